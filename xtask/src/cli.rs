@@ -1,0 +1,248 @@
+//! The whole command tree on one page.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::profile::schema::PlatformChoice;
+use crate::report::Output;
+
+/// Stand up change-data-capture pipelines, prove that they work, and keep them right.
+#[derive(Debug, Parser)]
+#[command(
+    name = "xtask",
+    bin_name = "cargo xtask",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
+  cargo xtask up                        bring the default pipeline up and prove it
+  cargo xtask verify --latency 100      send changes through and time them
+  cargo xtask status --watch            components, endpoints and lag at a glance
+  cargo xtask logs connect -f           follow a component's log
+  cargo xtask down                      stop everything and remove its data
+
+Exit codes: 0 fine, 1 failed, 2 differences found, 3 bad input or profile,
+            4 something is missing on this machine, 5 timed out, 130 interrupted"
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// Profile: a name in profiles/, or a path to a YAML file.
+    #[arg(long, global = true, value_name = "NAME|PATH", default_value = "clickhouse", env = "CDC_PROFILE")]
+    pub profile: String,
+    /// Override a key of the profile; may be repeated.
+    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Where components run.
+    #[arg(long, global = true, value_enum)]
+    pub platform: Option<PlatformChoice>,
+    /// Results as text or as JSON on standard output.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the pipeline up, or prove that it is up.
+    Up(Up),
+    /// Stop the pipeline and remove its data.
+    Down(Down),
+    /// Show components, versions, endpoints and lag.
+    Status(StatusArgs),
+    /// Prove that changes travel from each source to silver.
+    Verify(Verify),
+    /// Print what would be used on the chosen platform; secrets are masked.
+    Render(Render),
+    /// Print the graph of steps and gates that `up` runs.
+    Plan(PlanArgs),
+    /// Inspect profiles.
+    #[command(subcommand)]
+    Profile(ProfileCommand),
+    /// Check this machine's prerequisites.
+    Doctor(Doctor),
+    /// Print a component's log.
+    Logs(Logs),
+    /// Insert the seed rows that are missing at the sources.
+    Seed(Seed),
+    /// Print a shell completion script.
+    Completions(Completions),
+    /// Run the product's own checks: format, lint, unit, snapshot and end-to-end tests.
+    Test(Test),
+    /// Lock the digests of the pinned versions' artifacts.
+    Lock,
+    /// Become a daemon. For the tool's own use.
+    #[command(hide = true)]
+    Launch {
+        /// What to run.
+        spec: PathBuf,
+    },
+}
+
+/// Options of `up`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask up
+  cargo xtask up --ports auto
+  cargo xtask up --set postgres.port=5433 --timeline up.html
+  cargo xtask up --require mongodb
+
+Running it on a pipeline that is up changes nothing and proves that it works.
+After a kill at any point, running it again finishes the work.")]
+pub struct Up {
+    /// `profile` takes the profile's ports; `auto` picks another where one is taken.
+    #[arg(long, value_enum, default_value_t = Ports::Profile)]
+    pub ports: Ports,
+    /// Fail, instead of leaving it out, if this component is not available; may be repeated.
+    #[arg(long, value_name = "COMPONENT")]
+    pub require: Vec<String>,
+    /// Write a page that shows when each step ran.
+    #[arg(long, value_name = "FILE.html")]
+    pub timeline: Option<PathBuf>,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Where ports come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ports {
+    /// The profile's.
+    Profile,
+    /// The profile's where they are free, else others.
+    Auto,
+}
+
+/// Options of `down`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask down --keep-data          stop; the next `up` continues where this one ended
+  cargo xtask down --yes                stop and remove all data without asking")]
+pub struct Down {
+    /// Keep databases, topics, logs and passwords.
+    #[arg(long)]
+    pub keep_data: bool,
+    /// Do not ask before data is removed.
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `status`.
+#[derive(Clone, Debug, Args)]
+pub struct StatusArgs {
+    /// Refresh until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Options of `verify`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask verify
+  cargo xtask verify --latency 200      one row at a time; p50, p95 and p99 of each hop")]
+pub struct Verify {
+    /// Also insert this many rows, one at a time, and print the latency of each hop.
+    #[arg(long, value_name = "N")]
+    pub latency: Option<u32>,
+}
+
+/// Options of `render`.
+#[derive(Clone, Debug, Args)]
+pub struct Render {
+    /// Write files below this directory instead of printing them.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// Options of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// `tree` for people, `mermaid` for documents; `--output json` for programs.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Tree)]
+    pub format: PlanFormat,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PlanFormat {
+    /// Text.
+    Tree,
+    /// A Mermaid flowchart.
+    Mermaid,
+}
+
+/// Subcommands of `profile`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Print the merged profile with the origin of each value.
+    Show,
+    /// Print the names of the repository's profiles.
+    List,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct Doctor {
+    /// Run the install commands after asking.
+    #[arg(long)]
+    pub fix: bool,
+    /// Do not ask.
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+}
+
+/// Options of `logs`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask logs connect --tail 200
+  cargo xtask logs kafka -f
+  cargo xtask logs postgres --previous  the log of the run before the last start")]
+pub struct Logs {
+    /// Component.
+    pub component: String,
+    /// Go on printing what is written.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the last lines to print.
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    pub tail: usize,
+    /// The log of the run before the last start.
+    #[arg(long, conflicts_with = "follow")]
+    pub previous: bool,
+}
+
+/// Options of `seed`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Seed {
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `completions`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Completions {
+    /// Shell.
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `test`.
+#[derive(Clone, Debug, Args)]
+pub struct Test {
+    /// Leave out the end-to-end tests, which start the real components.
+    #[arg(long)]
+    pub quick: bool,
+}

@@ -1,0 +1,153 @@
+//! ClickHouse over its HTTP interface.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::platform::Endpoint;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum ClickhouseError {
+    /// No answer.
+    #[error("ClickHouse at {address} does not answer: {reason}")]
+    Connect {
+        /// Where.
+        address: String,
+        /// The transport's reason.
+        reason: String,
+    },
+    /// An exception of the server.
+    #[error("ClickHouse refused: {message}")]
+    Server {
+        /// ClickHouse's number of the exception; 0 if it gave none.
+        code: i32,
+        /// Its first line.
+        message: String,
+    },
+    /// The answer is not what the query should give.
+    #[error("ClickHouse at {address} gave an unexpected answer: {reason}")]
+    Answer {
+        /// Where.
+        address: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl ClickhouseError {
+    /// Whether the server answered at all.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, ClickhouseError::Server { .. })
+    }
+}
+
+/// A connection pool to one server.
+#[derive(Clone, Debug)]
+pub struct Clickhouse {
+    http: reqwest::Client,
+    endpoint: Endpoint,
+    database: String,
+}
+
+impl Clickhouse {
+    /// A client; nothing is connected yet.
+    pub fn new(endpoint: Endpoint, database: &str) -> Self {
+        Clickhouse {
+            http: super::http(),
+            endpoint,
+            database: database.to_owned(),
+        }
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> ClickhouseError {
+        ClickhouseError::Connect {
+            address: self.endpoint.address(),
+            reason: super::reason(error),
+        }
+    }
+
+    /// Whether the HTTP interface is up; needs no login.
+    ///
+    /// # Errors
+    /// No answer, or not ClickHouse's.
+    pub async fn ping(&self) -> Result<(), ClickhouseError> {
+        let answer = self
+            .http
+            .get(format!("{}/ping", self.endpoint.url()))
+            .timeout(Duration::from_secs(5))
+            .send()
+            .await
+            .map_err(|error| self.lost(&error))?;
+        let text = answer.text().await.map_err(|error| self.lost(&error))?;
+        if text.trim() == "Ok." {
+            return Ok(());
+        }
+        Err(ClickhouseError::Answer {
+            address: self.endpoint.address(),
+            reason: "its /ping is not ClickHouse's".into(),
+        })
+    }
+
+    /// Runs one statement and returns what it prints.
+    ///
+    /// # Errors
+    /// See [`ClickhouseError`].
+    pub async fn text(&self, sql: &str) -> Result<String, ClickhouseError> {
+        let answer = self
+            .http
+            .post(self.endpoint.url())
+            .query(&[("database", self.database.as_str())])
+            .header("X-ClickHouse-User", &self.endpoint.user)
+            .header("X-ClickHouse-Key", self.endpoint.password.expose())
+            .body(sql.to_owned())
+            .send()
+            .await
+            .map_err(|error| self.lost(&error))?;
+        let status = answer.status();
+        let code = answer
+            .headers()
+            .get("X-ClickHouse-Exception-Code")
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(0);
+        let text = answer.text().await.map_err(|error| self.lost(&error))?;
+        if status.is_success() && code == 0 {
+            return Ok(text);
+        }
+        Err(ClickhouseError::Server {
+            code,
+            message: text.lines().next().unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// Runs a query without a `FORMAT` clause and returns its rows.
+    ///
+    /// # Errors
+    /// See [`ClickhouseError`].
+    pub async fn rows<T: DeserializeOwned>(&self, sql: &str) -> Result<Vec<T>, ClickhouseError> {
+        let text = self
+            .text(&format!(
+                "{sql}\nSETTINGS output_format_json_quote_64bit_integers = 0\nFORMAT JSONEachRow"
+            ))
+            .await?;
+        text.lines()
+            .map(|line| {
+                serde_json::from_str(line).map_err(|error| ClickhouseError::Answer {
+                    address: self.endpoint.address(),
+                    reason: error.to_string(),
+                })
+            })
+            .collect()
+    }
+}
+
+/// A name as a quoted identifier.
+pub fn ident(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
+/// A text as a literal.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
+}

@@ -1,0 +1,412 @@
+//! The client: configuration, the pool of connections and the routing of requests.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use kafka_protocol::{
+    messages::{
+        FindCoordinatorRequest, MetadataRequest, MetadataResponse, TopicName,
+        metadata_request::MetadataRequestTopic,
+    },
+    protocol::StrBytes,
+};
+
+use super::{
+    connection::{Connection, Deadline, FRAME_LIMIT},
+    error::{ErrorCode, KafkaError, check},
+    routing::{Broker, RoutingTable},
+    wire::Api,
+};
+
+/// Connections that were idle for longer are not used again: brokers close them after
+/// `connections.max.idle.ms` (10 minutes by default), tunnels earlier.
+const MAX_IDLE: Duration = Duration::from_secs(60);
+
+/// Says where to dial for a broker; `None` means where it would be dialled without this function.
+pub type Route = Arc<dyn Fn(&Broker) -> Option<String> + Send + Sync>;
+
+/// How to reach a cluster.
+#[derive(Clone)]
+pub struct Config {
+    /// Bootstrap addresses, `host:port`, tried in this order.
+    pub addresses: Vec<String>,
+    /// The time that one call of a client method may take, fetches excepted: they may take their
+    /// `max_wait` on top.
+    pub timeout: Duration,
+    /// The addresses of brokers that cannot be reached where they advertise themselves.
+    pub route: Option<Route>,
+}
+
+impl Config {
+    /// A configuration without a route.
+    pub fn new(addresses: &[impl AsRef<str>], timeout: Duration) -> Self {
+        Self {
+            addresses: addresses.iter().map(|a| a.as_ref().to_owned()).collect(),
+            timeout,
+            route: None,
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("addresses", &self.addresses)
+            .field("timeout", &self.timeout)
+            .field("route", &self.route.as_ref().map(|_| "Fn"))
+            .finish()
+    }
+}
+
+/// A client of one Kafka cluster. Clones share connections.
+///
+/// Calls may run at the same time; each uses a connection of its own. Dropping a call's future
+/// cancels it cleanly.
+#[derive(Clone)]
+pub struct KafkaClient {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: Config,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Idle connections by dialled address.
+    idle: HashMap<String, Vec<Connection>>,
+    routes: RoutingTable,
+    /// Index of the bootstrap address that answered last.
+    preferred: usize,
+}
+
+/// Who shall answer a request.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    /// Whichever broker answers at a bootstrap address.
+    Any,
+    /// The broker with this id.
+    Broker(i32),
+}
+
+impl KafkaClient {
+    /// Connects to the first of `addresses` that answers, and learns the cluster's brokers.
+    ///
+    /// `timeout` is [`Config::timeout`]. Success proves that a broker speaks Kafka there.
+    pub async fn connect(
+        addresses: &[impl AsRef<str>],
+        timeout: Duration,
+    ) -> Result<Self, KafkaError> {
+        Self::with_config(Config::new(addresses, timeout)).await
+    }
+
+    /// Like [`KafkaClient::connect`] with all choices.
+    pub async fn with_config(config: Config) -> Result<Self, KafkaError> {
+        if config.addresses.is_empty() {
+            let text = "no Kafka bootstrap address was given";
+            return Err(KafkaError::Unsupported(text.to_owned()));
+        }
+        let client = Self {
+            shared: Arc::new(Shared {
+                config,
+                state: Mutex::default(),
+            }),
+        };
+        client.metadata(Some(&[]), client.deadline()).await?;
+        Ok(client)
+    }
+
+    /// The deadline of a call that starts now.
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline::after(self.shared.config.timeout)
+    }
+
+    /// The deadline of a call that starts now and may wait for `extra` at the broker.
+    pub(super) fn deadline_with(&self, extra: Duration) -> Deadline {
+        Deadline::after(self.shared.config.timeout.saturating_add(extra))
+    }
+
+    /// The brokers as last seen.
+    pub(super) fn brokers(&self) -> Vec<Broker> {
+        self.state().routes.brokers().cloned().collect()
+    }
+
+    /// Asks for metadata of `topics` (all if `None`) and remembers what it says about routes.
+    pub(super) async fn metadata(
+        &self,
+        topics: Option<&[&str]>,
+        deadline: Deadline,
+    ) -> Result<MetadataResponse, KafkaError> {
+        let topics = topics.map(|names| {
+            let topic =
+                |name: &&str| MetadataRequestTopic::default().with_name(Some(topic_name(name)));
+            names.iter().map(topic).collect()
+        });
+        let request = MetadataRequest::default()
+            .with_topics(topics)
+            .with_allow_auto_topic_creation(false);
+        let response = self.call(Target::Any, &request, deadline).await?;
+        self.state().routes.absorb(&response);
+        Ok(response)
+    }
+
+    /// Where changes of topics and configs go.
+    ///
+    /// Asked anew each time: such changes are rare and a moved controller would refuse them.
+    /// (A KRaft broker names any broker, itself included, and forwards to the controller.)
+    pub(super) async fn controller(&self, deadline: Deadline) -> Result<Target, KafkaError> {
+        let metadata = self.metadata(Some(&[]), deadline).await?;
+        Ok(match metadata.controller_id.0 {
+            id if id >= 0 => Target::Broker(id),
+            _ => Target::Any,
+        })
+    }
+
+    /// The leader of a partition, from memory or from the cluster.
+    pub(super) async fn leader(
+        &self,
+        topic: &str,
+        partition: i32,
+        deadline: Deadline,
+    ) -> Result<i32, KafkaError> {
+        if let Some(leader) = self.state().routes.leader(topic, partition) {
+            return Ok(leader);
+        }
+        let metadata = self.metadata(Some(&[topic]), deadline).await?;
+        let subject = || partition_subject(topic, partition);
+        for found in &metadata.topics {
+            check(MetadataRequest::NAME, found.error_code, subject, None)?;
+        }
+        let found = metadata
+            .topics
+            .iter()
+            .flat_map(|found| &found.partitions)
+            .find(|found| found.partition_index == partition);
+        let code = match found.map(|found| found.leader_id.0) {
+            Some(leader) if leader >= 0 => return Ok(leader),
+            Some(_) => ErrorCode::LeaderNotAvailable,
+            None => ErrorCode::UnknownTopicOrPartition,
+        };
+        Err(KafkaError::Broker {
+            api: MetadataRequest::NAME,
+            code,
+            subject: subject(),
+            message: None,
+        })
+    }
+
+    /// Whether to look for the leader of `topic` again and to repeat what failed with `error`.
+    pub(super) fn reroute(&self, topic: &str, error: &KafkaError) -> bool {
+        if error.is_retriable() {
+            self.state().routes.forget(topic);
+        }
+        error.is_misrouted()
+    }
+
+    /// The coordinator of a consumer group. Not remembered: groups are asked about rarely.
+    pub(super) async fn coordinator(
+        &self,
+        group: &str,
+        deadline: Deadline,
+    ) -> Result<Target, KafkaError> {
+        let request = FindCoordinatorRequest::default()
+            .with_key_type(0) // 0: group, 1: transaction.
+            .with_coordinator_keys(vec![text(group)]);
+        let response = self.call(Target::Any, &request, deadline).await?;
+        let api = FindCoordinatorRequest::NAME;
+        let Some(found) = response.coordinators.first() else {
+            return Err(self.incomplete(api, &group_subject(group)));
+        };
+        let message = found.error_message.as_deref();
+        check(api, found.error_code, || group_subject(group), message)?;
+        let id = found.node_id.0;
+        self.state().routes.add_broker(id, &found.host, found.port);
+        Ok(Target::Broker(id))
+    }
+
+    /// Sends a request to `target`.
+    pub(super) async fn call<A: Api>(
+        &self,
+        target: Target,
+        request: &A,
+        deadline: Deadline,
+    ) -> Result<A::Response, KafkaError> {
+        self.call_limited(target, request, FRAME_LIMIT, deadline)
+            .await
+    }
+
+    /// Sends a request whose answer may be `limit` bytes long.
+    pub(super) async fn call_limited<A: Api>(
+        &self,
+        target: Target,
+        request: &A,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<A::Response, KafkaError> {
+        let config = &self.shared.config;
+        let Target::Broker(id) = target else {
+            return self.call_any(request, limit, deadline).await;
+        };
+        let route = |broker: &Broker| config.route.as_ref().and_then(|route| route(broker));
+        let address = self.state().routes.address(id, &config.addresses, route);
+        match address {
+            Some(address) => {
+                let outcome = self.call_at(&address, request, limit, deadline).await;
+                outcome.map_err(|error| self.explain(error, id))
+            }
+            // A leader can be named before the broker list has it: it is starting or gone.
+            None => Err(KafkaError::Broker {
+                api: A::NAME,
+                code: ErrorCode::LeaderNotAvailable,
+                subject: format!("broker {id}"),
+                message: Some("the cluster does not list this broker".to_owned()),
+            }),
+        }
+    }
+
+    /// Adds to a failed connection to broker `id` that the address was the broker's idea.
+    fn explain(&self, mut error: KafkaError, id: i32) -> KafkaError {
+        if let KafkaError::Connect {
+            address,
+            advertised_by,
+            ..
+        } = &mut error
+            && self.state().routes.advertised(id).as_deref() == Some(address)
+            && !self.shared.config.addresses.contains(address)
+        {
+            *advertised_by = Some(id);
+        }
+        error
+    }
+
+    /// Tries the bootstrap addresses in turn, beginning with the one that worked last.
+    async fn call_any<A: Api>(
+        &self,
+        request: &A,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<A::Response, KafkaError> {
+        let addresses = &self.shared.config.addresses;
+        let first = self.state().preferred;
+        let mut errors = Vec::new();
+        for tried in 0..addresses.len() {
+            let index = (first + tried) % addresses.len();
+            let share = deadline.part(addresses.len() - tried);
+            match self.call_at(&addresses[index], request, limit, share).await {
+                Ok(response) => {
+                    self.state().preferred = index;
+                    return Ok(response);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        match errors.pop() {
+            Some(only) if errors.is_empty() => Err(only),
+            last => Err(KafkaError::NoBroker(
+                errors.into_iter().chain(last).collect(),
+            )),
+        }
+    }
+
+    /// Sends a request over an idle connection, or a new one if there is none or it had broken.
+    async fn call_at<A: Api>(
+        &self,
+        address: &str,
+        request: &A,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<A::Response, KafkaError> {
+        if let Some(mut connection) = self.take_idle(address) {
+            match connection.call(request, limit, deadline).await {
+                Ok(response) => {
+                    self.put_idle(connection);
+                    return Ok(response);
+                }
+                Err(KafkaError::Disconnected { .. }) if A::REPEATABLE => {
+                    // The broker restarted or had enough of us; its other connections are as dead.
+                    self.state().idle.remove(address);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let mut connection = Connection::open(address, deadline).await?;
+        let response = connection.call(request, limit, deadline).await?;
+        self.put_idle(connection);
+        Ok(response)
+    }
+
+    fn take_idle(&self, address: &str) -> Option<Connection> {
+        let mut state = self.state();
+        let idle = state.idle.get_mut(address)?;
+        idle.retain(|connection| connection.idle() < MAX_IDLE);
+        idle.pop()
+    }
+
+    fn put_idle(&self, connection: Connection) {
+        let address = connection.address().to_owned();
+        self.state()
+            .idle
+            .entry(address)
+            .or_default()
+            .push(connection);
+    }
+
+    /// An error for an answer that lacks what was asked for.
+    pub(super) fn incomplete(&self, api: &'static str, subject: &str) -> KafkaError {
+        self.damaged(api, format!("it says nothing about {subject}"))
+    }
+
+    /// An error for an answer whose content is damaged.
+    pub(super) fn damaged(&self, api: &'static str, detail: String) -> KafkaError {
+        KafkaError::Protocol {
+            address: self.shared.config.addresses.join(","),
+            api,
+            detail,
+        }
+    }
+
+    /// The shared state, never held across an await. Should a holder panic, what is left of it is
+    /// still usable: routes that are missing are asked for.
+    fn state(&self) -> MutexGuard<'_, State> {
+        let state = self.shared.state.lock();
+        state.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for KafkaClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KafkaClient")
+            .field(&self.shared.config)
+            .finish()
+    }
+}
+
+/// A protocol string.
+pub(super) fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+/// A protocol topic name.
+pub(super) fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+/// How errors name a topic.
+pub(super) fn topic_subject(topic: &str) -> String {
+    format!("topic {topic}")
+}
+
+/// How errors name a partition.
+pub(super) fn partition_subject(topic: &str, partition: i32) -> String {
+    format!("topic {topic}, partition {partition}")
+}
+
+/// How errors name a consumer group.
+pub(super) fn group_subject(group: &str) -> String {
+    format!("group {group}")
+}

@@ -1,0 +1,303 @@
+//! The one error type of the Kafka client.
+
+use std::{fmt, io, time::Duration};
+
+use kafka_protocol::ResponseError;
+
+/// A Kafka error code, as the protocol defines it (`org.apache.kafka.common.protocol.Errors`).
+///
+/// Compare with its variants (`ErrorCode::UnknownTopicOrPartition`); [`code_name`] gives the
+/// spelling of Kafka's own documentation and logs.
+pub type ErrorCode = ResponseError;
+
+/// What can go wrong between this client and a cluster.
+///
+/// Every message is complete on its own (it contains its cause and names the address, topic or
+/// group), so that callers can print it as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum KafkaError {
+    /// No connection could be opened.
+    #[error("cannot connect to Kafka at {address}{}: {cause}", Advertised(*.advertised_by))]
+    Connect {
+        /// The dialled `host:port`.
+        address: String,
+        /// The broker that advertises this address, if the caller did not give it.
+        advertised_by: Option<i32>,
+        /// What the operating system or the resolver said.
+        cause: io::Error,
+    },
+
+    /// The connection ended while a request was under way. Whether the broker carried the request
+    /// out is unknown.
+    #[error("{address} closed the connection during {api}: {cause}")]
+    Disconnected {
+        /// The dialled `host:port`.
+        address: String,
+        /// The API in Kafka's spelling, for example `Metadata`.
+        api: &'static str,
+        /// What the operating system said.
+        cause: io::Error,
+    },
+
+    /// The deadline of the operation passed.
+    #[error("no answer to {what} within {} s", .after.as_secs_f64())]
+    Timeout {
+        /// What was waited for, with the address: `Metadata from 127.0.0.1:9092`.
+        what: String,
+        /// The time granted to the whole operation.
+        after: Duration,
+    },
+
+    /// A broker answered with an error code.
+    #[error("{api}{}: {}{}", Subject(.subject), code_name(*.code), Explained(*.code, .message.as_deref()))]
+    Broker {
+        /// The API in Kafka's spelling.
+        api: &'static str,
+        /// The code in the answer.
+        code: ErrorCode,
+        /// What the code is about: `topic orders`, `group etl`. Empty if about the request.
+        subject: String,
+        /// The broker's own words, for the APIs that have any.
+        message: Option<String>,
+    },
+
+    /// An answer could not be understood: damaged, or not Kafka at all.
+    #[error("{address} sent what is not a valid Kafka answer to {api}: {detail}")]
+    Protocol {
+        /// The dialled `host:port`.
+        address: String,
+        /// The API in Kafka's spelling.
+        api: &'static str,
+        /// What was wrong with the bytes.
+        detail: String,
+    },
+
+    /// Client and broker have no common way of doing this.
+    #[error("{0}")]
+    Unsupported(String),
+
+    /// None of several bootstrap addresses answered.
+    #[error("no Kafka broker answers: {}", Joined(.0))]
+    NoBroker(
+        /// One error per address, in the order of the addresses.
+        Vec<KafkaError>,
+    ),
+}
+
+impl KafkaError {
+    /// Whether the same call can succeed later without anyone changing anything: elections,
+    /// loading coordinators, brokers that are starting, timeouts.
+    ///
+    /// Codes are classified by the protocol, which counts `UNKNOWN_TOPIC_OR_PARTITION` as
+    /// retriable because new topics take a moment to reach every broker. Callers that know the
+    /// topic ought to exist should look at [`KafkaError::code`].
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Connect { cause, .. } => cause.kind() != io::ErrorKind::InvalidInput,
+            Self::Disconnected { .. } | Self::Timeout { .. } => true,
+            Self::Broker { code, .. } => code.is_retriable(),
+            Self::Protocol { .. } | Self::Unsupported(_) => false,
+            Self::NoBroker(attempts) => attempts.iter().any(Self::is_retriable),
+        }
+    }
+
+    /// The broker's error code, if a broker answered with one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Broker { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// Whether the request went to the wrong broker, because leaders or coordinators moved or the
+    /// broker is gone, and was certainly not carried out.
+    pub(super) fn is_misrouted(&self) -> bool {
+        matches!(self, Self::Connect { .. })
+            || matches!(
+                self.code(),
+                Some(
+                    ErrorCode::NotLeaderOrFollower
+                        | ErrorCode::LeaderNotAvailable
+                        | ErrorCode::FencedLeaderEpoch
+                        | ErrorCode::UnknownLeaderEpoch
+                        | ErrorCode::NotController
+                        | ErrorCode::NotCoordinator
+                )
+            )
+    }
+}
+
+/// Turns a response's error code into a result.
+pub(super) fn check(
+    api: &'static str,
+    code: i16,
+    subject: impl FnOnce() -> String,
+    message: Option<&str>,
+) -> Result<(), KafkaError> {
+    match ErrorCode::try_from_code(code) {
+        None => Ok(()),
+        Some(code) => Err(KafkaError::Broker {
+            api,
+            code,
+            subject: subject(),
+            message: message.filter(|text| !text.is_empty()).map(str::to_owned),
+        }),
+    }
+}
+
+/// The name of a code as Kafka writes it: `UNKNOWN_TOPIC_OR_PARTITION`.
+pub fn code_name(code: ErrorCode) -> String {
+    if let ErrorCode::Unknown(number) = code {
+        return format!("error code {number}");
+    }
+    let mut name = String::new();
+    for (index, letter) in code.to_string().char_indices() {
+        if index > 0 && letter.is_ascii_uppercase() {
+            name.push('_');
+        }
+        name.push(letter.to_ascii_uppercase());
+    }
+    name
+}
+
+/// What a code means to the person in front of the terminal, for the codes that people meet.
+fn meaning(code: ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::UnknownTopicOrPartition => "it does not exist (yet)",
+        ErrorCode::LeaderNotAvailable => "its leader is being elected",
+        ErrorCode::NotLeaderOrFollower => "its leader has moved to another broker",
+        ErrorCode::OffsetOutOfRange => {
+            "the offset was deleted by retention or lies beyond the end of the partition"
+        }
+        ErrorCode::CoordinatorLoadInProgress => "the group coordinator is still loading",
+        ErrorCode::CoordinatorNotAvailable => {
+            "no group coordinator yet; a new cluster is creating __consumer_offsets"
+        }
+        ErrorCode::NotCoordinator => "the group coordinator has moved to another broker",
+        ErrorCode::NonEmptyGroup | ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
+            "the group has active members; stop its consumers first"
+        }
+        ErrorCode::GroupIdNotFound => "no such group",
+        ErrorCode::MessageTooLarge => "larger than the topic's max.message.bytes",
+        ErrorCode::NotEnoughReplicas => "fewer replicas in sync than min.insync.replicas",
+        ErrorCode::InvalidReplicationFactor => "more replicas asked for than there are brokers",
+        _ => return None,
+    })
+}
+
+struct Advertised(Option<i32>);
+
+impl fmt::Display for Advertised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, ", where broker {id} advertises itself"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Subject<'a>(&'a str);
+
+impl fmt::Display for Subject<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        write!(f, " of {}", self.0)
+    }
+}
+
+struct Explained<'a>(ErrorCode, Option<&'a str>);
+
+impl fmt::Display for Explained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The broker's words are about this very case, so they win over the general meaning.
+        match self.1.or_else(|| meaning(self.0)) {
+            Some(text) => write!(f, " ({text})"),
+            None => Ok(()),
+        }
+    }
+}
+
+struct Joined<'a>(&'a [KafkaError]);
+
+impl fmt::Display for Joined<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            write!(f, "{error}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broker(code: i16, subject: &str, message: Option<&str>) -> KafkaError {
+        check("Fetch", code, || subject.to_owned(), message).expect_err("a code is an error")
+    }
+
+    #[test]
+    fn codes_are_spelled_like_in_the_documentation() {
+        assert_eq!(
+            code_name(ErrorCode::UnknownTopicOrPartition),
+            "UNKNOWN_TOPIC_OR_PARTITION"
+        );
+        assert_eq!(code_name(ErrorCode::Unknown(4242)), "error code 4242");
+    }
+
+    #[test]
+    fn messages_name_the_subject_and_the_meaning() {
+        assert_eq!(
+            broker(3, "topic orders", None).to_string(),
+            "Fetch of topic orders: UNKNOWN_TOPIC_OR_PARTITION (it does not exist (yet))"
+        );
+        assert_eq!(
+            broker(42, "", Some("bad request")).to_string(),
+            "Fetch: INVALID_REQUEST (bad request)"
+        );
+    }
+
+    #[test]
+    fn advertised_addresses_are_told_from_given_ones() {
+        let error = KafkaError::Connect {
+            address: "kafka-2.svc:9092".into(),
+            advertised_by: Some(2),
+            cause: io::Error::other("unknown host"),
+        };
+        assert_eq!(
+            error.to_string(),
+            "cannot connect to Kafka at kafka-2.svc:9092, where broker 2 advertises itself: unknown host"
+        );
+    }
+
+    #[test]
+    fn success_is_no_error() {
+        assert!(check("Fetch", 0, String::new, None).is_ok());
+    }
+
+    #[test]
+    fn retriable_follows_the_protocol() {
+        for (code, retriable) in [(6, true), (14, true), (5, true), (1, false), (29, false)] {
+            assert_eq!(broker(code, "", None).is_retriable(), retriable, "{code}");
+        }
+        let refused = || KafkaError::Connect {
+            address: "127.0.0.1:1".into(),
+            advertised_by: None,
+            cause: io::ErrorKind::ConnectionRefused.into(),
+        };
+        assert!(refused().is_retriable());
+        assert!(KafkaError::NoBroker(vec![refused()]).is_retriable());
+        assert!(!KafkaError::Unsupported(String::new()).is_retriable());
+    }
+
+    #[test]
+    fn only_moved_leaders_and_coordinators_are_misrouted() {
+        assert!(broker(6, "", None).is_misrouted());
+        assert!(!broker(3, "", None).is_misrouted());
+    }
+}

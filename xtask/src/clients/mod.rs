@@ -1,0 +1,27 @@
+//! Thin, typed clients: an endpoint in, plain data out, typed errors. No decisions.
+
+pub mod clickhouse;
+pub mod connect;
+pub mod kafka;
+pub mod mongodb;
+pub mod postgres;
+
+/// The HTTP client that the REST clients share the settings of. There is no proxy: endpoints are
+/// loopback addresses or inside the user's own network.
+fn http() -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .connect_timeout(std::time::Duration::from_secs(3))
+        .build()
+        // Only a TLS set-up or a resolver can fail here, and neither is built in.
+        .unwrap_or_default()
+}
+
+/// The innermost cause of a transport error: `connection refused` rather than `error sending`.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}

@@ -1,0 +1,142 @@
+//! What every command needs: the repository, the environment, output.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cli::Global;
+use crate::environment::{Environment, Secrets};
+use crate::error::{Code, Error, Result};
+use crate::files::write_atomic;
+use crate::platform::host::Dirs;
+use crate::profile::schema::PlatformChoice;
+use crate::profile::{self, Loaded, Selection};
+use crate::report::Output;
+
+/// The repository: where cargo says that this package is, or where it was built.
+pub(super) fn root() -> PathBuf {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    package.parent().map(Path::to_owned).unwrap_or(package)
+}
+
+/// What the command line says about the profile.
+pub(super) fn selection(global: &Global) -> Selection {
+    let mut set = global.set.clone();
+    if let Some(platform) = global.platform {
+        let name = serde_json::to_value(platform).unwrap_or_default();
+        set.push(format!("platform={}", name.as_str().unwrap_or("auto")));
+    }
+    Selection {
+        profile: global.profile.clone(),
+        set,
+    }
+}
+
+/// Loads the profile as the command line gives it, with the ports that an earlier
+/// `up --ports auto` chose.
+pub(super) fn load(selection: &Selection) -> Result<Loaded> {
+    let root = root();
+    let loaded = profile::load(&root, selection)?;
+    let chosen = Dirs::of(&loaded.name)?.chosen_ports();
+    if !chosen.is_file() {
+        return Ok(loaded);
+    }
+    let layer = profile::read_layer(&root, &chosen)?;
+    profile::load_with(&root, selection, Some(layer))
+}
+
+/// What `up` was told, so that later commands mean the same environment.
+#[derive(Debug, Deserialize, Serialize)]
+struct Remembered {
+    profile: String,
+    set: Vec<String>,
+}
+
+/// Remembers what `up` was told. Overrides may hold a password: the file is the owner's alone.
+pub(super) fn remember(dirs: &Dirs, selection: &Selection) -> Result<()> {
+    let remembered = Remembered {
+        profile: match Path::new(&selection.profile).canonicalize() {
+            Ok(path) if path.is_file() => path.display().to_string(),
+            _ => selection.profile.clone(),
+        },
+        set: selection.set.clone(),
+    };
+    let path = dirs.selection();
+    let text = serde_json::to_vec_pretty(&remembered)
+        .map_err(|error| Error::new(Code::Io, error.to_string()))?;
+    write_atomic(&path, &text, 0o600).map_err(|source| Error::io("write", path, &source))
+}
+
+/// The environment that `up` made, for commands that look at it or work on it: the remembered
+/// overrides, and those of this command line above them.
+pub(super) fn existing(global: &Global) -> Result<Arc<Environment>> {
+    let mut selection = selection(global);
+    let name = profile::load(&root(), &Selection { profile: selection.profile.clone(), set: Vec::new() })?.name;
+    let dirs = Dirs::of(&name)?;
+    let path = dirs.selection();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::new(
+                Code::NotUp,
+                format!("nothing is up for profile `{name}`"),
+            )
+            .hint("cargo xtask up"));
+        }
+        Err(error) => return Err(Error::io("read", path, &error)),
+    };
+    let remembered: Remembered = serde_json::from_str(&text).map_err(|error| {
+        Error::new(Code::Io, format!("{} is damaged: {error}", path.display()))
+            .hint("cargo xtask up")
+    })?;
+    let mut set = remembered.set;
+    set.append(&mut selection.set);
+    selection.set = set;
+    let loaded = load(&selection)?;
+    require_host(&loaded)?;
+    Environment::new(&root(), loaded, Secrets::Existing).map(Arc::new)
+}
+
+/// Only the host platform is there in this version.
+pub(super) fn require_host(loaded: &Loaded) -> Result<()> {
+    match loaded.profile.platform {
+        PlatformChoice::Auto | PlatformChoice::Host => Ok(()),
+        PlatformChoice::Kind | PlatformChoice::Kubernetes => Err(Error::new(
+            Code::Platform,
+            "this version runs pipelines on the `host` platform only",
+        )
+        .hint("cargo xtask up --platform host")),
+    }
+}
+
+/// Prints an error where and how the user wants it.
+pub(super) fn print_error(output: Output, error: &Error) {
+    match output {
+        Output::Text => eprintln!("error: {error}"),
+        Output::Json => println!("{}", serde_json::json!({ "error": error.to_json() })),
+    }
+}
+
+/// Resolves when the user interrupts.
+pub(super) async fn interrupted() -> Error {
+    let interrupt = || {
+        Error::new(Code::Interrupted, "interrupted")
+            .hint("what was started goes on; run the same command again to finish, or `cargo xtask down`")
+    };
+    #[cfg(unix)]
+    if let Ok(mut term) =
+        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    {
+        tokio::select! {
+            _ = term.recv() => return interrupt(),
+            _ = tokio::signal::ctrl_c() => return interrupt(),
+        }
+    }
+    // Without a handler the system's default applies, which also ends the command.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    interrupt()
+}

@@ -1,0 +1,55 @@
+//! One file per verb: glue only.
+
+mod context;
+mod up;
+mod down;
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command};
+use crate::error::{Code, Error, Result};
+use crate::process;
+
+/// Runs the command and maps its error to an exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    // Artifacts are shared with an unprivileged user; secrets set their own, stricter mode.
+    #[cfg(unix)]
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if let Command::Launch { spec } = &cli.command {
+        eprintln!("error: {}", process::become_daemon(spec));
+        return ExitCode::FAILURE;
+    }
+    let output = cli.global.output;
+    match execute(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            context::print_error(output, &error);
+            ExitCode::from(error.code.exit() as u8)
+        }
+    }
+}
+
+fn execute(cli: Cli) -> Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::new(Code::Io, format!("cannot start: {error}")))?;
+    let result = runtime.block_on(async {
+        tokio::select! {
+            result = dispatch(cli) => result,
+            signal = context::interrupted() => Err(signal),
+        }
+    });
+    // A blocking read may still hang on a service that does not answer.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(cli: Cli) -> Result<ExitCode> {
+    let global = cli.global;
+    match cli.command {
+        Command::Up(args) => up::run(&global, &args).await,
+        Command::Down(args) => down::run(&global, &args).await,
+        _ => Err(Error::new(Code::Usage, "not yet")),
+    }
+}

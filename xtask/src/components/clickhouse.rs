@@ -1,0 +1,535 @@
+//! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::service;
+use crate::clients::clickhouse::{Clickhouse, ClickhouseError, ident, literal};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::files::write_if_changed;
+use crate::plan::{Outcome, Progress};
+use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
+use crate::platform::host::secrets;
+use crate::profile::schema::{Flow, Keep, Source};
+use crate::readiness::Status;
+
+/// The names of a flow's tables and views.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Kafka engine table.
+    pub queue: String,
+    /// View from the queue to bronze.
+    pub feed: String,
+    /// Null table that judges each message.
+    pub bronze: String,
+    /// View from bronze to silver.
+    pub view: String,
+    /// Where rows end up.
+    pub silver: String,
+    /// View from bronze to errors.
+    pub errors_view: String,
+    /// Where messages that are no change end up.
+    pub errors: String,
+}
+
+impl Names {
+    /// The names for a flow.
+    pub fn of(flow: &str) -> Self {
+        Names {
+            queue: format!("{flow}_queue"),
+            feed: format!("mv_{flow}_queue"),
+            bronze: format!("{flow}_bronze"),
+            view: format!("mv_{flow}"),
+            silver: format!("{flow}_silver"),
+            errors_view: format!("mv_{flow}_errors"),
+            errors: format!("{flow}_errors"),
+        }
+    }
+
+    /// All of them, in the order in which they may be dropped.
+    fn all(&self) -> [&str; 7] {
+        [
+            &self.feed,
+            &self.queue,
+            &self.view,
+            &self.errors_view,
+            &self.bronze,
+            &self.silver,
+            &self.errors,
+        ]
+    }
+}
+
+/// The embedded engine; none where a `clickhouse` binary or an external server is used.
+pub fn engine(env: &Environment) -> Option<PypiEnvironment> {
+    let embedded =
+        env.clickhouse_binary.is_none() && env.profile.clickhouse.external.is_none();
+    embedded.then(|| PypiEnvironment {
+        name: format!("chdb-{}", env.profile.versions.chdb),
+        requirements: env.root.join("manifests/clickhouse/host/requirements.lock"),
+    })
+}
+
+/// The process; none for an external server.
+///
+/// # Errors
+/// A template is wrong.
+pub fn process(env: &Environment) -> Result<Option<Rendered>> {
+    if env.profile.clickhouse.external.is_some() {
+        return Ok(None);
+    }
+    let users = users_file(env);
+    let (template, extra) = match (&env.clickhouse_binary, engine(env)) {
+        (None, Some(engine)) => {
+            let server: PathBuf = env.root.join("manifests/clickhouse/host");
+            (
+                "clickhouse/host/process.yaml.hbs",
+                json!({
+                    "python": engine.python(&env.dirs.cache)?,
+                    "server": server,
+                    "users_file": users,
+                    // The server is a script: its text is part of what runs.
+                    "digest": directory_digest(&server)?,
+                }),
+            )
+        }
+        (binary, _) => (
+            "clickhouse/host/server.yaml.hbs",
+            json!({ "clickhouse": binary, "users_file": users }),
+        ),
+    };
+    apply::render(
+        &env.dirs,
+        &env.templates,
+        "clickhouse",
+        template,
+        env.context(),
+        &extra,
+    )
+    .map(Some)
+}
+
+fn users_file(env: &Environment) -> PathBuf {
+    secrets::dir(&env.dirs, "clickhouse").join("users.json")
+}
+
+fn directory_digest(dir: &std::path::Path) -> Result<String> {
+    let mut texts = Vec::new();
+    let entries = std::fs::read_dir(dir).map_err(|source| Error::io("read", dir, &source))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.extension().is_some_and(|extension| extension == "py") {
+            let text = std::fs::read_to_string(&path)
+                .map_err(|source| Error::io("read", &path, &source))?;
+            texts.push((path.file_name().unwrap_or_default().to_owned(), text));
+        }
+    }
+    texts.sort();
+    Ok(lockfile::digest(&format!("{texts:?}")))
+}
+
+/// Writes the engine's user, which it reads at start.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_users(env: &Environment) -> Result<()> {
+    let endpoint = env.clickhouse();
+    let path = users_file(env);
+    let text = json!({ endpoint.user: endpoint.password.expose() }).to_string();
+    write_if_changed(&path, text.as_bytes(), 0o600)
+        .map(drop)
+        .map_err(|source| Error::io("write", path, &source))
+}
+
+/// The interface answers, and takes a login and a query.
+pub async fn probe(env: &Environment) -> Status {
+    let client = Clickhouse::new(env.clickhouse(), "default");
+    if let Err(error) = client.ping().await {
+        return Status::in_progress(error.to_string());
+    }
+    match client.text("SELECT version()").await {
+        Ok(version) => Status::current(format!("version {}", version.trim())),
+        // 516: wrong password; 192: unknown user. Neither mends itself.
+        Err(ClickhouseError::Server {
+            code: 516 | 192,
+            message,
+        }) => Status::failed(message),
+        Err(error) => Status::in_progress(error.to_string()),
+    }
+}
+
+/// The statements that make a flow's tables.
+///
+/// # Errors
+/// The template is wrong.
+pub fn statements(env: &Environment, name: &str, flow: &Flow) -> Result<Vec<String>> {
+    let text = env
+        .templates
+        .text("clickhouse/sql/flow.sql.hbs", &flow_context(env, name, flow, "")?)?;
+    // What the statements do, without themselves: a change here is a change of the pipeline.
+    let digest = &lockfile::digest(&text)[..12];
+    let text = env
+        .templates
+        .text("clickhouse/sql/flow.sql.hbs", &flow_context(env, name, flow, digest)?)?;
+    Ok(text
+        .split("\n;\n")
+        .map(|statement| statement.trim().to_owned())
+        .filter(|statement| !statement.is_empty())
+        .collect())
+}
+
+fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Result<Value> {
+    let source = env.profile.source(flow).ok_or_else(|| {
+        Error::new(
+            Code::ProfileInvalid,
+            format!("flow `{name}` has no connector"),
+        )
+    })?;
+    let names = Names::of(name);
+    let columns: Vec<Value> = flow
+        .columns
+        .iter()
+        .map(|(column, kind)| {
+            json!({
+                "name": ident(column),
+                "type": kind,
+                "expression": expression(source, column, kind),
+            })
+        })
+        .collect();
+    let keys: Vec<Value> = flow
+        .key
+        .iter()
+        .map(|key| {
+            let kind = flow.columns.get(key).map_or("String", String::as_str);
+            json!({ "name": key, "missing": key_is_missing(source, key, kind) })
+        })
+        .collect();
+    let order: Vec<String> = flow.key.iter().map(|key| ident(key)).collect();
+    Ok(json!({
+        "queue": ident(&names.queue),
+        "feed": ident(&names.feed),
+        "bronze": ident(&names.bronze),
+        "view": ident(&names.view),
+        "silver": ident(&names.silver),
+        "errors_view": ident(&names.errors_view),
+        "errors": ident(&names.errors),
+        "latest": flow.keep == Keep::Latest,
+        "columns": columns,
+        "keys": keys,
+        "order": order.join(", "),
+        "image": image(source),
+        "position": position(source),
+        "broker": env.kafka().address(),
+        "topic": env.profile.topic(flow),
+        "group": flow.group,
+        "digest": digest,
+    }))
+}
+
+/// The row that a change is about, as JSON: for a delete the row as it was.
+fn image(source: Source) -> &'static str {
+    match source {
+        Source::Postgres => "JSONExtractRaw(raw, if(change = 'd', 'before', 'after'))",
+        // MongoDB's documents are JSON in a text, and a delete has only the message's key.
+        Source::Mongodb => {
+            "if(change = 'd', concat('{\"_id\":', JSONExtractString(_key, 'id'), '}'), \
+             JSONExtractString(raw, 'after'))"
+        }
+    }
+}
+
+/// The change's place in the source's log, as a number that grows.
+///
+/// PostgreSQL: decoding goes by commits, and a record may lie before the commit that came out
+/// first, so the last commit is the high half and the record itself the low one. A snapshot's row
+/// comes before everything that follows its position.
+fn position(source: Source) -> &'static str {
+    match source {
+        Source::Postgres => {
+            "bitOr(bitShiftLeft(toUInt128(if(op = 'r', JSONExtractUInt(raw, 'source', 'lsn'), \
+             greatest(toUInt64OrZero(JSONExtractString(JSONExtractString(raw, 'source', 'sequence'), 1)), \
+             toUInt64(0)))), 64), toUInt128(if(op = 'r', 0, JSONExtractUInt(raw, 'source', 'lsn'))))"
+        }
+        Source::Mongodb => {
+            "bitOr(bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'ts_ms')), 64), \
+             toUInt128(JSONExtractUInt(raw, 'source', 'ord')))"
+        }
+    }
+}
+
+/// Splits `Nullable(T)` and `LowCardinality(T)` from a type.
+fn bare(kind: &str) -> &str {
+    let kind = kind.trim();
+    ["Nullable(", "LowCardinality("]
+        .iter()
+        .find_map(|wrapper| kind.strip_prefix(wrapper)?.strip_suffix(')'))
+        .map_or(kind, bare)
+}
+
+/// Reads one column out of `image`. No expression may throw: one bad message would stop the
+/// consumer for ever.
+fn expression(source: Source, column: &str, kind: &str) -> String {
+    let name = literal(column);
+    let nullable = kind.contains("Nullable(");
+    let bare = bare(kind);
+    let value = if let Some(arguments) = bare.strip_prefix("DateTime64") {
+        let scale = arguments
+            .trim_start_matches('(')
+            .split([',', ')'])
+            .next()
+            .and_then(|scale| scale.trim().parse::<u32>().ok())
+            .unwrap_or(3);
+        date_time(source, &name, scale)
+    } else if bare.starts_with("DateTime") {
+        format!("toDateTime({})", date_time(source, &name, 0))
+    } else if bare.starts_with("Date") {
+        // Debezium's date is days since the epoch.
+        format!("addDays(toDate32('1970-01-01'), JSONExtractInt(image, {name}))")
+    } else {
+        match source {
+            Source::Postgres => format!("JSONExtract(image, {name}, 'Nullable({bare})')"),
+            Source::Mongodb => document_value(&name, bare),
+        }
+    };
+    if nullable {
+        format!("if(JSONType(image, {name}) = 'Null', NULL, {value})")
+    } else {
+        format!("assumeNotNull(ifNull({value}, defaultValueOfTypeName({})))", literal(bare))
+    }
+}
+
+/// A time. Debezium writes `timestamp` as microseconds, `timestamp(3)` as milliseconds, and
+/// `timestamptz` as ISO 8601 text; MongoDB's dates are `{"$date": milliseconds}`.
+fn date_time(source: Source, name: &str, scale: u32) -> String {
+    match source {
+        Source::Postgres => {
+            let number = match scale {
+                0..=3 => format!("fromUnixTimestamp64Milli(JSONExtractInt(image, {name}))"),
+                4..=6 => format!("fromUnixTimestamp64Micro(JSONExtractInt(image, {name}))"),
+                _ => format!("fromUnixTimestamp64Nano(JSONExtractInt(image, {name}))"),
+            };
+            format!(
+                "if(JSONType(image, {name}) = 'String', \
+                 parseDateTime64BestEffortOrZero(JSONExtractString(image, {name}), {}), {number})",
+                scale.max(3)
+            )
+        }
+        Source::Mongodb => {
+            format!("fromUnixTimestamp64Milli(JSONExtractInt(image, {name}, '$date'))")
+        }
+    }
+}
+
+/// A document's field in MongoDB's extended JSON: an object id or a long is an object.
+fn document_value(name: &str, kind: &str) -> String {
+    if kind == "String" {
+        format!(
+            "if(JSONHas(image, {name}, '$oid'), JSONExtractString(image, {name}, '$oid'), \
+             JSONExtract(image, {name}, 'Nullable(String)'))"
+        )
+    } else if kind.starts_with("Int") || kind.starts_with("UInt") {
+        format!(
+            "if(JSONHas(image, {name}, '$numberLong'), \
+             to{kind}OrNull(JSONExtractString(image, {name}, '$numberLong')), \
+             JSONExtract(image, {name}, 'Nullable({kind})'))"
+        )
+    } else {
+        format!("JSONExtract(image, {name}, 'Nullable({kind})')")
+    }
+}
+
+/// Whether a key column has no usable value in `picture`, the row image as the feed knows it.
+fn key_is_missing(source: Source, column: &str, kind: &str) -> String {
+    let name = literal(column);
+    let bare = bare(kind);
+    match source {
+        Source::Postgres if !bare.starts_with("Date") => {
+            format!("isNull(JSONExtract(picture, {name}, 'Nullable({bare})'))")
+        }
+        _ => format!("NOT JSONHas(picture, {name})"),
+    }
+}
+
+/// Has every flow's tables as the profile wants them. Queues and views are rebuilt where they
+/// differ, which loses nothing: the consumer group keeps its place. Silver is never rebuilt.
+///
+/// # Errors
+/// The server refuses, or a silver table has other columns than the profile.
+pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
+    let database = &env.profile.clickhouse.database;
+    Clickhouse::new(env.clickhouse(), "default")
+        .text(&format!("CREATE DATABASE IF NOT EXISTS {}", ident(database)))
+        .await
+        .map_err(|error| service(&error))?;
+    let client = env.clickhouse_client();
+    let existing: Vec<Existing> = client
+        .rows(&format!(
+            "SELECT name, comment FROM system.tables WHERE database = {}",
+            literal(database)
+        ))
+        .await
+        .map_err(|error| service(&error))?;
+    let mut changed = Vec::new();
+    for (name, flow) in &env.profile.flows {
+        let names = Names::of(name);
+        let statements = statements(&env, name, flow)?;
+        let complete = names
+            .all()
+            .iter()
+            .all(|table| existing.iter().any(|existing| existing.name == *table));
+        let same = existing.iter().any(|existing| {
+            existing.name == names.bronze
+                && statements
+                    .iter()
+                    .any(|statement| statement.ends_with(&format!("COMMENT {}", literal(&existing.comment))))
+        });
+        if complete && same {
+            continue;
+        }
+        if existing.iter().any(|existing| existing.name == names.silver) {
+            check_silver(&client, database, &names.silver, flow).await?;
+        }
+        progress.observe(format!("making the tables of flow {name}"));
+        for table in &names.all()[..5] {
+            run(&client, &format!("DROP TABLE IF EXISTS {} SYNC", ident(table))).await?;
+        }
+        for statement in &statements {
+            run(&client, statement).await?;
+        }
+        changed.push(name.as_str());
+    }
+    Ok(if changed.is_empty() {
+        Outcome::Unchanged(format!("tables of {} flows are there", env.profile.flows.len()))
+    } else {
+        Outcome::Changed(format!("made the tables of {}", changed.join(", ")))
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct Existing {
+    name: String,
+    comment: String,
+}
+
+async fn run(client: &Clickhouse, sql: &str) -> Result<()> {
+    client.text(sql).await.map(drop).map_err(|error| {
+        service(&error).detail(sql.lines().next().unwrap_or_default().to_owned())
+    })
+}
+
+#[derive(serde::Deserialize)]
+struct Column {
+    name: String,
+    r#type: String,
+}
+
+/// Silver holds data: a difference is the user's decision.
+async fn check_silver(
+    client: &Clickhouse,
+    database: &str,
+    silver: &str,
+    flow: &Flow,
+) -> Result<()> {
+    let columns: Vec<Column> = client
+        .rows(&format!(
+            "SELECT name, type FROM system.columns WHERE database = {} AND table = {}",
+            literal(database),
+            literal(silver)
+        ))
+        .await
+        .map_err(|error| service(&error))?;
+    for (name, kind) in &flow.columns {
+        let found = columns.iter().find(|column| column.name == *name);
+        let add = format!(
+            "ALTER TABLE {} ADD COLUMN {} {kind}",
+            ident(silver),
+            ident(name)
+        );
+        match found {
+            None => {
+                return Err(Error::new(
+                    Code::Drift,
+                    format!("{silver} has no column `{name}`, which the profile wants"),
+                )
+                .hint(format!("add it in ClickHouse and rerun: {add}")));
+            }
+            Some(column) if column.r#type.replace(' ', "") != kind.replace(' ', "") => {
+                return Err(Error::new(
+                    Code::Drift,
+                    format!(
+                        "{silver}.{name} is {}, and the profile wants {kind}",
+                        column.r#type
+                    ),
+                )
+                .hint("change the type in the profile, or alter the column in ClickHouse"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether every flow's tables are there.
+pub async fn probe_tables(env: &Environment) -> Status {
+    let client = env.clickhouse_client();
+    let names: Result<Vec<Existing>, _> = client
+        .rows(&format!(
+            "SELECT name, comment FROM system.tables WHERE database = {}",
+            literal(&env.profile.clickhouse.database)
+        ))
+        .await;
+    let names = match names {
+        Ok(names) => names,
+        Err(error) => return Status::in_progress(error.to_string()),
+    };
+    let mut wanted = 0;
+    for flow in env.profile.flows.keys() {
+        for table in Names::of(flow).all() {
+            wanted += 1;
+            if !names.iter().any(|existing| existing.name == *table) {
+                return Status::not_found(format!("table {table} is missing"));
+            }
+        }
+    }
+    Status::current(format!("{wanted} tables and views"))
+}
+
+/// What stands behind the interface, for `status`.
+pub fn flavour(env: &Environment) -> &'static str {
+    match (&env.clickhouse_binary, &env.profile.clickhouse.external) {
+        (_, Some(_)) => "external",
+        (Some(_), _) => "server",
+        _ => "embedded engine",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_lose_their_wrappers() {
+        assert_eq!(bare("Nullable(Int64)"), "Int64");
+        assert_eq!(bare("LowCardinality(Nullable(String))"), "String");
+        assert_eq!(bare("DateTime64(6)"), "DateTime64(6)");
+    }
+
+    #[test]
+    fn times_keep_their_precision() {
+        let micro = expression(Source::Postgres, "at", "DateTime64(6)");
+        assert!(micro.contains("fromUnixTimestamp64Micro"), "{micro}");
+        let milli = expression(Source::Postgres, "at", "DateTime64(3)");
+        assert!(milli.contains("fromUnixTimestamp64Milli"), "{milli}");
+        let mongo = expression(Source::Mongodb, "at", "DateTime64(3)");
+        assert!(mongo.contains("'$date'"), "{mongo}");
+    }
+
+    #[test]
+    fn column_names_are_literals() {
+        assert!(expression(Source::Postgres, "it's", "String").contains("'it\\'s'"));
+    }
+}

@@ -1,0 +1,293 @@
+//! The Connect worker and its source connectors.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{kafka, service};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::plan::{Outcome, Progress};
+use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::artifacts::Locked;
+use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
+use crate::platform::host::artifacts::unpack::Unpack;
+use crate::platform::host::{java, secrets};
+use crate::profile::schema::{Connector, Settings, Source};
+use crate::readiness::{self, Status};
+
+/// `images/connect/plugins.yaml`: the plugins by source.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plugins {
+    postgres: Plugin,
+    mongodb: Plugin,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Plugin {
+    /// With `{version}` where the version goes.
+    coordinates: String,
+    class: String,
+    digests: BTreeMap<String, Digest>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Digest {
+    bytes: u64,
+    sha256: String,
+}
+
+fn plugin(env: &Environment, source: Source) -> Result<Plugin> {
+    let path = env.root.join("images/connect/plugins.yaml");
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
+    let plugins: Plugins = serde_yaml::from_str(&text).map_err(|error| {
+        Error::new(
+            Code::Artifact,
+            format!("{} is malformed: {error}", path.display()),
+        )
+    })?;
+    Ok(match source {
+        Source::Postgres => plugins.postgres,
+        Source::Mongodb => plugins.mongodb,
+    })
+}
+
+/// The sources that the profile's connectors read, each once.
+fn sources(env: &Environment) -> Vec<Source> {
+    [Source::Postgres, Source::Mongodb]
+        .into_iter()
+        .filter(|source| env.profile.uses(*source))
+        .collect()
+}
+
+/// The plugins' archives.
+///
+/// # Errors
+/// The version has no digest.
+pub fn plugins(env: &Environment) -> Result<Vec<MavenArtifact>> {
+    sources(env)
+        .into_iter()
+        .map(|source| artifact(env, source))
+        .collect()
+}
+
+fn artifact(env: &Environment, source: Source) -> Result<MavenArtifact> {
+    let version = &env.profile.versions.debezium;
+    let plugin = plugin(env, source)?;
+    let Some(digest) = plugin.digests.get(version) else {
+        let known: Vec<&str> = plugin.digests.keys().map(String::as_str).collect();
+        return Err(Error::new(
+            Code::Artifact,
+            format!("no digest is locked for Debezium {version}"),
+        )
+        .hint(format!("locked versions: {}", known.join(", "))));
+    };
+    let coordinates = plugin.coordinates.replace("{version}", version);
+    let artifact = coordinates.split(':').nth(1).unwrap_or_default();
+    Ok(MavenArtifact {
+        name: format!("{artifact}-{version}"),
+        files: vec![Locked {
+            file: format!("{artifact}-{version}-plugin.tar.gz"),
+            sha256: digest.sha256.clone(),
+            bytes: digest.bytes,
+        }],
+        coordinates: vec![Coordinates(coordinates)],
+        transitive: false,
+        unpack: Unpack::TarGz,
+    })
+}
+
+/// The classes that the profile's connectors need.
+///
+/// # Errors
+/// The list of plugins is malformed.
+pub fn classes(env: &Environment) -> Result<Vec<String>> {
+    sources(env)
+        .into_iter()
+        .map(|source| Ok(plugin(env, source)?.class))
+        .collect()
+}
+
+/// The process.
+///
+/// # Errors
+/// Java is missing, a version has no digests, or a template is wrong.
+pub fn process(env: &Environment) -> Result<Rendered> {
+    let libs: PathBuf = kafka::libraries(env)?.dir(&env.dirs.cache);
+    let plugin_path: Vec<String> = plugins(env)?
+        .iter()
+        .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
+        .collect();
+    apply::render(
+        &env.dirs,
+        &env.templates,
+        "connect",
+        "connect/host/process.yaml.hbs",
+        env.context(),
+        &json!({
+            "java": java::require()?.program,
+            "libs": libs,
+            "plugin_path": plugin_path.join(","),
+            "secrets_root": env.dirs.secrets(),
+        }),
+    )
+}
+
+/// The worker answers and has the plugin classes that are needed.
+pub async fn probe(env: &Environment, classes: &[String]) -> Status {
+    let client = env.connect_client();
+    // The connectors' list is served only by a worker that has joined its group.
+    let answer = async {
+        client.connectors().await?;
+        client.plugins().await
+    };
+    match answer.await {
+        Ok(loaded) => {
+            let classes: Vec<&str> = classes.iter().map(String::as_str).collect();
+            readiness::connect::plugins(&loaded, &classes)
+        }
+        Err(error) if error.is_transient() => Status::in_progress(error.to_string()),
+        Err(error) => Status::failed(error.to_string()),
+    }
+}
+
+/// `manifests/connect/connectors/<source>.yaml.hbs`, rendered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConnectorManifest {
+    /// The plugin class.
+    pub class: String,
+    /// Its configuration.
+    pub config: Settings,
+}
+
+/// Renders a connector. The password is a reference that Connect resolves, never the password.
+///
+/// # Errors
+/// The template is wrong.
+pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<ConnectorManifest> {
+    let component = match connector.source {
+        Source::Postgres => "postgres",
+        Source::Mongodb => "mongodb",
+    };
+    let reference = format!(
+        "${{strimzidir:{}:password}}",
+        secrets::dir(&env.dirs, component).display()
+    );
+    let tables: Vec<&str> = env
+        .profile
+        .flows
+        .values()
+        .filter(|flow| flow.connector == name)
+        .map(|flow| flow.table.as_str())
+        .collect();
+    let mut context = json!({
+        "connector": {
+            "prefix": connector.prefix,
+            "slot": connector.slot,
+            "publication": connector.publication,
+        },
+        "tables": tables.join(","),
+    });
+    match connector.source {
+        Source::Postgres => {
+            let endpoint = env.postgres();
+            context["host"] = json!(endpoint.host);
+            context["port"] = json!(endpoint.port);
+            context["user"] = json!(endpoint.user);
+            context["password"] = json!(reference);
+            context["database"] = json!(env.profile.postgres.database);
+        }
+        Source::Mongodb => context["connection_string"] = mongodb_url(env, &reference),
+    }
+    let template = format!("connect/connectors/{component}.yaml.hbs");
+    let mut manifest: ConnectorManifest = env.templates.yaml(&template, &context)?;
+    manifest.config.extend(connector.config.clone());
+    Ok(manifest)
+}
+
+fn mongodb_url(env: &Environment, password: &str) -> Value {
+    let endpoint = env.mongodb();
+    let set = &env.profile.mongodb.replica_set;
+    json!(if endpoint.user.is_empty() {
+        format!("mongodb://{}/?replicaSet={set}", endpoint.address())
+    } else {
+        format!(
+            "mongodb://{}:{password}@{}/?authSource=admin&replicaSet={set}",
+            endpoint.user,
+            endpoint.address()
+        )
+    })
+}
+
+/// Has the connector registered with this configuration afterwards. A failed task is restarted: the
+/// reason may have been mended since.
+///
+/// # Errors
+/// Connect refuses the configuration.
+pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) -> Result<Outcome> {
+    let connector = env.profile.connectors.get(&name).ok_or_else(|| {
+        Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
+    })?;
+    let manifest = manifest(&env, &name, connector)?;
+    let mut wanted: IndexMap<String, String> = manifest.config;
+    wanted.insert("connector.class".into(), manifest.class);
+    wanted.insert("name".into(), name.clone());
+    let client = env.connect_client();
+    let existing = client.config(&name).await.map_err(|error| service(&error))?;
+    if let Some(existing) = &existing
+        && same(existing, &wanted)
+    {
+        let status = client.status(&name).await.map_err(|error| service(&error))?;
+        if readiness::connect::connector(status.as_ref()).state == readiness::State::Failed {
+            client
+                .restart_failed(&name)
+                .await
+                .map_err(|error| service(&error))?;
+            return Ok(Outcome::Changed("restarted what had failed".into()));
+        }
+        return Ok(Outcome::Unchanged("registered".into()));
+    }
+    client
+        .put_config(&name, &wanted)
+        .await
+        .map_err(|error| service(&error))?;
+    Ok(Outcome::Changed(match existing {
+        Some(_) => "configuration changed".into(),
+        None => "registered".into(),
+    }))
+}
+
+fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {
+    a.len() == b.len() && a.iter().all(|(key, value)| b.get(key) == Some(value))
+}
+
+/// The connector and all its tasks run, and for PostgreSQL its slot is read.
+pub async fn probe_connector(env: &Environment, name: &str, connector: &Connector) -> Status {
+    let status = match env.connect_client().status(name).await {
+        Ok(status) => readiness::connect::connector(status.as_ref()),
+        Err(error) if error.is_transient() => return Status::in_progress(error.to_string()),
+        Err(error) => return Status::failed(error.to_string()),
+    };
+    if status.state != readiness::State::Current {
+        return status;
+    }
+    match &connector.slot {
+        None => status,
+        Some(slot) => {
+            let slot = super::postgres::probe_slot(env, slot).await;
+            if slot.state == readiness::State::Current {
+                Status::current(format!("{}, slot active", status.message))
+            } else {
+                slot
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The broker: one KRaft node on `host`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::service;
+use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::plan::{Outcome, Progress};
+use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::artifacts::lockfile;
+use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
+use crate::platform::host::artifacts::unpack::Unpack;
+use crate::platform::host::java;
+use crate::readiness::Status;
+
+/// The jars of broker and Connect.
+///
+/// # Errors
+/// The version has no lock file.
+pub fn libraries(env: &Environment) -> Result<MavenArtifact> {
+    let versions = &env.profile.versions;
+    let kafka = &versions.kafka;
+    Ok(MavenArtifact {
+        name: format!("kafka-{kafka}"),
+        coordinates: coordinates(kafka, &versions.log4j),
+        transitive: true,
+        files: lockfile::read(&env.root.join(format!("manifests/kafka/libs-{kafka}.lock")))?,
+        unpack: Unpack::Copy,
+    })
+}
+
+/// What Maven is asked for; their dependencies come along.
+pub fn coordinates(kafka: &str, log4j: &str) -> Vec<Coordinates> {
+    [
+        format!("org.apache.kafka:kafka_2.13:{kafka}"),
+        format!("org.apache.kafka:connect-runtime:{kafka}"),
+        format!("org.apache.logging.log4j:log4j-core:{log4j}"),
+        format!("org.apache.logging.log4j:log4j-slf4j-impl:{log4j}"),
+    ]
+    .map(Coordinates)
+    .to_vec()
+}
+
+/// The process; none for an external broker.
+///
+/// # Errors
+/// Java is missing, or a template is wrong.
+pub fn process(env: &Environment) -> Result<Option<Rendered>> {
+    if env.profile.kafka.external.is_some() {
+        return Ok(None);
+    }
+    let libs: PathBuf = libraries(env)?.dir(&env.dirs.cache);
+    apply::render(
+        &env.dirs,
+        &env.templates,
+        "kafka",
+        "kafka/host/process.yaml.hbs",
+        env.context(),
+        &json!({
+            "java": java::require()?.program,
+            "libs": libs,
+            "cluster_id": cluster_id(&env.dirs.state.display().to_string()),
+        }),
+    )
+    .map(Some)
+}
+
+/// Kafka's cluster id is 16 bytes in URL-safe base64. One per environment, so that a broker never
+/// takes another environment's data for its own.
+fn cluster_id(environment: &str) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let digest = lockfile::digest(environment);
+    // 21 characters of 6 bits are 126 of the 128 bits; the last one may only carry the other two.
+    let mut id: String = (0..21)
+        .map(|at| {
+            let byte = u8::from_str_radix(&digest[at * 2..at * 2 + 2], 16).unwrap_or_default();
+            char::from(ALPHABET[usize::from(byte & 63)])
+        })
+        .collect();
+    id.push('A');
+    id
+}
+
+/// A connected client.
+///
+/// # Errors
+/// The broker does not answer.
+pub async fn client(env: &Environment) -> Result<KafkaClient> {
+    KafkaClient::connect(&[env.kafka().address()], Duration::from_secs(10))
+        .await
+        .map_err(|error| service(&error))
+}
+
+/// Whether the broker serves metadata and names itself.
+pub async fn probe(env: &Environment) -> Status {
+    let address = env.kafka().address();
+    let connected = KafkaClient::connect(&[&address], Duration::from_secs(5)).await;
+    let answer = match &connected {
+        Ok(client) => client.cluster().await,
+        Err(error) => return Status::in_progress(error.to_string()),
+    };
+    match answer {
+        Ok(cluster) if cluster.brokers.is_empty() => {
+            Status::in_progress("metadata without a broker")
+        }
+        Ok(cluster) => Status::current(format!(
+            "{} broker{} at {address}",
+            cluster.brokers.len(),
+            if cluster.brokers.len() == 1 { "" } else { "s" }
+        )),
+        Err(error) => Status::in_progress(error.to_string()),
+    }
+}
+
+/// Creates the topics of the profile's flows that are not there.
+///
+/// # Errors
+/// The broker refuses.
+pub async fn create_topics(env: Arc<Environment>, _progress: Progress) -> Result<Outcome> {
+    let specs: Vec<TopicSpec> = env
+        .profile
+        .flows
+        .values()
+        .map(|flow| TopicSpec {
+            name: env.profile.topic(flow),
+            partitions: -1,
+            replication_factor: -1,
+            configs: BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]),
+        })
+        .collect();
+    if specs.is_empty() {
+        return Ok(Outcome::Unchanged("no flows".into()));
+    }
+    let client = client(&env).await?;
+    let outcomes = client
+        .create_topics(&specs)
+        .await
+        .map_err(|error| service(&error))?;
+    let created: Vec<&str> = outcomes
+        .iter()
+        .filter(|(_, outcome)| *outcome == CreateOutcome::Created)
+        .map(|(name, _)| name.as_str())
+        .collect();
+    Ok(if created.is_empty() {
+        Outcome::Unchanged(format!("{} present", outcomes.len()))
+    } else {
+        Outcome::Changed(format!("created {}", created.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_ids_are_22_characters_and_differ() {
+        let id = cluster_id("/a");
+        assert_eq!(id.len(), 22);
+        assert_ne!(id, cluster_id("/b"));
+        assert_eq!(id, cluster_id("/a"));
+    }
+}

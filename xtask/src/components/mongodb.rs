@@ -1,0 +1,209 @@
+//! The document source: `mongod` from PATH, or a member that the user runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mongodb::bson::{DateTime, Document, doc};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::service;
+use crate::clients::mongodb::Mongodb;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::files::write_if_changed;
+use crate::plan::{Outcome, Progress};
+use crate::platform::host::apply::{self, Rendered};
+use crate::platform::Endpoint;
+use crate::platform::host::secrets;
+use crate::readiness::Status;
+use crate::wait::{self, Patience};
+
+/// The process; none for an external member, or where there is no `mongod`.
+///
+/// # Errors
+/// A template is wrong.
+pub fn process(env: &Environment) -> Result<Option<Rendered>> {
+    let Some(mongod) = env
+        .mongod_binary
+        .as_ref()
+        .filter(|_| env.profile.mongodb.external.is_none())
+    else {
+        return Ok(None);
+    };
+    apply::render(
+        &env.dirs,
+        &env.templates,
+        "mongodb",
+        "mongodb/host/process.yaml.hbs",
+        env.context(),
+        &json!({
+            "mongod": mongod,
+            "key_file": key_file(env),
+            "cache_gb": cache_gigabytes(&env.profile.mongodb.cache),
+        }),
+    )
+    .map(Some)
+}
+
+fn key_file(env: &Environment) -> PathBuf {
+    secrets::dir(&env.dirs, "mongodb").join("keyfile")
+}
+
+/// `256m` or `1g` as gigabytes, which is how `mongod` takes it; its own minimum is a quarter.
+fn cache_gigabytes(size: &str) -> String {
+    let (number, unit) = size.split_at(size.trim_end_matches(char::is_alphabetic).len());
+    let megabytes: f64 = number.parse().unwrap_or(256.0);
+    let gigabytes = match unit.to_ascii_lowercase().as_str() {
+        "g" | "gb" => megabytes,
+        _ => megabytes / 1024.0,
+    };
+    format!("{:.2}", gigabytes.max(0.25))
+}
+
+/// Writes the key that members authenticate with: authentication with a replica set needs one.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_key(env: &Environment) -> Result<()> {
+    let path = key_file(env);
+    let text = env.mongodb().password.expose().to_owned();
+    write_if_changed(&path, text.as_bytes(), 0o600)
+        .map(drop)
+        .map_err(|source| Error::io("write", path, &source))
+}
+
+/// The member answers, is in the replica set, and takes writes.
+pub async fn probe(env: &Environment) -> Status {
+    let client = match env.mongodb_client() {
+        Ok(client) => client,
+        Err(error) => return Status::failed(error.to_string()),
+    };
+    match client.hello().await {
+        Ok(hello) if hello.set.is_empty() && env.profile.mongodb.external.is_some() => {
+            Status::failed("it is in no replica set, and change streams need one")
+        }
+        Ok(hello) if hello.primary => {
+            Status::current(format!("primary of {}, version {}", hello.set, hello.version))
+        }
+        Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.set)),
+        Err(error) => Status::in_progress(error.to_string()),
+    }
+}
+
+/// Initiates the replica set and creates the user on a member that this tool runs.
+///
+/// # Errors
+/// The member refuses.
+pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
+    let spec = &env.profile.mongodb;
+    if let Ok(client) = env.mongodb_client()
+        && client.hello().await.is_ok_and(|hello| hello.primary)
+    {
+        return Ok(Outcome::Unchanged(format!("{} is initiated", spec.replica_set)));
+    }
+    // Before there is a user, a connection from this machine may initiate and create one.
+    let open = Mongodb::new(&Endpoint::loopback(spec.port))
+        .map_err(|error| service(&error))?;
+    let member = format!("127.0.0.1:{}", spec.port);
+    let config = doc! { "_id": &spec.replica_set, "members": [{ "_id": 0, "host": member }] };
+    if let Err(error) = open.admin(doc! { "replSetInitiate": config }).await
+        && !error.reason.contains("already initialized")
+    {
+        return Err(service(&error));
+    }
+    wait::until(
+        "mongodb becomes primary",
+        Patience::local(Duration::from_secs(60)),
+        &progress,
+        || async {
+ match open.admin(doc! { "hello": 1 }).await {
+            Ok(hello) if hello.get_bool("isWritablePrimary").unwrap_or(false) => {
+                Status::current("primary")
+            }
+            Ok(_) => Status::in_progress("electing"),
+            Err(error) => Status::in_progress(error.to_string()),
+        }},
+    )
+    .await?;
+    let endpoint = env.mongodb();
+    let user = doc! {
+        "createUser": &endpoint.user,
+        "pwd": endpoint.password.expose(),
+        "roles": ["root"],
+    };
+    match open.admin(user).await {
+        Ok(_) => {}
+        Err(error) if error.reason.contains("already exists") => {}
+        Err(error) => return Err(service(&error)),
+    }
+    Ok(Outcome::Changed(format!("initiated {}", spec.replica_set)))
+}
+
+/// A seed file.
+#[derive(Deserialize)]
+struct Seed {
+    collection: String,
+    documents: Vec<serde_json::Value>,
+}
+
+/// Fills the collections that are empty; says how many documents were inserted.
+///
+/// # Errors
+/// The member refuses, or a file is missing or malformed.
+pub async fn seed(env: &Environment) -> Result<u64> {
+    let client = env.mongodb_client().map_err(|error| service(&error))?;
+    let mut inserted = 0;
+    for file in &env.profile.mongodb.seed {
+        let path = env.templates.root().join("mongodb/seed").join(file);
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| Error::io("read", &path, &source))?;
+        let seed: Seed = serde_json::from_str(&text).map_err(|error| {
+            Error::new(
+                Code::Template,
+                format!("{} is no seed: {error}", path.display()),
+            )
+        })?;
+        let count = client
+            .count(&seed.collection)
+            .await
+            .map_err(|error| service(&error))?;
+        if count > 0 {
+            continue;
+        }
+        let documents = seed
+            .documents
+            .iter()
+            .map(|value| document(value, &path))
+            .collect::<Result<Vec<_>>>()?;
+        inserted += documents.len() as u64;
+        client
+            .insert(&seed.collection, documents)
+            .await
+            .map_err(|error| service(&error))?;
+    }
+    Ok(inserted)
+}
+
+fn document(value: &serde_json::Value, path: &std::path::Path) -> Result<Document> {
+    let mut document: Document = serde_json::from_value(value.clone()).map_err(|error| {
+        Error::new(Code::Template, format!("{}: {error}", path.display()))
+    })?;
+    if !document.contains_key("timestamp") {
+        document.insert("timestamp", DateTime::now());
+    }
+    Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_sizes() {
+        assert_eq!(cache_gigabytes("512m"), "0.50");
+        assert_eq!(cache_gigabytes("2g"), "2.00");
+        assert_eq!(cache_gigabytes("64m"), "0.25");
+    }
+}

@@ -1,0 +1,236 @@
+//! The relational source.
+
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::service;
+use crate::clients::postgres::{Postgres, PostgresError, literal};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::plan::{Outcome, Progress};
+use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::artifacts::lockfile;
+use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
+use crate::platform::host::artifacts::unpack::Unpack;
+use crate::platform::host::secrets;
+use crate::readiness::postgres::{Slot, slot, wal_level};
+use crate::readiness::Status;
+
+const GROUP: &str = "io.zonky.test.postgres";
+
+/// The artifact's name for this system, `linux-amd64`; none where there is none.
+fn system() -> Option<&'static str> {
+    match (std::env::consts::OS, std::env::consts::ARCH) {
+        ("linux", "x86_64") => Some("linux-amd64"),
+        ("linux", "aarch64") => Some("linux-arm64v8"),
+        ("macos", "x86_64") => Some("darwin-amd64"),
+        ("macos", "aarch64") => Some("darwin-arm64v8"),
+        _ => None,
+    }
+}
+
+/// The server's binaries; none for an external server.
+///
+/// # Errors
+/// The version has no lock file, or there are no binaries for this system.
+pub fn binaries(env: &Environment) -> Result<Option<MavenArtifact>> {
+    if env.profile.postgres.external.is_some() {
+        return Ok(None);
+    }
+    let version = &env.profile.versions.postgres;
+    let locked = lockfile::read(
+        &env.root
+            .join(format!("manifests/postgres/binaries-{version}.lock")),
+    )?;
+    let found = system().and_then(|system| {
+        let artifact = format!("embedded-postgres-binaries-{system}");
+        let file = format!("{artifact}-{version}.jar");
+        let locked = locked.into_iter().find(|locked| locked.file == file)?;
+        Some((artifact, locked))
+    });
+    let Some((artifact, locked)) = found else {
+        return Err(Error::new(
+            Code::Missing,
+            format!(
+                "there are no PostgreSQL {version} binaries for {} {}",
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
+        )
+        .hint("run PostgreSQL yourself and set postgres.external=host:port"));
+    };
+    Ok(Some(MavenArtifact {
+        name: format!("postgres-{version}"),
+        coordinates: vec![Coordinates(format!("{GROUP}:{artifact}:{version}"))],
+        transitive: false,
+        files: vec![locked],
+        unpack: Unpack::TxzInJar,
+    }))
+}
+
+/// The process; none for an external server.
+///
+/// # Errors
+/// A template is wrong, or root has no unprivileged user.
+pub fn process(env: &Environment) -> Result<Option<Rendered>> {
+    let Some(binaries) = binaries(env)? else {
+        return Ok(None);
+    };
+    apply::render(
+        &env.dirs,
+        &env.templates,
+        "postgres",
+        "postgres/host/process.yaml.hbs",
+        env.context(),
+        &json!({
+            "binaries": binaries.dir(&env.dirs.cache),
+            "password_file": secrets::file(&env.dirs, "postgres"),
+        }),
+    )
+    .map(Some)
+}
+
+/// A login and the setting that change capture needs.
+pub async fn probe(env: &Environment) -> Status {
+    let session = match env.postgres_session().await {
+        Ok(session) => session,
+        Err(error) => return refused(&error),
+    };
+    match session.value("SHOW wal_level").await {
+        Ok(level) => wal_level(&level.unwrap_or_default()),
+        Err(error) => refused(&error),
+    }
+}
+
+fn refused(error: &PostgresError) -> Status {
+    match error.sqlstate() {
+        // Class 28 is a wrong login, 3D000 a missing database: neither mends itself.
+        Some(state) if state.starts_with("28") || state == "3D000" => {
+            Status::failed(error.to_string())
+        }
+        _ => Status::in_progress(error.to_string()),
+    }
+}
+
+/// Creates the tables, and fills those that were not there before.
+///
+/// # Errors
+/// The server refuses, or a file is missing.
+pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
+    let session = env
+        .postgres_session()
+        .await
+        .map_err(|error| service(&error))?;
+    let mut seeded = 0;
+    for file in &env.profile.postgres.schema {
+        let sql = read(&env, "sql", file)?;
+        let tables = "SELECT count(*) FROM pg_catalog.pg_tables \
+                      WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
+        let before = session.value(tables).await.map_err(|e| service(&e))?;
+        // DDL that changes nothing still takes locks: one transaction, and gone in a moment.
+        session
+            .execute(&format!("BEGIN; {sql}; COMMIT"))
+            .await
+            .map_err(|error| service(&error).detail(format!("manifests/postgres/sql/{file}")))?;
+        if session.value(tables).await.map_err(|e| service(&e))? != before {
+            progress.observe(format!("filling the tables of {file}"));
+            seeded += seed_file(&env, &session, file).await?;
+        }
+    }
+    Ok(match seeded {
+        0 => Outcome::Unchanged("tables are there".into()),
+        rows => Outcome::Changed(format!("tables created, {rows} seed rows")),
+    })
+}
+
+/// Inserts the seed rows that are missing; says how many rows changed.
+///
+/// # Errors
+/// The server refuses, or a file is missing.
+pub async fn seed(env: &Environment) -> Result<u64> {
+    let session = env
+        .postgres_session()
+        .await
+        .map_err(|error| service(&error))?;
+    let mut rows = 0;
+    for file in &env.profile.postgres.schema {
+        rows += seed_file(env, &session, file).await?;
+    }
+    Ok(rows)
+}
+
+async fn seed_file(env: &Environment, session: &Postgres, file: &str) -> Result<u64> {
+    if !env.templates.has(&format!("postgres/seed/{file}")) {
+        return Ok(0);
+    }
+    let sql = read(env, "seed", file)?;
+    session
+        .execute(&format!("BEGIN; {sql}; COMMIT"))
+        .await
+        .map_err(|error| service(&error).detail(format!("manifests/postgres/seed/{file}")))
+}
+
+fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
+    let path = env
+        .templates
+        .root()
+        .join("postgres")
+        .join(folder)
+        .join(file);
+    let text =
+        std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
+    Ok(text.trim().trim_end_matches(';').to_owned())
+}
+
+/// A connector's replication slot.
+pub async fn probe_slot(env: &Environment, name: &str) -> Status {
+    match read_slot(env, name).await {
+        Ok(found) => slot(found.as_ref()),
+        Err(error) => refused(&error),
+    }
+}
+
+async fn read_slot(env: &Environment, name: &str) -> Result<Option<Slot>, PostgresError> {
+    let rows = env
+        .postgres_session()
+        .await?
+        .query(&format!(
+            "SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = {}",
+            literal(name)
+        ))
+        .await?;
+    Ok(rows.into_iter().next().map(|row| {
+        let mut row = row.into_iter();
+        Slot {
+            active: row.next().flatten().as_deref() == Some("t"),
+            wal_status: row.next().flatten(),
+        }
+    }))
+}
+
+/// WAL in bytes that PostgreSQL keeps for a slot, and how much of it the connector has not
+/// confirmed yet; none if there is no such slot.
+///
+/// # Errors
+/// The server does not answer.
+pub async fn slot_lag(env: &Environment, name: &str) -> Result<Option<(u64, u64)>, PostgresError> {
+    let rows = env
+        .postgres_session()
+        .await?
+        .query(&format!(
+            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, \
+                    pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint \
+             FROM pg_replication_slots WHERE slot_name = {}",
+            literal(name)
+        ))
+        .await?;
+    let number = |value: Option<String>| value.and_then(|text| text.parse().ok()).unwrap_or(0);
+    Ok(rows.into_iter().next().map(|row| {
+        let mut row = row.into_iter();
+        (
+            number(row.next().flatten()),
+            number(row.next().flatten()),
+        )
+    }))
+}

@@ -1,0 +1,19 @@
+//! Provisions change-data-capture pipelines and keeps them right. See `xtask/README.md`.
+
+pub mod cli;
+pub mod clients;
+pub mod clock;
+pub mod commands;
+pub mod components;
+pub mod environment;
+pub mod error;
+pub mod files;
+pub mod pipeline;
+pub mod plan;
+pub mod platform;
+pub mod process;
+pub mod profile;
+pub mod readiness;
+pub mod render;
+pub mod report;
+pub mod wait;

@@ -1,0 +1,294 @@
+//! A row that proves the pipeline: inserted at the source, read at the target, removed again.
+//!
+//! Its key is negative (or, for documents, starts with `canary-`), so it can meet no real row.
+
+use std::time::Duration;
+
+use mongodb::bson::{DateTime, Document};
+
+use crate::clients::clickhouse::{Clickhouse, ident, literal as text};
+use crate::clients::mongodb::Mongodb;
+use crate::clients::postgres::{self, Postgres};
+use crate::components::clickhouse::Names;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::plan::{Outcome, Progress};
+use crate::profile::schema::{Flow, Settings, Source};
+use crate::readiness::Status;
+use crate::wait::{self, Patience};
+
+/// How long a change may take to arrive before the pipeline counts as broken. A first snapshot of
+/// other tables may be under way.
+const ARRIVES: Duration = Duration::from_secs(90);
+
+/// One canary row on its way.
+pub struct Canary<'a> {
+    flow: &'a Flow,
+    fields: Settings,
+    id: i64,
+    source: Session,
+    target: Clickhouse,
+    silver: String,
+}
+
+enum Session {
+    Postgres(Postgres),
+    Mongodb(Mongodb),
+}
+
+fn service(error: &dyn std::error::Error) -> Error {
+    Error::new(Code::Service, error.to_string())
+}
+
+/// What the target shows of the canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// Nothing.
+    Absent,
+    /// A row with this text in the canary's changing column.
+    Row(String),
+}
+
+impl<'a> Canary<'a> {
+    /// Connects to both ends. Nothing is written yet.
+    ///
+    /// # Errors
+    /// An end does not answer, or the flow has no canary.
+    pub async fn prepare(env: &'a Environment, flow_name: &str) -> Result<Canary<'a>> {
+        let flow = env.profile.flows.get(flow_name).ok_or_else(|| {
+            Error::new(Code::Usage, format!("the profile has no flow `{flow_name}`"))
+        })?;
+        let template = flow.canary.as_ref().ok_or_else(|| {
+            Error::new(Code::Usage, format!("flow `{flow_name}` has no canary"))
+                .hint(format!("give it one in the profile: flows.{flow_name}.canary"))
+        })?;
+        // Unique enough among the canaries of one table, and within 31 bits for `serial` keys.
+        let id = -(i64::try_from(crate::clock::now_ms() % 2_000_000_000).unwrap_or(1).max(1));
+        let source = match env.profile.source(flow) {
+            Some(Source::Mongodb) => {
+                Session::Mongodb(env.mongodb_client().map_err(|error| service(&error))?)
+            }
+            _ => Session::Postgres(
+                env.postgres_session()
+                    .await
+                    .map_err(|error| service(&error))?,
+            ),
+        };
+        let fields = template
+            .iter()
+            .map(|(name, value)| (name.clone(), value.replace("{id}", &id.to_string())))
+            .collect();
+        Ok(Canary {
+            flow,
+            fields,
+            id,
+            source,
+            target: env.clickhouse_client(),
+            silver: Names::of(flow_name).silver,
+        })
+    }
+
+    fn key(&self) -> &str {
+        self.flow.key.first().map_or("", String::as_str)
+    }
+
+    fn document_id(&self) -> String {
+        format!("canary{}", self.id)
+    }
+
+    /// The column that an update changes: the first of the canary's.
+    fn changing(&self) -> (&str, &str) {
+        self.fields
+            .first()
+            .map_or(("", ""), |(name, value)| (name, value))
+    }
+
+    /// The value that the changing column has after the insert, and after the update.
+    pub fn values(&self) -> (String, String) {
+        let value = self.changing().1;
+        (value.to_owned(), format!("{value} (updated)"))
+    }
+
+    /// Inserts the row at the source.
+    ///
+    /// # Errors
+    /// The source refuses.
+    pub async fn insert(&self) -> Result<()> {
+        match &self.source {
+            Session::Postgres(session) => {
+                let mut names = vec![postgres::ident(self.key())];
+                let mut values = vec![self.id.to_string()];
+                for (name, value) in &self.fields {
+                    names.push(postgres::ident(name));
+                    values.push(postgres::literal(value));
+                }
+                let sql = format!(
+                    "INSERT INTO {} ({}) VALUES ({})",
+                    postgres::table(&self.flow.table),
+                    names.join(", "),
+                    values.join(", ")
+                );
+                session.execute(&sql).await.map(drop).map_err(|e| service(&e))
+            }
+            Session::Mongodb(client) => {
+                let mut document = Document::new();
+                document.insert("_id", self.document_id());
+                for (name, value) in &self.fields {
+                    document.insert(name, value);
+                }
+                document.insert("timestamp", DateTime::now());
+                client
+                    .insert(&self.flow.table, vec![document])
+                    .await
+                    .map_err(|error| service(&error))
+            }
+        }
+    }
+
+    /// Changes the row at the source.
+    ///
+    /// # Errors
+    /// The source refuses.
+    pub async fn update(&self) -> Result<()> {
+        let (column, _) = self.changing();
+        let (_, value) = self.values();
+        match &self.source {
+            Session::Postgres(session) => {
+                let sql = format!(
+                    "UPDATE {} SET {} = {} WHERE {} = {}",
+                    postgres::table(&self.flow.table),
+                    postgres::ident(column),
+                    postgres::literal(&value),
+                    postgres::ident(self.key()),
+                    self.id
+                );
+                session.execute(&sql).await.map(drop).map_err(|e| service(&e))
+            }
+            Session::Mongodb(client) => client
+                .set(&self.flow.table, &self.document_id(), column, value)
+                .await
+                .map(drop)
+                .map_err(|error| service(&error)),
+        }
+    }
+
+    /// Deletes the row at the source.
+    ///
+    /// # Errors
+    /// The source refuses.
+    pub async fn delete(&self) -> Result<()> {
+        match &self.source {
+            Session::Postgres(session) => {
+                let sql = format!(
+                    "DELETE FROM {} WHERE {} = {}",
+                    postgres::table(&self.flow.table),
+                    postgres::ident(self.key()),
+                    self.id
+                );
+                session.execute(&sql).await.map(drop).map_err(|e| service(&e))
+            }
+            Session::Mongodb(client) => client
+                .delete(&self.flow.table, &self.document_id())
+                .await
+                .map_err(|error| service(&error)),
+        }
+    }
+
+    fn where_clause(&self) -> String {
+        match &self.source {
+            Session::Postgres(_) => format!("{} = {}", ident(self.key()), self.id),
+            Session::Mongodb(_) => {
+                format!("{} = {}", ident(self.key()), text(&self.document_id()))
+            }
+        }
+    }
+
+    /// What silver shows now: the newest change, deletes left out.
+    ///
+    /// # Errors
+    /// The target refuses.
+    pub async fn look(&self) -> Result<Seen, crate::clients::clickhouse::ClickhouseError> {
+        #[derive(serde::Deserialize)]
+        struct Row {
+            value: String,
+            is_deleted: u8,
+        }
+        let (column, _) = self.changing();
+        let rows: Vec<Row> = self
+            .target
+            .rows(&format!(
+                "SELECT toString({}) AS value, is_deleted FROM {} FINAL WHERE {} \
+                 ORDER BY _position DESC, _offset DESC LIMIT 1",
+                ident(column),
+                ident(&self.silver),
+                self.where_clause()
+            ))
+            .await?;
+        Ok(match rows.into_iter().next() {
+            Some(row) if row.is_deleted == 0 => Seen::Row(row.value),
+            _ => Seen::Absent,
+        })
+    }
+
+    /// Waits until silver shows this.
+    ///
+    /// # Errors
+    /// It does not within a minute and a half.
+    pub async fn arrives(&self, wanted: &Seen, progress: &Progress) -> Result<()> {
+        let what = match wanted {
+            Seen::Absent => "the canary's delete reaches silver",
+            Seen::Row(_) => "the canary row reaches silver",
+        };
+        let patience = Patience {
+            deadline: ARRIVES,
+            first: Duration::from_millis(5),
+            slowest: Duration::from_millis(20),
+        };
+        wait::until(what, patience, progress, || async {
+            match self.look().await {
+                Ok(seen) if seen == *wanted => Status::current("there"),
+                Ok(_) => Status::in_progress(what),
+                Err(error) => Status::in_progress(error.to_string()),
+            }
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Removes what is left of the canary at the target.
+    ///
+    /// # Errors
+    /// The target refuses.
+    pub async fn sweep(&self) -> Result<()> {
+        self.target
+            .text(&format!(
+                "DELETE FROM {} WHERE {}",
+                ident(&self.silver),
+                self.where_clause()
+            ))
+            .await
+            .map(drop)
+            .map_err(|error| service(&error))
+    }
+}
+
+/// Sends a canary through and removes it again; says how long the insert took to arrive.
+///
+/// # Errors
+/// It does not arrive, or an end refuses.
+pub async fn gate(env: &Environment, flow: &str, progress: &Progress) -> Result<Outcome> {
+    let canary = Canary::prepare(env, flow).await?;
+    let begin = std::time::Instant::now();
+    canary.insert().await?;
+    let arrived = canary.arrives(&Seen::Row(canary.values().0), progress).await;
+    let took = begin.elapsed();
+    // Also when it did not arrive: a canary must not stay at the source.
+    canary.delete().await?;
+    arrived?;
+    canary.arrives(&Seen::Absent, progress).await?;
+    canary.sweep().await?;
+    Ok(Outcome::Unchanged(format!(
+        "insert to silver in {} ms",
+        took.as_millis()
+    )))
+}

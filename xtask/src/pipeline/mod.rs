@@ -1,0 +1,3 @@
+//! What is done with a pipeline that is there: decisions over clients.
+
+pub mod canary;

@@ -1,0 +1,79 @@
+//! An address plus credentials, as the platform resolves it.
+
+use std::fmt;
+
+/// A secret text. Neither `Debug` nor `Display` shows it; [`Secret::expose`] is easy to search for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Secret(text.into())
+    }
+
+    /// The secret itself, for a protocol's login and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("********")
+    }
+}
+
+/// Where a service answers, and as whom to log in.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// Host name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// User; empty where the service knows no users.
+    pub user: String,
+    /// Password; empty where the service knows no users.
+    pub password: Secret,
+}
+
+impl Endpoint {
+    /// A service on this machine without users.
+    pub fn loopback(port: u16) -> Self {
+        Endpoint {
+            host: "127.0.0.1".into(),
+            port,
+            user: String::new(),
+            password: Secret::new(""),
+        }
+    }
+
+    /// An address `host:port`, as a checked profile holds it.
+    pub fn parse(address: &str) -> Self {
+        let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
+        Endpoint {
+            host: host.to_owned(),
+            port: port.parse().unwrap_or_default(),
+            user: String::new(),
+            password: Secret::new(""),
+        }
+    }
+
+    /// Adds a login.
+    #[must_use]
+    pub fn login(mut self, user: &str, password: Secret) -> Self {
+        user.clone_into(&mut self.user);
+        self.password = password;
+        self
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// `http://host:port`.
+    pub fn url(&self) -> String {
+        format!("http://{}:{}", self.host, self.port)
+    }
+}

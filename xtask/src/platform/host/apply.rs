@@ -1,0 +1,243 @@
+//! From a component's process template to a running process with exactly that configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::daemon::{self, Found, Stop};
+use super::{Dirs, artifacts::lockfile, dirs, user};
+use crate::error::{Code, Error, Result};
+use crate::files::{write_atomic, write_if_changed};
+use crate::plan::{Outcome, Progress};
+use crate::process::{Daemon, Job, User, capture};
+use crate::render::Templates;
+
+/// `manifests/<component>/host/process.yaml.hbs`, rendered.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessTemplate {
+    program: PathBuf,
+    #[serde(default)]
+    args: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+    stop: Stop,
+    /// Configuration files: name in the configuration directory, template beside this one.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    /// Makes the first data directory, under its unfinished name.
+    init: Option<Init>,
+    /// The program refuses to run as root.
+    #[serde(default)]
+    refuses_root: bool,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Init {
+    program: PathBuf,
+    args: Vec<String>,
+    /// A secret file that the program may read as `{{init_secret}}` while it runs: a copy of its
+    /// own, since it may run as another user.
+    secret: Option<PathBuf>,
+}
+
+/// A component's process, rendered and ready to start.
+#[derive(Clone, Debug)]
+pub struct Rendered {
+    /// Component.
+    pub component: String,
+    /// Configuration files: path and content.
+    pub files: Vec<(PathBuf, String)>,
+    template: ProcessTemplate,
+    digest: String,
+    user: Option<User>,
+}
+
+impl Rendered {
+    /// The command line, for people.
+    pub fn command_line(&self) -> String {
+        std::iter::once(self.template.program.display().to_string())
+            .chain(self.template.args.iter().cloned())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    /// Who it runs as, if not the caller.
+    pub fn user(&self) -> Option<User> {
+        self.user
+    }
+}
+
+/// Renders a component's process. `template` is a path below the manifests; `extra` is merged into
+/// the context.
+///
+/// # Errors
+/// A template is wrong; or root has no unprivileged user for a program that needs one.
+pub fn render(
+    dirs: &Dirs,
+    templates: &Templates,
+    component: &str,
+    template: &str,
+    mut context: Value,
+    extra: &Value,
+) -> Result<Rendered> {
+    let config = dirs.config(component);
+    context["data"] = json!(dirs.data(component));
+    context["unfinished_data"] = json!(dirs.unfinished_data(component));
+    context["config"] = json!(config);
+    context["init_secret"] = json!(init_secret(dirs, component));
+    if let Some(extra) = extra.as_object() {
+        for (key, value) in extra {
+            context[key] = value.clone();
+        }
+    }
+    let process: ProcessTemplate = templates.yaml(template, &context)?;
+    let folder = template.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let files = process
+        .files
+        .iter()
+        .map(|(name, source)| {
+            let text = templates.text(&format!("{folder}/{source}"), &context)?;
+            Ok((config.join(name), text))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let described = json!({
+        "program": process.program,
+        "args": process.args,
+        "env": process.env,
+        "files": files,
+        "digest_extra": extra.get("digest"),
+    });
+    let user = if process.refuses_root {
+        user::unprivileged()?
+    } else {
+        None
+    };
+    Ok(Rendered {
+        component: component.to_owned(),
+        files,
+        template: process,
+        digest: lockfile::digest(&described.to_string()),
+        user,
+    })
+}
+
+/// Has the process running with this configuration afterwards: started, restarted if it ran with
+/// another one, or left alone.
+///
+/// # Errors
+/// Its files cannot be written, its data cannot be made, or it does not start.
+pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Result<Outcome> {
+    let component = rendered.component.as_str();
+    let found = daemon::find(dirs, component)?;
+    if let Found::Running(record, _) = &found {
+        if record.digest == rendered.digest {
+            return Ok(Outcome::Unchanged(format!("running, pid {}", record.pid)));
+        }
+        progress.observe("stopping: its configuration changed");
+        daemon::stop(dirs, component, rendered.template.stop, progress).await?;
+    }
+    for (path, text) in &rendered.files {
+        if let Some(parent) = path.parent() {
+            dirs::make(parent, 0o755)?;
+        }
+        write_if_changed(path, text.as_bytes(), 0o644)
+            .map_err(|source| Error::io("write", path, &source))?;
+    }
+    make_data(dirs, rendered, progress).await?;
+    progress.observe("starting");
+    let pid = daemon::start(
+        dirs,
+        component,
+        &Daemon {
+            program: rendered.template.program.clone(),
+            args: rendered.template.args.clone(),
+            env: rendered.template.env.clone(),
+            dir: dirs.data(component),
+            user: rendered.user,
+            record: dirs.record(component),
+            digest: rendered.digest.clone(),
+        },
+    )
+    .await?;
+    Ok(Outcome::Changed(match found {
+        Found::Running(..) => format!("restarted with its new configuration, pid {pid}"),
+        Found::Gone(record) => format!("started again, pid {pid} (pid {} was gone)", record.pid),
+        Found::Never => format!("started, pid {pid}"),
+    }))
+}
+
+fn init_secret(dirs: &Dirs, component: &str) -> PathBuf {
+    dirs.state.join("data").join(format!(".{component}.secret"))
+}
+
+/// A secret file's copy for another user, removed when dropped.
+struct SecretCopy(PathBuf);
+
+impl SecretCopy {
+    fn new(source: &Path, path: &Path, user: Option<User>) -> Result<Self> {
+        let text = std::fs::read(source).map_err(|error| Error::io("read", source, &error))?;
+        write_atomic(path, &text, 0o600).map_err(|error| Error::io("write", path, &error))?;
+        let copy = SecretCopy(path.to_owned());
+        #[cfg(unix)]
+        if let Some(user) = user {
+            std::os::unix::fs::chown(path, Some(user.uid), Some(user.gid))
+                .map_err(|error| Error::io("change the owner of", path, &error))?;
+        }
+        Ok(copy)
+    }
+}
+
+impl Drop for SecretCopy {
+    fn drop(&mut self) {
+        // A copy that stays is still readable by its owner alone, and the next run replaces it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// Makes the data directory once. It gets its name only when it is complete, so that a kill in the
+/// middle is followed by a fresh start and never by a start on half of it.
+async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Result<()> {
+    let component = rendered.component.as_str();
+    let data = dirs.data(component);
+    if data.is_dir() {
+        return Ok(());
+    }
+    let unfinished = dirs.unfinished_data(component);
+    dirs::remove(&unfinished)?;
+    dirs::make(&unfinished, 0o700)?;
+    if let Some(user) = rendered.user {
+        user::check_reachable(&dirs.state, user)?;
+        user::check_reachable(&rendered.template.program, user)?;
+        #[cfg(unix)]
+        std::os::unix::fs::chown(&unfinished, Some(user.uid), Some(user.gid))
+            .map_err(|source| Error::io("change the owner of", &unfinished, &source))?;
+    }
+    if let Some(init) = &rendered.template.init {
+        progress.observe("creating its first data");
+        let job = Job {
+            program: init.program.clone(),
+            args: init.args.clone(),
+            env: rendered.template.env.clone(),
+            dir: Some(unfinished.clone()),
+            user: rendered.user,
+        };
+        let copy = match &init.secret {
+            Some(secret) => Some(SecretCopy::new(secret, &init_secret(dirs, component), rendered.user)?),
+            None => None,
+        };
+        let made = capture(&job, |_| {}).await;
+        drop(copy);
+        made.map_err(|error| {
+            Error::new(
+                Code::Process,
+                format!("{component}: its first data could not be made: {error}"),
+            )
+            .details(error.tail())
+        })?;
+    }
+    std::fs::rename(&unfinished, &data).map_err(|source| Error::io("create", &data, &source))
+}

@@ -1,0 +1,65 @@
+//! What the system knows about a process.
+
+/// A process that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// When it started, in a form that no other process of the same pid ever shares.
+    pub start: String,
+    /// Ended but not yet collected by its parent: as good as gone.
+    pub zombie: bool,
+    /// Memory in use, in bytes.
+    pub resident: u64,
+}
+
+/// Looks a process up.
+#[cfg(target_os = "linux")]
+pub fn look(pid: u32) -> Option<Seen> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field, the name, may hold spaces and parentheses; the rest follows its last `)`.
+    let rest = stat.rsplit_once(')')?.1;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    // proc(5): state is field 3, starttime 22 (clock ticks since boot), rss 24 (pages).
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let pages: u64 = fields.get(21)?.parse().ok()?;
+    Some(Seen {
+        start: format!("{}@{}", fields.get(19)?, boot.trim()),
+        zombie: matches!(*fields.first()?, "Z" | "X"),
+        resident: pages * rustix::param::page_size() as u64,
+    })
+}
+
+/// Looks a process up.
+#[cfg(all(unix, not(target_os = "linux")))]
+pub fn look(pid: u32) -> Option<Seen> {
+    let shell = xshell::Shell::new().ok()?;
+    let pid = pid.to_string();
+    let text = xshell::cmd!(shell, "ps -o stat=,rss=,lstart= -p {pid}")
+        .quiet()
+        .ignore_stderr()
+        .read()
+        .ok()?;
+    let mut fields = text.split_whitespace();
+    let zombie = fields.next()?.starts_with('Z');
+    let kilobytes: u64 = fields.next()?.parse().ok()?;
+    Some(Seen {
+        start: fields.collect::<Vec<_>>().join(" "),
+        zombie,
+        resident: kilobytes * 1024,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_itself_and_not_a_stranger() {
+        let me = look(std::process::id()).expect("this process is there");
+        assert!(!me.zombie && me.resident > 0 && !me.start.is_empty());
+        assert_eq!(
+            look(std::process::id()).map(|seen| seen.start),
+            Some(me.start)
+        );
+        assert_eq!(look(u32::MAX), None);
+    }
+}

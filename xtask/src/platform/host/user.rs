@@ -1,0 +1,117 @@
+//! Who runs this command, and whom a component that refuses root runs as.
+
+use std::path::Path;
+
+use crate::error::{Code, Error, Result};
+use crate::process::User;
+
+/// Whether this command runs as root.
+#[cfg(unix)]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Whether this command runs as root.
+#[cfg(not(unix))]
+pub fn is_root() -> bool {
+    false
+}
+
+/// The user for components that refuse root: `postgres` if the system has it, else `nobody`.
+/// None when this command does not run as root: everything then runs as the caller.
+///
+/// # Errors
+/// The system has neither user.
+pub fn unprivileged() -> Result<Option<User>> {
+    if !is_root() {
+        return Ok(None);
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd")
+        .map_err(|source| Error::io("read", "/etc/passwd", &source))?;
+    ["postgres", "nobody"]
+        .iter()
+        .find_map(|name| find(&passwd, name))
+        .map(Some)
+        .ok_or_else(|| {
+            Error::new(
+                Code::Missing,
+                "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`",
+            )
+            .hint("run `cargo xtask up` as a normal user, or create one: useradd --system postgres")
+        })
+}
+
+/// passwd(5): name:password:uid:gid:...
+fn find(passwd: &str, name: &str) -> Option<User> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        if fields.next()? != name {
+            return None;
+        }
+        let uid = fields.nth(1)?.parse().ok()?;
+        let gid = fields.next()?.parse().ok()?;
+        Some(User { uid, gid })
+    })
+}
+
+/// Checks that the user can enter every directory on the way to `path`.
+///
+/// # Errors
+/// Names the directory that is closed.
+#[cfg(unix)]
+pub fn check_reachable(path: &Path, user: User) -> Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    let mut ancestors: Vec<&Path> = path.ancestors().collect();
+    ancestors.reverse();
+    for dir in ancestors {
+        let Ok(meta) = std::fs::metadata(dir) else {
+            break;
+        };
+        let bit = if meta.uid() == user.uid {
+            0o100
+        } else if meta.gid() == user.gid {
+            0o010
+        } else {
+            0o001
+        };
+        if meta.is_dir() && meta.mode() & bit == 0 {
+            return Err(Error::new(
+                Code::Directory,
+                format!(
+                    "user id {} runs PostgreSQL (which refuses root) and may not enter {}",
+                    user.uid,
+                    dir.display()
+                ),
+            )
+            .hint("leave XDG_STATE_HOME and XDG_CACHE_HOME unset for root, or set them to directories that others may enter"));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that the user can enter every directory on the way to `path`.
+///
+/// # Errors
+/// Never here.
+#[cfg(not(unix))]
+pub fn check_reachable(_path: &Path, _user: User) -> Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_passwd() {
+        let passwd = "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65533:n:/:/bin/false\n";
+        assert_eq!(
+            find(passwd, "nobody"),
+            Some(User {
+                uid: 65534,
+                gid: 65533
+            })
+        );
+        assert_eq!(find(passwd, "nob"), None);
+    }
+}

@@ -1,0 +1,6 @@
+//! Where components run.
+
+pub mod endpoint;
+pub mod host;
+
+pub use endpoint::{Endpoint, Secret};

@@ -1,0 +1,246 @@
+//! The only module that starts processes.
+//!
+//! Three ways: [`capture`] runs a program to its end and keeps what it says, [`spawn_daemon`]
+//! starts one that outlives this command, and [`become_daemon`] is that daemon's first half second:
+//! this same executable, which records its own pid and start time and then becomes the program.
+//! Because the record is written by the process it describes, before that process does anything,
+//! a kill at any instant leaves either no process or a recorded one.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+
+/// Why a program that was to run to its end did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// It could not be started.
+    #[error("cannot start {program}: {source}")]
+    Start {
+        /// The program.
+        program: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// It ended with an error.
+    #[error("{program} ended with {status}")]
+    Ended {
+        /// The program.
+        program: String,
+        /// Its exit status.
+        status: std::process::ExitStatus,
+        /// The last lines it wrote, standard error first.
+        tail: Vec<String>,
+    },
+}
+
+impl ProcessError {
+    /// The last lines the program wrote.
+    pub fn tail(&self) -> Vec<String> {
+        match self {
+            ProcessError::Ended { tail, .. } => tail.clone(),
+            ProcessError::Start { .. } => Vec::new(),
+        }
+    }
+}
+
+/// A program to run to its end.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// Path or name of the program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Variables added to this process's own environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it runs; the current directory if none.
+    pub dir: Option<PathBuf>,
+    /// The user and group to run as; unchanged if none.
+    pub user: Option<User>,
+}
+
+/// A system user by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+impl Job {
+    /// A job with arguments.
+    pub fn new(
+        program: impl Into<PathBuf>,
+        args: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Self {
+        Job {
+            program: program.into(),
+            args: args.into_iter().map(Into::into).collect(),
+            ..Job::default()
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args).envs(&self.env);
+        if let Some(dir) = &self.dir {
+            command.current_dir(dir);
+        }
+        #[cfg(unix)]
+        if let Some(user) = self.user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        command
+    }
+}
+
+const TAIL: usize = 20;
+
+/// Runs the job to its end and returns its standard output. `on_line` hears every line of both
+/// streams as it comes. The program is killed if the caller gives up.
+///
+/// # Errors
+/// It cannot be started, or ends with an error; its last lines are in the error.
+pub async fn capture(
+    job: &Job,
+    mut on_line: impl FnMut(&str),
+) -> Result<String, ProcessError> {
+    let program = job.program.display().to_string();
+    let start = |source| ProcessError::Start {
+        program: program.clone(),
+        source,
+    };
+    let mut child = job
+        .command()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(start)?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(start(io::Error::other("its output is not connected")));
+    };
+    let mut out = BufReader::new(stdout).lines();
+    let mut err = BufReader::new(stderr).lines();
+    let (mut text, mut errors) = (Vec::new(), Vec::new());
+    let (mut out_open, mut err_open) = (true, true);
+    while out_open || err_open {
+        tokio::select! {
+            line = out.next_line(), if out_open => match line.map_err(start)? {
+                Some(line) => { on_line(&line); text.push(line); }
+                None => out_open = false,
+            },
+            line = err.next_line(), if err_open => match line.map_err(start)? {
+                Some(line) => { on_line(&line); errors.push(line); }
+                None => err_open = false,
+            },
+        }
+    }
+    let status = child.wait().await.map_err(start)?;
+    if status.success() {
+        return Ok(text.join("\n"));
+    }
+    let said = if errors.is_empty() { text } else { errors };
+    Err(ProcessError::Ended {
+        program,
+        status,
+        tail: said[said.len().saturating_sub(TAIL)..].to_vec(),
+    })
+}
+
+/// A program that outlives the command that starts it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Path of the program.
+    pub program: PathBuf,
+    /// Its arguments. Never a secret: arguments are visible to every user of the machine.
+    pub args: Vec<String>,
+    /// Variables added to the environment.
+    pub env: BTreeMap<String, String>,
+    /// Where it runs.
+    pub dir: PathBuf,
+    /// The user to become; unchanged if none.
+    pub user: Option<User>,
+    /// Where it records itself before it starts.
+    pub record: PathBuf,
+    /// Names the configuration that it runs with.
+    pub digest: String,
+}
+
+/// What a daemon records about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// Process id.
+    pub pid: u32,
+    /// When the system says that it started, with the boot it belongs to: together with the pid
+    /// this names one process for ever.
+    pub start: String,
+    /// The configuration it runs with.
+    pub digest: String,
+    /// Milliseconds since the epoch.
+    pub since: u64,
+}
+
+/// Starts a daemon through [`become_daemon`] with both output streams appended to `log`.
+///
+/// # Errors
+/// The executable or the log cannot be opened.
+pub fn spawn_daemon(spec: &Path, log: &std::fs::File) -> io::Result<tokio::process::Child> {
+    Command::new(std::env::current_exe()?)
+        .arg("launch")
+        .arg(spec)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log.try_clone()?)
+        .spawn()
+}
+
+/// Records this process and becomes the daemon. Returns only if that fails.
+#[cfg(unix)]
+pub fn become_daemon(spec: &Path) -> io::Error {
+    fn prepare(spec: &Path) -> io::Result<(Daemon, std::process::Command)> {
+        use std::os::unix::process::CommandExt;
+        let daemon: Daemon = serde_json::from_str(&std::fs::read_to_string(spec)?)?;
+        // A session of its own: the terminal's hang-up and Ctrl-C are not for daemons.
+        rustix::process::setsid()?;
+        let pid = std::process::id();
+        let record = Record {
+            pid,
+            start: crate::platform::host::procinfo::look(pid)
+                .map(|seen| seen.start)
+                .ok_or_else(|| io::Error::other("this process cannot see its own start time"))?,
+            digest: daemon.digest.clone(),
+            since: crate::clock::now_ms(),
+        };
+        crate::files::write_atomic(
+            &daemon.record,
+            serde_json::to_string(&record)?.as_bytes(),
+            0o644,
+        )?;
+        let mut command = std::process::Command::new(&daemon.program);
+        command
+            .args(&daemon.args)
+            .envs(&daemon.env)
+            .current_dir(&daemon.dir);
+        if let Some(user) = daemon.user {
+            command.uid(user.uid).gid(user.gid);
+        }
+        Ok((daemon, command))
+    }
+    match prepare(spec) {
+        Ok((daemon, mut command)) => {
+            let error = std::os::unix::process::CommandExt::exec(&mut command);
+            io::Error::new(
+                error.kind(),
+                format!("cannot run {}: {error}", daemon.program.display()),
+            )
+        }
+        Err(error) => error,
+    }
+}

@@ -1,0 +1,259 @@
+//! What a profile may hold: the whole schema on one page.
+//!
+//! There are no defaults here: `profiles/defaults.yaml` and `profiles/versions.yaml` give every
+//! key, so that a value's origin can always be shown.
+
+use std::fmt;
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+/// The expanded profile.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Where components run.
+    pub platform: PlatformChoice,
+    /// Pins, from `profiles/versions.yaml`.
+    pub versions: Versions,
+    /// The broker.
+    pub kafka: Kafka,
+    /// The Connect worker.
+    pub connect: Connect,
+    /// The relational source.
+    pub postgres: Postgres,
+    /// The document source.
+    pub mongodb: Mongodb,
+    /// The target.
+    pub clickhouse: Clickhouse,
+    /// Source connectors by name.
+    pub connectors: IndexMap<String, Connector>,
+    /// Tables that flow from a source to a target, by name.
+    pub flows: IndexMap<String, Flow>,
+}
+
+/// Where components run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum PlatformChoice {
+    /// `kind` where a Docker engine answers, else `host`.
+    Auto,
+    /// Processes on this machine.
+    Host,
+    /// A Kind cluster that the tool creates.
+    Kind,
+    /// An existing cluster.
+    Kubernetes,
+}
+
+/// Pins of everything that is downloaded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Versions {
+    /// Kafka broker and Connect.
+    pub kafka: String,
+    /// Log4j, which Kafka logs with.
+    pub log4j: String,
+    /// Debezium connectors.
+    pub debezium: String,
+    /// PostgreSQL binaries.
+    pub postgres: String,
+    /// The embedded ClickHouse engine.
+    pub chdb: String,
+    /// The Maven plugin that resolves coordinates.
+    pub maven_dependency_plugin: String,
+}
+
+/// Settings that are passed through by their own names.
+pub type Settings = IndexMap<String, String>;
+
+/// A password from a profile. It never appears in debug output.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("********")
+    }
+}
+
+/// Kafka, one KRaft node on `host`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// Address of a broker that the tool does not run.
+    pub external: Option<String>,
+    /// Client port.
+    pub port: u16,
+    /// KRaft controller port.
+    pub controller_port: u16,
+    /// JVM heap, as `-Xmx` takes it.
+    pub heap: String,
+    /// More broker settings.
+    pub config: Settings,
+}
+
+/// Kafka Connect.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// REST port.
+    pub port: u16,
+    /// JVM heap, as `-Xmx` takes it.
+    pub heap: String,
+    /// Worker group.
+    pub group: String,
+    /// More worker settings.
+    pub config: Settings,
+}
+
+/// PostgreSQL.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postgres {
+    /// Address of a server that the tool does not run.
+    pub external: Option<String>,
+    /// Client port.
+    pub port: u16,
+    /// Database that holds the tables.
+    pub database: String,
+    /// Superuser, or for an external server a user who may replicate.
+    pub user: String,
+    /// Password; none generates one.
+    pub password: Option<Password>,
+    /// `shared_buffers`.
+    pub shared_buffers: String,
+    /// SQL files that create the tables.
+    pub schema: Vec<String>,
+    /// More server settings.
+    pub config: Settings,
+}
+
+/// MongoDB.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mongodb {
+    /// Address of a replica set member that the tool does not run.
+    pub external: Option<String>,
+    /// Client port.
+    pub port: u16,
+    /// Replica set name.
+    pub replica_set: String,
+    /// User; empty connects without credentials.
+    pub user: String,
+    /// Password; none generates one.
+    pub password: Option<Password>,
+    /// WiredTiger cache size.
+    pub cache: String,
+    /// Seed files.
+    pub seed: Vec<String>,
+}
+
+/// ClickHouse.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clickhouse {
+    /// Address of an HTTP interface that the tool does not run.
+    pub external: Option<String>,
+    /// HTTP port.
+    pub port: u16,
+    /// Database of the silver tables.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Password; none generates one.
+    pub password: Option<Password>,
+    /// Memory limit of the engine.
+    pub memory: String,
+}
+
+/// The kinds of source a connector reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Debezium's PostgreSQL connector on component `postgres`.
+    Postgres,
+    /// Debezium's MongoDB connector on component `mongodb`.
+    Mongodb,
+}
+
+/// A Debezium source connector.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connector {
+    /// What it reads.
+    pub source: Source,
+    /// `topic.prefix`.
+    pub prefix: String,
+    /// Replication slot (PostgreSQL only).
+    pub slot: Option<String>,
+    /// Publication (PostgreSQL only).
+    pub publication: Option<String>,
+    /// More connector settings; they win over the template's.
+    pub config: Settings,
+}
+
+/// What silver keeps of a key's changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// The newest version.
+    Latest,
+    /// Every change.
+    Every,
+}
+
+/// One table's way from the source to silver.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// The connector that captures it.
+    pub connector: String,
+    /// `schema.table` or `database.collection`.
+    pub table: String,
+    /// What silver keeps.
+    pub keep: Keep,
+    /// Key columns.
+    pub key: Vec<String>,
+    /// Consumer group of the bronze queue.
+    pub group: String,
+    /// Silver's columns and ClickHouse types, in order.
+    pub columns: IndexMap<String, String>,
+    /// Text columns of the row that gates and `verify` send through, `{id}` standing for a unique
+    /// number; its key is a number that no sequence gives. None leaves the flow without a canary.
+    pub canary: Option<Settings>,
+}
+
+impl Profile {
+    /// The topic that a flow's changes arrive in: `<prefix>.<table>`, Debezium's naming.
+    pub fn topic(&self, flow: &Flow) -> String {
+        match self.connectors.get(&flow.connector) {
+            Some(connector) => format!("{}.{}", connector.prefix, flow.table),
+            None => flow.table.clone(),
+        }
+    }
+
+    /// The kind of source that a flow reads.
+    pub fn source(&self, flow: &Flow) -> Option<Source> {
+        self.connectors
+            .get(&flow.connector)
+            .map(|connector| connector.source)
+    }
+
+    /// Whether any connector reads this source.
+    pub fn uses(&self, source: Source) -> bool {
+        self.connectors
+            .values()
+            .any(|connector| connector.source == source)
+    }
+
+    /// Leaves out a source with its connectors and flows.
+    pub fn without(mut self, source: Source) -> Self {
+        self.connectors
+            .retain(|_, connector| connector.source != source);
+        let connectors = &self.connectors;
+        self.flows
+            .retain(|_, flow| connectors.contains_key(&flow.connector));
+        self
+    }
+}

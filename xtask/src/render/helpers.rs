@@ -1,0 +1,78 @@
+//! Template helpers. `if`, `unless` and `each` are handlebars' own but for one thing: a condition
+//! that does not exist is an error, where handlebars would read it as false even in strict mode.
+
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, JsonTruthy,
+    Output, PathAndJson, RenderContext, RenderError, RenderErrorReason, Renderable,
+};
+
+pub(super) fn register(engine: &mut Handlebars<'_>) {
+    engine.register_helper("if", Box::new(Condition { wanted: true }));
+    engine.register_helper("unless", Box::new(Condition { wanted: false }));
+    engine.register_helper("json", Box::new(json));
+    engine.register_helper("sql", Box::new(sql));
+}
+
+/// The helper's first parameter, which must exist.
+fn param<'rc>(h: &'rc Helper<'rc>) -> Result<&'rc PathAndJson<'rc>, RenderError> {
+    let param = h
+        .param(0)
+        .ok_or_else(|| RenderErrorReason::Other(format!("`{}` needs a value", h.name())))?;
+    if param.is_value_missing() {
+        let path = param.relative_path().cloned();
+        return Err(RenderErrorReason::MissingVariable(path).into());
+    }
+    Ok(param)
+}
+
+struct Condition {
+    wanted: bool,
+}
+
+impl HelperDef for Condition {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        h: &Helper<'rc>,
+        r: &'reg Handlebars<'reg>,
+        ctx: &'rc Context,
+        rc: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        let truth = param(h)?.value().is_truthy(false);
+        let block = if truth == self.wanted {
+            h.template()
+        } else {
+            h.inverse()
+        };
+        match block {
+            Some(block) => block.render(r, ctx, rc, out),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A value as JSON, which is also a quoted YAML scalar.
+fn json(
+    h: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    Ok(out.write(&param(h)?.value().to_string())?)
+}
+
+/// A value as a ClickHouse string literal.
+fn sql(
+    h: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let text = param(h)?.value().render();
+    Ok(out.write(&format!(
+        "'{}'",
+        text.replace('\\', "\\\\").replace('\'', "\\'")
+    ))?)
+}

@@ -1,0 +1,161 @@
+//! The only loop that waits.
+//!
+//! Everything else asks [`until`] with an observation that returns a [`Status`]; a step never
+//! sleeps. The wait ends at once on `Current` and on `Failed`, and a timeout says what was last
+//! seen.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::error::{Code, Error, Result};
+use crate::plan::Progress;
+use crate::readiness::{State, Status};
+
+/// How often and how long to look.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Give up after this long.
+    pub deadline: Duration,
+    /// Pause before the second look; it doubles up to `slowest`.
+    pub first: Duration,
+    /// The longest pause between two looks.
+    pub slowest: Duration,
+}
+
+impl Patience {
+    /// Looks often: for what is about to happen on this machine.
+    pub fn local(deadline: Duration) -> Self {
+        Patience {
+            deadline,
+            first: Duration::from_millis(10),
+            slowest: Duration::from_millis(80),
+        }
+    }
+}
+
+/// Looks until the status is `Current`, and returns its message.
+///
+/// A look that itself hangs is cut off at the deadline.
+///
+/// # Errors
+/// `GateFailed` as soon as the status is `Failed`; `GateTimeout` with the last status seen.
+pub async fn until<F>(
+    what: &str,
+    patience: Patience,
+    progress: &Progress,
+    observe: impl Fn() -> F,
+) -> Result<String>
+where
+    F: Future<Output = Status>,
+{
+    let begin = Instant::now();
+    let end = begin + patience.deadline;
+    let mut pause = patience.first;
+    let mut last = Status::unknown("nothing was seen yet");
+    loop {
+        if let Ok(status) = tokio::time::timeout_at(end, observe()).await {
+            last = status;
+        }
+        match last.state {
+            State::Current => return Ok(last.message),
+            State::Failed => {
+                return Err(
+                    Error::new(Code::GateFailed, format!("{what}: {}", last.message))
+                        .details(last.evidence),
+                );
+            }
+            _ => progress.observe(last.message.clone()),
+        }
+        if Instant::now() + pause >= end {
+            return Err(Error::new(
+                Code::GateTimeout,
+                format!(
+                    "{what}: not ready after {:.0?}; last seen: {}",
+                    patience.deadline, last.message
+                ),
+            )
+            .details(last.evidence));
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(patience.slowest);
+    }
+}
+
+/// Calls `tick` every `period` for as long as `work` runs, and returns what `work` returns.
+pub async fn while_running<T>(
+    work: impl Future<Output = T>,
+    period: Duration,
+    mut tick: impl FnMut(),
+) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            () = sleep(period) => tick(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn ends_on_current_with_its_message() {
+        let looks = std::cell::Cell::new(0);
+        let message = until(
+            "x",
+            Patience::local(Duration::from_secs(5)),
+            &Progress::silent(),
+            || async {
+                looks.set(looks.get() + 1);
+                if looks.get() < 3 {
+                    Status::in_progress("not yet")
+                } else {
+                    Status::current("there")
+                }
+            },
+        )
+        .await
+        .expect("current");
+        assert_eq!((message.as_str(), looks.get()), ("there", 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_ends_at_once_with_evidence() {
+        let begin = Instant::now();
+        let error = until(
+            "kafka answers",
+            Patience::local(Duration::from_secs(60)),
+            &Progress::silent(),
+            || async { Status::failed("the process ended").with_evidence(vec!["last line".into()]) },
+        )
+        .await
+        .expect_err("failed");
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+        assert_eq!(error.code, Code::GateFailed);
+        assert_eq!(error.details, ["last line"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_says_what_was_last_seen_even_if_a_look_hangs() {
+        let looks = std::cell::Cell::new(0);
+        let error = until(
+            "kafka answers",
+            Patience::local(Duration::from_secs(2)),
+            &Progress::silent(),
+            || async {
+                looks.set(looks.get() + 1);
+                if looks.get() > 1 {
+                    std::future::pending::<()>().await;
+                }
+                Status::in_progress("connection refused")
+            },
+        )
+        .await
+        .expect_err("timeout");
+        assert_eq!(error.code, Code::GateTimeout);
+        assert!(error.message.contains("last seen: connection refused"));
+    }
+}
