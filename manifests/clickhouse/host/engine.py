@@ -17,6 +17,10 @@ What chdb 4.0.0 (engine 25.8.2.1) allows, measured on 2 cores:
   `DROP ... SYNC` waits for ever. Creating that folder first is enough.
 * chdb shrinks the pool that runs Kafka tables to 2 threads; a third table then starves. The
   configuration below gives it 16.
+* This engine looks at an idle Kafka consumer every 500 ms and no setting changes that (later ones have
+  kafka_consumer_reschedule_ms). It only pauses after a poll that returned nothing. So a heartbeat topic in
+  kafka_topic_list, with a message every 50 ms and kafka_poll_timeout_ms a little above that, keeps it
+  awake: 49 ms (p50) from producer to row, against 294 ms at best without.
 """
 
 import fcntl
@@ -252,11 +256,9 @@ def parse_error(text: str) -> EngineError:
         return EngineError(UNKNOWN_EXCEPTION, "UNKNOWN_EXCEPTION", text)
     code, message = int(found.group(1)), found.group(2)
     tail = _ERROR_TAIL.search(message)
-    return (
-        EngineError(code, tail.group(1), message[: tail.start()])
-        if tail
-        else EngineError(code, "ERROR", message)
-    )
+    if tail:
+        return EngineError(code, tail.group(1), message[: tail.start()])
+    return EngineError(code, "UNKNOWN_EXCEPTION", message)
 
 
 def _raise_if_failed(result: Any) -> None:

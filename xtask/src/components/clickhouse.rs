@@ -244,15 +244,19 @@ fn image(source: Source) -> &'static str {
 
 /// The change's place in the source's log, as a number that grows.
 ///
-/// PostgreSQL: decoding goes by commits, and a record may lie before the commit that came out
-/// first, so the last commit is the high half and the record itself the low one. A snapshot's row
+/// PostgreSQL decodes whole transactions in the order of their commits, so a later change may lie
+/// before an earlier one in the log. The high half is therefore the end of the last commit before
+/// this transaction (`sequence[0]`; absent in the first transaction after a snapshot, where the
+/// record's own place stands in for it), and the low half the record itself. A snapshot's row
 /// comes before everything that follows its position.
 fn position(source: Source) -> &'static str {
     match source {
         Source::Postgres => {
-            "bitOr(bitShiftLeft(toUInt128(if(op = 'r', JSONExtractUInt(raw, 'source', 'lsn'), \
-             greatest(toUInt64OrZero(JSONExtractString(JSONExtractString(raw, 'source', 'sequence'), 1)), \
-             toUInt64(0)))), 64), toUInt128(if(op = 'r', 0, JSONExtractUInt(raw, 'source', 'lsn'))))"
+            "if(op = 'r', bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'lsn')), 64), \
+             bitOr(bitShiftLeft(toUInt128(coalesce(\
+             toUInt64OrNull(JSONExtractString(JSONExtractString(raw, 'source', 'sequence'), 1)), \
+             JSONExtractUInt(raw, 'source', 'lsn'))), 64), \
+             toUInt128(JSONExtractUInt(raw, 'source', 'lsn'))))"
         }
         Source::Mongodb => {
             "bitOr(bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'ts_ms')), 64), \

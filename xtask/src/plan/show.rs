@@ -221,11 +221,11 @@ mod tests {
             tree(&small()),
             "\
 ● step: 4   ◇ gate: 1
-● kafka/start            Start Kafka
-└─ ◇ kafka/ready         Kafka answers
-   └─ ● kafka/topics     Create topics
-● pg/start               Start PostgreSQL
-└─ ● connect/register    Register  (also needs kafka/ready)
+● kafka/start          Start Kafka
+└─ ◇ kafka/ready       Kafka answers
+   └─ ● kafka/topics   Create topics
+● pg/start             Start PostgreSQL
+└─ ● connect/register  Register  (also needs kafka/ready)
 "
         );
     }
@@ -244,10 +244,10 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "● a          A",
-                "├─ ● b       B",
-                "│  └─ ● c    C",
-                "└─ ● d       D"
+                "● a        A",
+                "├─ ● b     B",
+                "│  └─ ● c  C",
+                "└─ ● d     D"
             ]
         );
     }

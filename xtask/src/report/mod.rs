@@ -8,7 +8,7 @@ mod live;
 mod plain;
 pub mod summary;
 pub mod text;
-//pub mod timeline;
+pub mod timeline;
 mod verdict;
 
 use std::io::{IsTerminal, Stderr};

@@ -56,7 +56,7 @@ impl<W: Write> Plain<W> {
                 ..
             } => {
                 let verdict = Verdict::done(graph.nodes()[*node].kind, outcome);
-                let message = format!("{}  {}", text::duration(*took), outcome.message());
+                let message = took_and(*took, outcome.message());
                 self.end(graph, *node, verdict, &message, at);
             }
             Event::Failed {
@@ -65,7 +65,7 @@ impl<W: Write> Plain<W> {
                 took,
                 ..
             } => {
-                let message = format!("{}  {message}", text::duration(*took));
+                let message = took_and(*took, message);
                 self.end(graph, *node, Verdict::Failed, &message, at);
             }
             Event::Skipped { node, because } => {
@@ -86,7 +86,7 @@ impl<W: Write> Plain<W> {
         let voice = Voice {
             heard: at,
             printed: None,
-            held: Some(graph.nodes()[node].title.clone()),
+            held: Some(text::one_line(&graph.nodes()[node].title).into_owned()),
         };
         self.voices.insert(node, voice);
     }
@@ -146,14 +146,17 @@ impl<W: Write> Plain<W> {
 
     fn line(&mut self, graph: &Graph, node: usize, tag: &str, message: &str, at: Duration) {
         let line = format!(
-            "[{:>6.1}s] {tag} {:width$}  {}",
+            "[{:>6.1}s] {tag} {:width$}  {message}",
             at.as_secs_f64(),
             graph.nodes()[node].id,
-            text::one_line(message),
             width = id_width(graph),
         );
         self.note(line.trim_end());
     }
+}
+
+fn took_and(took: Duration, message: &str) -> String {
+    format!("{}  {}", text::duration(took), text::one_line(message))
 }
 
 #[cfg(test)]
@@ -270,15 +273,15 @@ mod tests {
         let lines = lines(vec![
             (0, Event::Started { node: 0 }),
             (
-                250,
+                300,
                 Event::Failed {
                     node: 0,
                     message: "\u{1b}[31mbroken\u{1b}[0m\nbadly".into(),
                     started: Duration::ZERO,
-                    took: Duration::from_millis(250),
+                    took: Duration::from_millis(300),
                 },
             ),
-            (250, Event::Skipped { node: 1, because: 0 }),
+            (300, Event::Skipped { node: 1, because: 0 }),
         ]);
         assert_eq!(
             lines,

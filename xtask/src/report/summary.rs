@@ -173,9 +173,9 @@ mod tests {
             "\
 ready in 4.0 s   (longest path 3.9 s, 1.03x)
   2 changed, 1 unchanged, 2 passed
-     0.9 s  23 %  ██▎         kafka/start       Start Kafka
-     2.0 s  51 %  █████▏      kafka/ready       Kafka answers
-     1.0 s  26 %  ██▌         connect/register  Register
+     0.9 s  23 %  ██▍         kafka/start       Start Kafka
+     2.0 s  51 %  █████▎      kafka/ready       Kafka answers
+     1.0 s  26 %  ██▋         connect/register  Register
 "
         );
     }
