@@ -9,6 +9,7 @@ use crate::cli::Global;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
+use crate::platform::docker;
 use crate::platform::host::Dirs;
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
@@ -69,11 +70,16 @@ pub(super) fn remember(dirs: &Dirs, selection: &Selection) -> Result<()> {
     write_atomic(&path, &text, 0o600).map_err(|source| Error::io("write", path, &source))
 }
 
+/// The name of the selected profile, which is also its environment's.
+pub(super) fn profile_name(global: &Global) -> Result<String> {
+    profile::name(&root(), &global.profile)
+}
+
 /// The environment that `up` made, for commands that look at it or work on it: the remembered
 /// overrides, and those of this command line above them.
 pub(super) fn existing(global: &Global) -> Result<Arc<Environment>> {
     let mut selection = selection(global);
-    let name = profile::load(&root(), &Selection { profile: selection.profile.clone(), set: Vec::new() })?.name;
+    let name = profile_name(global)?;
     let dirs = Dirs::of(&name)?;
     let path = dirs.selection();
     let text = match std::fs::read_to_string(&path) {
@@ -97,6 +103,28 @@ pub(super) fn existing(global: &Global) -> Result<Arc<Environment>> {
     let loaded = load(&selection)?;
     require_host(&loaded)?;
     Environment::new(&root(), loaded, Secrets::Existing).map(Arc::new)
+}
+
+/// What was left out, for JSON.
+pub(super) fn left_out(env: &Environment) -> Vec<serde_json::Value> {
+    env.left_out
+        .iter()
+        .map(|left| serde_json::json!({ "component": left.component, "reason": left.reason }))
+        .collect()
+}
+
+/// The platform that the profile means here, in a line that says which and why.
+pub(super) async fn choose_platform(loaded: &Loaded) -> Result<String> {
+    require_host(loaded)?;
+    if loaded.profile.platform == PlatformChoice::Host {
+        return Ok("platform host, as the profile says".into());
+    }
+    Ok(if docker::answers().await {
+        "platform host (auto): a Docker engine answers, but this version has no `kind` platform yet"
+            .into()
+    } else {
+        "platform host (auto): no Docker engine answers".into()
+    })
 }
 
 /// Only the host platform is there in this version.

@@ -1,19 +1,135 @@
 //! `down`: stop the pipeline and remove its data.
 
+use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
+
+use futures_util::future::join_all;
+use serde_json::json;
 
 use super::context;
 use crate::cli::{Down, Global};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
-use crate::platform::host::daemon::{self, Stop};
+use crate::platform::host::daemon::{self, Found, Stop};
+use crate::platform::host::{Dirs, dirs, lock};
+use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
-    let env = context::existing(global)?;
-    for component in daemon::recorded(&env.dirs)? {
-        let how = if component == "postgres" { Stop::Int } else { Stop::Term };
-        daemon::stop(&env.dirs, &component, how, &Progress::silent()).await?;
+    let name = context::profile_name(global)?;
+    let dirs = Dirs::of(&name)?;
+    if !dirs.exists() {
+        print(global.output, &name, &[], false, "nothing is up");
+        return Ok(ExitCode::SUCCESS);
     }
-    if !args.keep_data { crate::platform::host::dirs::remove(&env.dirs.state)?; }
+    let components = daemon::recorded(&dirs)?;
+    let data = if args.keep_data { "keep" } else { "remove" };
+    if args.dry_run {
+        let list = list(&running(&dirs, &components)?);
+        let sentence = format!("would stop {list} and {data} all data");
+        print(global.output, &name, &[], false, &sentence);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let _lock = lock::take(&dirs.lock(), "cargo xtask down")?;
+    if !args.keep_data && !args.yes {
+        confirm(&name, &dirs)?;
+    }
+    let begin = std::time::Instant::now();
+    let stopped = stop_all(&dirs, &components).await?;
+    if !args.keep_data {
+        dirs::remove(&dirs.state)?;
+    }
+    let sentence = format!(
+        "stopped {} in {}, data {}",
+        list(&stopped),
+        report::text::duration(begin.elapsed()),
+        if args.keep_data { "kept" } else { "removed" }
+    );
+    print(global.output, &name, &stopped, !args.keep_data, &sentence);
     Ok(ExitCode::SUCCESS)
+}
+
+fn running(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
+    let mut running = Vec::new();
+    for component in components {
+        if let Found::Running(..) = daemon::find(dirs, component)? {
+            running.push(component.clone());
+        }
+    }
+    Ok(running)
+}
+
+/// Stops consumers before what they read from, and what is independent at the same time. Every
+/// error is reported; none keeps the others from being stopped.
+async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
+    let mut stopped = Vec::new();
+    let mut errors = Vec::new();
+    for wave in [&["connect", "clickhouse"][..], &["kafka", "postgres", "mongodb"]] {
+        let wave = components.iter().filter(|name| wave.contains(&name.as_str()));
+        let results = join_all(wave.map(async |component| {
+            let how = if component == "postgres" {
+                Stop::Int
+            } else {
+                Stop::Term
+            };
+            let result = daemon::stop(dirs, component, how, &Progress::silent()).await;
+            (component.clone(), result)
+        }))
+        .await;
+        for (component, result) in results {
+            match result {
+                Ok(true) => stopped.push(component),
+                Ok(false) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    if errors.is_empty() {
+        return Ok(stopped);
+    }
+    let mut first = errors.remove(0);
+    first.others = errors;
+    Err(first)
+}
+
+/// Data is removed only after the profile's name was typed.
+fn confirm(name: &str, dirs: &Dirs) -> Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::new(
+            Code::Usage,
+            format!("`down` removes all data below {}", dirs.state.display()),
+        )
+        .hint("cargo xtask down --yes, or keep the data: cargo xtask down --keep-data"));
+    }
+    eprint!(
+        "This removes all databases and topics below {}.\nType the profile's name to go on: ",
+        dirs.state.display()
+    );
+    let io = |source| Error::io("read", "the answer", &source);
+    std::io::stderr().flush().map_err(io)?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).map_err(io)?;
+    if answer.trim() == name {
+        return Ok(());
+    }
+    Err(Error::new(Code::Usage, "not confirmed; nothing was changed")
+        .hint("to stop without removing data: cargo xtask down --keep-data"))
+}
+
+/// Prints the result; `sentence` is it for people.
+fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
+    match output {
+        Output::Json => println!(
+            "{}",
+            json!({ "profile": profile, "stopped": stopped, "data_removed": data_removed })
+        ),
+        Output::Text => println!("{profile}: {sentence}"),
+    }
+}
+
+fn list(components: &[String]) -> String {
+    if components.is_empty() {
+        "nothing".into()
+    } else {
+        components.join(", ")
+    }
 }

@@ -1,8 +1,12 @@
 //! One file per verb: glue only.
 
 mod context;
-mod up;
 mod down;
+mod plan;
+mod profile;
+mod render;
+mod seed;
+mod up;
 
 use std::process::ExitCode;
 
@@ -50,6 +54,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::run(&global, &args).await,
         Command::Down(args) => down::run(&global, &args).await,
+        Command::Render(args) => render::run(&global, &args),
+        Command::Plan(args) => plan::run(&global, &args),
+        Command::Profile(command) => profile::run(&global, command),
+        Command::Seed(args) => seed::run(&global, &args).await,
         _ => Err(Error::new(Code::Usage, "not yet")),
     }
 }

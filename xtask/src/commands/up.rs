@@ -1,24 +1,37 @@
 //! `up`: bring the pipeline up, or prove that it is.
 
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use serde_json::json;
+
 use super::context;
 use crate::cli::{Global, Ports, Up};
+use crate::clock;
 use crate::components;
 use crate::environment::{Environment, Secrets};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, nearest};
 use crate::files::write_atomic;
 use crate::plan;
+use crate::plan::run::RunReport;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, lock, ports};
 use crate::profile::{self, Loaded};
+use crate::report::{self, Output, Reporter};
 
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let selection = context::selection(global);
     let mut loaded = context::load(&selection)?;
-    context::require_host(&loaded)?;
+    let platform = context::choose_platform(&loaded).await?;
     let dirs = Dirs::of(&loaded.name)?;
+    if args.dry_run {
+        let env = Environment::new(&context::root(), loaded, Secrets::Existing)?;
+        require(&env, &args.require)?;
+        return dry_run(global.output, &env);
+    }
     dirs.create()?;
     let _lock = lock::take(&dirs.lock(), "cargo xtask up")?;
     let taken = taken_ports(&dirs, &loaded)?;
@@ -32,15 +45,149 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
         }
     }
     let env = Arc::new(Environment::new(&context::root(), loaded, Secrets::Create)?);
-    let plan = components::host_plan(&env)?;
-    context::remember(&env.dirs, &selection)?;
-    let (graph, actions) = plan
+    require(&env, &args.require)?;
+    let (graph, actions) = components::host_plan(&env)?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
-    let report = plan::run(graph, actions, |graph, event| eprintln!("{} {event:?}", graph.nodes().len())).await;
-    eprintln!("{:?} {:?}", report.wall, report.critical_time());
-    for error in report.errors {
-        eprintln!("{error}");
+    context::remember(&env.dirs, &selection)?;
+
+    let reporter = Reporter::choose(global.output);
+    reporter.note(&platform);
+    for left_out in &env.left_out {
+        reporter.note(&format!("{}: {}", left_out.component, left_out.reason));
+    }
+    let report = plan::run(graph, actions, |graph, event| reporter.on_event(graph, event)).await;
+    reporter.finish();
+    if let Some(path) = &args.timeline {
+        write_timeline(path, &report, &env)?;
+    }
+    finish(global.output, &env, report)
+}
+
+fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<()> {
+    let title = format!("up {} on host", env.name);
+    let page = report::timeline::page(report, &title, &clock::utc(clock::now_ms()))?;
+    write_atomic(path, page.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))
+}
+
+/// Prints the result; a failure becomes one error that holds all of them.
+fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<ExitCode> {
+    if !report.errors.is_empty() {
+        let summary = report::summary::text(&report, "failed", report::is_coloured(&std::io::stderr()));
+        if output == Output::Text {
+            eprintln!("{summary}");
+        }
+        let mut first = report.errors.remove(0);
+        first.others = report.errors;
+        if first.hint.is_none() {
+            first.hint = Some(
+                "mend the cause and run the same command again: what is done stays done".into(),
+            );
+        }
+        return Err(first);
+    }
+    match output {
+        Output::Json => {
+            let mut summary = report::summary::json(&report);
+            summary["profile"] = json!(env.name);
+            summary["platform"] = json!("host");
+            summary["endpoints"] = json!(endpoints(env));
+            summary["left_out"] = json!(context::left_out(env));
+            println!("{summary}");
+        }
+        Output::Text => {
+            let coloured = report::is_coloured(&std::io::stdout());
+            println!("{}", report::summary::text(&report, "ready", coloured));
+            for (component, address) in endpoints(env) {
+                println!("  {component:<11} {address}");
+            }
+            println!("next: cargo xtask verify, cargo xtask status");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The addresses of what runs, by component.
+fn endpoints(env: &Environment) -> BTreeMap<&'static str, String> {
+    let mut endpoints = BTreeMap::from([
+        ("kafka", env.kafka().address()),
+        ("connect", env.connect().url()),
+        ("clickhouse", env.clickhouse().url()),
+    ]);
+    if env.profile.uses(crate::profile::schema::Source::Postgres) {
+        endpoints.insert("postgres", env.postgres().address());
+    }
+    if env.profile.uses(crate::profile::schema::Source::Mongodb) {
+        endpoints.insert("mongodb", env.mongodb().address());
+    }
+    endpoints
+}
+
+/// Refuses to leave out what `--require` names.
+fn require(env: &Environment, required: &[String]) -> Result<()> {
+    const COMPONENTS: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
+    for name in required {
+        if !COMPONENTS.contains(&name.as_str()) {
+            let error = Error::new(Code::Usage, format!("there is no component `{name}`"));
+            return Err(match nearest(name, COMPONENTS) {
+                Some(near) => error.hint(format!("did you mean `--require {near}`?")),
+                None => error.hint(format!("components: {}", COMPONENTS.join(", "))),
+            });
+        }
+        if let Some(left_out) = env.left_out.iter().find(|left| left.component == name) {
+            return Err(Error::new(
+                Code::Missing,
+                format!("{name} is required, and there is {}", left_out.reason),
+            )
+            .hint("cargo xtask doctor"));
+        }
+    }
+    Ok(())
+}
+
+fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for artifact in components::artifacts(env)? {
+        if !artifact.dir(&env.dirs.cache).is_dir() {
+            lines.push((
+                artifact.name.clone(),
+                format!("would be fetched, {}", report::text::bytes(artifact.bytes())),
+            ));
+        }
+    }
+    if let Some(engine) = components::clickhouse::engine(env)
+        && !engine.dir(&env.dirs.cache)?.is_dir()
+    {
+        lines.push((engine.name.clone(), "would be fetched".into()));
+    }
+    for process in components::processes(env)? {
+        let what = match daemon::find(&env.dirs, &process.component)? {
+            Found::Running(record, _) if record.digest == process.digest() => {
+                format!("runs as wanted, pid {}", record.pid)
+            }
+            Found::Running(record, _) => {
+                format!("would be restarted: pid {} has another configuration", record.pid)
+            }
+            Found::Gone(_) => "would be started again".into(),
+            Found::Never => "would be started".into(),
+        };
+        lines.push((process.component.clone(), what));
+    }
+    lines.push((
+        "topics, tables, connectors".into(),
+        "would be made where they are missing or differ".into(),
+    ));
+    match output {
+        Output::Json => {
+            let map: serde_json::Map<_, _> =
+                lines.into_iter().map(|(name, what)| (name, json!(what))).collect();
+            println!("{}", json!({ "dry_run": map, "left_out": context::left_out(env) }));
+        }
+        Output::Text => {
+            for (name, what) in lines {
+                println!("{name:<28} {what}");
+            }
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -54,13 +201,25 @@ struct Taken {
 
 fn taken_ports(dirs: &Dirs, loaded: &Loaded) -> Result<Vec<Taken>> {
     let mut taken = Vec::new();
-    for (component, key, port) in profile::all_ports(&loaded.profile) {
+    for (component, key, port) in wanted_ports(loaded) {
         let ours = matches!(daemon::find(dirs, component)?, Found::Running(..));
         if !ours && !ports::is_free(port) {
-            taken.push(Taken { component, key, port });
+            taken.push(Taken {
+                component,
+                key,
+                port,
+            });
         }
     }
     Ok(taken)
+}
+
+/// The ports of what will run here.
+fn wanted_ports(loaded: &Loaded) -> Vec<(&'static str, &'static str, u16)> {
+    profile::all_ports(&loaded.profile)
+        .into_iter()
+        .filter(|(component, ..)| *component != "mongodb" || which::which("mongod").is_ok())
+        .collect()
 }
 
 fn ports_error(taken: &[Taken]) -> Error {
@@ -80,38 +239,33 @@ fn ports_error(taken: &[Taken]) -> Error {
         .hint("end that process, or run: cargo xtask up --ports auto")
 }
 
+/// Writes a layer with a free port for each one that is taken, and the others as they are.
 fn choose_ports(dirs: &Dirs, loaded: &Loaded, taken: &[Taken]) -> Result<()> {
-    let all = profile::all_ports(&loaded.profile);
-    // Ports that stay as they are must not be chosen for another component.
-    let wanted: Vec<u16> = all.iter().map(|(_, _, port)| *port).collect();
     let is_taken = |component: &str, key: &str| {
         taken
             .iter()
             .any(|taken| taken.component == component && taken.key == key)
     };
-    let keep: Vec<u16> = all
+    let wanted = profile::all_ports(&loaded.profile);
+    let mut given: Vec<u16> = wanted
         .iter()
         .filter(|(component, key, _)| !is_taken(component, key))
         .map(|(_, _, port)| *port)
         .collect();
-    let mut text = String::from("# Chosen by `cargo xtask up --ports auto`; kept until `down`.\n");
-    let mut layer: std::collections::BTreeMap<&str, Vec<(&str, u16)>> = Default::default();
-    let mut given = keep;
-    for ((component, key, _), port) in all.iter().zip(wanted) {
+    let mut sections: BTreeMap<&str, String> = BTreeMap::new();
+    for (component, key, port) in wanted {
         let chosen = if is_taken(component, key) {
-            let chosen = ports::choose(port, &given);
-            given.push(chosen);
-            chosen
+            ports::choose(port, &given)
         } else {
             port
         };
-        layer.entry(component).or_default().push((key, chosen));
+        given.push(chosen);
+        // Writing to a String cannot fail.
+        let _ = writeln!(sections.entry(component).or_default(), "  {key}: {chosen}");
     }
-    for (component, keys) in layer {
-        text.push_str(&format!("{component}:\n"));
-        for (key, port) in keys {
-            text.push_str(&format!("  {key}: {port}\n"));
-        }
+    let mut text = String::from("# Chosen by `cargo xtask up --ports auto`; kept until `down`.\n");
+    for (component, keys) in sections {
+        let _ = write!(text, "{component}:\n{keys}");
     }
     let path = dirs.chosen_ports();
     write_atomic(&path, text.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))

@@ -225,6 +225,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         "position": position(source),
         "broker": env.kafka().address(),
         "topic": env.profile.topic(flow),
+        "topics": format!("{},{}", env.profile.topic(flow), env.profile.heartbeat_topic(flow)),
         "group": flow.group,
         "digest": digest,
     }))

@@ -12,6 +12,7 @@ use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Progress};
+use crate::profile::Profile;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
@@ -118,22 +119,46 @@ pub async fn probe(env: &Environment) -> Status {
     }
 }
 
+/// The topics that the profile's flows need: one for each table, one for each connector's
+/// heartbeats.
+fn topic_specs(profile: &Profile) -> Vec<TopicSpec> {
+    let mut specs = BTreeMap::new();
+    for flow in profile.flows.values() {
+        specs.insert(
+            profile.topic(flow),
+            BTreeMap::from([("cleanup.policy", "delete")]),
+        );
+        // Only the newest beats matter: the smallest segments, and none of them for long.
+        specs.insert(
+            profile.heartbeat_topic(flow),
+            BTreeMap::from([
+                ("cleanup.policy", "delete"),
+                ("retention.ms", "600000"),
+                ("segment.bytes", "1048576"),
+            ]),
+        );
+    }
+    specs
+        .into_iter()
+        .map(|(name, configs)| TopicSpec {
+            name,
+            // The broker's defaults.
+            partitions: -1,
+            replication_factor: -1,
+            configs: configs
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect(),
+        })
+        .collect()
+}
+
 /// Creates the topics of the profile's flows that are not there.
 ///
 /// # Errors
 /// The broker refuses.
 pub async fn create_topics(env: Arc<Environment>, _progress: Progress) -> Result<Outcome> {
-    let specs: Vec<TopicSpec> = env
-        .profile
-        .flows
-        .values()
-        .map(|flow| TopicSpec {
-            name: env.profile.topic(flow),
-            partitions: -1,
-            replication_factor: -1,
-            configs: BTreeMap::from([("cleanup.policy".to_owned(), "delete".to_owned())]),
-        })
-        .collect();
+    let specs = topic_specs(&env.profile);
     if specs.is_empty() {
         return Ok(Outcome::Unchanged("no flows".into()));
     }

@@ -208,9 +208,19 @@ mod tests {
         Graph::new(vec![
             node(Kind::Step, "kafka/start", "Start Kafka", &[]),
             node(Kind::Gate, "kafka/ready", "Kafka answers", &["kafka/start"]),
-            node(Kind::Step, "kafka/topics", "Create topics", &["kafka/ready"]),
+            node(
+                Kind::Step,
+                "kafka/topics",
+                "Create topics",
+                &["kafka/ready"],
+            ),
             node(Kind::Step, "pg/start", "Start PostgreSQL", &[]),
-            node(Kind::Step, "connect/register", "Register", &["kafka/ready", "pg/start"]),
+            node(
+                Kind::Step,
+                "connect/register",
+                "Register",
+                &["kafka/ready", "pg/start"],
+            ),
         ])
         .expect("a graph")
     }
@@ -256,7 +266,10 @@ mod tests {
     fn json_has_nodes_and_an_order() {
         let json = json(&small());
         assert_eq!(json["nodes"][1]["kind"], "gate");
-        assert_eq!(json["nodes"][4]["needs"], json!(["kafka/ready", "pg/start"]));
+        assert_eq!(
+            json["nodes"][4]["needs"],
+            json!(["kafka/ready", "pg/start"])
+        );
         assert_eq!(json["order"][0], "kafka/start");
         assert_eq!(json["order"].as_array().map(Vec::len), Some(5));
     }

@@ -1,5 +1,6 @@
 //! Where components run.
 
+pub mod docker;
 pub mod endpoint;
 pub mod host;
 

@@ -51,10 +51,7 @@ pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
 /// See [`load`].
 pub fn load_with(root: &Path, selection: &Selection, layer: Option<Node>) -> Result<Loaded> {
     let path = find(root, &selection.profile)?;
-    let name = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default();
+    let name = stem(&path);
     let mut tree = Node::empty("profiles/versions.yaml");
     tree.set(
         &["versions"],
@@ -78,6 +75,14 @@ pub fn load_with(root: &Path, selection: &Selection, layer: Option<Node>) -> Res
         tree,
         profile,
     })
+}
+
+/// The name of a profile, which is its file's stem. The file need not be valid.
+///
+/// # Errors
+/// There is no such profile.
+pub fn name(root: &Path, profile: &str) -> Result<String> {
+    find(root, profile).map(|path| stem(&path))
 }
 
 /// Reads a tree that the tool itself wrote, such as an environment's chosen ports.

@@ -233,6 +233,15 @@ impl Profile {
         }
     }
 
+    /// The topic of the heartbeats of a flow's connector, Debezium's naming.
+    pub fn heartbeat_topic(&self, flow: &Flow) -> String {
+        let prefix = self
+            .connectors
+            .get(&flow.connector)
+            .map_or("", |connector| connector.prefix.as_str());
+        format!("__debezium-heartbeat.{prefix}")
+    }
+
     /// The kind of source that a flow reads.
     pub fn source(&self, flow: &Flow) -> Option<Source> {
         self.connectors

@@ -11,8 +11,24 @@ pub(super) type Row<'a> = (&'a str, Kind, &'a str, &'a [&'a str], u64, u64, Ende
 /// A step and a gate that needs it.
 pub(super) fn pair() -> Graph {
     run(vec![
-        ("kafka/start", Kind::Step, "Start Kafka", &[], 0, 0, changed("")),
-        ("kafka/ready", Kind::Gate, "Kafka answers", &["kafka/start"], 0, 0, passed("")),
+        (
+            "kafka/start",
+            Kind::Step,
+            "Start Kafka",
+            &[],
+            0,
+            0,
+            changed(""),
+        ),
+        (
+            "kafka/ready",
+            Kind::Gate,
+            "Kafka answers",
+            &["kafka/start"],
+            0,
+            0,
+            passed(""),
+        ),
     ])
     .graph
 }
@@ -57,11 +73,51 @@ pub(super) fn passed(message: &str) -> Ended {
 /// Two components, ready after 4 s; the longest path leads over Kafka and takes 3.9 s.
 pub(super) fn good() -> RunReport {
     let mut report = run(vec![
-        ("pg/start", Kind::Step, "Start PostgreSQL", &[], 0, 800, changed("pid 7")),
-        ("pg/ready", Kind::Gate, "PostgreSQL answers", &["pg/start"], 800, 200, passed("17.5")),
-        ("kafka/start", Kind::Step, "Start Kafka", &[], 0, 900, changed("pid 8")),
-        ("kafka/ready", Kind::Gate, "Kafka answers", &["kafka/start"], 900, 2000, passed("1 broker")),
-        ("connect/register", Kind::Step, "Register", &["kafka/ready", "pg/ready"], 2950, 1000, passed("as wanted")),
+        (
+            "pg/start",
+            Kind::Step,
+            "Start PostgreSQL",
+            &[],
+            0,
+            800,
+            changed("pid 7"),
+        ),
+        (
+            "pg/ready",
+            Kind::Gate,
+            "PostgreSQL answers",
+            &["pg/start"],
+            800,
+            200,
+            passed("17.5"),
+        ),
+        (
+            "kafka/start",
+            Kind::Step,
+            "Start Kafka",
+            &[],
+            0,
+            900,
+            changed("pid 8"),
+        ),
+        (
+            "kafka/ready",
+            Kind::Gate,
+            "Kafka answers",
+            &["kafka/start"],
+            900,
+            2000,
+            passed("1 broker"),
+        ),
+        (
+            "connect/register",
+            Kind::Step,
+            "Register",
+            &["kafka/ready", "pg/ready"],
+            2950,
+            1000,
+            passed("as wanted"),
+        ),
     ]);
     report.wall = Duration::from_secs(4);
     report
@@ -70,9 +126,41 @@ pub(super) fn good() -> RunReport {
 /// Kafka fails, so that the rest of its side does not run.
 pub(super) fn bad() -> RunReport {
     run(vec![
-        ("pg/start", Kind::Step, "Start PostgreSQL", &[], 0, 500, changed("pid 7")),
-        ("kafka/start", Kind::Step, "Start Kafka", &[], 0, 900, Ended::Failed("port <9092> is \"taken\"".into())),
-        ("kafka/ready", Kind::Gate, "Kafka answers", &["kafka/start"], 0, 0, Ended::Skipped(1)),
-        ("connect/register", Kind::Step, "Register", &["kafka/ready"], 0, 0, Ended::Skipped(1)),
+        (
+            "pg/start",
+            Kind::Step,
+            "Start PostgreSQL",
+            &[],
+            0,
+            500,
+            changed("pid 7"),
+        ),
+        (
+            "kafka/start",
+            Kind::Step,
+            "Start Kafka",
+            &[],
+            0,
+            900,
+            Ended::Failed("port <9092> is \"taken\"".into()),
+        ),
+        (
+            "kafka/ready",
+            Kind::Gate,
+            "Kafka answers",
+            &["kafka/start"],
+            0,
+            0,
+            Ended::Skipped(1),
+        ),
+        (
+            "connect/register",
+            Kind::Step,
+            "Register",
+            &["kafka/ready"],
+            0,
+            0,
+            Ended::Skipped(1),
+        ),
     ])
 }

@@ -67,7 +67,7 @@ enum Detail<'a> {
 }
 
 /// Writes JSON lines.
-pub struct Json<W> {
+pub(super) struct Json<W> {
     out: W,
     /// The last message of each running node.
     said: BTreeMap<usize, String>,
@@ -77,7 +77,7 @@ pub struct Json<W> {
 
 impl<W: Write> Json<W> {
     /// A reporter that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Json {
             out,
             said: BTreeMap::new(),
@@ -86,7 +86,7 @@ impl<W: Write> Json<W> {
     }
 
     /// Writes an event, unless it repeats what was said. `at` is the time since the start.
-    pub fn on_event(&mut self, graph: &Graph, event: &Event, at: Duration) {
+    pub(super) fn on_event(&mut self, graph: &Graph, event: &Event, at: Duration) {
         if !self.is_news(event, at) {
             return;
         }
@@ -133,7 +133,7 @@ impl<W: Write> Json<W> {
     }
 
     /// Writes a `note`.
-    pub fn note(&mut self, message: &str, at: Duration) {
+    pub(super) fn note(&mut self, message: &str, at: Duration) {
         self.write("note", None, Detail::Message { message }, at);
     }
 
@@ -220,7 +220,13 @@ mod tests {
                     took: Duration::from_millis(40),
                 },
             ),
-            (950, Event::Skipped { node: 1, because: 0 }),
+            (
+                950,
+                Event::Skipped {
+                    node: 1,
+                    because: 0,
+                },
+            ),
         ]);
         assert_eq!(
             lines,

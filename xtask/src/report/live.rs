@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::id_width;
 use super::text::{self, Ink, Palette};
 use super::verdict::Verdict;
-use super::id_width;
 use crate::plan::Graph;
 use crate::plan::run::Event;
 
@@ -17,10 +17,10 @@ const TICK: Duration = Duration::from_millis(120);
 /// Time first, as in the lines of nodes that have ended.
 const TEMPLATE: &str = "{spinner} {took:>8}  {wide_msg}";
 /// Columns of a transfer's bar.
-const BAR: usize = 20;
+const BAR: usize = 12;
 
 /// Draws on stderr.
-pub struct Live {
+pub(super) struct Live {
     bars: MultiProgress,
     running: BTreeMap<usize, Running>,
     palette: Palette,
@@ -49,7 +49,7 @@ struct Transfer {
 
 impl Live {
     /// Draws on stderr, which must be a terminal.
-    pub fn new(palette: Palette) -> Self {
+    pub(super) fn new(palette: Palette) -> Self {
         Live {
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
             running: BTreeMap::new(),
@@ -58,7 +58,7 @@ impl Live {
     }
 
     /// Draws what an event changed.
-    pub fn on_event(&mut self, graph: &Graph, event: &Event) {
+    pub(super) fn on_event(&mut self, graph: &Graph, event: &Event) {
         match event {
             Event::Started { node } => self.start(graph, *node),
             Event::Observed { node, message } => {
@@ -79,13 +79,13 @@ impl Live {
     }
 
     /// Prints a line above the running nodes.
-    pub fn note(&self, line: &str) {
+    pub(super) fn note(&self, line: &str) {
         // Progress that nobody can read any more must not stop the work.
         let _ = self.bars.println(line);
     }
 
     /// Removes the lines of nodes that still run.
-    pub fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         for node in std::mem::take(&mut self.running).into_keys() {
             self.end(node);
         }
@@ -149,22 +149,23 @@ fn rate(arrived: u64, during: Duration) -> Option<u64> {
         .then(|| (arrived as f64 / during.as_secs_f64()).round() as u64)
 }
 
-/// `━━━━━━━━━━──────────  50 %  6.0 MB of 12.0 MB  3.1 MB/s`
+/// `━━━━━━──────  50 %  3.1 MB/s  6.0 MB of 12.0 MB`: what a narrow terminal cuts matters least.
 fn transfer_line(done: u64, total: u64, rate: Option<u64>, palette: Palette) -> String {
-    let share = if total == 0 { 0.0 } else { done as f64 / total as f64 };
-    let filled = ((share * BAR as f64) as usize).min(BAR);
-    let mut line = format!(
-        "{}{} {:3.0} %  {} of {}",
+    let share = if total == 0 {
+        0.0
+    } else {
+        (done as f64 / total as f64).min(1.0)
+    };
+    let filled = (share * BAR as f64) as usize;
+    let rate = rate.map_or_else(String::new, |rate| format!("{}/s  ", text::bytes(rate)));
+    format!(
+        "{}{} {:3} %  {rate}{} of {}",
         palette.ink(Ink::Cyan, "━".repeat(filled)),
         palette.ink(Ink::Dim, "─".repeat(BAR - filled)),
-        (share * 100.0).min(100.0).floor(),
+        (share * 100.0) as u32,
         text::bytes(done),
         text::bytes(total),
-    );
-    if let Some(rate) = rate {
-        line.push_str(&format!("  {}/s", text::bytes(rate)));
-    }
-    line
+    )
 }
 
 /// The line that stays on the screen when a node has ended; `None` for other events.
@@ -241,7 +242,10 @@ mod tests {
             "✓    2.9 s  kafka/ready  answers"
         );
         assert_eq!(
-            line(Event::Skipped { node: 1, because: 0 }),
+            line(Event::Skipped {
+                node: 1,
+                because: 0
+            }),
             "-           kafka/ready  because kafka/start failed"
         );
         assert!(last_line(&pair(), &Event::Started { node: 0 }, PLAIN).is_none());
@@ -265,15 +269,15 @@ mod tests {
     fn a_transfer_shows_share_and_rate() {
         assert_eq!(
             transfer_line(6_000_000, 12_000_000, Some(3_100_000), PLAIN),
-            "━━━━━━━━━━──────────  50 %  6.0 MB of 12.0 MB  3.1 MB/s"
+            "━━━━━━──────  50 %  3.1 MB/s  6.0 MB of 12.0 MB"
         );
         assert_eq!(
             transfer_line(0, 0, None, PLAIN),
-            "────────────────────   0 %  0 B of 0 B"
+            "────────────   0 %  0 B of 0 B"
         );
         assert_eq!(
             transfer_line(30, 20, None, PLAIN),
-            "━━━━━━━━━━━━━━━━━━━━ 100 %  30 B of 20 B"
+            "━━━━━━━━━━━━ 100 %  30 B of 20 B"
         );
     }
 

@@ -3,6 +3,8 @@
 //! [`Reporter`] tells while it runs, always on stderr: stdout belongs to results. [`summary`] and
 //! [`timeline`] tell afterwards and are pure.
 
+#[cfg(test)]
+mod fixtures;
 mod json;
 mod live;
 mod plain;
@@ -161,9 +163,6 @@ impl Surroundings {
         self.terminal && !self.dumb && !self.no_color
     }
 }
-
-#[cfg(test)]
-mod fixtures;
 
 #[cfg(test)]
 mod tests {

@@ -19,7 +19,7 @@ const QUIET: Duration = Duration::from_secs(1);
 const QUIET_TRANSFER: Duration = Duration::from_secs(5);
 
 /// Writes plain lines.
-pub struct Plain<W> {
+pub(super) struct Plain<W> {
     out: W,
     voices: BTreeMap<usize, Voice>,
 }
@@ -36,7 +36,7 @@ struct Voice {
 
 impl<W: Write> Plain<W> {
     /// A reporter that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Plain {
             out,
             voices: BTreeMap::new(),
@@ -44,7 +44,7 @@ impl<W: Write> Plain<W> {
     }
 
     /// Prints what an event changed. `at` is the time since the start.
-    pub fn on_event(&mut self, graph: &Graph, event: &Event, at: Duration) {
+    pub(super) fn on_event(&mut self, graph: &Graph, event: &Event, at: Duration) {
         match event {
             Event::Started { node } => self.start(graph, *node, at),
             Event::Observed { node, message } => self.observe(graph, *node, message, at),
@@ -77,7 +77,7 @@ impl<W: Write> Plain<W> {
     }
 
     /// Prints a line of its own.
-    pub fn note(&mut self, line: &str) {
+    pub(super) fn note(&mut self, line: &str) {
         // Progress that nobody can read any more must not stop the work.
         let _ = writeln!(self.out, "{line}");
     }
@@ -199,7 +199,10 @@ mod tests {
             (200, observed(1, "no broker")),
             (1500, observed(1, "no broker")),
             (1600, observed(1, "no controller")),
-            (2900, finished(1, Outcome::Unchanged("1 broker".into()), 2900)),
+            (
+                2900,
+                finished(1, Outcome::Unchanged("1 broker".into()), 2900),
+            ),
         ]);
         assert_eq!(
             lines,
@@ -281,7 +284,13 @@ mod tests {
                     took: Duration::from_millis(300),
                 },
             ),
-            (300, Event::Skipped { node: 1, because: 0 }),
+            (
+                300,
+                Event::Skipped {
+                    node: 1,
+                    because: 0,
+                },
+            ),
         ]);
         assert_eq!(
             lines,

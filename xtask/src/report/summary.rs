@@ -196,7 +196,7 @@ failed after 0.9 s   (longest path 0.9 s, 1.00x)
     fn an_empty_run() {
         assert_eq!(
             text(&run(Vec::new()), "ready", false),
-            "ready in 0 ms\n  nothing to do\n"
+            "ready in 0 s\n  nothing to do\n"
         );
         assert_eq!(json(&run(Vec::new()))["ratio"], Value::Null);
     }

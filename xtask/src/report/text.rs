@@ -12,7 +12,8 @@ pub fn duration(took: Duration) -> String {
     let tenths = (ms + 50) / 100;
     let seconds = (ms + 500) / 1000;
     match ms {
-        0..100 => format!("{ms} ms"),
+        0 => "0 s".into(),
+        1..100 => format!("{ms} ms"),
         _ if tenths < 600 => format!("{}.{} s", tenths / 10, tenths % 10),
         _ if seconds < 3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
@@ -62,8 +63,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(words.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Drops terminal escape sequences: CSI (`ESC [ … final`), OSC (`ESC ] … BEL` or `ESC ] … ESC \`)
-/// and two-character ones.
+/// Drops terminal escape sequences: CSI (`ESC [ … final`), OSC (`ESC ] …` to BEL or a
+/// backslash, the end of `ESC \`) and two-character ones.
 pub fn without_escapes(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text.chars();
@@ -73,16 +74,16 @@ pub fn without_escapes(text: &str) -> String {
             continue;
         }
         match rest.next() {
-            Some('[') => drop(rest.find(|char| matches!(char, '@'..='~'))),
-            Some(']') => {
-                if rest.find(|char| matches!(char, '\u{7}' | '\u{1b}')) == Some('\u{1b}') {
-                    rest.next();
-                }
-            }
+            Some('[') => skip_past(&mut rest, |char| matches!(char, '@'..='~')),
+            Some(']') => skip_past(&mut rest, |char| matches!(char, '\u{7}' | '\\')),
             _ => {}
         }
     }
     kept
+}
+
+fn skip_past(rest: &mut std::str::Chars<'_>, is_end: impl Fn(char) -> bool) {
+    let _ = rest.find(|&char| is_end(char));
 }
 
 /// The colours that a report uses. Meaning never depends on them alone.
@@ -135,7 +136,7 @@ mod tests {
     #[test]
     fn durations_round_once_and_change_unit_where_it_reads_best() {
         let text = |ms| duration(Duration::from_millis(ms));
-        assert_eq!(text(0), "0 ms");
+        assert_eq!(text(0), "0 s");
         assert_eq!(text(99), "99 ms");
         assert_eq!(text(100), "0.1 s");
         assert_eq!(text(12_449), "12.4 s");
@@ -172,7 +173,10 @@ mod tests {
     #[test]
     fn a_palette_without_colour_writes_no_escapes() {
         assert_eq!(Palette { colour: false }.ink(Ink::Red, "x"), "x");
-        assert_eq!(Palette { colour: true }.ink(Ink::Red, "x"), "\u{1b}[31mx\u{1b}[0m");
+        assert_eq!(
+            Palette { colour: true }.ink(Ink::Red, "x"),
+            "\u{1b}[31mx\u{1b}[0m"
+        );
         assert_eq!(Palette { colour: true }.ink(Ink::Red, ""), "");
     }
 }

@@ -18,7 +18,7 @@ use crate::plan::{Kind, Outcome};
 const PAGE: &str = include_str!("timeline.html");
 /// The most ticks on the axis, without the one at zero.
 const TICKS: u128 = 10;
-/// A bar that ends beyond this percentage has its label on its left.
+/// A bar that ends beyond this percentage of the axis has no room for its label on its right.
 const LABEL_TURNS_AT: f64 = 80.0;
 
 /// The page of a run. `date` is printed as it is.
@@ -98,7 +98,6 @@ struct Row<'a> {
 struct Bar {
     left: String,
     width: String,
-    side: &'static str,
     /// The label's place, as CSS.
     label: String,
     failed: bool,
@@ -120,7 +119,11 @@ impl<'a> Page<'a> {
     fn new(report: &'a RunReport, title: &'a str, date: &'a str) -> Self {
         let chart = Chart::new(report);
         let counts = summary::counts(report).into_iter();
-        let ids = report.graph.nodes().iter().map(|node| node.id.chars().count());
+        let ids = report
+            .graph
+            .nodes()
+            .iter()
+            .map(|node| node.id.chars().count());
         Page {
             title,
             date,
@@ -190,7 +193,13 @@ impl<'a> Chart<'a> {
         let spec = &graph.nodes()[node];
         let verdict = Verdict::of(self.report, node);
         let ran = self.ran(node);
-        let time = |time| if ran { text::duration(time) } else { "–".into() };
+        let time = |time| {
+            if ran {
+                text::duration(time)
+            } else {
+                "–".into()
+            }
+        };
         let near = graph.needs(node).iter().chain(graph.dependents(node));
         Row {
             node,
@@ -210,7 +219,8 @@ impl<'a> Chart<'a> {
         }
     }
 
-    /// CSS classes. The tips of `late` rows open upwards, so that they stay on the page.
+    /// CSS classes. The tips of `late` rows open upwards and those of `far` bars on the right, so
+    /// that they stay on the page and near the bar.
     fn classes(&self, at: usize) -> String {
         let node = self.order[at];
         let kind = match self.report.graph.nodes()[node].kind {
@@ -224,11 +234,17 @@ impl<'a> Chart<'a> {
         if at >= 6 && at + 5 > self.order.len() {
             classes.push("late");
         }
+        if self.percent(self.report.nodes[node].started) > 50.0 {
+            classes.push("far");
+        }
         classes.join(" ")
     }
 
     fn mark(&self, node: usize) -> &'static str {
-        match (Verdict::of(self.report, node), self.report.graph.nodes()[node].kind) {
+        match (
+            Verdict::of(self.report, node),
+            self.report.graph.nodes()[node].kind,
+        ) {
             (Verdict::Failed, _) => "✗",
             (Verdict::Skipped, _) => "–",
             _ if self.path.contains(&node) => "▶",
@@ -241,15 +257,17 @@ impl<'a> Chart<'a> {
         let run = &self.report.nodes[node];
         let left = self.percent(run.started);
         let right = self.percent(run.started + run.took);
-        let (side, label) = if right <= LABEL_TURNS_AT || left < 100.0 - LABEL_TURNS_AT {
-            ("after", format!("left:{right:.3}%"))
+        let label = if right <= LABEL_TURNS_AT {
+            format!("left:{right:.3}%")
+        } else if left >= 100.0 - LABEL_TURNS_AT {
+            format!("right:{:.3}%", 100.0 - left)
         } else {
-            ("before", format!("right:{:.3}%", 100.0 - left))
+            // There is room on neither side: the label stands on the bar's end.
+            format!("right:{:.3}%", 100.0 - right)
         };
         Bar {
             left: format!("{left:.3}"),
             width: format!("{:.3}", right - left),
-            side,
             label,
             failed: Verdict::of(self.report, node) == Verdict::Failed,
         }
@@ -388,7 +406,7 @@ mod tests {
     fn failed_and_skipped_nodes_are_visible() {
         let page = rendered(&bad());
         assert!(page.contains("✗ failed, 0.9 s"));
-        assert!(page.contains(r#"<span class="note">because kafka/start failed</span>"#));
+        assert!(page.contains(r#"<span class="note">skipped because kafka/start failed</span>"#));
         assert!(page.contains(r#"<li class="row step failed critical""#));
         assert!(page.contains("<dd>port &lt;9092&gt; is &quot;taken&quot;</dd>"));
     }
@@ -398,7 +416,15 @@ mod tests {
         const EVIL: &str = "\"'><script>alert(1)</script>{{title}}&amp;\u{1b}[31m";
         let report = run(vec![
             (EVIL, Kind::Step, EVIL, &[], 0, 10, changed(EVIL)),
-            ("b", Kind::Gate, EVIL, &[EVIL], 10, 10, Ended::Failed(EVIL.into())),
+            (
+                "b",
+                Kind::Gate,
+                EVIL,
+                &[EVIL],
+                10,
+                10,
+                Ended::Failed(EVIL.into()),
+            ),
             ("c", Kind::Gate, EVIL, &["b"], 0, 0, Ended::Skipped(1)),
         ]);
         let page = page(&report, EVIL, EVIL).expect("a page");
@@ -412,7 +438,9 @@ mod tests {
     #[test]
     fn the_page_loads_nothing() {
         let page = rendered(&good());
-        for outside in ["http:", "https:", "//cdn", "src=", "url(", "@import", "<link"] {
+        for outside in [
+            "http:", "https:", "//cdn", "src=", "url(", "@import", "<link",
+        ] {
             assert!(!page.contains(outside), "{outside}");
         }
     }
@@ -431,7 +459,10 @@ mod tests {
         assert_eq!(labels(3), ["0", "1 ms", "2 ms", "3 ms"]);
         assert_eq!(labels(1200)[..3], ["0", "0.2 s", "0.4 s"]);
         assert_eq!(labels(12_400)[..3], ["0", "2 s", "4 s"]);
-        assert_eq!(labels(125_000)[..6], ["0", "15 s", "30 s", "45 s", "1 min", "1:15 min"]);
+        assert_eq!(
+            labels(125_000)[..6],
+            ["0", "15 s", "30 s", "45 s", "1 min", "1:15 min"]
+        );
         for ms in [1, 999, 61_000, 3_600_000, 36_000_000, 400_000_000] {
             assert!((1..=11).contains(&labels(ms).len()), "{ms}");
         }
@@ -440,11 +471,12 @@ mod tests {
     #[test]
     fn a_label_turns_before_the_edge() {
         let report = run(vec![
-            ("a", Kind::Step, "", &[], 0, 9000, changed("")),
-            ("b", Kind::Step, "", &["a"], 9000, 1000, changed("")),
+            ("a", Kind::Step, "", &[], 0, 9500, changed("")),
+            ("b", Kind::Step, "", &["a"], 9500, 500, changed("")),
+            ("c", Kind::Step, "", &[], 0, 1000, changed("")),
         ]);
         let chart = Chart::new(&report);
-        assert_eq!(chart.bar(0).label, "left:90.000%");
-        assert_eq!(chart.bar(1).label, "right:10.000%");
+        let labels = [0, 1, 2].map(|node| chart.bar(node).label);
+        assert_eq!(labels, ["right:5.000%", "right:5.000%", "left:10.000%"]);
     }
 }

@@ -8,7 +8,7 @@ use crate::plan::{Kind, Outcome};
 /// [`Outcome::Unchanged`], but one is evidence and the other is idempotence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// A step changed something.
     Changed,
     /// A step found nothing to change.
@@ -23,7 +23,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// The verdict on a node that ended well.
-    pub fn done(kind: Kind, outcome: &Outcome) -> Self {
+    pub(super) fn done(kind: Kind, outcome: &Outcome) -> Self {
         match (kind, outcome) {
             (_, Outcome::Changed(_)) => Verdict::Changed,
             (Kind::Step, Outcome::Unchanged(_)) => Verdict::Unchanged,
@@ -32,7 +32,7 @@ impl Verdict {
     }
 
     /// The verdict on a node of a finished run.
-    pub fn of(report: &RunReport, node: usize) -> Self {
+    pub(super) fn of(report: &RunReport, node: usize) -> Self {
         match &report.nodes[node].ended {
             Ended::Done(outcome) => Verdict::done(report.graph.nodes()[node].kind, outcome),
             Ended::Failed(_) => Verdict::Failed,
@@ -41,7 +41,7 @@ impl Verdict {
     }
 
     /// The word for prose and tables.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Verdict::Changed => "changed",
             Verdict::Unchanged => "unchanged",
@@ -52,7 +52,7 @@ impl Verdict {
     }
 
     /// The word in plain lines; always four letters, so that a log stays in columns.
-    pub fn tag(self) -> &'static str {
+    pub(super) fn tag(self) -> &'static str {
         match self {
             Verdict::Changed => "done",
             Verdict::Unchanged => "same",
@@ -63,7 +63,7 @@ impl Verdict {
     }
 
     /// The mark on a terminal.
-    pub fn mark(self) -> &'static str {
+    pub(super) fn mark(self) -> &'static str {
         match self {
             Verdict::Changed | Verdict::Passed => "✓",
             Verdict::Unchanged => "=",
@@ -73,7 +73,7 @@ impl Verdict {
     }
 
     /// The colour on a terminal.
-    pub fn ink(self) -> Ink {
+    pub(super) fn ink(self) -> Ink {
         match self {
             Verdict::Changed | Verdict::Passed => Ink::Green,
             Verdict::Unchanged | Verdict::Skipped => Ink::Dim,

@@ -65,6 +65,16 @@ impl Rendered {
             .join(" ")
     }
 
+    /// Names the configuration that it would run with.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// How it is asked to end.
+    pub fn stop(&self) -> Stop {
+        self.template.stop
+    }
+
     /// Who it runs as, if not the caller.
     pub fn user(&self) -> Option<User> {
         self.user

@@ -1,0 +1,27 @@
+//! `plan`: the graph that `up` runs.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::context;
+use crate::cli::{Global, PlanArgs, PlanFormat};
+use crate::components;
+use crate::environment::{Environment, Secrets};
+use crate::error::{Code, Error, Result};
+use crate::plan::show;
+use crate::report::Output;
+
+pub(super) fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
+    let loaded = context::load(&context::selection(global))?;
+    context::require_host(&loaded)?;
+    let env = Arc::new(Environment::new(&context::root(), loaded, Secrets::Existing)?);
+    let (graph, _) = components::host_plan(&env)?
+        .build()
+        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+    match (global.output, args.format) {
+        (Output::Json, _) => println!("{}", show::json(&graph)),
+        (Output::Text, PlanFormat::Tree) => print!("{}", show::tree(&graph)),
+        (Output::Text, PlanFormat::Mermaid) => print!("{}", show::mermaid(&graph)),
+    }
+    Ok(ExitCode::SUCCESS)
+}

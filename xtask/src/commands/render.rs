@@ -1,0 +1,82 @@
+//! `render`: everything that would be used on the chosen platform.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::context;
+use crate::cli::{Global, Render};
+use crate::components;
+use crate::environment::{Environment, Secrets};
+use crate::error::{Error, Result};
+use crate::report::Output;
+
+pub(super) fn run(global: &Global, args: &Render) -> Result<ExitCode> {
+    let loaded = context::load(&context::selection(global))?;
+    context::require_host(&loaded)?;
+    let env = Environment::new(&context::root(), loaded, Secrets::Existing)?;
+    let files = files(&env)?;
+    match (&args.dir, global.output) {
+        (Some(dir), _) => {
+            for (name, text) in &files {
+                write(&dir.join(name), text)?;
+            }
+            println!("{} files in {}", files.len(), dir.display());
+        }
+        (None, Output::Json) => {
+            let map: serde_json::Map<_, _> = files
+                .into_iter()
+                .map(|(name, text)| (name, json!(text)))
+                .collect();
+            println!("{}", json!({ "files": map }));
+        }
+        (None, Output::Text) => {
+            for (name, text) in files {
+                println!("# ---- {name}\n{}\n", text.trim_end());
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every rendered text with a relative name. Passwords are references to files, never values.
+fn files(env: &Environment) -> Result<Vec<(String, String)>> {
+    let mut files = Vec::new();
+    for process in components::processes(env)? {
+        let component = &process.component;
+        files.push((format!("{component}/command"), process.command_line()));
+        for (path, text) in &process.files {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            files.push((format!("{component}/{name}"), text.clone()));
+        }
+    }
+    for (name, connector) in &env.profile.connectors {
+        let manifest = components::connect::manifest(env, name, connector)?;
+        let mut config = manifest.config;
+        for (key, value) in &mut config {
+            // A connector setting of the profile may be a secret in plain text.
+            let secret = ["password", "secret", "token"]
+                .iter()
+                .any(|word| key.to_lowercase().contains(word));
+            if secret && !value.starts_with("${") {
+                *value = "********".into();
+            }
+        }
+        let text = format!("{:#}\n", json!({ "class": manifest.class, "config": config }));
+        files.push((format!("connectors/{name}.json"), text));
+    }
+    for (name, flow) in &env.profile.flows {
+        let statements = components::clickhouse::statements(env, name, flow)?;
+        let text = statements.join(";\n\n") + ";\n";
+        files.push((format!("clickhouse/{name}.sql"), text));
+    }
+    Ok(files)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent).map_err(|source| Error::io("create", parent, &source))?;
+    }
+    std::fs::write(path, text).map_err(|source| Error::io("write", path, &source))
+}
