@@ -37,7 +37,13 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Global {
     /// Profile: a name in profiles/, or a path to a YAML file.
-    #[arg(long, global = true, value_name = "NAME|PATH", default_value = "clickhouse", env = "CDC_PROFILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME|PATH",
+        default_value = "clickhouse",
+        env = "CDC_PROFILE"
+    )]
     pub profile: String,
     /// Override a key of the profile; may be repeated.
     #[arg(long, global = true, value_name = "KEY=VALUE")]

@@ -115,7 +115,10 @@ impl Environment {
 
     /// The broker.
     pub fn kafka(&self) -> Endpoint {
-        at(self.profile.kafka.external.as_deref(), self.profile.kafka.port)
+        at(
+            self.profile.kafka.external.as_deref(),
+            self.profile.kafka.port,
+        )
     }
 
     /// The Connect worker's REST interface.
@@ -126,8 +129,7 @@ impl Environment {
     /// The relational source.
     pub fn postgres(&self) -> Endpoint {
         let spec = &self.profile.postgres;
-        at(spec.external.as_deref(), spec.port)
-            .login(&spec.user, self.passwords.postgres.clone())
+        at(spec.external.as_deref(), spec.port).login(&spec.user, self.passwords.postgres.clone())
     }
 
     /// The document source.
@@ -139,8 +141,7 @@ impl Environment {
     /// The target.
     pub fn clickhouse(&self) -> Endpoint {
         let spec = &self.profile.clickhouse;
-        at(spec.external.as_deref(), spec.port)
-            .login(&spec.user, self.passwords.clickhouse.clone())
+        at(spec.external.as_deref(), spec.port).login(&spec.user, self.passwords.clickhouse.clone())
     }
 
     /// A session at the relational source.

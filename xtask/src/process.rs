@@ -106,10 +106,7 @@ const TAIL: usize = 20;
 ///
 /// # Errors
 /// It cannot be started, or ends with an error; its last lines are in the error.
-pub async fn capture(
-    job: &Job,
-    mut on_line: impl FnMut(&str),
-) -> Result<String, ProcessError> {
+pub async fn capture(job: &Job, mut on_line: impl FnMut(&str)) -> Result<String, ProcessError> {
     let program = job.program.display().to_string();
     let start = |source| ProcessError::Start {
         program: program.clone(),

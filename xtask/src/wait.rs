@@ -82,6 +82,11 @@ where
     }
 }
 
+/// Rests between two refreshes of what a person watches. Never for something to happen.
+pub async fn pause(period: Duration) {
+    sleep(period).await;
+}
+
 /// Calls `tick` every `period` for as long as `work` runs, and returns what `work` returns.
 pub async fn while_running<T>(
     work: impl Future<Output = T>,
@@ -129,7 +134,9 @@ mod tests {
             "kafka answers",
             Patience::local(Duration::from_secs(60)),
             &Progress::silent(),
-            || async { Status::failed("the process ended").with_evidence(vec!["last line".into()]) },
+            || async {
+                Status::failed("the process ended").with_evidence(vec!["last line".into()])
+            },
         )
         .await
         .expect_err("failed");

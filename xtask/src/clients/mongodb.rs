@@ -159,6 +159,23 @@ impl Mongodb {
             .map(drop)
             .map_err(|error| self.failed(&error))
     }
+
+    /// Deletes the documents whose textual `_id` lies between two texts, both left out.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn delete_between(
+        &self,
+        collection: &str,
+        after: &str,
+        before: &str,
+    ) -> Result<(), MongodbError> {
+        self.collection(collection)
+            .delete_many(doc! { "_id": { "$gt": after, "$lt": before } })
+            .await
+            .map(drop)
+            .map_err(|error| self.failed(&error))
+    }
 }
 
 /// What a member says of itself.

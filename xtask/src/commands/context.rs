@@ -85,11 +85,10 @@ pub(super) fn existing(global: &Global) -> Result<Arc<Environment>> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::new(
-                Code::NotUp,
-                format!("nothing is up for profile `{name}`"),
-            )
-            .hint("cargo xtask up"));
+            return Err(
+                Error::new(Code::NotUp, format!("nothing is up for profile `{name}`"))
+                    .hint("cargo xtask up"),
+            );
         }
         Err(error) => return Err(Error::io("read", path, &error)),
     };
@@ -150,12 +149,12 @@ pub(super) fn print_error(output: Output, error: &Error) {
 /// Resolves when the user interrupts.
 pub(super) async fn interrupted() -> Error {
     let interrupt = || {
-        Error::new(Code::Interrupted, "interrupted")
-            .hint("what was started goes on; run the same command again to finish, or `cargo xtask down`")
+        Error::new(Code::Interrupted, "interrupted").hint(
+            "what was started goes on; run the same command again to finish, or `cargo xtask down`",
+        )
     };
     #[cfg(unix)]
-    if let Ok(mut term) =
-        tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+    if let Ok(mut term) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
     {
         tokio::select! {
             _ = term.recv() => return interrupt(),

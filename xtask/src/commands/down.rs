@@ -63,8 +63,13 @@ fn running(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
 async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
     let mut stopped = Vec::new();
     let mut errors = Vec::new();
-    for wave in [&["connect", "clickhouse"][..], &["kafka", "postgres", "mongodb"]] {
-        let wave = components.iter().filter(|name| wave.contains(&name.as_str()));
+    for wave in [
+        &["connect", "clickhouse"][..],
+        &["kafka", "postgres", "mongodb"],
+    ] {
+        let wave = components
+            .iter()
+            .filter(|name| wave.contains(&name.as_str()));
         let results = join_all(wave.map(async |component| {
             let how = if component == "postgres" {
                 Stop::Int
@@ -111,8 +116,10 @@ fn confirm(name: &str, dirs: &Dirs) -> Result<()> {
     if answer.trim() == name {
         return Ok(());
     }
-    Err(Error::new(Code::Usage, "not confirmed; nothing was changed")
-        .hint("to stop without removing data: cargo xtask down --keep-data"))
+    Err(
+        Error::new(Code::Usage, "not confirmed; nothing was changed")
+            .hint("to stop without removing data: cargo xtask down --keep-data"),
+    )
 }
 
 /// Prints the result; `sentence` is it for people.

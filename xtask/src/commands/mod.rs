@@ -6,7 +6,9 @@ mod plan;
 mod profile;
 mod render;
 mod seed;
+mod status;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Up(args) => up::run(&global, &args).await,
         Command::Down(args) => down::run(&global, &args).await,
+        Command::Status(args) => status::run(&global, &args).await,
+        Command::Verify(args) => verify::run(&global, &args).await,
         Command::Render(args) => render::run(&global, &args),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Profile(command) => profile::run(&global, command),

@@ -14,7 +14,11 @@ use crate::report::Output;
 pub(super) fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
     context::require_host(&loaded)?;
-    let env = Arc::new(Environment::new(&context::root(), loaded, Secrets::Existing)?);
+    let env = Arc::new(Environment::new(
+        &context::root(),
+        loaded,
+        Secrets::Existing,
+    )?);
     let (graph, _) = components::host_plan(&env)?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;

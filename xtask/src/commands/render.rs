@@ -63,7 +63,10 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
                 *value = "********".into();
             }
         }
-        let text = format!("{:#}\n", json!({ "class": manifest.class, "config": config }));
+        let text = format!(
+            "{:#}\n",
+            json!({ "class": manifest.class, "config": config })
+        );
         files.push((format!("connectors/{name}.json"), text));
     }
     for (name, flow) in &env.profile.flows {

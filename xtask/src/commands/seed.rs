@@ -45,7 +45,9 @@ pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
     }
     match global.output {
         Output::Json => println!("{}", json!({ "rows": rows, "documents": documents })),
-        Output::Text => println!("{rows} rows and {documents} documents were missing and are there now"),
+        Output::Text => {
+            println!("{rows} rows and {documents} documents were missing and are there now")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

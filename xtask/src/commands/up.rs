@@ -56,7 +56,10 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     for left_out in &env.left_out {
         reporter.note(&format!("{}: {}", left_out.component, left_out.reason));
     }
-    let report = plan::run(graph, actions, |graph, event| reporter.on_event(graph, event)).await;
+    let report = plan::run(graph, actions, |graph, event| {
+        reporter.on_event(graph, event)
+    })
+    .await;
     reporter.finish();
     if let Some(path) = &args.timeline {
         write_timeline(path, &report, &env)?;
@@ -73,7 +76,8 @@ fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<
 /// Prints the result; a failure becomes one error that holds all of them.
 fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<ExitCode> {
     if !report.errors.is_empty() {
-        let summary = report::summary::text(&report, "failed", report::is_coloured(&std::io::stderr()));
+        let summary =
+            report::summary::text(&report, "failed", report::is_coloured(&std::io::stderr()));
         if output == Output::Text {
             eprintln!("{summary}");
         }
@@ -151,7 +155,10 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
         if !artifact.dir(&env.dirs.cache).is_dir() {
             lines.push((
                 artifact.name.clone(),
-                format!("would be fetched, {}", report::text::bytes(artifact.bytes())),
+                format!(
+                    "would be fetched, {}",
+                    report::text::bytes(artifact.bytes())
+                ),
             ));
         }
     }
@@ -166,7 +173,10 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
                 format!("runs as wanted, pid {}", record.pid)
             }
             Found::Running(record, _) => {
-                format!("would be restarted: pid {} has another configuration", record.pid)
+                format!(
+                    "would be restarted: pid {} has another configuration",
+                    record.pid
+                )
             }
             Found::Gone(_) => "would be started again".into(),
             Found::Never => "would be started".into(),
@@ -179,9 +189,14 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
     ));
     match output {
         Output::Json => {
-            let map: serde_json::Map<_, _> =
-                lines.into_iter().map(|(name, what)| (name, json!(what))).collect();
-            println!("{}", json!({ "dry_run": map, "left_out": context::left_out(env) }));
+            let map: serde_json::Map<_, _> = lines
+                .into_iter()
+                .map(|(name, what)| (name, json!(what)))
+                .collect();
+            println!(
+                "{}",
+                json!({ "dry_run": map, "left_out": context::left_out(env) })
+            );
         }
         Output::Text => {
             for (name, what) in lines {

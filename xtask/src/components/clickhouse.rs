@@ -66,8 +66,7 @@ impl Names {
 
 /// The embedded engine; none where a `clickhouse` binary or an external server is used.
 pub fn engine(env: &Environment) -> Option<PypiEnvironment> {
-    let embedded =
-        env.clickhouse_binary.is_none() && env.profile.clickhouse.external.is_none();
+    let embedded = env.clickhouse_binary.is_none() && env.profile.clickhouse.external.is_none();
     embedded.then(|| PypiEnvironment {
         name: format!("chdb-{}", env.profile.versions.chdb),
         requirements: env.root.join("manifests/clickhouse/host/requirements.lock"),
@@ -166,14 +165,16 @@ pub async fn probe(env: &Environment) -> Status {
 /// # Errors
 /// The template is wrong.
 pub fn statements(env: &Environment, name: &str, flow: &Flow) -> Result<Vec<String>> {
-    let text = env
-        .templates
-        .text("clickhouse/sql/flow.sql.hbs", &flow_context(env, name, flow, "")?)?;
+    let text = env.templates.text(
+        "clickhouse/sql/flow.sql.hbs",
+        &flow_context(env, name, flow, "")?,
+    )?;
     // What the statements do, without themselves: a change here is a change of the pipeline.
     let digest = &lockfile::digest(&text)[..12];
-    let text = env
-        .templates
-        .text("clickhouse/sql/flow.sql.hbs", &flow_context(env, name, flow, digest)?)?;
+    let text = env.templates.text(
+        "clickhouse/sql/flow.sql.hbs",
+        &flow_context(env, name, flow, digest)?,
+    )?;
     Ok(text
         .split("\n;\n")
         .map(|statement| statement.trim().to_owned())
@@ -303,7 +304,10 @@ fn expression(source: Source, column: &str, kind: &str) -> String {
     if nullable {
         format!("if(JSONType(image, {name}) = 'Null', NULL, {value})")
     } else {
-        format!("assumeNotNull(ifNull({value}, defaultValueOfTypeName({})))", literal(bare))
+        format!(
+            "assumeNotNull(ifNull({value}, defaultValueOfTypeName({})))",
+            literal(bare)
+        )
     }
 }
 
@@ -367,7 +371,10 @@ fn key_is_missing(source: Source, column: &str, kind: &str) -> String {
 pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
     let database = &env.profile.clickhouse.database;
     Clickhouse::new(env.clickhouse(), "default")
-        .text(&format!("CREATE DATABASE IF NOT EXISTS {}", ident(database)))
+        .text(&format!(
+            "CREATE DATABASE IF NOT EXISTS {}",
+            ident(database)
+        ))
         .await
         .map_err(|error| service(&error))?;
     let client = env.clickhouse_client();
@@ -388,19 +395,26 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
             .all(|table| existing.iter().any(|existing| existing.name == *table));
         let same = existing.iter().any(|existing| {
             existing.name == names.bronze
-                && statements
-                    .iter()
-                    .any(|statement| statement.ends_with(&format!("COMMENT {}", literal(&existing.comment))))
+                && statements.iter().any(|statement| {
+                    statement.ends_with(&format!("COMMENT {}", literal(&existing.comment)))
+                })
         });
         if complete && same {
             continue;
         }
-        if existing.iter().any(|existing| existing.name == names.silver) {
+        if existing
+            .iter()
+            .any(|existing| existing.name == names.silver)
+        {
             check_silver(&client, database, &names.silver, flow).await?;
         }
         progress.observe(format!("making the tables of flow {name}"));
         for table in &names.all()[..5] {
-            run(&client, &format!("DROP TABLE IF EXISTS {} SYNC", ident(table))).await?;
+            run(
+                &client,
+                &format!("DROP TABLE IF EXISTS {} SYNC", ident(table)),
+            )
+            .await?;
         }
         for statement in &statements {
             run(&client, statement).await?;
@@ -408,7 +422,10 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
         changed.push(name.as_str());
     }
     Ok(if changed.is_empty() {
-        Outcome::Unchanged(format!("tables of {} flows are there", env.profile.flows.len()))
+        Outcome::Unchanged(format!(
+            "tables of {} flows are there",
+            env.profile.flows.len()
+        ))
     } else {
         Outcome::Changed(format!("made the tables of {}", changed.join(", ")))
     })
@@ -421,9 +438,11 @@ struct Existing {
 }
 
 async fn run(client: &Clickhouse, sql: &str) -> Result<()> {
-    client.text(sql).await.map(drop).map_err(|error| {
-        service(&error).detail(sql.lines().next().unwrap_or_default().to_owned())
-    })
+    client
+        .text(sql)
+        .await
+        .map(drop)
+        .map_err(|error| service(&error).detail(sql.lines().next().unwrap_or_default().to_owned()))
 }
 
 #[derive(serde::Deserialize)]

@@ -233,19 +233,26 @@ fn mongodb_url(env: &Environment, password: &str) -> Value {
 /// # Errors
 /// Connect refuses the configuration.
 pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) -> Result<Outcome> {
-    let connector = env.profile.connectors.get(&name).ok_or_else(|| {
-        Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
-    })?;
+    let connector =
+        env.profile.connectors.get(&name).ok_or_else(|| {
+            Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
+        })?;
     let manifest = manifest(&env, &name, connector)?;
     let mut wanted: IndexMap<String, String> = manifest.config;
     wanted.insert("connector.class".into(), manifest.class);
     wanted.insert("name".into(), name.clone());
     let client = env.connect_client();
-    let existing = client.config(&name).await.map_err(|error| service(&error))?;
+    let existing = client
+        .config(&name)
+        .await
+        .map_err(|error| service(&error))?;
     if let Some(existing) = &existing
         && same(existing, &wanted)
     {
-        let status = client.status(&name).await.map_err(|error| service(&error))?;
+        let status = client
+            .status(&name)
+            .await
+            .map_err(|error| service(&error))?;
         if readiness::connect::connector(status.as_ref()).state == readiness::State::Failed {
             client
                 .restart_failed(&name)

@@ -75,51 +75,92 @@ pub fn host_plan(env: &Arc<Environment>) -> Result<Plan> {
             .collect()
     };
     if env.profile.uses(Source::Postgres) {
-        gate(&mut plan, env, "postgres", "login, wal_level", &after_start("postgres"), |env| async move {
-            postgres::probe(&env).await
-        });
+        gate(
+            &mut plan,
+            env,
+            "postgres",
+            "login, wal_level",
+            &after_start("postgres"),
+            |env| async move { postgres::probe(&env).await },
+        );
         let at = env.clone();
-        plan.step("postgres/tables", "create and fill the tables", &["postgres/ready"], |progress| {
-            postgres::create_tables(at, progress)
-        });
+        plan.step(
+            "postgres/tables",
+            "create and fill the tables",
+            &["postgres/ready"],
+            |progress| postgres::create_tables(at, progress),
+        );
     }
     if env.profile.uses(Source::Mongodb) {
         let mut needs = after_start("mongodb");
         if !needs.is_empty() {
             let at = env.clone();
-            plan.step("mongodb/initiate", "initiate the replica set", &["mongodb/start"], |progress| {
-                mongodb::initiate(at, progress)
-            });
+            plan.step(
+                "mongodb/initiate",
+                "initiate the replica set",
+                &["mongodb/start"],
+                |progress| mongodb::initiate(at, progress),
+            );
             needs = vec!["mongodb/initiate".into()];
         }
-        gate(&mut plan, env, "mongodb", "primary of its replica set", &needs, |env| async move {
-            mongodb::probe(&env).await
-        });
+        gate(
+            &mut plan,
+            env,
+            "mongodb",
+            "primary of its replica set",
+            &needs,
+            |env| async move { mongodb::probe(&env).await },
+        );
         let at = env.clone();
-        plan.step("mongodb/seed", "fill empty collections", &["mongodb/ready"], async move |_| {
-            Ok(match mongodb::seed(&at).await? {
-                0 => Outcome::Unchanged("collections are there".into()),
-                count => Outcome::Changed(format!("{count} documents")),
-            })
-        });
+        plan.step(
+            "mongodb/seed",
+            "fill empty collections",
+            &["mongodb/ready"],
+            async move |_| {
+                Ok(match mongodb::seed(&at).await? {
+                    0 => Outcome::Unchanged("collections are there".into()),
+                    count => Outcome::Changed(format!("{count} documents")),
+                })
+            },
+        );
     }
-    gate(&mut plan, env, "kafka", "broker metadata", &after_start("kafka"), |env| async move {
-        kafka::probe(&env).await
-    });
+    gate(
+        &mut plan,
+        env,
+        "kafka",
+        "broker metadata",
+        &after_start("kafka"),
+        |env| async move { kafka::probe(&env).await },
+    );
     let at = env.clone();
-    plan.step("kafka/topics", "create the flows' topics", &["kafka/ready"], |progress| {
-        kafka::create_topics(at, progress)
-    });
+    plan.step(
+        "kafka/topics",
+        "create the flows' topics",
+        &["kafka/ready"],
+        |progress| kafka::create_topics(at, progress),
+    );
     let mut needs = after_start("connect");
     needs.push("kafka/ready".into());
     let classes = connect::classes(env)?;
-    gate(&mut plan, env, "connect", "REST, plugin classes", &needs, move |env| {
-        let classes = classes.clone();
-        async move { connect::probe(&env, &classes).await }
-    });
-    gate(&mut plan, env, "clickhouse", "ping, login, query", &after_start("clickhouse"), |env| async move {
-        clickhouse::probe(&env).await
-    });
+    gate(
+        &mut plan,
+        env,
+        "connect",
+        "REST, plugin classes",
+        &needs,
+        move |env| {
+            let classes = classes.clone();
+            async move { connect::probe(&env, &classes).await }
+        },
+    );
+    gate(
+        &mut plan,
+        env,
+        "clickhouse",
+        "ping, login, query",
+        &after_start("clickhouse"),
+        |env| async move { clickhouse::probe(&env).await },
+    );
     // The engine's consumers look for their topic at once and then only now and again.
     let at = env.clone();
     plan.step(
@@ -128,9 +169,12 @@ pub fn host_plan(env: &Arc<Environment>) -> Result<Plan> {
         &["clickhouse/ready", "kafka/topics"],
         async move |progress| {
             let outcome = clickhouse::create_tables(at.clone(), progress.clone()).await?;
-            wait::until("tables are present", Patience::local(READY), &progress, || async {
-                clickhouse::probe_tables(&at).await
-            })
+            wait::until(
+                "tables are present",
+                Patience::local(READY),
+                &progress,
+                || async { clickhouse::probe_tables(&at).await },
+            )
             .await?;
             Ok(outcome)
         },
@@ -142,25 +186,35 @@ pub fn host_plan(env: &Arc<Environment>) -> Result<Plan> {
 fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
     let wanted = artifacts(env)?;
     let at = env.clone();
-    plan.step("host/artifacts", "Kafka, Debezium, PostgreSQL", &[], async move |progress| {
-        let plugin = &at.profile.versions.maven_dependency_plugin;
-        let fetched = maven::fetch(&wanted, plugin, &at.dirs.cache, &progress).await?;
-        Ok(if fetched.is_empty() {
-            Outcome::Unchanged("in the cache".into())
-        } else {
-            Outcome::Changed(format!("fetched and verified {}", fetched.join(", ")))
-        })
-    });
+    plan.step(
+        "host/artifacts",
+        "Kafka, Debezium, PostgreSQL",
+        &[],
+        async move |progress| {
+            let plugin = &at.profile.versions.maven_dependency_plugin;
+            let fetched = maven::fetch(&wanted, plugin, &at.dirs.cache, &progress).await?;
+            Ok(if fetched.is_empty() {
+                Outcome::Unchanged("in the cache".into())
+            } else {
+                Outcome::Changed(format!("fetched and verified {}", fetched.join(", ")))
+            })
+        },
+    );
     if let Some(engine) = clickhouse::engine(env) {
         let at = env.clone();
-        plan.step("clickhouse/engine", "the embedded engine", &[], async move |progress| {
-            let fetched = pypi::fetch(&engine, &at.dirs.cache, &progress).await?;
-            Ok(if fetched {
-                Outcome::Changed(format!("fetched and verified {}", engine.name))
-            } else {
-                Outcome::Unchanged("in the cache".into())
-            })
-        });
+        plan.step(
+            "clickhouse/engine",
+            "the embedded engine",
+            &[],
+            async move |progress| {
+                let fetched = pypi::fetch(&engine, &at.dirs.cache, &progress).await?;
+                Ok(if fetched {
+                    Outcome::Changed(format!("fetched and verified {}", engine.name))
+                } else {
+                    Outcome::Unchanged("in the cache".into())
+                })
+            },
+        );
     }
     Ok(())
 }
@@ -193,16 +247,26 @@ fn gate<P, F>(
     let at = env.clone();
     let has_process = needs.iter().any(|need| need.starts_with(component));
     let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
-    plan.gate(&format!("{component}/ready"), title, &needs, async move |progress| {
-        wait::until(&format!("{component} is ready"), Patience::local(READY), &progress, || async {
-            if has_process && let Some(end) = daemon::ended(&at.dirs, component) {
-                return end;
-            }
-            probe(at.clone()).await
-        })
-        .await
-        .map(Outcome::Unchanged)
-    });
+    plan.gate(
+        &format!("{component}/ready"),
+        title,
+        &needs,
+        async move |progress| {
+            wait::until(
+                &format!("{component} is ready"),
+                Patience::local(READY),
+                &progress,
+                || async {
+                    if has_process && let Some(end) = daemon::ended(&at.dirs, component) {
+                        return end;
+                    }
+                    probe(at.clone()).await
+                },
+            )
+            .await
+            .map(Outcome::Unchanged)
+        },
+    );
 }
 
 fn connectors(plan: &mut Plan, env: &Arc<Environment>) {

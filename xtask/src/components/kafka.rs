@@ -12,12 +12,12 @@ use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Progress};
-use crate::profile::Profile;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
+use crate::profile::Profile;
 use crate::readiness::Status;
 
 /// The jars of broker and Connect.

@@ -14,8 +14,8 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files::write_if_changed;
 use crate::plan::{Outcome, Progress};
-use crate::platform::host::apply::{self, Rendered};
 use crate::platform::Endpoint;
+use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
@@ -84,9 +84,10 @@ pub async fn probe(env: &Environment) -> Status {
         Ok(hello) if hello.set.is_empty() && env.profile.mongodb.external.is_some() => {
             Status::failed("it is in no replica set, and change streams need one")
         }
-        Ok(hello) if hello.primary => {
-            Status::current(format!("primary of {}, version {}", hello.set, hello.version))
-        }
+        Ok(hello) if hello.primary => Status::current(format!(
+            "primary of {}, version {}",
+            hello.set, hello.version
+        )),
         Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.set)),
         Err(error) => Status::in_progress(error.to_string()),
     }
@@ -101,11 +102,13 @@ pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outco
     if let Ok(client) = env.mongodb_client()
         && client.hello().await.is_ok_and(|hello| hello.primary)
     {
-        return Ok(Outcome::Unchanged(format!("{} is initiated", spec.replica_set)));
+        return Ok(Outcome::Unchanged(format!(
+            "{} is initiated",
+            spec.replica_set
+        )));
     }
     // Before there is a user, a connection from this machine may initiate and create one.
-    let open = Mongodb::new(&Endpoint::loopback(spec.port))
-        .map_err(|error| service(&error))?;
+    let open = Mongodb::new(&Endpoint::loopback(spec.port)).map_err(|error| service(&error))?;
     let member = format!("127.0.0.1:{}", spec.port);
     let config = doc! { "_id": &spec.replica_set, "members": [{ "_id": 0, "host": member }] };
     if let Err(error) = open.admin(doc! { "replSetInitiate": config }).await
@@ -118,13 +121,14 @@ pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outco
         Patience::local(Duration::from_secs(60)),
         &progress,
         || async {
- match open.admin(doc! { "hello": 1 }).await {
-            Ok(hello) if hello.get_bool("isWritablePrimary").unwrap_or(false) => {
-                Status::current("primary")
+            match open.admin(doc! { "hello": 1 }).await {
+                Ok(hello) if hello.get_bool("isWritablePrimary").unwrap_or(false) => {
+                    Status::current("primary")
+                }
+                Ok(_) => Status::in_progress("electing"),
+                Err(error) => Status::in_progress(error.to_string()),
             }
-            Ok(_) => Status::in_progress("electing"),
-            Err(error) => Status::in_progress(error.to_string()),
-        }},
+        },
     )
     .await?;
     let endpoint = env.mongodb();
@@ -187,9 +191,8 @@ pub async fn seed(env: &Environment) -> Result<u64> {
 }
 
 fn document(value: &serde_json::Value, path: &std::path::Path) -> Result<Document> {
-    let mut document: Document = serde_json::from_value(value.clone()).map_err(|error| {
-        Error::new(Code::Template, format!("{}: {error}", path.display()))
-    })?;
+    let mut document: Document = serde_json::from_value(value.clone())
+        .map_err(|error| Error::new(Code::Template, format!("{}: {error}", path.display())))?;
     if !document.contains_key("timestamp") {
         document.insert("timestamp", DateTime::now());
     }

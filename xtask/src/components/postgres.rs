@@ -14,8 +14,8 @@ use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::secrets;
-use crate::readiness::postgres::{Slot, slot, wal_level};
 use crate::readiness::Status;
+use crate::readiness::postgres::{Slot, slot, wal_level};
 
 const GROUP: &str = "io.zonky.test.postgres";
 
@@ -103,6 +103,12 @@ pub async fn probe(env: &Environment) -> Status {
     }
 }
 
+/// The server's version; none while it does not answer.
+pub async fn version(env: &Environment) -> Option<String> {
+    let session = env.postgres_session().await.ok()?;
+    session.value("SHOW server_version").await.ok()?
+}
+
 fn refused(error: &PostgresError) -> Status {
     match error.sqlstate() {
         // Class 28 is a wrong login, 3D000 a missing database: neither mends itself.
@@ -178,8 +184,7 @@ fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
         .join("postgres")
         .join(folder)
         .join(file);
-    let text =
-        std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
+    let text = std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
     Ok(text.trim().trim_end_matches(';').to_owned())
 }
 
@@ -228,9 +233,6 @@ pub async fn slot_lag(env: &Environment, name: &str) -> Result<Option<(u64, u64)
     let number = |value: Option<String>| value.and_then(|text| text.parse().ok()).unwrap_or(0);
     Ok(rows.into_iter().next().map(|row| {
         let mut row = row.into_iter();
-        (
-            number(row.next().flatten()),
-            number(row.next().flatten()),
-        )
+        (number(row.next().flatten()), number(row.next().flatten()))
     }))
 }

@@ -21,6 +21,9 @@ use crate::wait::{self, Patience};
 /// other tables may be under way.
 const ARRIVES: Duration = Duration::from_secs(90);
 
+/// A canary's number counts down with the milliseconds: one that is this much higher is this old.
+const LEFTOVER_AGE: i64 = 300_000;
+
 /// One canary row on its way.
 pub struct Canary<'a> {
     flow: &'a Flow,
@@ -56,14 +59,20 @@ impl<'a> Canary<'a> {
     /// An end does not answer, or the flow has no canary.
     pub async fn prepare(env: &'a Environment, flow_name: &str) -> Result<Canary<'a>> {
         let flow = env.profile.flows.get(flow_name).ok_or_else(|| {
-            Error::new(Code::Usage, format!("the profile has no flow `{flow_name}`"))
+            Error::new(
+                Code::Usage,
+                format!("the profile has no flow `{flow_name}`"),
+            )
         })?;
         let template = flow.canary.as_ref().ok_or_else(|| {
-            Error::new(Code::Usage, format!("flow `{flow_name}` has no canary"))
-                .hint(format!("give it one in the profile: flows.{flow_name}.canary"))
+            Error::new(Code::Usage, format!("flow `{flow_name}` has no canary")).hint(format!(
+                "give it one in the profile: flows.{flow_name}.canary"
+            ))
         })?;
         // Unique enough among the canaries of one table, and within 31 bits for `serial` keys.
-        let id = -(i64::try_from(crate::clock::now_ms() % 2_000_000_000).unwrap_or(1).max(1));
+        let id = -(i64::try_from(crate::clock::now_ms() % 2_000_000_000)
+            .unwrap_or(1)
+            .max(1));
         let source = match env.profile.source(flow) {
             Some(Source::Mongodb) => {
                 Session::Mongodb(env.mongodb_client().map_err(|error| service(&error))?)
@@ -74,18 +83,27 @@ impl<'a> Canary<'a> {
                     .map_err(|error| service(&error))?,
             ),
         };
-        let fields = template
-            .iter()
-            .map(|(name, value)| (name.clone(), value.replace("{id}", &id.to_string())))
-            .collect();
         Ok(Canary {
             flow,
-            fields,
+            fields: fields(template, id),
             id,
             source,
             target: env.clickhouse_client(),
             silver: Names::of(flow_name).silver,
         })
+    }
+
+    /// Becomes the next canary: same connections, another row.
+    pub fn renew(&mut self) {
+        self.id -= 1;
+        if let Some(template) = &self.flow.canary {
+            self.fields = fields(template, self.id);
+        }
+    }
+
+    /// The number that is in the canary's message key.
+    pub fn token(&self) -> String {
+        self.id.unsigned_abs().to_string()
     }
 
     fn key(&self) -> &str {
@@ -109,6 +127,48 @@ impl<'a> Canary<'a> {
         (value.to_owned(), format!("{value} (updated)"))
     }
 
+    /// Removes canaries that a killed command left at the source. One of a command that runs right
+    /// now is younger and stays.
+    ///
+    /// # Errors
+    /// The source refuses.
+    pub async fn clear_leftovers(&self) -> Result<()> {
+        let (column, _) = self.changing();
+        let Some(pattern) = self
+            .flow
+            .canary
+            .as_ref()
+            .and_then(|template| template.get(column))
+        else {
+            return Ok(());
+        };
+        match &self.source {
+            Session::Postgres(session) => {
+                let sql = format!(
+                    "DELETE FROM {table} WHERE {key} < 0 AND {key} > {newest} AND {column} LIKE {pattern}",
+                    table = postgres::table(&self.flow.table),
+                    key = postgres::ident(self.key()),
+                    newest = self.id + LEFTOVER_AGE,
+                    column = postgres::ident(column),
+                    pattern = postgres::literal(&pattern.replace("{id}", "%")),
+                );
+                session
+                    .execute(&sql)
+                    .await
+                    .map(drop)
+                    .map_err(|e| service(&e))
+            }
+            Session::Mongodb(client) => client
+                .delete_between(
+                    &self.flow.table,
+                    "canary-",
+                    &format!("canary{}", self.id + LEFTOVER_AGE),
+                )
+                .await
+                .map_err(|error| service(&error)),
+        }
+    }
+
     /// Inserts the row at the source.
     ///
     /// # Errors
@@ -128,7 +188,11 @@ impl<'a> Canary<'a> {
                     names.join(", "),
                     values.join(", ")
                 );
-                session.execute(&sql).await.map(drop).map_err(|e| service(&e))
+                session
+                    .execute(&sql)
+                    .await
+                    .map(drop)
+                    .map_err(|e| service(&e))
             }
             Session::Mongodb(client) => {
                 let mut document = Document::new();
@@ -162,7 +226,11 @@ impl<'a> Canary<'a> {
                     postgres::ident(self.key()),
                     self.id
                 );
-                session.execute(&sql).await.map(drop).map_err(|e| service(&e))
+                session
+                    .execute(&sql)
+                    .await
+                    .map(drop)
+                    .map_err(|e| service(&e))
             }
             Session::Mongodb(client) => client
                 .set(&self.flow.table, &self.document_id(), column, value)
@@ -185,7 +253,11 @@ impl<'a> Canary<'a> {
                     postgres::ident(self.key()),
                     self.id
                 );
-                session.execute(&sql).await.map(drop).map_err(|e| service(&e))
+                session
+                    .execute(&sql)
+                    .await
+                    .map(drop)
+                    .map_err(|e| service(&e))
             }
             Session::Mongodb(client) => client
                 .delete(&self.flow.table, &self.document_id())
@@ -260,16 +332,45 @@ impl<'a> Canary<'a> {
     /// # Errors
     /// The target refuses.
     pub async fn sweep(&self) -> Result<()> {
+        self.remove(&self.where_clause()).await
+    }
+
+    /// Removes what is left of every canary that was deleted at the source.
+    ///
+    /// # Errors
+    /// The target refuses.
+    pub async fn sweep_all(&self) -> Result<()> {
+        let key = ident(self.key());
+        let canaries = match &self.source {
+            Session::Postgres(_) => format!("{key} < 0"),
+            Session::Mongodb(_) => format!("startsWith({key}, 'canary-')"),
+        };
+        let deleted = format!(
+            "{key} IN (SELECT {key} FROM {} WHERE {canaries} AND is_deleted = 1)",
+            ident(&self.silver)
+        );
+        self.remove(&deleted).await
+    }
+
+    async fn remove(&self, rows: &str) -> Result<()> {
         self.target
-            .text(&format!(
-                "DELETE FROM {} WHERE {}",
-                ident(&self.silver),
-                self.where_clause()
-            ))
+            .text(&format!("DELETE FROM {} WHERE {rows}", ident(&self.silver)))
             .await
             .map(drop)
             .map_err(|error| service(&error))
     }
+}
+
+fn fields(template: &Settings, id: i64) -> Settings {
+    template
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.clone(),
+                value.replace("{id}", &id.unsigned_abs().to_string()),
+            )
+        })
+        .collect()
 }
 
 /// Sends a canary through and removes it again; says how long the insert took to arrive.
@@ -278,9 +379,12 @@ impl<'a> Canary<'a> {
 /// It does not arrive, or an end refuses.
 pub async fn gate(env: &Environment, flow: &str, progress: &Progress) -> Result<Outcome> {
     let canary = Canary::prepare(env, flow).await?;
+    canary.clear_leftovers().await?;
     let begin = std::time::Instant::now();
     canary.insert().await?;
-    let arrived = canary.arrives(&Seen::Row(canary.values().0), progress).await;
+    let arrived = canary
+        .arrives(&Seen::Row(canary.values().0), progress)
+        .await;
     let took = begin.elapsed();
     // Also when it did not arrive: a canary must not stay at the source.
     canary.delete().await?;

@@ -129,8 +129,7 @@ impl Graph {
                 .copied()
                 .max_by_key(|&need| finish[need]);
             before[node] = latest;
-            finish[node] =
-                latest.map_or(Duration::ZERO, |need| finish[need]) + durations[node];
+            finish[node] = latest.map_or(Duration::ZERO, |need| finish[need]) + durations[node];
         }
         let mut path: Vec<usize> = std::iter::successors(
             (0..self.nodes.len()).max_by_key(|&node| finish[node]),
@@ -149,7 +148,9 @@ fn order(
     dependents: &[Vec<usize>],
 ) -> Result<Vec<usize>, GraphError> {
     let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
-    let mut order: Vec<usize> = (0..nodes.len()).filter(|&node| missing[node] == 0).collect();
+    let mut order: Vec<usize> = (0..nodes.len())
+        .filter(|&node| missing[node] == 0)
+        .collect();
     let mut next = 0;
     while let Some(&node) = order.get(next) {
         next += 1;
@@ -197,7 +198,9 @@ mod tests {
     }
 
     fn ids(graph: &Graph, path: &[usize]) -> Vec<String> {
-        path.iter().map(|&at| graph.nodes()[at].id.clone()).collect()
+        path.iter()
+            .map(|&at| graph.nodes()[at].id.clone())
+            .collect()
     }
 
     #[test]
@@ -248,7 +251,10 @@ mod tests {
         ])
         .expect("acyclic");
         let durations = [1, 5, 2, 1].map(Duration::from_secs);
-        assert_eq!(ids(&graph, &graph.critical_path(&durations)), ["a", "b", "d"]);
+        assert_eq!(
+            ids(&graph, &graph.critical_path(&durations)),
+            ["a", "b", "d"]
+        );
     }
 
     #[test]

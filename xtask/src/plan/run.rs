@@ -201,7 +201,12 @@ pub async fn run(
             let handle = tasks.spawn(async move {
                 let started = begin.elapsed();
                 let result = action(progress).await;
-                (node, started, begin.elapsed().saturating_sub(started), result)
+                (
+                    node,
+                    started,
+                    begin.elapsed().saturating_sub(started),
+                    result,
+                )
             });
             task_nodes.insert(handle.id(), (node, begin.elapsed()));
         }

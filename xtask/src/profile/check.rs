@@ -63,7 +63,10 @@ fn ports(tree: &Node, profile: &Profile) -> Result<()> {
                     "port {port} is wanted twice: by `{other}.{other_key}` and `{component}.{key}`"
                 ),
             )
-            .hint(format!("change one of them, for example `--set {component}.{key}={}`", port.saturating_add(1))));
+            .hint(format!(
+                "change one of them, for example `--set {component}.{key}={}`",
+                port.saturating_add(1)
+            )));
         }
     }
     for (component, external) in [
@@ -125,7 +128,9 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
                     return Err(invalid(
                         tree,
                         &["connectors", name, key],
-                        format!("`{value}`: a {key} name has lower-case letters, digits and `_` only"),
+                        format!(
+                            "`{value}`: a {key} name has lower-case letters, digits and `_` only"
+                        ),
                     ));
                 }
                 _ => {}
@@ -146,10 +151,7 @@ fn is_identifier(name: &str) -> bool {
 
 /// A name that can stand in SQL and in a topic without quoting.
 fn is_word(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
 fn flows(tree: &Node, profile: &Profile) -> Result<()> {
@@ -170,7 +172,10 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
                 format!("flow `{name}`: there is no connector `{}`", flow.connector),
             );
             return Err(
-                match nearest(&flow.connector, profile.connectors.keys().map(String::as_str)) {
+                match nearest(
+                    &flow.connector,
+                    profile.connectors.keys().map(String::as_str),
+                ) {
                     Some(near) => error.hint(format!("did you mean `{near}`?")),
                     None => error.hint("define it under `connectors`"),
                 },
@@ -191,7 +196,10 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             return Err(invalid(
                 tree,
                 &place("table"),
-                format!("flows `{other}` and `{name}` carry the same table `{}`", flow.table),
+                format!(
+                    "flows `{other}` and `{name}` carry the same table `{}`",
+                    flow.table
+                ),
             ));
         }
         if connector.source == Source::Mongodb && flow.keep == Keep::Latest {

@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Location, Result, nearest};
 ///
 /// # Errors
 /// An unknown key, a missing key or a wrong type, at its place.
-pub fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T> {
+pub(super) fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T> {
     T::deserialize(Decoder {
         node,
         path: String::new(),
@@ -300,8 +300,9 @@ mod tests {
 
     #[test]
     fn decodes_types() {
-        let outer = read("name: 17\ninner:\n  a: {port: 5432, mode: host}\n  b: {port: 1, mode: ~}\n")
-            .expect("valid");
+        let outer =
+            read("name: 17\ninner:\n  a: {port: 5432, mode: host}\n  b: {port: 1, mode: ~}\n")
+                .expect("valid");
         assert_eq!(outer.name, "17");
         assert_eq!(outer.inner["a"].port, 5432);
         assert!(matches!(outer.inner["a"].mode, Some(Mode::Host)));
@@ -333,7 +334,10 @@ mod tests {
                 "p.yaml:3:16: `inner.a.mode`: `knid` is not a value that fits here [PROFILE_INVALID]\n  next: did you mean `kind`?",
             ),
             ("inner: {}\n", "missing field `name`"),
-            ("name: [x]\ninner: {}\n", "p.yaml:1:1: `name`: expected a string, found a list"),
+            (
+                "name: [x]\ninner: {}\n",
+                "p.yaml:1:1: `name`: expected a string, found a list",
+            ),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(want), "{text:?} gave\n{error}");

@@ -100,7 +100,10 @@ pub fn names(root: &Path) -> Vec<String> {
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
         .filter(|name| name != "defaults" && name != "versions")
         .collect();
@@ -221,10 +224,8 @@ fn stem(path: &Path) -> String {
 
 fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
     let Some((key, value)) = set.split_once('=') else {
-        return Err(
-            Error::new(Code::Usage, format!("`--set {set}` has no `=`"))
-                .hint("write it as `--set kafka.port=9192`"),
-        );
+        return Err(Error::new(Code::Usage, format!("`--set {set}` has no `=`"))
+            .hint("write it as `--set kafka.port=9192`"));
     };
     let origin = Location {
         file: format!("--set {key}"),
@@ -252,4 +253,3 @@ fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
     tree.set(&path, node);
     Ok(())
 }
-

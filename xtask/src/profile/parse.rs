@@ -14,7 +14,7 @@ use crate::error::{Code, Error, Location, Result};
 /// # Errors
 /// Malformed YAML, several documents, duplicate or non-text keys, and aliases (profiles share by
 /// `extends`), each with its line and column.
-pub fn parse(file: &str, text: &str) -> Result<Node> {
+pub(super) fn parse(file: &str, text: &str) -> Result<Node> {
     let mut builder = Builder {
         file,
         open: Vec::new(),
@@ -39,7 +39,7 @@ pub fn parse(file: &str, text: &str) -> Result<Node> {
 }
 
 /// Reads one scalar the way YAML would, for `--set key=value`.
-pub fn scalar(text: &str) -> Value {
+pub(super) fn scalar(text: &str) -> Value {
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
         Ok(serde_yaml::Value::Bool(value)) => Value::Bool(value),
         Ok(serde_yaml::Value::Null) => Value::Null,
@@ -59,11 +59,7 @@ fn invalid(at: Location, message: String) -> Error {
 /// A collection that is still open, with the key that waits for its value.
 enum Open {
     List(Location, Vec<Node>),
-    Map(
-        Location,
-        IndexMap<String, Node>,
-        Option<(String, Location)>,
-    ),
+    Map(Location, IndexMap<String, Node>, Option<(String, Location)>),
 }
 
 struct Builder<'a> {
@@ -183,9 +179,15 @@ mod tests {
     fn bad_yaml_says_where() {
         for (text, want) in [
             ("a: [1, 2\n", "p.yaml:2:1: this is not YAML"),
-            ("a: 1\na: 2\n", "p.yaml:2:1: `a` stands here twice, first at p.yaml:1:1"),
+            (
+                "a: 1\na: 2\n",
+                "p.yaml:2:1: `a` stands here twice, first at p.yaml:1:1",
+            ),
             ("a: &x 1\nb: *x\n", "p.yaml:2:4: aliases are not supported"),
-            ("---\na: 1\n---\nb: 2\n", "p.yaml:4:1: one document per file"),
+            (
+                "---\na: 1\n---\nb: 2\n",
+                "p.yaml:4:1: one document per file",
+            ),
             ("[1]: 2\n", "a key must be a text"),
         ] {
             let error = parse("p.yaml", text).expect_err(text).to_string();
@@ -197,13 +199,22 @@ mod tests {
     fn quoted_scalars_stay_text() {
         let tree = parse("p.yaml", "a: '1'\nb: \"true\"\nc: ~\nd:\n").expect("valid");
         assert_eq!(tree.get("a").expect("a").value, Value::String("1".into()));
-        assert_eq!(tree.get("b").expect("b").value, Value::String("true".into()));
+        assert_eq!(
+            tree.get("b").expect("b").value,
+            Value::String("true".into())
+        );
         assert_eq!(tree.get("c").expect("c").value, Value::Null);
         assert_eq!(tree.get("d").expect("d").value, Value::Null);
     }
 
     #[test]
     fn an_empty_file_is_an_empty_map() {
-        assert_eq!(parse("p.yaml", "# nothing\n").expect("valid").leaves().len(), 1);
+        assert_eq!(
+            parse("p.yaml", "# nothing\n")
+                .expect("valid")
+                .leaves()
+                .len(),
+            1
+        );
     }
 }

@@ -122,7 +122,13 @@ mod tests {
             tasks: tasks
                 .iter()
                 .zip(0..)
-                .map(|(state, id)| entry(Some(id), state, Some("a.B: x\n  at y\nCaused by: c.D: the cause\n at z")))
+                .map(|(state, id)| {
+                    entry(
+                        Some(id),
+                        state,
+                        Some("a.B: x\n  at y\nCaused by: c.D: the cause\n at z"),
+                    )
+                })
                 .collect(),
         }
     }
@@ -140,7 +146,11 @@ mod tests {
             ("FAILED", &[], State::Failed),
         ] {
             let status = connector(Some(&status(connector_state, tasks)));
-            assert_eq!(status.state, want, "{connector_state} {tasks:?}: {}", status.message);
+            assert_eq!(
+                status.state, want,
+                "{connector_state} {tasks:?}: {}",
+                status.message
+            );
         }
         assert_eq!(connector(None).state, State::NotFound);
     }
@@ -156,7 +166,10 @@ mod tests {
 
     #[test]
     fn a_missing_plugin_is_terminal() {
-        let loaded = [Plugin { class: "a.B".into(), version: None }];
+        let loaded = [Plugin {
+            class: "a.B".into(),
+            version: None,
+        }];
         assert_eq!(plugins(&loaded, &["a.B"]).state, State::Current);
         assert_eq!(plugins(&loaded, &["a.B", "c.D"]).state, State::Failed);
     }

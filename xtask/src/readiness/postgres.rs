@@ -49,7 +49,10 @@ mod tests {
         };
         assert_eq!(slot(None).state, State::NotFound);
         assert_eq!(slot(Some(&make(true, "reserved"))).state, State::Current);
-        assert_eq!(slot(Some(&make(false, "reserved"))).state, State::InProgress);
+        assert_eq!(
+            slot(Some(&make(false, "reserved"))).state,
+            State::InProgress
+        );
         assert_eq!(slot(Some(&make(false, "lost"))).state, State::Failed);
     }
 }

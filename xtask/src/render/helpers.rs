@@ -2,8 +2,8 @@
 //! that does not exist is an error, where handlebars would read it as false even in strict mode.
 
 use handlebars::{
-    Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, JsonTruthy,
-    Output, PathAndJson, RenderContext, RenderError, RenderErrorReason, Renderable,
+    Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, JsonTruthy, Output,
+    PathAndJson, RenderContext, RenderError, RenderErrorReason, Renderable,
 };
 
 pub(super) fn register(engine: &mut Handlebars<'_>) {

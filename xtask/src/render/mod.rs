@@ -152,8 +152,14 @@ mod tests {
 
     #[test]
     fn helpers_quote() {
-        assert_eq!(render("{{json kafka.name}}").expect("fine"), r#""a \"b\" 'c'""#);
-        assert_eq!(render("{{sql kafka.name}}").expect("fine"), r#"'a "b" \'c\''"#);
+        assert_eq!(
+            render("{{json kafka.name}}").expect("fine"),
+            r#""a \"b\" 'c'""#
+        );
+        assert_eq!(
+            render("{{sql kafka.name}}").expect("fine"),
+            r#"'a "b" \'c\''"#
+        );
     }
 
     #[test]
@@ -177,13 +183,21 @@ mod tests {
 
     #[test]
     fn a_malformed_template_says_where() {
-        let error = render("a\nb {{#if kafka.off}} x").expect_err("malformed").to_string();
+        let error = render("a\nb {{#if kafka.off}} x")
+            .expect_err("malformed")
+            .to_string();
         assert!(error.starts_with("manifests/kafka/x.hbs:"), "{error}");
     }
 
     #[test]
     fn if_knows_false() {
-        assert_eq!(render("{{#if kafka.off}}a{{else}}b{{/if}}").expect("fine"), "b");
-        assert_eq!(render("{{#unless kafka.off}}a{{/unless}}").expect("fine"), "a");
+        assert_eq!(
+            render("{{#if kafka.off}}a{{else}}b{{/if}}").expect("fine"),
+            "b"
+        );
+        assert_eq!(
+            render("{{#unless kafka.off}}a{{/unless}}").expect("fine"),
+            "a"
+        );
     }
 }

@@ -24,14 +24,13 @@ const VERDICTS: [Verdict; 5] = [
 /// The run in a few lines: how long, what came out, and the longest path with the cost of each
 /// node on it. No run can be shorter than its longest path, so that is where a faster run begins.
 ///
-/// `done` is what a run without errors has achieved, such as `ready` or `removed`.
+/// `done` is what a run without errors has achieved, such as `ready` or `removed`. No
+/// newline at the end.
 pub fn text(report: &RunReport, done: &str, colour: bool) -> String {
     let palette = Palette { colour };
     let mut lines = vec![headline(report, done, palette), tally(report, palette)];
     lines.extend(path_lines(report, palette));
-    let mut text = lines.join("\n");
-    text.push('\n');
-    text
+    lines.join("\n")
 }
 
 /// The run for programs: `ok`, `wall_ms`, `longest_path_ms`, `ratio` (wall to longest path, null
@@ -175,8 +174,7 @@ ready in 4.0 s   (longest path 3.9 s, 1.03x)
   2 changed, 1 unchanged, 2 passed
      0.9 s  23 %  ██▍         kafka/start       Start Kafka
      2.0 s  51 %  █████▎      kafka/ready       Kafka answers
-     1.0 s  26 %  ██▋         connect/register  Register
-"
+     1.0 s  26 %  ██▋         connect/register  Register"
         );
     }
 
@@ -187,8 +185,7 @@ ready in 4.0 s   (longest path 3.9 s, 1.03x)
             "\
 failed after 0.9 s   (longest path 0.9 s, 1.00x)
   1 changed, 1 failed, 2 skipped
-     0.9 s 100 %  ██████████  kafka/start       Start Kafka
-"
+     0.9 s 100 %  ██████████  kafka/start       Start Kafka"
         );
     }
 
@@ -196,7 +193,7 @@ failed after 0.9 s   (longest path 0.9 s, 1.00x)
     fn an_empty_run() {
         assert_eq!(
             text(&run(Vec::new()), "ready", false),
-            "ready in 0 s\n  nothing to do\n"
+            "ready in 0 s\n  nothing to do"
         );
         assert_eq!(json(&run(Vec::new()))["ratio"], Value::Null);
     }

@@ -97,8 +97,6 @@ pub enum Ink {
     Cyan,
     /// The longest path.
     Yellow,
-    /// What matters most on a line.
-    Bold,
     /// What may be overlooked.
     Dim,
 }
@@ -122,7 +120,6 @@ impl Palette {
             Ink::Red => 31,
             Ink::Cyan => 36,
             Ink::Yellow => 33,
-            Ink::Bold => 1,
             Ink::Dim => 2,
         };
         Cow::Owned(format!("\u{1b}[{code}m{text}\u{1b}[0m"))

@@ -236,7 +236,11 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
             user: rendered.user,
         };
         let copy = match &init.secret {
-            Some(secret) => Some(SecretCopy::new(secret, &init_secret(dirs, component), rendered.user)?),
+            Some(secret) => Some(SecretCopy::new(
+                secret,
+                &init_secret(dirs, component),
+                rendered.user,
+            )?),
             None => None,
         };
         let made = capture(&job, |_| {}).await;

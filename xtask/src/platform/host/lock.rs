@@ -45,7 +45,10 @@ pub fn take(path: &Path, what: &str) -> Result<Lock> {
             let owner = std::fs::read_to_string(path).unwrap_or_default();
             Err(Error::new(
                 Code::Locked,
-                format!("another command works on this environment: {}", owner.trim()),
+                format!(
+                    "another command works on this environment: {}",
+                    owner.trim()
+                ),
             )
             .hint("wait for it to end, or use another profile"))
         }

@@ -96,7 +96,9 @@ mod tests {
         assert_ne!(ensure(&dirs, "mongodb", None).expect("made"), first);
         let fixed = Password("password123".into());
         assert_eq!(
-            ensure(&dirs, "postgres", Some(&fixed)).expect("fixed").expose(),
+            ensure(&dirs, "postgres", Some(&fixed))
+                .expect("fixed")
+                .expose(),
             "password123"
         );
         assert_eq!(format!("{first:?} {fixed:?}"), "******** ********");

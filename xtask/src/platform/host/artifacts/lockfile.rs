@@ -26,7 +26,10 @@ pub fn read(path: &Path) -> Result<Vec<Locked>> {
     let text = std::fs::read_to_string(path).map_err(|source| {
         Error::new(
             Code::Artifact,
-            format!("no digests are locked for this version: cannot read {}: {source}", path.display()),
+            format!(
+                "no digests are locked for this version: cannot read {}: {source}",
+                path.display()
+            ),
         )
         .hint("use a version that is locked, or lock this one: cargo xtask lock")
     })?;
@@ -156,7 +159,12 @@ mod tests {
     #[test]
     fn malformed_lines_are_placed() {
         let hash = "a".repeat(64);
-        for line in ["abc  1  a.jar".into(), format!("{hash}  x  a.jar"), format!("{hash}  1  ../a"), format!("{hash}  1")] {
+        for line in [
+            "abc  1  a.jar".into(),
+            format!("{hash}  x  a.jar"),
+            format!("{hash}  1  ../a"),
+            format!("{hash}  1"),
+        ] {
             let error = parse("x.lock", &format!("# c\n{line}\n")).expect_err(&line);
             assert!(error.to_string().starts_with("x.lock:2:1: "), "{error}");
         }
@@ -170,7 +178,15 @@ mod tests {
         let right = measure(&path).expect("measured");
         assert_eq!(right.sha256, digest("content"));
         verify(&path, &right).expect("right");
-        let wrong = Locked { sha256: "0".repeat(64), ..right };
-        assert!(verify(&path, &wrong).expect_err("wrong").message.contains("a.jar"));
+        let wrong = Locked {
+            sha256: "0".repeat(64),
+            ..right
+        };
+        assert!(
+            verify(&path, &wrong)
+                .expect_err("wrong")
+                .message
+                .contains("a.jar")
+        );
     }
 }

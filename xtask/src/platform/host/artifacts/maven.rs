@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use super::lockfile::{self, Locked};
 use super::unpack::{self, Unpack};
 use crate::error::{Code, Error, Result};
-use crate::platform::host::{dirs, lock};
 use crate::plan::Progress;
+use crate::platform::host::{dirs, lock};
 use crate::process::{Job, capture};
 
 /// Maven coordinates, `group:artifact:version[:type[:classifier]]`.
@@ -80,8 +80,7 @@ pub async fn fetch(
     dirs::remove(&staging)?;
     dirs::make(&staging, 0o755)?;
     let pom = staging.join("pom.xml");
-    std::fs::write(&pom, pom_text(&wanted)?)
-        .map_err(|source| Error::io("write", &pom, &source))?;
+    std::fs::write(&pom, pom_text(&wanted)?).map_err(|source| Error::io("write", &pom, &source))?;
     let total: u64 = wanted.iter().map(MavenArtifact::bytes).sum();
     let files = staging.join("files");
     let job = Job::new(
@@ -90,7 +89,9 @@ pub async fn fetch(
             "-B".to_owned(),
             "-f".into(),
             pom.display().to_string(),
-            format!("org.apache.maven.plugins:maven-dependency-plugin:{plugin_version}:copy-dependencies"),
+            format!(
+                "org.apache.maven.plugins:maven-dependency-plugin:{plugin_version}:copy-dependencies"
+            ),
             format!("-DoutputDirectory={}", files.display()),
             "-Dmaven.artifact.threads=8".into(),
         ],
@@ -234,8 +235,10 @@ mod tests {
 
     #[test]
     fn poms_name_coordinates_and_refuse_markup() {
-        let text = pom_text(&[artifact("io.debezium:debezium-connector-postgres:3.4.0.Final:tar.gz:plugin")])
-            .expect("valid");
+        let text = pom_text(&[artifact(
+            "io.debezium:debezium-connector-postgres:3.4.0.Final:tar.gz:plugin",
+        )])
+        .expect("valid");
         assert!(text.contains("<type>tar.gz</type><classifier>plugin</classifier><exclusions>"));
         for bad in ["a:b", "a:b:c:d:e:f", "a:b:<x>", "a::c"] {
             assert!(pom_text(&[artifact(bad)]).is_err(), "{bad}");
@@ -248,7 +251,10 @@ mod tests {
             downloaded("[INFO] Downloaded from central: x/y.jar (4.5 MB at 12 MB/s)"),
             Some(4_500_000)
         );
-        assert_eq!(downloaded("Downloaded from m: x (812 B at 1 kB/s)"), Some(812));
+        assert_eq!(
+            downloaded("Downloaded from m: x (812 B at 1 kB/s)"),
+            Some(812)
+        );
         assert_eq!(downloaded("[INFO] Downloading from central: x/y.jar"), None);
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use super::lockfile;
 use crate::error::{Code, Error, Result};
-use crate::platform::host::{dirs, lock};
 use crate::plan::Progress;
+use crate::platform::host::{dirs, lock};
 use crate::process::{Job, capture};
 use crate::wait;
 
@@ -143,7 +143,12 @@ async fn run(
     .await
     .map_err(|error| {
         Error::new(Code::Artifact, format!("{failed}: {error}"))
-            .details(error.tail().into_iter().filter(|line| !line.trim().is_empty()))
+            .details(
+                error
+                    .tail()
+                    .into_iter()
+                    .filter(|line| !line.trim().is_empty()),
+            )
             .hint(hint)
     })?;
     Ok(())
@@ -201,6 +206,9 @@ mod tests {
             Some(149_400_000)
         );
         assert_eq!(announced("Installing collected packages: chdb"), None);
-        assert_eq!(file_name("https://x/chdb-4.0.0.whl (149.4 MB)"), "chdb-4.0.0.whl");
+        assert_eq!(
+            file_name("https://x/chdb-4.0.0.whl (149.4 MB)"),
+            "chdb-4.0.0.whl"
+        );
     }
 }

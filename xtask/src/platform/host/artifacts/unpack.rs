@@ -28,7 +28,8 @@ pub fn unpack(how: Unpack, file: &Path, into: &Path) -> Result<()> {
             format!("cannot unpack {}: {error}", file.display()),
         )
     };
-    let reader = BufReader::new(File::open(file).map_err(|source| Error::io("open", file, &source))?);
+    let reader =
+        BufReader::new(File::open(file).map_err(|source| Error::io("open", file, &source))?);
     match how {
         Unpack::Copy => {
             let target = into.join(file.file_name().unwrap_or_default());
@@ -40,7 +41,9 @@ pub fn unpack(how: Unpack, file: &Path, into: &Path) -> Result<()> {
                     .map_err(|source| Error::io("copy", target, &source)),
             }
         }
-        Unpack::TarGz => untar(flate2::bufread::GzDecoder::new(reader), into).map_err(|e| damaged(&e)),
+        Unpack::TarGz => {
+            untar(flate2::bufread::GzDecoder::new(reader), into).map_err(|e| damaged(&e))
+        }
         Unpack::TxzInJar => {
             let mut jar = zip::ZipArchive::new(reader).map_err(|e| damaged(&e))?;
             let name = jar
@@ -89,9 +92,14 @@ mod tests {
         header.set_size(2);
         header.set_mode(0o755);
         header.set_cksum();
-        builder.append_data(&mut header, "bin/x", &b"hi"[..]).expect("added");
+        builder
+            .append_data(&mut header, "bin/x", &b"hi"[..])
+            .expect("added");
         builder.into_inner().expect("tar").finish().expect("gzip");
         unpack(Unpack::TarGz, &file, dir.path()).expect("unpacked");
-        assert_eq!(std::fs::read(dir.path().join("bin/x")).expect("there"), b"hi");
+        assert_eq!(
+            std::fs::read(dir.path().join("bin/x")).expect("there"),
+            b"hi"
+        );
     }
 }

@@ -1,0 +1,192 @@
+//! `status`: components, connectors and flows at a glance.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::context;
+use crate::cli::{Global, StatusArgs};
+use crate::clock;
+use crate::environment::Environment;
+use crate::error::{Error, Exit, Result};
+use crate::pipeline::status::{Component, ConnectorRow, FlowRow, Overview, gather};
+use crate::readiness::{State, Status};
+use crate::report::text::{Ink, Palette, bytes};
+use crate::report::{self, Output};
+use crate::wait;
+
+pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
+    let env = context::existing(global)?;
+    if args.watch {
+        return watch(global.output, &env).await;
+    }
+    let overview = gather(&env).await;
+    print(global.output, &env, &overview, "")?;
+    Ok(if overview.is_current() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(Exit::Failed as u8)
+    })
+}
+
+/// Refreshes until interrupted.
+async fn watch(output: Output, env: &Arc<Environment>) -> Result<ExitCode> {
+    // Home, and clear to the end: without a flash.
+    let coloured = report::is_coloured(&std::io::stdout());
+    let prefix = if coloured { "\x1b[H\x1b[J" } else { "" };
+    loop {
+        let overview = gather(env).await;
+        print(output, env, &overview, prefix)?;
+        wait::pause(Duration::from_secs(1)).await;
+    }
+}
+
+fn print(output: Output, env: &Environment, overview: &Overview, prefix: &str) -> Result<()> {
+    let text = match output {
+        Output::Json => {
+            let mut value = serde_json::to_value(overview).unwrap_or_default();
+            value["current"] = overview.is_current().into();
+            value["left_out"] = context::left_out(env).into();
+            format!("{value}\n")
+        }
+        Output::Text => {
+            let palette = Palette {
+                colour: report::is_coloured(&std::io::stdout()),
+            };
+            describe(env, overview, palette)
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    write!(out, "{prefix}{text}")
+        .and_then(|()| out.flush())
+        .map_err(|source| Error::io("write", "standard output", &source))
+}
+
+fn mark(status: &Status, palette: Palette) -> String {
+    let (mark, ink) = match status.state {
+        State::Current => ("✓", Ink::Green),
+        State::InProgress => ("…", Ink::Dim),
+        State::Failed => ("✗", Ink::Red),
+        State::NotFound | State::Unknown => ("?", Ink::Red),
+    };
+    palette.ink(ink, mark).into_owned()
+}
+
+fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String {
+    let mut lines = vec![format!(
+        "{} on {}: {}",
+        overview.profile,
+        overview.platform,
+        if overview.is_current() {
+            palette.ink(Ink::Green, "everything works")
+        } else {
+            palette.ink(Ink::Red, "not everything works")
+        }
+    )];
+    lines.push(String::new());
+    for component in &overview.components {
+        component_lines(component, palette, &mut lines);
+    }
+    for left_out in &env.left_out {
+        lines.push(format!(
+            "  - {:<11} {}",
+            left_out.component, left_out.reason
+        ));
+    }
+    for flow in &overview.flows {
+        let connector = overview
+            .connectors
+            .iter()
+            .find(|connector| connector.name == flow.connector);
+        lines.push(String::new());
+        flow_lines(flow, connector, palette, &mut lines);
+    }
+    if !overview.is_current() {
+        lines.push(String::new());
+        lines.push("next: cargo xtask up".into());
+    }
+    lines.join("\n") + "\n"
+}
+
+fn component_lines(component: &Component, palette: Palette, lines: &mut Vec<String>) {
+    let process = match &component.process {
+        Some(process) if process.running => format!(
+            "pid {}, up {}, {}",
+            process.pid,
+            clock::span(clock::now_ms().saturating_sub(process.since)),
+            bytes(process.resident)
+        ),
+        Some(process) => format!("pid {} is gone", process.pid),
+        None => "external".into(),
+    };
+    lines.push(format!(
+        "  {} {:<11} {:<9} {:<24} {}",
+        mark(&component.status, palette),
+        component.name,
+        component.version.as_deref().unwrap_or("-"),
+        component.endpoint,
+        palette.ink(Ink::Dim, process)
+    ));
+    if component.status.state != State::Current {
+        trouble(&component.status, lines);
+    }
+}
+
+fn trouble(status: &Status, lines: &mut Vec<String>) {
+    lines.push(format!("      {}", status.message));
+    for line in &status.evidence {
+        lines.push(format!("      | {line}"));
+    }
+}
+
+/// A flow as it is: source, connector, topic, silver, with what waits between them.
+fn flow_lines(
+    flow: &FlowRow,
+    connector: Option<&ConnectorRow>,
+    palette: Palette,
+    lines: &mut Vec<String>,
+) {
+    let number = |value: Option<i64>| value.map_or("?".to_owned(), |value| value.to_string());
+    let (head, note) = match connector {
+        Some(row) => {
+            let source = serde_json::to_value(row.source).unwrap_or_default();
+            (
+                format!(
+                    "{} ─▶ {} {}",
+                    source.as_str().unwrap_or("?"),
+                    mark(&row.status, palette),
+                    row.name
+                ),
+                row.unconfirmed_wal
+                    .map(|wal| format!("{} of WAL unconfirmed", bytes(wal))),
+            )
+        }
+        None => (format!("? ─▶ {}", flow.connector), None),
+    };
+    let newest = match flow.newest_ms {
+        Some(age) => format!("newest {} ago", clock::span(age)),
+        None => "no row yet".into(),
+    };
+    lines.push(format!(
+        "  {}: {head} ─▶ {} ─▶ {}",
+        flow.name, flow.topic, flow.silver
+    ));
+    let mut notes: Vec<String> = note.into_iter().collect();
+    notes.push(format!("{} messages", number(flow.messages)));
+    notes.push(format!("{} waiting", number(flow.lag)));
+    notes.push(newest);
+    if let Some(errors) = flow.errors.filter(|errors| *errors > 0) {
+        let text = format!(
+            "{errors} messages that are no change, in {}_errors",
+            flow.name
+        );
+        notes.push(palette.ink(Ink::Red, text).into_owned());
+    }
+    lines.push(format!("    {}", notes.join(" · ")));
+    if let Some(row) = connector
+        && row.status.state != State::Current
+    {
+        trouble(&row.status, lines);
+    }
+}

@@ -1,0 +1,371 @@
+//! Everything at a glance, gathered at once: components, connectors, flows.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use crate::clients::clickhouse::{ident, literal};
+use crate::clients::kafka::{FetchOptions, KafkaClient, OffsetAt};
+use crate::clock;
+use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
+use crate::environment::Environment;
+use crate::platform::host::daemon::{self, Found};
+use crate::profile::schema::{Connector, Flow, Source};
+use crate::readiness::{State, Status};
+
+/// A component that hangs must not hide the others.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// What `status` shows.
+#[derive(Debug, Serialize)]
+pub struct Overview {
+    /// Profile.
+    pub profile: String,
+    /// Platform.
+    pub platform: &'static str,
+    /// Components in the order changes travel.
+    pub components: Vec<Component>,
+    /// Source connectors.
+    pub connectors: Vec<ConnectorRow>,
+    /// Flows.
+    pub flows: Vec<FlowRow>,
+}
+
+/// One component.
+#[derive(Debug, Serialize)]
+pub struct Component {
+    /// Name.
+    pub name: &'static str,
+    /// Whether it works, by its protocol.
+    pub status: Status,
+    /// Where it answers.
+    pub endpoint: String,
+    /// Version that runs; none while it does not answer.
+    pub version: Option<String>,
+    /// Its process, if this tool runs one.
+    pub process: Option<Process>,
+}
+
+/// A component's process.
+#[derive(Debug, Serialize)]
+pub struct Process {
+    /// Process id.
+    pub pid: u32,
+    /// Whether it runs.
+    pub running: bool,
+    /// Milliseconds since the epoch.
+    pub since: u64,
+    /// Memory in use, in bytes.
+    pub resident: u64,
+}
+
+/// One connector.
+#[derive(Debug, Serialize)]
+pub struct ConnectorRow {
+    /// Name.
+    pub name: String,
+    /// The component it reads.
+    pub source: Source,
+    /// State of connector, tasks and slot.
+    pub status: Status,
+    /// WAL in bytes that PostgreSQL keeps for its slot.
+    pub retained_wal: Option<u64>,
+    /// WAL in bytes that it has not confirmed.
+    pub unconfirmed_wal: Option<u64>,
+}
+
+/// One flow.
+#[derive(Debug, Serialize)]
+pub struct FlowRow {
+    /// Name.
+    pub name: String,
+    /// Its connector.
+    pub connector: String,
+    /// Its topic.
+    pub topic: String,
+    /// Messages in the topic.
+    pub messages: Option<i64>,
+    /// Messages that the target has not read yet.
+    pub lag: Option<i64>,
+    /// Its table at the target.
+    pub silver: String,
+    /// Rows at the target that are not deleted.
+    pub rows: Option<u64>,
+    /// How old the newest row at the target is, in milliseconds.
+    pub newest_ms: Option<u64>,
+    /// Messages that were no change.
+    pub errors: Option<u64>,
+}
+
+impl Overview {
+    /// Whether everything is as wanted.
+    pub fn is_current(&self) -> bool {
+        self.components
+            .iter()
+            .map(|component| &component.status)
+            .chain(self.connectors.iter().map(|connector| &connector.status))
+            .all(|status| status.state == State::Current)
+    }
+}
+
+/// Gathers everything, concurrently.
+pub async fn gather(env: &Arc<Environment>) -> Overview {
+    let (components, connectors, flows) =
+        tokio::join!(components(env), connectors(env), flows(env));
+    Overview {
+        profile: env.name.clone(),
+        platform: "host",
+        components,
+        connectors,
+        flows,
+    }
+}
+
+/// A probe's status, or that it took too long.
+async fn patiently(probe: impl Future<Output = Status>) -> Status {
+    tokio::time::timeout(PATIENCE, probe)
+        .await
+        .unwrap_or_else(|_| Status::unknown(format!("no answer within {PATIENCE:?}")))
+}
+
+async fn components(env: &Arc<Environment>) -> Vec<Component> {
+    let postgres = async {
+        if !env.profile.uses(Source::Postgres) {
+            return None;
+        }
+        let (status, version) = tokio::join!(
+            patiently(postgres::probe(env)),
+            tokio::time::timeout(PATIENCE, postgres::version(env))
+        );
+        let version = version.ok().flatten();
+        Some(component(
+            env,
+            "postgres",
+            status,
+            env.postgres().address(),
+            version,
+        ))
+    };
+    let mongodb = async {
+        if !env.profile.uses(Source::Mongodb) {
+            return None;
+        }
+        let status = patiently(mongodb::probe(env)).await;
+        let version = after(&status, "version ");
+        Some(component(
+            env,
+            "mongodb",
+            status,
+            env.mongodb().address(),
+            version,
+        ))
+    };
+    let connect = async {
+        let classes = connect::classes(env).unwrap_or_default();
+        let (status, worker) = tokio::join!(patiently(connect::probe(env, &classes)), async {
+            env.connect_client().worker().await.ok()
+        });
+        let version = worker.map(|worker| worker.version);
+        component(env, "connect", status, env.connect().url(), version)
+    };
+    let kafka = async {
+        let status = patiently(kafka::probe(env)).await;
+        // The broker tells API versions, not its own; the profile's is what was started.
+        let known = env.profile.kafka.external.is_none() && status.state == State::Current;
+        let version = known.then(|| env.profile.versions.kafka.clone());
+        component(env, "kafka", status, env.kafka().address(), version)
+    };
+    let clickhouse = async {
+        let status = patiently(clickhouse::probe(env)).await;
+        let version = after(&status, "version ");
+        component(env, "clickhouse", status, env.clickhouse().url(), version)
+    };
+    let (postgres, mongodb, kafka, connect, clickhouse) =
+        tokio::join!(postgres, mongodb, kafka, connect, clickhouse);
+    let sources = postgres.into_iter().chain(mongodb);
+    sources.chain([connect, kafka, clickhouse]).collect()
+}
+
+/// What a probe's message says after `word`.
+fn after(status: &Status, word: &str) -> Option<String> {
+    (status.state == State::Current)
+        .then(|| status.message.split_once(word))?
+        .map(|(_, rest)| rest.trim().to_owned())
+}
+
+/// A process that ended explains a service that does not answer.
+fn component(
+    env: &Environment,
+    name: &'static str,
+    status: Status,
+    endpoint: String,
+    version: Option<String>,
+) -> Component {
+    let process = match daemon::find(&env.dirs, name) {
+        Ok(Found::Running(record, seen)) => Some(Process {
+            pid: record.pid,
+            running: true,
+            since: record.since,
+            resident: seen.resident,
+        }),
+        Ok(Found::Gone(record)) => Some(Process {
+            pid: record.pid,
+            running: false,
+            since: record.since,
+            resident: 0,
+        }),
+        Ok(Found::Never) | Err(_) => None,
+    };
+    let died = process.as_ref().is_some_and(|process| !process.running);
+    let status = if status.state != State::Current && died {
+        daemon::ended(&env.dirs, name).unwrap_or(status)
+    } else {
+        status
+    };
+    Component {
+        name,
+        status,
+        endpoint,
+        version,
+        process,
+    }
+}
+
+async fn connectors(env: &Arc<Environment>) -> Vec<ConnectorRow> {
+    join_all(
+        env.profile
+            .connectors
+            .iter()
+            .map(|(name, connector)| connector_row(env, name, connector)),
+    )
+    .await
+}
+
+async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector) -> ConnectorRow {
+    let lag = async {
+        let slot = connector.slot.as_deref()?;
+        tokio::time::timeout(PATIENCE, postgres::slot_lag(env, slot))
+            .await
+            .ok()?
+            .ok()?
+    };
+    let (status, lag) = tokio::join!(
+        patiently(connect::probe_connector(env, name, connector)),
+        lag
+    );
+    ConnectorRow {
+        name: name.to_owned(),
+        source: connector.source,
+        status,
+        retained_wal: lag.map(|(retained, _)| retained),
+        unconfirmed_wal: lag.map(|(_, unconfirmed)| unconfirmed),
+    }
+}
+
+async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
+    let client = tokio::time::timeout(PATIENCE, kafka::client(env)).await;
+    let client = client.ok().and_then(Result::ok);
+    join_all(
+        env.profile
+            .flows
+            .iter()
+            .map(|(name, flow)| flow_row(env, client.as_ref(), name, flow)),
+    )
+    .await
+}
+
+async fn flow_row(
+    env: &Arc<Environment>,
+    client: Option<&KafkaClient>,
+    name: &str,
+    flow: &Flow,
+) -> FlowRow {
+    let topic = env.profile.topic(flow);
+    let positions = async {
+        let client = client?;
+        let (first, end, read) = tokio::join!(
+            client.offsets(&topic, OffsetAt::Earliest),
+            client.offsets(&topic, OffsetAt::Latest),
+            client.group_offsets(&flow.group)
+        );
+        let (first, end, read) = (first.ok()?, end.ok()?, read.ok()?);
+        let messages: i64 = end
+            .iter()
+            .map(|(partition, end)| end - first.get(partition).unwrap_or(end))
+            .sum();
+        let mut lag = 0;
+        for (partition, end) in end {
+            let start = first.get(&partition).copied().unwrap_or(0);
+            let read = read.get(&(topic.clone(), partition)).copied();
+            lag += waiting(client, &topic, partition, read.unwrap_or(start), end).await?;
+        }
+        Some((messages, lag))
+    };
+    let positions = tokio::time::timeout(PATIENCE, positions);
+    let target = tokio::time::timeout(PATIENCE, target(env, name));
+    let (positions, target) = tokio::join!(positions, target);
+    let positions = positions.ok().flatten();
+    let target = target.ok().flatten();
+    FlowRow {
+        name: name.to_owned(),
+        connector: flow.connector.clone(),
+        messages: positions.map(|(messages, _)| messages),
+        lag: positions.map(|(_, lag)| lag),
+        silver: clickhouse::Names::of(name).silver,
+        rows: target.as_ref().map(|target| target.rows),
+        newest_ms: target.as_ref().and_then(|target| {
+            (target.newest > 0).then(|| clock::now_ms().saturating_sub(target.newest))
+        }),
+        errors: target.map(|target| target.errors),
+        topic,
+    }
+}
+
+/// How many changes between two offsets wait to be read. The target skips tombstones and does not
+/// commit past them: a tombstone at the end of a topic is no lag.
+async fn waiting(
+    client: &KafkaClient,
+    topic: &str,
+    partition: i32,
+    read: i64,
+    end: i64,
+) -> Option<i64> {
+    /// Beyond this, a tombstone more or less does not matter.
+    const FEW: i64 = 16;
+    if !(1..=FEW).contains(&(end - read)) {
+        return Some((end - read).max(0));
+    }
+    let options = FetchOptions {
+        max_wait: Duration::ZERO,
+        ..FetchOptions::default()
+    };
+    let batch = client.fetch(topic, partition, read, &options).await.ok()?;
+    let changes = batch.records.iter().filter(|record| record.value.is_some());
+    i64::try_from(changes.count()).ok()
+}
+
+#[derive(serde::Deserialize)]
+struct Target {
+    rows: u64,
+    newest: u64,
+    errors: u64,
+}
+
+async fn target(env: &Environment, flow: &str) -> Option<Target> {
+    let names = clickhouse::Names::of(flow);
+    let silver = ident(&names.silver);
+    // Row counts come from the parts: counting with FINAL would read a large table whole.
+    let sql = format!(
+        "SELECT (SELECT toUInt64(sum(rows)) FROM system.parts WHERE active AND database = {database} \
+                 AND table = {silver_name}) AS rows, \
+                (SELECT toUInt64(toUnixTimestamp64Milli(max(_ingested_at))) FROM {silver}) AS newest, \
+                (SELECT toUInt64(count()) FROM {errors}) AS errors",
+        database = literal(&env.profile.clickhouse.database),
+        silver_name = literal(&names.silver),
+        errors = ident(&names.errors),
+    );
+    let rows: Vec<Target> = env.clickhouse_client().rows(&sql).await.ok()?;
+    rows.into_iter().next()
+}
