@@ -1,0 +1,14 @@
+//! The real components on this machine: brought up, broken, mended, and asked for their rows.
+//!
+//! Each test has an environment of its own with free ports, and leaves nothing behind. Rows are
+//! read from PostgreSQL and ClickHouse themselves, not from what the tool says about them.
+
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
+
+mod faults;
+mod kills;
+mod life;
+mod mongodb;
+mod sandbox;
+mod silver;

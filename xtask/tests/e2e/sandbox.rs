@@ -1,0 +1,267 @@
+//! One real environment of its own: own state, own ports, the machine's artifact cache.
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use xtask::clients::clickhouse::Clickhouse;
+use xtask::clients::kafka::KafkaClient;
+use xtask::clients::postgres::Postgres;
+use xtask::platform::{Endpoint, Secret};
+
+/// The ports of the default profile, by key.
+const PORTS: [&str; 6] = [
+    "kafka.port",
+    "kafka.controller_port",
+    "connect.port",
+    "postgres.port",
+    "mongodb.port",
+    "clickhouse.port",
+];
+
+/// Ports given out in this process: the ones of a stopped environment are not given again.
+static NEXT: Mutex<u16> = Mutex::new(0);
+
+fn free_port() -> u16 {
+    let mut next = NEXT.lock().expect("no test panics while it holds this");
+    if *next == 0 {
+        // Two test runs on one machine begin at different places.
+        *next = 21_000 + u16::try_from(std::process::id() % 8_000).expect("below 8000");
+    }
+    loop {
+        *next += 1;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, *next)).is_ok() {
+            return *next;
+        }
+    }
+}
+
+pub struct Sandbox {
+    state: PathBuf,
+    pub ports: BTreeMap<&'static str, u16>,
+    pub extra: Vec<String>,
+}
+
+impl Sandbox {
+    /// A place for an environment; nothing is started. The directory can be entered by everybody,
+    /// as PostgreSQL may have to run as another user.
+    pub fn new(name: &str) -> Self {
+        let state = std::env::temp_dir().join(format!("cdc-e2e-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&state).expect("a directory");
+        Sandbox {
+            state,
+            ports: PORTS.map(|key| (key, free_port())).into(),
+            extra: Vec::new(),
+        }
+    }
+
+    /// An environment that is up.
+    pub fn up(name: &str) -> Self {
+        let sandbox = Sandbox::new(name);
+        sandbox.ok(&["up"]);
+        sandbox
+    }
+
+    pub fn dir(&self) -> PathBuf {
+        self.state.join("cdc-xtask/clickhouse")
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command
+            .args(args)
+            .env("XDG_STATE_HOME", &self.state)
+            .env("CI", "true")
+            .stdin(Stdio::null());
+        if args.first().is_some_and(|verb| ["up", "render", "plan"].contains(verb)) {
+            for (key, port) in &self.ports {
+                command.arg("--set").arg(format!("{key}={port}"));
+            }
+            for set in &self.extra {
+                command.arg("--set").arg(set);
+            }
+        }
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().expect("the tool starts")
+    }
+
+    /// Runs a command that must succeed; returns its standard output.
+    pub fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(
+            output.status.success(),
+            "{args:?} ended with {}\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    /// Runs a command that must end with this code; returns both streams.
+    pub fn fails(&self, args: &[&str], code: i32) -> String {
+        let output = self.run(args);
+        let text = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
+        text
+    }
+
+    pub fn json(&self, args: &[&str]) -> Value {
+        let mut args = args.to_vec();
+        args.extend(["--output", "json"]);
+        let text = String::from_utf8(self.run(&args).stdout).expect("text");
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{args:?}: {error}: {text}"))
+    }
+
+    pub fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the tool starts")
+    }
+
+    pub fn password(&self, component: &str) -> String {
+        let path = self.dir().join(format!("secrets/{component}-auth/password"));
+        std::fs::read_to_string(path).expect("a password")
+    }
+
+    fn endpoint(&self, key: &str, user: &str, component: &str) -> Endpoint {
+        Endpoint::loopback(self.ports[key]).login(user, Secret::new(self.password(component)))
+    }
+
+    pub async fn postgres(&self) -> Postgres {
+        let endpoint = self.endpoint("postgres.port", "postgres", "postgres");
+        Postgres::connect(&endpoint, "postgres").await.expect("a session")
+    }
+
+    pub fn clickhouse(&self) -> Clickhouse {
+        Clickhouse::new(self.endpoint("clickhouse.port", "default", "clickhouse"), "default")
+    }
+
+    pub fn clickhouse_with(&self, password: &str) -> Clickhouse {
+        let endpoint = Endpoint::loopback(self.ports["clickhouse.port"]);
+        Clickhouse::new(endpoint.login("default", Secret::new(password)), "default")
+    }
+
+    pub async fn kafka(&self) -> KafkaClient {
+        let address = format!("127.0.0.1:{}", self.ports["kafka.port"]);
+        KafkaClient::connect(&[address], Duration::from_secs(10))
+            .await
+            .expect("a broker")
+    }
+
+    /// The pid of a component's process, from what the process recorded.
+    pub fn pid(&self, component: &str) -> u32 {
+        let text = std::fs::read_to_string(self.dir().join(format!("run/{component}.json")))
+            .expect("a record");
+        let record: Value = serde_json::from_str(&text).expect("JSON");
+        u32::try_from(record["pid"].as_u64().expect("a pid")).expect("a pid")
+    }
+
+    /// kill -9 on a component of this sandbox.
+    pub fn kill(&self, component: &str) {
+        kill(self.pid(component));
+    }
+
+    /// Every process whose environment or arguments name this sandbox.
+    pub fn processes(&self) -> Vec<String> {
+        let needle = self.state.display().to_string();
+        std::fs::read_dir("/proc")
+            .expect("proc")
+            .flatten()
+            .filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+            .map(|line| String::from_utf8_lossy(&line).replace('\0', " "))
+            .filter(|line| line.contains(&needle))
+            .collect()
+    }
+
+    /// Waits until silver shows exactly what the source has, and returns it.
+    pub async fn converged(&self) -> Vec<String> {
+        let begin = Instant::now();
+        let mut target = Vec::new();
+        let mut source = Vec::new();
+        // Longer than a killed consumer's session, with room for a busy machine.
+        while begin.elapsed() < Duration::from_secs(90) {
+            source = self.source_rows().await;
+            target = self.target_rows().await;
+            if source == target {
+                return source;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!(
+            "silver is not what the source has: {} rows at the source, {} at the target\n\
+             only at the source: {:?}\nonly at the target: {:?}",
+            source.len(),
+            target.len(),
+            source.iter().filter(|row| !target.contains(row)).take(5).collect::<Vec<_>>(),
+            target.iter().filter(|row| !source.contains(row)).take(5).collect::<Vec<_>>(),
+        );
+    }
+
+    pub async fn source_rows(&self) -> Vec<String> {
+        let rows = self
+            .postgres()
+            .await
+            .query(
+                "SELECT user_id || '|' || full_name || '|' || email || '|' || \
+                 to_char(created_at, 'YYYY-MM-DD HH24:MI:SS.US') || '|' || \
+                 to_char(updated_at, 'YYYY-MM-DD HH24:MI:SS.US') \
+                 FROM users ORDER BY user_id",
+            )
+            .await
+            .expect("the source's rows");
+        rows.into_iter()
+            .filter_map(|row| row.into_iter().next().flatten())
+            .collect()
+    }
+
+    pub async fn target_rows(&self) -> Vec<String> {
+        let text = self
+            .clickhouse()
+            .text(
+                "SELECT concat(toString(user_id), '|', full_name, '|', email, '|', \
+                 toString(created_at), '|', toString(updated_at)) \
+                 FROM users_silver FINAL WHERE is_deleted = 0 ORDER BY user_id FORMAT TSVRaw",
+            )
+            .await
+            .unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let output = self.run(&["down", "--yes"]);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        if std::thread::panicking() {
+            eprintln!("state was kept for a look: {}", self.state.display());
+        } else {
+            assert!(output.status.success(), "down: {text}");
+            std::fs::remove_dir_all(&self.state).expect("removed");
+        }
+    }
+}
+
+pub fn kill(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+/// Whether a file is readable by its owner alone.
+pub fn is_private(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).expect("there").permissions().mode() & 0o077 == 0
+}

@@ -1,0 +1,164 @@
+//! Silver is right: order, deletes, precision, and messages that are none.
+
+use bytes::Bytes;
+use xtask::clients::kafka::Record;
+
+use crate::sandbox::Sandbox;
+
+#[tokio::test]
+async fn changes_end_in_the_source_s_order() {
+    let sandbox = Sandbox::up("order");
+    let session = sandbox.postgres().await;
+    // Many changes of one row within one millisecond and one transaction.
+    let many: String = (0..200)
+        .map(|n| format!("UPDATE users SET full_name = 'v{n}' WHERE user_id = 1;"))
+        .collect();
+    session.execute(&format!("BEGIN; {many} COMMIT")).await.unwrap();
+    session.execute(&many.replace("'v", "'w")).await.unwrap();
+    // A transaction that begins first and commits last: its records lie before others that were
+    // committed, and decoded, earlier.
+    let late = sandbox.postgres().await;
+    late.execute("BEGIN; UPDATE users SET full_name = 'late' WHERE user_id = 2")
+        .await
+        .unwrap();
+    session
+        .execute("UPDATE users SET full_name = 'early' WHERE user_id = 3")
+        .await
+        .unwrap();
+    late.execute("UPDATE users SET full_name = 'late too' WHERE user_id = 3; COMMIT")
+        .await
+        .unwrap();
+    // Insert, delete and insert again of one key; a key that changes; precision to the microsecond.
+    session
+        .execute(
+            "INSERT INTO users (user_id, full_name, email) VALUES (50, 'a', 'a@x'); \
+             DELETE FROM users WHERE user_id = 50; \
+             INSERT INTO users (user_id, full_name, email) VALUES (50, 'b', 'b@x'); \
+             UPDATE users SET user_id = 60 WHERE user_id = 4; \
+             INSERT INTO users (user_id, full_name, email, created_at, updated_at) VALUES \
+             (70, E'tab\\t quote '' \"double\" back\\\\slash \u{1F980} ümlaut', 'c@x', \
+              '2001-02-03 04:05:06.789012', '1969-12-31 23:59:59.999999')",
+        )
+        .await
+        .unwrap();
+    let rows = sandbox.converged().await;
+    assert!(rows.iter().any(|row| row.starts_with("1|w199|")), "{rows:?}");
+    assert!(rows.iter().any(|row| row.starts_with("3|late too|")), "{rows:?}");
+    assert!(rows.iter().any(|row| row.starts_with("50|b|")), "{rows:?}");
+    assert!(rows.iter().any(|row| row.contains("2001-02-03 04:05:06.789012")));
+    // Deletes are rows that say so.
+    let deleted = sandbox
+        .clickhouse()
+        .text("SELECT count() FROM users_silver WHERE user_id IN (4, 50) AND is_deleted = 1")
+        .await
+        .unwrap();
+    assert_eq!(deleted.trim(), "2");
+}
+
+#[tokio::test]
+async fn interleaved_writers_end_the_same_on_both_sides() {
+    let sandbox = Sandbox::up("writers");
+    let setup = sandbox.postgres().await;
+    setup
+        .execute("INSERT INTO users (user_id, full_name, email) SELECT n, 'x', 'u' || n FROM generate_series(100, 119) n")
+        .await
+        .unwrap();
+    let mut writers = Vec::new();
+    for writer in 0..4_u64 {
+        let session = sandbox.postgres().await;
+        writers.push(tokio::spawn(async move {
+            // A small generator of its own: the same run every time.
+            let mut random = writer + 1;
+            let mut next = move |below: u64| {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (random >> 33) % below
+            };
+            for round in 0..150 {
+                // Rows in ascending order, so that writers wait for each other but never for ever.
+                let low = 100 + next(10);
+                let high = 110 + next(10);
+                let change = match next(4) {
+                    0 => format!("DELETE FROM users WHERE user_id = {low}"),
+                    1 => format!("INSERT INTO users (user_id, full_name, email) VALUES ({low}, 'i{writer}-{round}', 'u{low}') ON CONFLICT DO NOTHING"),
+                    _ => format!("UPDATE users SET full_name = 'w{writer}-{round}' WHERE user_id = {low}"),
+                };
+                session
+                    .execute(&format!(
+                        "BEGIN; {change}; UPDATE users SET full_name = 'h{writer}-{round}' WHERE user_id = {high}; COMMIT"
+                    ))
+                    .await
+                    .unwrap();
+            }
+        }));
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    sandbox.converged().await;
+}
+
+#[tokio::test]
+async fn a_message_that_is_no_change_goes_to_the_errors_and_blocks_nothing() {
+    let sandbox = Sandbox::up("poison");
+    let before = sandbox.converged().await;
+    let kafka = sandbox.kafka().await;
+    let envelope = |row: &str| format!(r#"{{"op":"u","after":{row},"source":{{"lsn":1,"ts_ms":1}}}}"#);
+    let poison = [
+        b"not json".to_vec(),
+        b"\xff\xfe\x00\x01".to_vec(),
+        b"{".to_vec(),
+        b"[]".to_vec(),
+        b"17".to_vec(),
+        b"{\"a\":1}{\"b\":2}".to_vec(),
+        br#"{"op":"x","after":{"user_id":1}}"#.to_vec(),
+        br#"{"op":"u","after":null}"#.to_vec(),
+        br#"{"op":"u","after":"text"}"#.to_vec(),
+        br#"{"op":"d","before":null}"#.to_vec(),
+        envelope(r#"{"full_name":"no key"}"#).into_bytes(),
+        envelope(r#"{"user_id":"abc"}"#).into_bytes(),
+        envelope(r#"{"user_id":null}"#).into_bytes(),
+        envelope(r#"{"user_id":{"nested":1}}"#).into_bytes(),
+        envelope(r#"{"user_id":99999999999999999999999}"#).into_bytes(),
+    ];
+    let count = poison.len();
+    // Odd values in otherwise good changes must not stop the consumer either.
+    let odd = [
+        envelope(r#"{"user_id":900,"full_name":null,"email":{"a":[1]},"created_at":9223372036854775807,"updated_at":-9223372036854775808}"#),
+        envelope(r#"{"user_id":901,"full_name":5,"created_at":"2024-01-01T00:00:00Z","updated_at":"nonsense"}"#),
+    ];
+    let records: Vec<Record> = poison
+        .into_iter()
+        .chain(odd.into_iter().map(String::into_bytes))
+        .map(|value| Record::new(Some(Bytes::from_static(b"k")), Some(Bytes::from(value))))
+        .collect();
+    kafka.produce("postgres.public.users", 0, &records).await.unwrap();
+    let session = sandbox.postgres().await;
+    session
+        .execute("UPDATE users SET full_name = 'after the poison' WHERE user_id = 1")
+        .await
+        .unwrap();
+    let begin = std::time::Instant::now();
+    loop {
+        let rows = sandbox.target_rows().await;
+        if rows.iter().any(|row| row.starts_with("1|after the poison|")) {
+            break;
+        }
+        assert!(begin.elapsed().as_secs() < 60, "the consumer is stuck");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let errors = sandbox
+        .clickhouse()
+        .text("SELECT count(), countIf(reason = 'not JSON') FROM users_errors FINAL FORMAT TSV")
+        .await
+        .unwrap();
+    let counts: Vec<usize> = errors.trim().split('\t').map(|n| n.parse().unwrap()).collect();
+    assert_eq!(counts[0], count, "{errors}");
+    assert!(counts[1] >= 3, "{errors}");
+    assert_eq!(sandbox.json(&["status"])["flows"][0]["errors"], count);
+    sandbox
+        .clickhouse()
+        .text("DELETE FROM users_silver WHERE user_id IN (900, 901)")
+        .await
+        .unwrap();
+    assert_eq!(sandbox.converged().await.len(), before.len());
+}
