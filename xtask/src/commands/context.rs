@@ -1,5 +1,6 @@
 //! What every command needs: the repository, the environment, output.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,17 +36,44 @@ pub(super) fn selection(global: &Global) -> Selection {
     }
 }
 
-/// Loads the profile as the command line gives it, with the ports that an earlier
-/// `up --ports auto` chose.
+/// Loads the profile as the command line gives it, with the ports that `up --ports auto` chose.
 pub(super) fn load(selection: &Selection) -> Result<Loaded> {
     let root = root();
     let loaded = profile::load(&root, selection)?;
-    let chosen = Dirs::of(&loaded.name)?.chosen_ports();
-    if !chosen.is_file() {
-        return Ok(loaded);
+    let chosen = chosen_ports(&Dirs::of(&loaded.name)?)?;
+    let mut selection = selection.clone();
+    for (component, key, port) in profile::all_ports(&loaded.profile) {
+        let choice = chosen.get(&format!("{component}.{key}"));
+        // Somebody who has set another port since means that one.
+        if let Some(choice) = choice.filter(|choice| choice.wanted == port) {
+            selection
+                .set
+                .push(format!("{component}.{key}={}", choice.chosen));
+        }
     }
-    let layer = profile::read_layer(&root, &chosen)?;
-    profile::load_with(&root, selection, Some(layer))
+    profile::load(&root, &selection)
+}
+
+/// A port that was taken, and the one that `up --ports auto` chose instead.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
+pub(super) struct Choice {
+    /// The profile's.
+    pub(super) wanted: u16,
+    /// The free one.
+    pub(super) chosen: u16,
+}
+
+/// The choices by key, `kafka.port`. They last until `down`.
+pub(super) fn chosen_ports(dirs: &Dirs) -> Result<BTreeMap<String, Choice>> {
+    let path = dirs.chosen_ports();
+    match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| {
+            Error::new(Code::Io, format!("{} is damaged: {error}", path.display()))
+                .hint(format!("rm {}", path.display()))
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(Error::io("read", path, &error)),
+    }
 }
 
 /// What `up` was told, so that later commands mean the same environment.

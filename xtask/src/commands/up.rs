@@ -1,14 +1,13 @@
 //! `up`: bring the pipeline up, or prove that it is.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::context;
+use super::context::{self, Choice};
 use crate::cli::{Global, Ports, Up};
 use crate::clock;
 use crate::components;
@@ -34,7 +33,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     }
     dirs.create()?;
     let _lock = lock::take(&dirs.lock(), "cargo xtask up")?;
-    let taken = taken_ports(&dirs, &loaded)?;
+    let taken = taken_ports(&dirs, &loaded).await?;
     if !taken.is_empty() {
         match args.ports {
             Ports::Profile => return Err(ports_error(&taken)),
@@ -214,11 +213,16 @@ struct Taken {
     port: u16,
 }
 
-fn taken_ports(dirs: &Dirs, loaded: &Loaded) -> Result<Vec<Taken>> {
+async fn taken_ports(dirs: &Dirs, loaded: &Loaded) -> Result<Vec<Taken>> {
     let mut taken = Vec::new();
     for (component, key, port) in wanted_ports(loaded) {
-        let ours = matches!(daemon::find(dirs, component)?, Found::Running(..));
-        if !ours && !ports::is_free(port) {
+        let free = match daemon::find(dirs, component)? {
+            Found::Running(..) => true,
+            Found::Never => ports::is_free(port),
+            // A process that was killed a moment ago may hold its port a little longer.
+            Found::Gone(_) => ports::becomes_free(port).await,
+        };
+        if !free {
             taken.push(Taken {
                 component,
                 key,
@@ -254,34 +258,26 @@ fn ports_error(taken: &[Taken]) -> Error {
         .hint("end that process, or run: cargo xtask up --ports auto")
 }
 
-/// Writes a layer with a free port for each one that is taken, and the others as they are.
+/// Chooses a free port for each one that is taken, and remembers the choice.
 fn choose_ports(dirs: &Dirs, loaded: &Loaded, taken: &[Taken]) -> Result<()> {
-    let is_taken = |component: &str, key: &str| {
-        taken
-            .iter()
-            .any(|taken| taken.component == component && taken.key == key)
-    };
-    let wanted = profile::all_ports(&loaded.profile);
-    let mut given: Vec<u16> = wanted
+    let mut choices = context::chosen_ports(dirs)?;
+    let mut given: Vec<u16> = profile::all_ports(&loaded.profile)
         .iter()
-        .filter(|(component, key, _)| !is_taken(component, key))
         .map(|(_, _, port)| *port)
         .collect();
-    let mut sections: BTreeMap<&str, String> = BTreeMap::new();
-    for (component, key, port) in wanted {
-        let chosen = if is_taken(component, key) {
-            ports::choose(port, &given)
-        } else {
-            port
-        };
+    for taken in taken {
+        let chosen = ports::choose(taken.port, &given);
         given.push(chosen);
-        // Writing to a String cannot fail.
-        let _ = writeln!(sections.entry(component).or_default(), "  {key}: {chosen}");
-    }
-    let mut text = String::from("# Chosen by `cargo xtask up --ports auto`; kept until `down`.\n");
-    for (component, keys) in sections {
-        let _ = write!(text, "{component}:\n{keys}");
+        let key = format!("{}.{}", taken.component, taken.key);
+        // A choice that is itself taken now is chosen anew for the port first wanted.
+        let wanted = choices
+            .get(&key)
+            .filter(|choice| choice.chosen == taken.port)
+            .map_or(taken.port, |choice| choice.wanted);
+        choices.insert(key, Choice { wanted, chosen });
     }
     let path = dirs.chosen_ports();
-    write_atomic(&path, text.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))
+    let text = serde_json::to_vec_pretty(&choices)
+        .map_err(|error| Error::new(Code::Io, error.to_string()))?;
+    write_atomic(&path, &text, 0o644).map_err(|source| Error::io("write", path, &source))
 }

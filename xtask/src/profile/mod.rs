@@ -1,7 +1,7 @@
 //! Profiles: load, merge, validate. The only YAML reader besides `render`.
 //!
 //! Layers from bottom to top: `profiles/versions.yaml` (as `versions`), `profiles/defaults.yaml`,
-//! the profiles named by `extends`, the profile itself, ports chosen by `--ports auto`, `--set`.
+//! the profiles named by `extends`, the profile itself, `--set`.
 
 mod check;
 mod decode;
@@ -42,14 +42,6 @@ pub struct Selection {
 /// # Errors
 /// Whatever is wrong with the files or the overrides, at its place, with exit code 3.
 pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
-    load_with(root, selection, None)
-}
-
-/// Like [`load`], with a layer between the profile and `--set`.
-///
-/// # Errors
-/// See [`load`].
-pub fn load_with(root: &Path, selection: &Selection, layer: Option<Node>) -> Result<Loaded> {
     let path = find(root, &selection.profile)?;
     let name = stem(&path);
     let mut tree = Node::empty("profiles/versions.yaml");
@@ -62,9 +54,6 @@ pub fn load_with(root: &Path, selection: &Selection, layer: Option<Node>) -> Res
         read(root, &root.join("profiles/defaults.yaml"), None)?,
     );
     tree = node::merge(tree, chain(root, &path)?);
-    if let Some(layer) = layer {
-        tree = node::merge(tree, layer);
-    }
     for set in &selection.set {
         apply_set(&mut tree, set)?;
     }
@@ -83,14 +72,6 @@ pub fn load_with(root: &Path, selection: &Selection, layer: Option<Node>) -> Res
 /// There is no such profile.
 pub fn name(root: &Path, profile: &str) -> Result<String> {
     find(root, profile).map(|path| stem(&path))
-}
-
-/// Reads a tree that the tool itself wrote, such as an environment's chosen ports.
-///
-/// # Errors
-/// The file cannot be read or is not YAML.
-pub fn read_layer(root: &Path, path: &Path) -> Result<Node> {
-    read(root, path, None)
 }
 
 /// The names of the profiles in the repository.

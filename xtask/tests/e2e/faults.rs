@@ -10,8 +10,14 @@ async fn a_taken_port_is_named_with_its_owner_before_anything_starts() {
     let port = sandbox.ports["kafka.port"];
     let held = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
     let text = sandbox.fails(&["up"], 4);
-    assert!(text.contains(&format!("port {port} (kafka.port)")), "{text}");
-    assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+    assert!(
+        text.contains(&format!("port {port} (kafka.port)")),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("pid {}", std::process::id())),
+        "{text}"
+    );
     assert!(text.contains("--ports auto"), "{text}");
     assert_eq!(sandbox.processes(), Vec::<String>::new());
 
@@ -49,7 +55,9 @@ async fn two_runs_at_once_do_not_mix() {
 #[tokio::test]
 async fn a_process_that_dies_ends_its_gate_with_the_log_lines_that_say_why() {
     let mut sandbox = Sandbox::new("dies");
-    sandbox.extra.push("postgres.config.shared_preload_libraries=no_such_library".into());
+    sandbox
+        .extra
+        .push("postgres.config.shared_preload_libraries=no_such_library".into());
     let begin = std::time::Instant::now();
     let text = sandbox.fails(&["up"], 1);
     assert!(text.contains("no_such_library"), "{text}");

@@ -7,8 +7,13 @@ use std::time::Duration;
 use crate::sandbox::{Sandbox, kill};
 
 /// Inserts until it is told to stop, over reconnects; counts what the server confirmed.
-fn insert_loop(sandbox: &Arc<Sandbox>) -> (Arc<AtomicBool>, Arc<AtomicU64>, tokio::task::JoinHandle<()>) {
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+fn insert_loop(
+    sandbox: &Arc<Sandbox>,
+) -> (Arc<AtomicBool>, Arc<AtomicU64>, tokio::task::JoinHandle<()>) {
+    let (stop, count) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let (stopped, counted, sandbox) = (stop.clone(), count.clone(), sandbox.clone());
     let task = tokio::spawn(async move {
         let mut session = None;
@@ -19,9 +24,13 @@ fn insert_loop(sandbox: &Arc<Sandbox>) -> (Arc<AtomicBool>, Arc<AtomicU64>, toki
                 let password = sandbox.password("postgres");
                 let endpoint = xtask::platform::Endpoint::loopback(sandbox.ports["postgres.port"])
                     .login("postgres", xtask::platform::Secret::new(password));
-                session = xtask::clients::postgres::Postgres::connect(&endpoint, "postgres").await.ok();
+                session = xtask::clients::postgres::Postgres::connect(&endpoint, "postgres")
+                    .await
+                    .ok();
             }
-            let sql = format!("INSERT INTO users (full_name, email) VALUES ('n{number}', 'n{number}@loop')");
+            let sql = format!(
+                "INSERT INTO users (full_name, email) VALUES ('n{number}', 'n{number}@loop')"
+            );
             match &session {
                 Some(open) if open.execute(&sql).await.is_ok() => {
                     counted.fetch_add(1, SeqCst);
@@ -56,7 +65,11 @@ async fn a_killed_component_is_named_and_repaired_without_losing_a_row() {
     let rows = sandbox.converged().await;
     let kept = rows.iter().filter(|row| row.contains("@loop")).count() as u64;
     // A row whose confirmation was lost with the connection may be there too.
-    assert!(kept >= count.load(SeqCst), "{kept} of {}", count.load(SeqCst));
+    assert!(
+        kept >= count.load(SeqCst),
+        "{kept} of {}",
+        count.load(SeqCst)
+    );
     assert!(kept > 100, "the loop hardly ran: {kept}");
 }
 
@@ -101,7 +114,10 @@ async fn up_killed_at_any_point_converges() {
         sandbox
             .processes()
             .iter()
-            .filter(|line| line.contains("kafka.Kafka") || line.contains("ConnectDistributed") || line.contains("server.py") || line.contains("bin/postgres -D"))
+            .filter(|line| line.contains("kafka.Kafka")
+                || line.contains("ConnectDistributed")
+                || line.contains("server.py")
+                || line.contains("bin/postgres -D"))
             .count(),
         4,
         "{:#?}",

@@ -17,10 +17,18 @@ async fn up_proves_itself_and_down_leaves_nothing() {
     assert!(html.contains("users/canary") && !html.contains("http://"));
 
     let rows = sandbox.converged().await;
-    let names: Vec<&str> = rows.iter().map(|row| row.split('|').nth(1).unwrap()).collect();
+    let names: Vec<&str> = rows
+        .iter()
+        .map(|row| row.split('|').nth(1).unwrap())
+        .collect();
     assert_eq!(
         names,
-        ["Alice Smith", "Bob A. Jones", "Charlie Brown", "Diana Prince"]
+        [
+            "Alice Smith",
+            "Bob A. Jones",
+            "Charlie Brown",
+            "Diana Prince"
+        ]
     );
 
     let pids = ["kafka", "connect", "postgres", "clickhouse"].map(|name| sandbox.pid(name));
@@ -87,7 +95,10 @@ async fn data_that_is_kept_is_there_again() {
     assert_eq!(sandbox.converged().await, rows);
     // A seed row that was deleted stays deleted, until `seed` brings it back.
     let session = sandbox.postgres().await;
-    session.execute("DELETE FROM users WHERE user_id = 1").await.unwrap();
+    session
+        .execute("DELETE FROM users WHERE user_id = 1")
+        .await
+        .unwrap();
     sandbox.ok(&["up"]);
     assert_eq!(sandbox.converged().await.len(), rows.len() - 1);
     sandbox.ok(&["seed"]);
@@ -154,7 +165,10 @@ async fn secrets_stay_secret() {
         let password = sandbox.password(component);
         assert_eq!(password.len(), 24);
         for text in &said {
-            assert!(!text.contains(&password), "the {component} password is in: {text}");
+            assert!(
+                !text.contains(&password),
+                "the {component} password is in: {text}"
+            );
         }
         let dir = sandbox.dir().join(format!("secrets/{component}-auth"));
         assert!(is_private(&dir));

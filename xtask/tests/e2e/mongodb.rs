@@ -33,7 +33,9 @@ async fn documents_reach_silver_through_an_external_member() {
             )
             .await
             .unwrap();
-        if rows == "1\tlogin\tmobile\t1\n2\tadd_to_cart\t\t1\n2\tlogin\tdesktop\t1\n3\tlogin\ttablet\t1\n" {
+        if rows
+            == "1\tlogin\tmobile\t1\n2\tadd_to_cart\t\t1\n2\tlogin\tdesktop\t1\n3\tlogin\ttablet\t1\n"
+        {
             break;
         }
         assert!(begin.elapsed() < Duration::from_secs(30), "{rows}");

@@ -77,7 +77,10 @@ impl Sandbox {
             .env("XDG_STATE_HOME", &self.state)
             .env("CI", "true")
             .stdin(Stdio::null());
-        if args.first().is_some_and(|verb| ["up", "render", "plan"].contains(verb)) {
+        if args
+            .first()
+            .is_some_and(|verb| ["up", "render", "plan"].contains(verb))
+        {
             for (key, port) in &self.ports {
                 command.arg("--set").arg(format!("{key}={port}"));
             }
@@ -133,7 +136,9 @@ impl Sandbox {
     }
 
     pub fn password(&self, component: &str) -> String {
-        let path = self.dir().join(format!("secrets/{component}-auth/password"));
+        let path = self
+            .dir()
+            .join(format!("secrets/{component}-auth/password"));
         std::fs::read_to_string(path).expect("a password")
     }
 
@@ -143,11 +148,16 @@ impl Sandbox {
 
     pub async fn postgres(&self) -> Postgres {
         let endpoint = self.endpoint("postgres.port", "postgres", "postgres");
-        Postgres::connect(&endpoint, "postgres").await.expect("a session")
+        Postgres::connect(&endpoint, "postgres")
+            .await
+            .expect("a session")
     }
 
     pub fn clickhouse(&self) -> Clickhouse {
-        Clickhouse::new(self.endpoint("clickhouse.port", "default", "clickhouse"), "default")
+        Clickhouse::new(
+            self.endpoint("clickhouse.port", "default", "clickhouse"),
+            "default",
+        )
     }
 
     pub fn clickhouse_with(&self, password: &str) -> Clickhouse {
@@ -206,8 +216,16 @@ impl Sandbox {
              only at the source: {:?}\nonly at the target: {:?}",
             source.len(),
             target.len(),
-            source.iter().filter(|row| !target.contains(row)).take(5).collect::<Vec<_>>(),
-            target.iter().filter(|row| !source.contains(row)).take(5).collect::<Vec<_>>(),
+            source
+                .iter()
+                .filter(|row| !target.contains(row))
+                .take(5)
+                .collect::<Vec<_>>(),
+            target
+                .iter()
+                .filter(|row| !source.contains(row))
+                .take(5)
+                .collect::<Vec<_>>(),
         );
     }
 

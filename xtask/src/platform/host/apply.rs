@@ -29,6 +29,9 @@ pub struct ProcessTemplate {
     files: BTreeMap<String, String>,
     /// Makes the first data directory, under its unfinished name.
     init: Option<Init>,
+    /// A file with the program's pid, which the program takes for a running process as long as
+    /// anything has that pid, even what is left of a killed one.
+    pid_file: Option<PathBuf>,
     /// The program refuses to run as root.
     #[serde(default)]
     refuses_root: bool,
@@ -157,6 +160,10 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
         write_if_changed(path, text.as_bytes(), 0o644)
             .map_err(|source| Error::io("write", path, &source))?;
     }
+    daemon::wait_for_orphans(&dirs.data(component), progress).await?;
+    if let (Found::Gone(record), Some(path)) = (&found, &rendered.template.pid_file) {
+        remove_stale(path, record.pid)?;
+    }
     make_data(dirs, rendered, progress).await?;
     progress.observe("starting");
     let pid = daemon::start(
@@ -178,6 +185,15 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
         Found::Gone(record) => format!("started again, pid {pid} (pid {} was gone)", record.pid),
         Found::Never => format!("started, pid {pid}"),
     }))
+}
+
+/// Removes a pid file that names the process that is known to be gone.
+fn remove_stale(path: &Path, gone: u32) -> Result<()> {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    if text.lines().next().map(str::trim) != Some(&gone.to_string()) {
+        return Ok(());
+    }
+    std::fs::remove_file(path).map_err(|source| Error::io("remove", path, &source))
 }
 
 fn init_secret(dirs: &Dirs, component: &str) -> PathBuf {

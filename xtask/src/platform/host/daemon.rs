@@ -121,6 +121,27 @@ pub async fn start(dirs: &Dirs, component: &str, daemon: &Daemon) -> Result<u32>
     Ok(pid)
 }
 
+/// Waits for what a killed process left behind: PostgreSQL's backends, for example, hold its shared
+/// memory until they notice that their parent is gone. They are known by their working directory.
+///
+/// # Errors
+/// They do not end.
+pub async fn wait_for_orphans(data: &Path, progress: &Progress) -> Result<()> {
+    let Ok(data) = data.canonicalize() else {
+        // No data, and so nobody who works in it.
+        return Ok(());
+    };
+    let patience = Patience::local(Duration::from_secs(30));
+    wait::until("what was left of it ends", patience, progress, || async {
+        match procinfo::working_in(&data).as_slice() {
+            [] => Status::current("nothing is left"),
+            left => Status::in_progress(format!("pid {left:?} of the process before still runs")),
+        }
+    })
+    .await
+    .map(drop)
+}
+
 fn remove_record(dirs: &Dirs, component: &str) -> Result<()> {
     let path = dirs.record(component);
     match std::fs::remove_file(&path) {

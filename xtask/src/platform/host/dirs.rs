@@ -86,7 +86,7 @@ impl Dirs {
 
     /// Ports that `--ports auto` chose.
     pub fn chosen_ports(&self) -> PathBuf {
-        self.state.join("ports.yaml")
+        self.state.join("ports.json")
     }
 
     /// The lock that a changing command holds.

@@ -1,10 +1,34 @@
 //! Ports on the loopback interface: who has one, and which are free.
 
 use std::net::{Ipv4Addr, TcpListener};
+use std::time::Duration;
+
+use crate::plan::Progress;
+use crate::readiness::Status;
+use crate::wait::{self, Patience};
 
 /// Whether a listener could be opened on 127.0.0.1 right now.
 pub fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+/// Whether a port is free now, or within the few seconds that a killed process may take to go.
+pub async fn becomes_free(port: u16) -> bool {
+    let patience = Patience::local(Duration::from_secs(5));
+    wait::until(
+        "the port is free",
+        patience,
+        &Progress::silent(),
+        || async {
+            if is_free(port) {
+                Status::current("free")
+            } else {
+                Status::in_progress("taken")
+            }
+        },
+    )
+    .await
+    .is_ok()
 }
 
 /// The process that listens on a port, as `name (pid N)`, as far as the system tells this user.

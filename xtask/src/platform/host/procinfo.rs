@@ -48,6 +48,27 @@ pub fn look(pid: u32) -> Option<Seen> {
     })
 }
 
+/// The processes whose working directory this is.
+#[cfg(target_os = "linux")]
+pub fn working_in(dir: &std::path::Path) -> Vec<u32> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            let at = std::fs::read_link(entry.path().join("cwd")).ok()?;
+            (at == dir).then_some(pid)
+        })
+        .collect()
+}
+
+/// The processes whose working directory this is; not to be had without help on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn working_in(_dir: &std::path::Path) -> Vec<u32> {
+    Vec::new()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
