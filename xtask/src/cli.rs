@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
 
+use crate::commands::complete;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
 
@@ -42,11 +44,12 @@ pub struct Global {
         global = true,
         value_name = "NAME|PATH",
         default_value = "clickhouse",
-        env = "CDC_PROFILE"
+        env = "CDC_PROFILE",
+        add = ArgValueCompleter::new(complete::profiles)
     )]
     pub profile: String,
     /// Override a key of the profile; may be repeated.
-    #[arg(long, global = true, value_name = "KEY=VALUE")]
+    #[arg(long, global = true, value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::keys))]
     pub set: Vec<String>,
     /// Where components run.
     #[arg(long, global = true, value_enum)]
@@ -109,10 +112,10 @@ pub struct Up {
     #[arg(long, value_enum, default_value_t = Ports::Profile)]
     pub ports: Ports,
     /// Fail, instead of leaving it out, if this component is not available; may be repeated.
-    #[arg(long, value_name = "COMPONENT")]
+    #[arg(long, value_name = "COMPONENT", add = ArgValueCompleter::new(complete::components))]
     pub require: Vec<String>,
     /// Write a page that shows when each step ran.
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_hint = clap::ValueHint::FilePath)]
     pub timeline: Option<PathBuf>,
     /// Show what would be done, and change nothing.
     #[arg(long)]
@@ -168,7 +171,7 @@ pub struct Verify {
 #[derive(Clone, Debug, Args)]
 pub struct Render {
     /// Write files below this directory instead of printing them.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub dir: Option<PathBuf>,
 }
 
@@ -216,7 +219,8 @@ pub struct Doctor {
   cargo xtask logs kafka -f
   cargo xtask logs postgres --previous  the log of the run before the last start")]
 pub struct Logs {
-    /// Component.
+    /// kafka, connect, postgres, mongodb or clickhouse.
+    #[arg(add = ArgValueCompleter::new(complete::components))]
     pub component: String,
     /// Go on printing what is written.
     #[arg(short, long)]
@@ -239,10 +243,25 @@ pub struct Seed {
 
 /// Options of `completions`.
 #[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask completions bash > ~/.cdc-xtask.bash     then in ~/.bashrc: source ~/.cdc-xtask.bash
+  cargo xtask completions zsh > ~/.cdc-xtask.zsh       then in ~/.zshrc, after compinit: source ~/.cdc-xtask.zsh
+  cargo xtask completions fish > ~/.config/fish/conf.d/cdc-xtask.fish")]
 pub struct Completions {
     /// Shell.
     #[arg(value_enum)]
-    pub shell: clap_complete::Shell,
+    pub shell: Shell,
+}
+
+/// A shell that completions are there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shell {
+    /// Bash, 4.4 or newer for the best of it.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
 }
 
 /// Options of `test`.

@@ -51,25 +51,41 @@ pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> io::Result<bo
 /// # Errors
 /// The file is there and cannot be read.
 pub fn tail(path: &Path, count: usize) -> io::Result<Vec<String>> {
-    use std::io::{Read, Seek, SeekFrom};
-    // Long lines included, this much holds the lines anybody asks for at a terminal.
-    const WINDOW: u64 = 512 * 1024;
     let mut file = match fs::File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
+    let bytes = last_lines(&mut file, count)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// The last `count` lines of an open file as they are. The file then stands at the end of what was
+/// read, so that a reader can go on from there.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn last_lines(file: &mut fs::File, count: usize) -> io::Result<Vec<u8>> {
+    use std::io::{Read, Seek, SeekFrom};
+    // Long lines included, this much holds the lines anybody asks for at a terminal.
+    const WINDOW: u64 = 512 * 1024;
     let length = file.metadata()?.len();
-    let window = WINDOW.max(count as u64 * 512).min(length);
+    let window = WINDOW.max((count as u64).saturating_mul(512)).min(length);
     file.seek(SeekFrom::Start(length - window))?;
     let mut bytes = Vec::with_capacity(usize::try_from(window).unwrap_or_default());
     file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    Ok(lines[lines.len().saturating_sub(count)..]
-        .iter()
-        .map(|&line| line.to_owned())
-        .collect())
+    // A line end at the very end belongs to the last line.
+    let ends = bytes.iter().enumerate().rev().skip(1);
+    let begin = match count {
+        0 => bytes.len(),
+        _ => ends
+            .filter(|(_, byte)| **byte == b'\n')
+            .nth(count - 1)
+            .map_or(0, |(at, _)| at + 1),
+    };
+    bytes.drain(..begin);
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -101,5 +117,9 @@ mod tests {
         fs::write(&path, "a\nb\nc\n").expect("written");
         assert_eq!(tail(&path, 2).expect("read"), ["b", "c"]);
         assert_eq!(tail(&path, 9).expect("read"), ["a", "b", "c"]);
+        assert!(tail(&path, 0).expect("read").is_empty());
+        assert_eq!(tail(&path, usize::MAX).expect("read").len(), 3);
+        fs::write(&path, "a\n\nc").expect("written");
+        assert_eq!(tail(&path, 2).expect("read"), ["", "c"]);
     }
 }

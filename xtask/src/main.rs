@@ -1,4 +1,4 @@
-//! Parse, run, map the error to an exit code.
+//! Answer the shell's completion, or parse, run, map the error to an exit code.
 
 use std::process::ExitCode;
 
@@ -7,6 +7,7 @@ use xtask::cli::Cli;
 use xtask::commands;
 
 fn main() -> ExitCode {
+    commands::complete();
     let cli = Cli::parse();
     commands::run(cli)
 }

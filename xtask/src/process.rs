@@ -1,10 +1,11 @@
 //! The only module that starts processes.
 //!
-//! Three ways: [`capture`] runs a program to its end and keeps what it says, [`spawn_daemon`]
-//! starts one that outlives this command, and [`become_daemon`] is that daemon's first half second:
-//! this same executable, which records its own pid and start time and then becomes the program.
-//! Because the record is written by the process it describes, before that process does anything,
-//! a kill at any instant leaves either no process or a recorded one.
+//! Four ways: [`capture`] runs a program to its end and keeps what it says, [`run_visible`] leaves
+//! that to the user's terminal, [`spawn_daemon`] starts one that outlives this command, and
+//! [`become_daemon`] is that daemon's first half second: this same executable, which records its
+//! own pid and start time and then becomes the program. Because the record is written by the
+//! process it describes, before that process does anything, a kill at any instant leaves either no
+//! process or a recorded one.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -148,6 +149,42 @@ pub async fn capture(job: &Job, mut on_line: impl FnMut(&str)) -> Result<String,
         program,
         status,
         tail: said[said.len().saturating_sub(TAIL)..].to_vec(),
+    })
+}
+
+/// Runs the job to its end where the user sees it and can answer it: it reads standard input, and
+/// both its streams go to standard error, since standard output is for results.
+///
+/// It is not killed if the caller gives up: a terminal's Ctrl-C reaches it as well, and a package
+/// manager must be let finish.
+///
+/// # Errors
+/// It cannot be started, or ends with an error.
+#[cfg(unix)]
+pub async fn run_visible(job: &Job) -> Result<(), ProcessError> {
+    use std::os::fd::AsFd;
+    let program = job.program.display().to_string();
+    let start = |source| ProcessError::Start {
+        program: program.clone(),
+        source,
+    };
+    let output = std::io::stderr()
+        .as_fd()
+        .try_clone_to_owned()
+        .map_err(start)?;
+    let status = job
+        .command()
+        .stdout(Stdio::from(output))
+        .status()
+        .await
+        .map_err(start)?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(ProcessError::Ended {
+        program,
+        status,
+        tail: Vec::new(),
     })
 }
 

@@ -1,12 +1,18 @@
 //! One file per verb: glue only.
 
+pub(crate) mod complete;
+mod completions;
 mod context;
+mod doctor;
 mod down;
+mod lock;
+mod logs;
 mod plan;
 mod profile;
 mod render;
 mod seed;
 mod status;
+mod stdout;
 mod up;
 mod verify;
 
@@ -15,6 +21,11 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::error::{Code, Error, Result};
 use crate::process;
+
+/// Answers a shell that asks for completions, and ends then; returns if none asks.
+pub fn complete() {
+    complete::answer();
+}
 
 /// Runs the command and maps its error to an exit code.
 pub fn run(cli: Cli) -> ExitCode {
@@ -61,7 +72,11 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Render(args) => render::run(&global, &args),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Profile(command) => profile::run(&global, command),
+        Command::Doctor(args) => doctor::run(&global, &args).await,
+        Command::Logs(args) => logs::run(&global, &args).await,
         Command::Seed(args) => seed::run(&global, &args).await,
+        Command::Completions(args) => completions::run(args),
+        Command::Lock => lock::run(&global).await,
         _ => Err(Error::new(Code::Usage, "not yet")),
     }
 }

@@ -27,7 +27,7 @@ impl Java {
 }
 
 /// `17.0.15` is 17, `1.8.0_402` is 8.
-fn major(version: &str) -> Option<u32> {
+pub(super) fn major(version: &str) -> Option<u32> {
     let mut parts = version.split(['.', '_', '-', '+']);
     match parts.next()?.parse().ok()? {
         1 => parts.next()?.parse().ok(),

@@ -7,6 +7,7 @@ pub mod dirs;
 pub mod java;
 pub mod lock;
 pub mod ports;
+pub mod prerequisites;
 pub mod procinfo;
 pub mod secrets;
 pub mod user;

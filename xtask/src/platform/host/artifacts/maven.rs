@@ -69,6 +69,33 @@ pub async fn fetch(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
+    let staging = cache.join("maven.staging");
+    let files = resolve(&wanted, plugin_version, &staging, progress).await?;
+    progress.observe("verifying and unpacking");
+    let fetched = names(&wanted);
+    let cache = cache.to_owned();
+    tokio::task::spawn_blocking(move || {
+        for artifact in &wanted {
+            install(artifact, &files, &staging, &cache)?;
+        }
+        dirs::remove(&staging)
+    })
+    .await
+    .map_err(|error| Error::new(Code::Artifact, format!("unpacking failed: {error}")))??;
+    Ok(fetched)
+}
+
+/// Has Maven bring the files of all artifacts, in one run, into a directory below `staging`, which
+/// it returns. What was in `staging` before is gone. Nothing is verified yet.
+///
+/// # Errors
+/// Maven is missing or fails, or the directory cannot be written.
+pub async fn resolve(
+    wanted: &[MavenArtifact],
+    plugin_version: &str,
+    staging: &Path,
+    progress: &Progress,
+) -> Result<PathBuf> {
     let maven = which::which("mvn").map_err(|_| {
         Error::new(
             Code::Missing,
@@ -76,11 +103,10 @@ pub async fn fetch(
         )
         .hint("cargo xtask doctor shows how to install it here")
     })?;
-    let staging = cache.join("maven.staging");
-    dirs::remove(&staging)?;
-    dirs::make(&staging, 0o755)?;
+    dirs::remove(staging)?;
+    dirs::make(staging, 0o755)?;
     let pom = staging.join("pom.xml");
-    std::fs::write(&pom, pom_text(&wanted)?).map_err(|source| Error::io("write", &pom, &source))?;
+    std::fs::write(&pom, pom_text(wanted)?).map_err(|source| Error::io("write", &pom, &source))?;
     let total: u64 = wanted.iter().map(MavenArtifact::bytes).sum();
     let files = staging.join("files");
     let job = Job::new(
@@ -96,7 +122,7 @@ pub async fn fetch(
             "-Dmaven.artifact.threads=8".into(),
         ],
     );
-    progress.observe(format!("Maven resolves {}", names(&wanted).join(", ")));
+    progress.observe(format!("Maven resolves {}", names(wanted).join(", ")));
     let mut done = 0;
     capture(&job, |line| {
         if let Some(bytes) = downloaded(line) {
@@ -113,22 +139,25 @@ pub async fn fetch(
             .filter(|line| line.contains("ERROR") && !line.contains("[Help"))
             .take(4)
             .collect();
-        Error::new(Code::Artifact, format!("Maven could not resolve {}: {error}", names(&wanted).join(", ")))
+        Error::new(Code::Artifact, format!("Maven could not resolve {}: {error}", names(wanted).join(", ")))
             .details(lines)
             .hint("check the network, or the mirror in ~/.m2/settings.xml, and rerun; what is there is kept")
     })?;
-    progress.observe("verifying and unpacking");
-    let fetched = names(&wanted);
-    let cache = cache.to_owned();
-    tokio::task::spawn_blocking(move || {
-        for artifact in &wanted {
-            install(artifact, &files, &staging, &cache)?;
-        }
-        dirs::remove(&staging)
-    })
-    .await
-    .map_err(|error| Error::new(Code::Artifact, format!("unpacking failed: {error}")))??;
-    Ok(fetched)
+    Ok(files)
+}
+
+/// The name that Maven gives the file of some coordinates.
+pub fn file_name(coordinates: &Coordinates) -> String {
+    let mut parts = coordinates.0.split(':').skip(1);
+    let mut next = || parts.next().unwrap_or_default();
+    let (artifact, version, extension, classifier) = (next(), next(), next(), next());
+    let dash = if classifier.is_empty() { "" } else { "-" };
+    let extension = if extension.is_empty() {
+        "jar"
+    } else {
+        extension
+    };
+    format!("{artifact}-{version}{dash}{classifier}.{extension}")
 }
 
 fn names(artifacts: &[MavenArtifact]) -> Vec<String> {
@@ -243,6 +272,13 @@ mod tests {
         for bad in ["a:b", "a:b:c:d:e:f", "a:b:<x>", "a::c"] {
             assert!(pom_text(&[artifact(bad)]).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn file_names() {
+        let name = |text: &str| file_name(&Coordinates(text.into()));
+        assert_eq!(name("g:a:1.0"), "a-1.0.jar");
+        assert_eq!(name("g:a:1.0:tar.gz:plugin"), "a-1.0-plugin.tar.gz");
     }
 
     #[test]

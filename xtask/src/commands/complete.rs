@@ -1,0 +1,142 @@
+//! What a shell may complete: names as they are in this repository right now.
+//!
+//! A completion reads profiles and nothing else. What cannot be read has no candidates: an error
+//! in the middle of a command line helps nobody.
+
+use std::ffi::OsStr;
+
+use clap::CommandFactory;
+use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
+
+use super::context;
+use crate::cli::Cli;
+use crate::profile::{self, Selection, Value};
+
+/// The components that run as processes on the `host` platform.
+pub(crate) const COMPONENTS: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
+
+/// The variable by which the completion scripts ask; its value is the shell.
+const ASKED: &str = "CDC_XTASK_COMPLETE";
+
+/// Answers a completion script and ends, if one asks.
+pub(super) fn answer() {
+    clap_complete::CompleteEnv::with_factory(Cli::command)
+        .var(ASKED)
+        .complete();
+}
+
+fn beginning(current: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    names
+        .into_iter()
+        .filter(|name| name.starts_with(&*current))
+        .map(CompletionCandidate::new)
+        .collect()
+}
+
+/// Profiles by name, or by path where the user began to write one.
+pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
+    if current.to_string_lossy().contains(['/', '.']) {
+        let is_profile = |path: &std::path::Path| {
+            path.is_dir()
+                || path
+                    .extension()
+                    .is_some_and(|extension| extension == "yaml")
+        };
+        return PathCompleter::any().filter(is_profile).complete(current);
+    }
+    beginning(current, profile::names(&context::root()))
+}
+
+/// Components.
+pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning(current, COMPONENTS.map(str::to_owned))
+}
+
+/// The keys of the chosen profile, and after `=` the value that the key has.
+pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let selection = Selection {
+        profile: chosen(&words).unwrap_or_else(|| "clickhouse".into()),
+        set: Vec::new(),
+    };
+    let Ok(loaded) = profile::load(&context::root(), &selection) else {
+        return Vec::new();
+    };
+    let valued = current.to_string_lossy().contains('=');
+    let leaves = loaded.tree.leaves().into_iter();
+    let names = leaves.map(|(path, node)| match &node.value {
+        Value::Map(_) => format!("{path}."),
+        Value::String(text) if valued && !path.ends_with(".password") => format!("{path}={text}"),
+        Value::Int(number) if valued => format!("{path}={number}"),
+        Value::Bool(choice) if valued => format!("{path}={choice}"),
+        _ => format!("{path}="),
+    });
+    beginning(current, names)
+}
+
+/// The profile that a command line chooses.
+fn chosen(words: &[String]) -> Option<String> {
+    let given =
+        words
+            .iter()
+            .enumerate()
+            .find_map(|(at, word)| match word.strip_prefix("--profile")? {
+                "" => words.get(at + 1).cloned(),
+                rest => rest.strip_prefix('=').map(str::to_owned),
+            });
+    given
+        .or_else(|| std::env::var("CDC_PROFILE").ok())
+        .filter(|name| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(candidates: &[CompletionCandidate]) -> Vec<String> {
+        candidates
+            .iter()
+            .map(|candidate| candidate.get_value().to_string_lossy().into_owned())
+            .collect()
+    }
+
+    #[test]
+    fn keys_of_the_profile_and_their_values() {
+        assert_eq!(
+            texts(&keys(OsStr::new("kafka."))),
+            [
+                "kafka.external=",
+                "kafka.port=",
+                "kafka.controller_port=",
+                "kafka.heap=",
+                "kafka.config."
+            ]
+        );
+        assert_eq!(texts(&keys(OsStr::new("kafka.port="))), ["kafka.port=9092"]);
+        assert!(texts(&keys(OsStr::new("postgres.password="))) == ["postgres.password="]);
+        assert!(keys(OsStr::new("nothing")).is_empty());
+    }
+
+    #[test]
+    fn profiles_and_components() {
+        assert!(texts(&profiles(OsStr::new("cl"))).contains(&"clickhouse".to_owned()));
+        assert!(!texts(&profiles(OsStr::new(""))).contains(&"versions".to_owned()));
+        assert_eq!(texts(&components(OsStr::new("k"))), ["kafka"]);
+    }
+
+    #[test]
+    fn the_profile_is_found_on_the_command_line() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(
+            chosen(&words("x up --profile a --set b")).as_deref(),
+            Some("a")
+        );
+        assert_eq!(
+            chosen(&words("x --profile=a.yaml up")).as_deref(),
+            Some("a.yaml")
+        );
+    }
+}

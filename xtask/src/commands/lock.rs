@@ -1,0 +1,411 @@
+//! `lock`: digests of the pinned versions' artifacts, for who bumps a version.
+//!
+//! Maven resolves what the pins name; what it brings is measured and written to the lock files
+//! that `up` verifies downloads against. A digest that is locked is never changed here: the same
+//! version with other bytes is an attack or a broken mirror until a person has found out.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{context, stdout};
+use crate::cli::Global;
+use crate::components::kafka;
+use crate::error::{Code, Error, Result};
+use crate::files::write_atomic;
+use crate::plan::Progress;
+use crate::platform::host::artifacts::lockfile::{self, Locked};
+use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
+use crate::platform::host::artifacts::unpack::Unpack;
+use crate::platform::host::{Dirs, dirs, lock};
+use crate::profile::schema::Versions;
+use crate::report::Output;
+
+/// The systems that PostgreSQL's binaries are published for and the tool runs on.
+const SYSTEMS: [&str; 4] = [
+    "darwin-amd64",
+    "darwin-arm64v8",
+    "linux-amd64",
+    "linux-arm64v8",
+];
+const PLUGINS: &str = "images/connect/plugins.yaml";
+
+pub(super) async fn run(global: &Global) -> Result<ExitCode> {
+    let loaded = context::load(&context::selection(global))?;
+    let root = context::root();
+    let versions = &loaded.profile.versions;
+    let plugins_text = read(&root.join(PLUGINS))?.unwrap_or_default();
+    let plugins = parse_plugins(&plugins_text)?;
+    let wanted = wanted(versions, &plugins);
+    let cache = Dirs::of(&loaded.name)?.cache;
+    let files = resolve(&wanted, versions, &cache).await?;
+    // Everything is compared before anything is written.
+    let mut changes = vec![
+        lock_file(&root, kafka_lock(versions), &files.kafka)?,
+        lock_file(&root, postgres_lock(versions), &files.postgres)?,
+    ];
+    changes.push(lock_plugins(
+        plugins_text,
+        &plugins,
+        &versions.debezium,
+        &files.plugins,
+    )?);
+    for change in &changes {
+        if let Some(text) = &change.text {
+            let path = root.join(&change.file);
+            write_atomic(&path, text.as_bytes(), 0o644)
+                .map_err(|source| Error::io("write", path, &source))?;
+        }
+    }
+    let lines: String = match global.output {
+        Output::Text => changes
+            .iter()
+            .map(|change| format!("{}: {}\n", change.file, change.done()))
+            .collect(),
+        Output::Json => {
+            let files: Vec<_> = changes
+                .iter()
+                .map(|change| json!({ "file": change.file, "result": change.done() }))
+                .collect();
+            format!("{}\n", json!({ "files": files }))
+        }
+    };
+    stdout::print(&lines)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn kafka_lock(versions: &Versions) -> String {
+    format!("manifests/kafka/libs-{}.lock", versions.kafka)
+}
+
+fn postgres_lock(versions: &Versions) -> String {
+    format!("manifests/postgres/binaries-{}.lock", versions.postgres)
+}
+
+/// What becomes of a file.
+#[derive(Debug)]
+struct Change {
+    file: String,
+    /// Its new text; none leaves it as it is.
+    text: Option<String>,
+}
+
+impl Change {
+    fn done(&self) -> &'static str {
+        match self.text {
+            Some(_) => "written",
+            None => "unchanged",
+        }
+    }
+}
+
+/// A plugin of `images/connect/plugins.yaml`, as far as locking goes.
+#[derive(Debug, Deserialize)]
+struct Plugin {
+    coordinates: String,
+    #[serde(default)]
+    digests: IndexMap<String, Digest>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Digest {
+    sha256: String,
+}
+
+impl Plugin {
+    fn at(&self, version: &str) -> Coordinates {
+        Coordinates(self.coordinates.replace("{version}", version))
+    }
+}
+
+fn parse_plugins(text: &str) -> Result<IndexMap<String, Plugin>> {
+    serde_yaml::from_str(text)
+        .map_err(|error| Error::new(Code::Artifact, format!("{PLUGINS} is malformed: {error}")))
+}
+
+fn binaries(versions: &Versions) -> impl Iterator<Item = Coordinates> {
+    SYSTEMS.into_iter().map(|system| {
+        Coordinates(format!(
+            "io.zonky.test.postgres:embedded-postgres-binaries-{system}:{}",
+            versions.postgres
+        ))
+    })
+}
+
+/// What Maven is asked for, in the order in which `up` asks.
+fn wanted(versions: &Versions, plugins: &IndexMap<String, Plugin>) -> Vec<MavenArtifact> {
+    let artifact = |name: &str, coordinates, transitive| MavenArtifact {
+        name: name.to_owned(),
+        coordinates,
+        transitive,
+        files: Vec::new(),
+        unpack: Unpack::Copy,
+    };
+    vec![
+        artifact(
+            "Kafka",
+            kafka::coordinates(&versions.kafka, &versions.log4j),
+            true,
+        ),
+        artifact(
+            "Debezium",
+            plugins
+                .values()
+                .map(|plugin| plugin.at(&versions.debezium))
+                .collect(),
+            false,
+        ),
+        artifact("PostgreSQL", binaries(versions).collect(), false),
+    ]
+}
+
+/// What Maven brought, measured.
+#[derive(Debug)]
+struct Files {
+    kafka: Vec<Locked>,
+    postgres: Vec<Locked>,
+    /// One file for each plugin, in their order.
+    plugins: Vec<Locked>,
+}
+
+async fn resolve(wanted: &[MavenArtifact], versions: &Versions, cache: &Path) -> Result<Files> {
+    dirs::make(cache, 0o755)?;
+    let _lock = lock::wait(&cache.join("maven.lock"), "cargo xtask lock").await?;
+    let staging = cache.join("maven.staging");
+    eprintln!("Maven resolves Kafka, Debezium and PostgreSQL for all systems");
+    let plugin = &versions.maven_dependency_plugin;
+    let dir = maven::resolve(wanted, plugin, &staging, &Progress::silent()).await?;
+    let names = |artifact: &MavenArtifact| -> Vec<String> {
+        let names = artifact.coordinates.iter().map(maven::file_name);
+        names.collect()
+    };
+    let (plugins, postgres) = (names(&wanted[1]), names(&wanted[2]));
+    let files = tokio::task::spawn_blocking(move || {
+        let files = measure(&dir, &plugins, &postgres)?;
+        dirs::remove(&staging)?;
+        Ok(files)
+    });
+    files
+        .await
+        .map_err(|error| Error::new(Code::Artifact, format!("measuring failed: {error}")))?
+}
+
+/// Measures everything in a directory; what is neither a plugin nor PostgreSQL's is Kafka's.
+fn measure(dir: &Path, plugins: &[String], postgres: &[String]) -> Result<Files> {
+    let io = |source: std::io::Error| Error::io("read", dir, &source);
+    let one = |name: &String| {
+        lockfile::measure(&dir.join(name))
+            .map_err(|source| Error::io("read", dir.join(name), &source))
+    };
+    let mut kafka = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(io)? {
+        let name = entry
+            .map_err(io)?
+            .file_name()
+            .to_string_lossy()
+            .into_owned();
+        if !plugins.contains(&name) && !postgres.contains(&name) {
+            kafka.push(one(&name)?);
+        }
+    }
+    Ok(Files {
+        kafka,
+        postgres: postgres.iter().map(one).collect::<Result<_>>()?,
+        plugins: plugins.iter().map(one).collect::<Result<_>>()?,
+    })
+}
+
+fn read(path: &PathBuf) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path, &error)),
+    }
+}
+
+/// A lock file that is not there yet, or proof that the one that is there still holds.
+fn lock_file(root: &Path, file: String, found: &[Locked]) -> Result<Change> {
+    let path = root.join(&file);
+    if !path.is_file() {
+        let text = Some(lockfile::format(found.to_vec()));
+        return Ok(Change { file, text });
+    }
+    let locked = lockfile::read(&path)?;
+    let mut details = Vec::new();
+    for old in &locked {
+        match found.iter().find(|new| new.file == old.file) {
+            None => details.push(format!("{}: locked, and not resolved any more", old.file)),
+            Some(new) if new != old => {
+                details.push(difference(&old.file, &old.sha256, &new.sha256))
+            }
+            Some(_) => {}
+        }
+    }
+    for new in found {
+        if !locked.iter().any(|old| old.file == new.file) {
+            details.push(format!("{}: resolved, and not locked", new.file));
+        }
+    }
+    if details.is_empty() {
+        return Ok(Change { file, text: None });
+    }
+    Err(refused(&file, details))
+}
+
+fn difference(file: &str, locked: &str, found: &str) -> String {
+    format!("{file}: locked sha256 {locked}, found {found}")
+}
+
+fn refused(file: &str, details: Vec<String>) -> Error {
+    Error::new(
+        Code::Artifact,
+        format!("{file} locks other files than Maven resolves now; it is left as it is"),
+    )
+    .details(details)
+    .hint("a version's files must not change: find out why; to lock them anew, remove what is locked and rerun")
+}
+
+/// `plugins.yaml` with the digests that it lacks for a version.
+fn lock_plugins(
+    mut text: String,
+    plugins: &IndexMap<String, Plugin>,
+    version: &str,
+    found: &[Locked],
+) -> Result<Change> {
+    let mut details = Vec::new();
+    let mut changed = false;
+    for ((name, plugin), found) in plugins.iter().zip(found) {
+        match plugin.digests.get(version) {
+            Some(digest) if digest.sha256 == found.sha256 => {}
+            Some(digest) => details.push(difference(&found.file, &digest.sha256, &found.sha256)),
+            None => {
+                text = with_digest(&text, name, version, found).ok_or_else(|| {
+                    Error::new(
+                        Code::Artifact,
+                        format!("{PLUGINS}: `{name}` has no `digests:` block to add to"),
+                    )
+                    .detail(digest_line(version, found))
+                })?;
+                changed = true;
+            }
+        }
+    }
+    if !details.is_empty() {
+        return Err(refused(PLUGINS, details));
+    }
+    Ok(Change {
+        file: PLUGINS.into(),
+        text: changed.then_some(text),
+    })
+}
+
+fn digest_line(version: &str, found: &Locked) -> String {
+    format!(
+        "    {version}: {{ bytes: {}, sha256: {} }}",
+        found.bytes, found.sha256
+    )
+}
+
+/// The text with one more line at the end of a plugin's digests; everything else stays.
+fn with_digest(text: &str, plugin: &str, version: &str, found: &Locked) -> Option<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let top = lines
+        .iter()
+        .position(|line| *line == format!("{plugin}:"))?;
+    let is_inside = |line: &String| line.starts_with(' ') || line.trim().is_empty();
+    let end = top
+        + 1
+        + lines[top + 1..]
+            .iter()
+            .take_while(|line| is_inside(line))
+            .count();
+    let digests = top
+        + lines[top..end]
+            .iter()
+            .position(|line| line.trim_end() == "  digests:")?;
+    let entries = lines[digests + 1..end]
+        .iter()
+        .take_while(|line| line.starts_with("    "))
+        .count();
+    lines.insert(digests + 1 + entries, digest_line(version, found));
+    Some(lines.join("\n") + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "\
+# Comment.
+postgres:
+  coordinates: g:a:{version}:tar.gz:plugin # another
+  digests:
+    1: { bytes: 1, sha256: one }
+
+mongodb:
+  coordinates: g:b:{version}:tar.gz:plugin
+  digests:
+    1: { bytes: 1, sha256: two }
+    # the last
+";
+
+    fn locked(file: &str, sha256: &str) -> Locked {
+        Locked {
+            file: file.into(),
+            sha256: sha256.into(),
+            bytes: 1,
+        }
+    }
+
+    #[test]
+    fn a_missing_digest_is_added_and_nothing_else_changes() {
+        let plugins = parse_plugins(YAML).expect("valid");
+        let found = [locked("a", "three"), locked("b", "four")];
+        let change = lock_plugins(YAML.into(), &plugins, "2", &found).expect("added");
+        let text = change.text.expect("changed");
+        let added = |line: &&str| line.starts_with("    2: ");
+        assert_eq!(
+            text.lines().filter(added).collect::<Vec<_>>(),
+            [
+                "    2: { bytes: 1, sha256: three }",
+                "    2: { bytes: 1, sha256: four }"
+            ]
+        );
+        let kept: Vec<&str> = text.lines().filter(|line| !added(line)).collect();
+        assert_eq!(kept, YAML.lines().collect::<Vec<_>>());
+        let plugins = parse_plugins(&text).expect("still valid");
+        assert_eq!(plugins["mongodb"].digests["2"].sha256, "four");
+        let change = lock_plugins(text, &plugins, "2", &found).expect("the same");
+        assert_eq!(change.done(), "unchanged");
+    }
+
+    #[test]
+    fn another_digest_is_refused() {
+        let plugins = parse_plugins(YAML).expect("valid");
+        let found = [locked("a", "one"), locked("b", "other")];
+        let error = lock_plugins(YAML.into(), &plugins, "1", &found).expect_err("refused");
+        assert_eq!(error.details, ["b: locked sha256 two, found other"]);
+    }
+
+    #[test]
+    fn a_lock_file_is_written_once_and_then_only_compared() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (a, b) = ("a".repeat(64), "b".repeat(64));
+        let lock = |found: &[Locked]| lock_file(dir.path(), "x.lock".into(), found);
+        let text = lock(&[locked("2.jar", &a), locked("1.jar", &b)])
+            .expect("new")
+            .text;
+        let text = text.expect("written");
+        assert_eq!(text, format!("{b}  1  1.jar\n{a}  1  2.jar\n"));
+        std::fs::write(dir.path().join("x.lock"), text).expect("written");
+        let same = lock(&[locked("1.jar", &b), locked("2.jar", &a)]).expect("the same");
+        assert_eq!(same.done(), "unchanged");
+        let error = lock(&[locked("1.jar", &a), locked("3.jar", &a)]).expect_err("refused");
+        assert_eq!(error.code, Code::Artifact);
+        assert_eq!(error.details.len(), 3, "{error}");
+        assert!(error.message.contains("x.lock"), "{error}");
+    }
+}

@@ -1,0 +1,262 @@
+//! `logs`: print a component's log.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::complete::COMPONENTS;
+use super::context;
+use super::stdout::{self, Reader};
+use crate::cli::{Global, Logs};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result, nearest};
+use crate::files;
+use crate::report::Output;
+use crate::wait;
+
+/// How often a followed log is looked at.
+const PERIOD: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
+    let component = known(&args.component)?;
+    let env = context::existing(global)?;
+    let path = if args.previous {
+        env.dirs.previous_log(component)
+    } else {
+        env.dirs.log(component)
+    };
+    let mut printer = Printer {
+        component,
+        output: global.output,
+        line: Vec::new(),
+    };
+    let mut log = match Log::open(&path) {
+        Ok(log) => log,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(no_log(&env, component, args.previous));
+        }
+        Err(error) => return Err(Error::io("read", path, &error)),
+    };
+    let text = files::last_lines(&mut log.file, args.tail)
+        .map_err(|source| Error::io("read", &path, &source))?;
+    if printer.print(&text)? == Reader::Gone {
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.follow {
+        follow(&mut log, &mut printer).await?;
+    }
+    printer.end()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints what is written, without an end to wait for: the command ends with Ctrl-C, or when
+/// nobody reads any more.
+async fn follow(log: &mut Log, printer: &mut Printer) -> Result<()> {
+    loop {
+        let (old, new) = log
+            .more()
+            .map_err(|source| Error::io("read", &log.path, &source))?;
+        let mut reader = printer.print(&old)?;
+        if let Some(new) = new {
+            printer.end()?;
+            reader = printer.print(&new)?;
+        }
+        if reader == Reader::Gone {
+            return Ok(());
+        }
+        wait::pause(PERIOD).await;
+    }
+}
+
+fn known(name: &str) -> Result<&'static str> {
+    if let Some(component) = COMPONENTS.into_iter().find(|component| *component == name) {
+        return Ok(component);
+    }
+    let error = Error::new(Code::Usage, format!("no component `{name}`"));
+    Err(match nearest(name, COMPONENTS) {
+        Some(near) => error.hint(format!("did you mean `cargo xtask logs {near}`?")),
+        None => error.hint(format!("components: {}", COMPONENTS.join(", "))),
+    })
+}
+
+/// Why there is no log.
+fn no_log(env: &Environment, component: &str, previous: bool) -> Error {
+    let profile = &env.profile;
+    let external = match component {
+        "kafka" => profile.kafka.external.as_ref(),
+        "postgres" => profile.postgres.external.as_ref(),
+        "mongodb" => profile.mongodb.external.as_ref(),
+        "clickhouse" => profile.clickhouse.external.as_ref(),
+        _ => None,
+    };
+    if let Some(address) = external {
+        return Error::new(
+            Code::NotUp,
+            format!("{component} is external ({address}): its log is where it runs"),
+        );
+    }
+    if let Some(left) = env.left_out.iter().find(|left| left.component == component) {
+        return Error::new(Code::NotUp, format!("{component} does not run"))
+            .detail(left.reason.clone());
+    }
+    if previous {
+        return Error::new(
+            Code::NotUp,
+            format!("{component} was not started twice yet"),
+        )
+        .hint(format!("cargo xtask logs {component}"));
+    }
+    Error::new(
+        Code::NotUp,
+        format!("{component} never ran for profile `{}`", env.name),
+    )
+    .hint("cargo xtask up")
+}
+
+/// Prints a log's bytes as they are, or its lines as JSON.
+struct Printer {
+    component: &'static str,
+    output: Output,
+    /// In JSON: a line whose end is not there yet. In text: what was printed since the last line
+    /// end.
+    line: Vec<u8>,
+}
+
+impl Printer {
+    fn print(&mut self, bytes: &[u8]) -> Result<Reader> {
+        if bytes.is_empty() {
+            return Ok(Reader::There);
+        }
+        self.line.extend_from_slice(bytes);
+        let complete = self
+            .line
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |at| at + 1);
+        let lines: Vec<u8> = self.line.drain(..complete).collect();
+        match self.output {
+            Output::Text => stdout::write(bytes),
+            Output::Json => {
+                let text = String::from_utf8_lossy(&lines);
+                let lines: String = text.lines().map(|line| self.json(line)).collect();
+                stdout::write(lines.as_bytes())
+            }
+        }
+    }
+
+    fn json(&self, line: &str) -> String {
+        format!("{}\n", json!({ "component": self.component, "line": line }))
+    }
+
+    /// Ends a line that its writer did not end.
+    fn end(&mut self) -> Result<()> {
+        if self.line.is_empty() {
+            return Ok(());
+        }
+        let line = std::mem::take(&mut self.line);
+        match self.output {
+            Output::Text => stdout::print("\n"),
+            Output::Json => stdout::print(&self.json(&String::from_utf8_lossy(&line))),
+        }
+    }
+}
+
+/// An open log. A restart renames it and begins another one of its name.
+struct Log {
+    path: PathBuf,
+    file: File,
+    identity: Option<(u64, u64)>,
+}
+
+impl Log {
+    fn open(path: &Path) -> io::Result<Log> {
+        let file = File::open(path)?;
+        let identity = identity(&file.metadata()?);
+        Ok(Log {
+            path: path.to_owned(),
+            file,
+            identity,
+        })
+    }
+
+    /// What was written since the last look: to this file, and to the one that took its place.
+    fn more(&mut self) -> io::Result<(Vec<u8>, Option<Vec<u8>>)> {
+        // The name is looked up first: what was written before the rename is then in the old file.
+        let next = match Log::open(&self.path) {
+            Ok(next) if next.identity != self.identity => Some(next),
+            // Between the rename and the new file there is none of this name.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => None,
+        };
+        let mut old = Vec::new();
+        if self.file.stream_position()? > self.file.metadata()?.len() {
+            // Somebody emptied it.
+            self.file.seek(SeekFrom::Start(0))?;
+        }
+        self.file.read_to_end(&mut old)?;
+        let Some(mut next) = next else {
+            return Ok((old, None));
+        };
+        let mut new = Vec::new();
+        next.file.read_to_end(&mut new)?;
+        *self = next;
+        Ok((old, Some(new)))
+    }
+}
+
+/// Device and number of a file: its name may come to mean another one.
+#[cfg(unix)]
+fn identity(meta: &std::fs::Metadata) -> Option<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    Some((meta.dev(), meta.ino()))
+}
+
+/// Not known here: a file that becomes shorter is then read from its beginning.
+#[cfg(not(unix))]
+fn identity(_meta: &std::fs::Metadata) -> Option<(u64, u64)> {
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn components_are_exact_and_typos_are_answered() {
+        assert_eq!(known("kafka").expect("known"), "kafka");
+        let error = known("konnect").expect_err("unknown");
+        assert_eq!(error.code, Code::Usage);
+        assert!(error.hint.expect("a hint").contains("logs connect"));
+        assert!(known("kaf").is_err());
+    }
+
+    #[test]
+    fn a_followed_log_survives_a_restart_and_an_empty_file() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("x.log");
+        let append = |text: &str| {
+            let file = File::options().append(true).create(true).open(&path);
+            file.and_then(|mut file| file.write_all(text.as_bytes()))
+                .expect("written");
+        };
+        append("one\n");
+        let mut log = Log::open(&path).expect("open");
+        let mut more = || log.more().expect("read");
+        assert_eq!(more(), (b"one\n".to_vec(), None));
+        append("two\n");
+        std::fs::rename(&path, dir.path().join("x.previous.log")).expect("renamed");
+        assert_eq!(more(), (b"two\n".to_vec(), None));
+        append("three\n");
+        assert_eq!(more(), (Vec::new(), Some(b"three\n".to_vec())));
+        File::create(&path).expect("emptied");
+        append("4\n");
+        assert_eq!(more(), (b"4\n".to_vec(), None));
+        assert_eq!(more(), (Vec::new(), None));
+    }
+}

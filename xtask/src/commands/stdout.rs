@@ -1,0 +1,29 @@
+//! Results on standard output, whose reader may leave before the end.
+
+use std::io::{ErrorKind, Write};
+
+use crate::error::{Error, Result};
+
+/// Whether there is still somebody to write for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// It reads.
+    There,
+    /// It has what it wanted, as `head` does.
+    Gone,
+}
+
+/// Writes bytes. A reader that is gone is not an error.
+pub(super) fn write(bytes: &[u8]) -> Result<Reader> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Error::io("write", "standard output", &error)),
+    }
+}
+
+/// Writes a text, for a command that then ends anyway.
+pub(super) fn print(text: &str) -> Result<()> {
+    write(text.as_bytes()).map(drop)
+}
