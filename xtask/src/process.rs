@@ -197,6 +197,8 @@ pub struct Daemon {
     pub args: Vec<String>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
+    /// A file that it makes when it ends by itself, to be published then.
+    pub publish: Option<Publish>,
     /// Where it runs.
     pub dir: PathBuf,
     /// The user to become; unchanged if none.
@@ -205,6 +207,15 @@ pub struct Daemon {
     pub record: PathBuf,
     /// Names the configuration that it runs with.
     pub digest: String,
+}
+
+/// A file that gets its name only when it is known to be complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publish {
+    /// Where it is made.
+    pub from: PathBuf,
+    /// Its name when complete.
+    pub to: PathBuf,
 }
 
 /// What a daemon records about itself.

@@ -13,6 +13,7 @@ mod render;
 mod seed;
 mod status;
 mod stdout;
+mod test;
 mod up;
 mod verify;
 
@@ -77,6 +78,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
         Command::Lock => lock::run(&global).await,
-        _ => Err(Error::new(Code::Usage, "not yet")),
+        Command::Test(args) => test::run(&global, &args).await,
+        // Answered before there is a runtime.
+        Command::Launch { .. } => Ok(ExitCode::SUCCESS),
     }
 }

@@ -125,6 +125,7 @@ pub fn process(env: &Environment) -> Result<Rendered> {
         .iter()
         .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
         .collect();
+    let java = java::require()?;
     apply::render(
         &env.dirs,
         &env.templates,
@@ -132,7 +133,8 @@ pub fn process(env: &Environment) -> Result<Rendered> {
         "connect/host/process.yaml.hbs",
         env.context(),
         &json!({
-            "java": java::require()?.program,
+            "java": java.program,
+            "class_archive": java.class_archive(&env.dirs.cache, "connect", &libs),
             "libs": libs,
             "plugin_path": plugin_path.join(","),
             "secrets_root": env.dirs.secrets(),

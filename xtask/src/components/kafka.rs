@@ -48,6 +48,10 @@ pub fn coordinates(kafka: &str, log4j: &str) -> Vec<Coordinates> {
     .to_vec()
 }
 
+/// Every environment has one broker on ports of its own: they need no names to tell them apart, and
+/// with the same one the formatted data directory is the same for all.
+const CLUSTER_ID: &str = "Y2RjLXh0YXNrLWhvc3QtMQ";
+
 /// The process; none for an external broker.
 ///
 /// # Errors
@@ -57,6 +61,8 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         return Ok(None);
     }
     let libs: PathBuf = libraries(env)?.dir(&env.dirs.cache);
+    let java = java::require()?;
+    let format = lockfile::digest(&format!("{} {CLUSTER_ID} node 1", libs.display()));
     apply::render(
         &env.dirs,
         &env.templates,
@@ -64,28 +70,14 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         "kafka/host/process.yaml.hbs",
         env.context(),
         &json!({
-            "java": java::require()?.program,
+            "java": java.program,
             "libs": libs,
-            "cluster_id": cluster_id(&env.dirs.state.display().to_string()),
+            "cluster_id": CLUSTER_ID,
+            "formatted": env.dirs.cache.join(format!("kafka-formatted-{}", &format[..12])),
+            "class_archive": java.class_archive(&env.dirs.cache, "kafka", &libs),
         }),
     )
     .map(Some)
-}
-
-/// Kafka's cluster id is 16 bytes in URL-safe base64. One per environment, so that a broker never
-/// takes another environment's data for its own.
-fn cluster_id(environment: &str) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let digest = lockfile::digest(environment);
-    // 21 characters of 6 bits are 126 of the 128 bits; the last one may only carry the other two.
-    let mut id: String = (0..21)
-        .map(|at| {
-            let byte = u8::from_str_radix(&digest[at * 2..at * 2 + 2], 16).unwrap_or_default();
-            char::from(ALPHABET[usize::from(byte & 63)])
-        })
-        .collect();
-    id.push('A');
-    id
 }
 
 /// A connected client.
@@ -177,17 +169,4 @@ pub async fn create_topics(env: Arc<Environment>, _progress: Progress) -> Result
     } else {
         Outcome::Changed(format!("created {}", created.join(", ")))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cluster_ids_are_22_characters_and_differ() {
-        let id = cluster_id("/a");
-        assert_eq!(id.len(), 22);
-        assert_ne!(id, cluster_id("/b"));
-        assert_eq!(id, cluster_id("/a"));
-    }
 }

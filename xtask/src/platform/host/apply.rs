@@ -11,7 +11,7 @@ use super::{Dirs, artifacts::lockfile, dirs, user};
 use crate::error::{Code, Error, Result};
 use crate::files::{write_atomic, write_if_changed};
 use crate::plan::{Outcome, Progress};
-use crate::process::{Daemon, Job, User, capture};
+use crate::process::{Daemon, Job, Publish, User, capture};
 use crate::render::Templates;
 
 /// `manifests/<component>/host/process.yaml.hbs`, rendered.
@@ -32,6 +32,9 @@ pub struct ProcessTemplate {
     /// A file with the program's pid, which the program takes for a running process as long as
     /// anything has that pid, even what is left of a killed one.
     pid_file: Option<PathBuf>,
+    /// A JVM's archive of loaded classes. It is used if it is there, and made at a clean stop if it
+    /// is not; so it is no part of the configuration.
+    class_archive: Option<PathBuf>,
     /// The program refuses to run as root.
     #[serde(default)]
     refuses_root: bool,
@@ -42,6 +45,8 @@ pub struct ProcessTemplate {
 struct Init {
     program: PathBuf,
     args: Vec<String>,
+    /// Where a finished result is kept for other environments, if it is the same for all of them.
+    cache: Option<PathBuf>,
     /// A secret file that the program may read as `{{init_secret}}` while it runs: a copy of its
     /// own, since it may run as another user.
     secret: Option<PathBuf>,
@@ -165,14 +170,18 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
         remove_stale(path, record.pid)?;
     }
     make_data(dirs, rendered, progress).await?;
+    let (archive_flag, publish) = class_archive(rendered);
+    let mut args = rendered.template.args.clone();
+    args.splice(0..0, archive_flag);
     progress.observe("starting");
     let pid = daemon::start(
         dirs,
         component,
         &Daemon {
             program: rendered.template.program.clone(),
-            args: rendered.template.args.clone(),
+            args,
             env: rendered.template.env.clone(),
+            publish,
             dir: dirs.data(component),
             user: rendered.user,
             record: dirs.record(component),
@@ -185,6 +194,27 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
         Found::Gone(record) => format!("started again, pid {pid} (pid {} was gone)", record.pid),
         Found::Never => format!("started, pid {pid}"),
     }))
+}
+
+/// The JVM flag that uses the archive, or the one that makes it. It is made under another name and
+/// published by the stop that saw it finished: a kill leaves no half of one to start with.
+fn class_archive(rendered: &Rendered) -> (Option<String>, Option<Publish>) {
+    let Some(archive) = &rendered.template.class_archive else {
+        return (None, None);
+    };
+    if archive.is_file() {
+        return (
+            Some(format!("-XX:SharedArchiveFile={}", archive.display())),
+            None,
+        );
+    }
+    let unfinished = archive.with_extension(format!("{}.new", std::process::id()));
+    let flag = format!("-XX:ArchiveClassesAtExit={}", unfinished.display());
+    let publish = Publish {
+        from: unfinished,
+        to: archive.clone(),
+    };
+    (Some(flag), Some(publish))
 }
 
 /// Removes a pid file that names the process that is known to be gone.
@@ -242,7 +272,14 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
         std::os::unix::fs::chown(&unfinished, Some(user.uid), Some(user.gid))
             .map_err(|source| Error::io("change the owner of", &unfinished, &source))?;
     }
-    if let Some(init) = &rendered.template.init {
+    let cached = rendered
+        .template
+        .init
+        .as_ref()
+        .and_then(|init| init.cache.as_ref());
+    if let Some(cached) = cached.filter(|cached| cached.is_dir()) {
+        copy_files(cached, &unfinished)?;
+    } else if let Some(init) = &rendered.template.init {
         progress.observe("creating its first data");
         let job = Job {
             program: init.program.clone(),
@@ -268,6 +305,31 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
             )
             .details(error.tail())
         })?;
+        if let Some(cached) = cached {
+            publish_copy(&unfinished, cached)?;
+        }
     }
     std::fs::rename(&unfinished, &data).map_err(|source| Error::io("create", &data, &source))
+}
+
+/// Copies the files of a directory that holds nothing else.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    let entries = std::fs::read_dir(from).map_err(|source| Error::io("read", from, &source))?;
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let target = to.join(path.file_name().unwrap_or_default());
+        std::fs::copy(&path, &target).map_err(|source| Error::io("copy", &path, &source))?;
+    }
+    Ok(())
+}
+
+/// Keeps a copy in the cache; of two at once the first one stays.
+fn publish_copy(from: &Path, cached: &Path) -> Result<()> {
+    let unfinished = cached.with_extension(format!("{}.new", std::process::id()));
+    dirs::remove(&unfinished)?;
+    dirs::make(&unfinished, 0o755)?;
+    copy_files(from, &unfinished)?;
+    if std::fs::rename(&unfinished, cached).is_err() {
+        dirs::remove(&unfinished)?;
+    }
+    Ok(())
 }

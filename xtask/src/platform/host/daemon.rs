@@ -10,7 +10,7 @@ use super::{Dirs, procinfo};
 use crate::error::{Code, Error, Result};
 use crate::files::{tail, write_atomic};
 use crate::plan::Progress;
-use crate::process::{Daemon, Record, spawn_daemon};
+use crate::process::{Daemon, Publish, Record, spawn_daemon};
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 
@@ -223,9 +223,24 @@ pub async fn stop(dirs: &Dirs, component: &str, how: Stop, progress: &Progress) 
         progress.observe(format!("pid {} does not end: killing it", record.pid));
         send(component, &record, Signal::KILL)?;
         wait::until(&what, patience, progress, gone).await?;
+    } else {
+        publish(&dirs.launch_spec(component))?;
     }
     remove_record(dirs, component)?;
     Ok(true)
+}
+
+/// Publishes what a daemon made as it ended by itself.
+fn publish(spec: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(spec).map_err(|source| Error::io("read", spec, &source))?;
+    let daemon: Daemon = serde_json::from_str(&text)
+        .map_err(|error| Error::new(Code::Io, format!("{}: {error}", spec.display())))?;
+    match daemon.publish {
+        Some(Publish { from, to }) if from.is_file() => {
+            std::fs::rename(&from, &to).map_err(|source| Error::io("create", &to, &source))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn send(component: &str, record: &Record, signal: Signal) -> Result<()> {

@@ -26,6 +26,20 @@ impl Java {
     }
 }
 
+impl Java {
+    /// Where the archive of the classes is that a component loads from `libs`. Another Java or other
+    /// libraries have another one.
+    pub fn class_archive(&self, cache: &Path, component: &str, libs: &Path) -> PathBuf {
+        let key = super::artifacts::lockfile::digest(&format!(
+            "{} {:?} {}",
+            self.program.display(),
+            self.version,
+            libs.display()
+        ));
+        cache.join(format!("{component}-classes-{}.jsa", &key[..12]))
+    }
+}
+
 /// `17.0.15` is 17, `1.8.0_402` is 8.
 pub(super) fn major(version: &str) -> Option<u32> {
     let mut parts = version.split(['.', '_', '-', '+']);

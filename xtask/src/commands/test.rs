@@ -1,0 +1,120 @@
+//! `test`: the product's own checks, in the order in which they are cheapest.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use xshell::{Shell, cmd};
+
+use super::context;
+use super::doctor;
+use crate::cli::{Doctor, Global, Test};
+use crate::components::clickhouse;
+use crate::environment::{Environment, Secrets};
+use crate::error::{Code, Error, Result};
+use crate::plan::Progress;
+use crate::platform::host::artifacts::pypi;
+use crate::profile::{self, Selection};
+use crate::report::text::duration;
+
+pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
+    if !args.quick {
+        prerequisites(global).await?;
+    }
+    let engine = match args.quick {
+        true => None,
+        false => engine().await?,
+    };
+    let mut steps: Vec<(&str, Vec<String>)> = vec![
+        ("format", words("cargo fmt --all --check")),
+        (
+            "lint",
+            words("cargo clippy --workspace --all-targets --quiet -- -D warnings"),
+        ),
+        // All but the end-to-end tests, which are left out by default.
+        (
+            "unit, snapshot and command-line tests",
+            words("cargo test --workspace"),
+        ),
+    ];
+    if !args.quick {
+        if let Some(python) = engine {
+            let script = context::root().join("manifests/clickhouse/host/test_server.py");
+            steps.push((
+                "the embedded engine's server",
+                vec![python, "-B".into(), script.display().to_string()],
+            ));
+        }
+        // Each environment wants a machine's worth of memory and processor: one after the other.
+        let mut e2e = words("cargo test --package xtask --test e2e -- --test-threads=1");
+        if std::env::var_os("CDC_TEST_MONGODB").is_some() {
+            e2e.push("--include-ignored".into());
+        }
+        steps.push(("end-to-end tests", e2e));
+    }
+    let shell = Shell::new().map_err(|error| Error::new(Code::Check, error.to_string()))?;
+    shell.change_dir(context::root());
+    let mut failed = Vec::new();
+    for (name, command) in &steps {
+        let begin = Instant::now();
+        eprintln!("== {name}");
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| Error::new(Code::Check, format!("{name}: no command")))?;
+        let result = cmd!(shell, "{program} {arguments...}").run();
+        eprintln!(
+            "== {name}: {} in {}\n",
+            word(result.is_ok()),
+            duration(begin.elapsed())
+        );
+        if result.is_err() {
+            failed.push(*name);
+        }
+    }
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    Err(Error::new(
+        Code::Check,
+        format!("failed: {}", failed.join(", ")),
+    ))
+}
+
+/// Has what the real components need: asks on a terminal, installs it unasked in CI. A port that is
+/// taken does not matter, as the tests choose their own.
+async fn prerequisites(global: &Global) -> Result<()> {
+    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty());
+    let args = Doctor {
+        fix: ci || std::io::stdin().is_terminal(),
+        yes: ci,
+    };
+    match doctor::run(global, &args).await {
+        Err(error) if error.code != Code::PortTaken => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn word(good: bool) -> &'static str {
+    if good { "fine" } else { "FAILED" }
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// The Python of the embedded engine, fetched if need be; none on a machine that has a server.
+async fn engine() -> Result<Option<String>> {
+    let root = context::root();
+    let selection = Selection {
+        profile: "clickhouse".into(),
+        set: Vec::new(),
+    };
+    let env = Environment::new(&root, profile::load(&root, &selection)?, Secrets::Existing)?;
+    let Some(engine) = clickhouse::engine(&env) else {
+        return Ok(None);
+    };
+    crate::platform::host::dirs::make(&env.dirs.cache, 0o755)?;
+    eprintln!("== fetching {}", engine.name);
+    pypi::fetch(&engine, &env.dirs.cache, &Progress::silent()).await?;
+    Ok(Some(engine.python(&env.dirs.cache)?.display().to_string()))
+}
