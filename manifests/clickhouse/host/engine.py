@@ -49,6 +49,7 @@ QUERY_WAS_CANCELLED = 394
 # Caches sized for a laptop. The Kafka session timeout bounds how long a killed engine keeps its partitions
 # from its successor: 6 s is the least that a broker accepts by default (librdkafka's own is 45 s).
 _CONFIG = """<clickhouse>
+    <max_server_memory_usage>{memory}</max_server_memory_usage>
     <mark_cache_size>33554432</mark_cache_size>
     <index_mark_cache_size>8388608</index_mark_cache_size>
     <primary_index_cache_size>33554432</primary_index_cache_size>
@@ -176,10 +177,10 @@ class Answer:
 class Engine:
     """The open data directory. Lives until close(); then its Kafka consumers leave their groups."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(self, data_dir: Path, memory: int) -> None:
         data_dir = data_dir.resolve()
         self._lock = _lock_directory(data_dir)
-        self.files_dir = _prepare_directory(data_dir)
+        self.files_dir = _prepare_directory(data_dir, memory)
         self._address = f"{data_dir}?config-file={data_dir / 'host' / 'config.xml'}"
         self._chdb = _load_chdb()
         self._idle = threading.Condition()
@@ -306,7 +307,7 @@ def _lock_directory(data_dir: Path) -> Any:
     return lock
 
 
-def _prepare_directory(data_dir: Path) -> Path:
+def _prepare_directory(data_dir: Path, memory: int) -> Path:
     """Create the directory and the configuration; change into an own, empty place for INSERT data.
 
     chdb resolves the names of files against the working directory, and takes the name of an unknown
@@ -319,7 +320,7 @@ def _prepare_directory(data_dir: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left_over in files_dir.iterdir():  # of a process that was killed
         left_over.unlink()
-    (data_dir / "host" / "config.xml").write_text(_CONFIG)
+    (data_dir / "host" / "config.xml").write_text(_CONFIG.format(memory=memory))
     os.chdir(files_dir)
     return files_dir
 

@@ -91,6 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--users-file", type=Path, required=True)
+    parser.add_argument("--memory", type=int, default=512 << 20, help="bytes for all queries together")
     parser.add_argument("--access-log", action="store_true")
     return parser.parse_args()
 
@@ -106,7 +107,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     stop = _stop_event()
     users = Users(arguments.users_file.resolve())
     started = time.monotonic()
-    engine = Engine(arguments.data_dir)
+    engine = Engine(arguments.data_dir, arguments.memory)
     try:
         server = Server(arguments.port, engine, users, arguments.access_log)
     except OSError:

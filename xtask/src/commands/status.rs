@@ -102,8 +102,9 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
         lines.push(String::new());
         flow_lines(flow, connector, palette, &mut lines);
     }
+    lines.push(String::new());
+    lines.push(format!("  passwords: {}", env.dirs.secrets().display()));
     if !overview.is_current() {
-        lines.push(String::new());
         lines.push("next: cargo xtask up".into());
     }
     lines.join("\n") + "\n"

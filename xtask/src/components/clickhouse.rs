@@ -82,6 +82,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         return Ok(None);
     }
     let users = users_file(env);
+    let memory = megabytes(&env.profile.clickhouse.memory) << 20;
     let (template, extra) = match (&env.clickhouse_binary, engine(env)) {
         (None, Some(engine)) => {
             let server: PathBuf = env.root.join("manifests/clickhouse/host");
@@ -91,6 +92,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
                     "python": engine.python(&env.dirs.cache)?,
                     "server": server,
                     "users_file": users,
+                    "memory_bytes": memory,
                     // The server is a script: its text is part of what runs.
                     "digest": directory_digest(&server)?,
                 }),
@@ -98,7 +100,11 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         }
         (binary, _) => (
             "clickhouse/host/server.yaml.hbs",
-            json!({ "clickhouse": binary, "users_file": users }),
+            json!({
+                "clickhouse_binary": binary,
+                "users_file": users,
+                "memory_bytes": memory,
+            }),
         ),
     };
     apply::render(
@@ -112,8 +118,35 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
     .map(Some)
 }
 
+/// The file with the user: JSON for the embedded engine, XML for the server.
 fn users_file(env: &Environment) -> PathBuf {
-    secrets::dir(&env.dirs, "clickhouse").join("users.json")
+    let name = match env.clickhouse_binary {
+        Some(_) => "users.xml",
+        None => "users.json",
+    };
+    secrets::dir(&env.dirs, "clickhouse").join(name)
+}
+
+/// The user as the server's configuration wants it: by the password's hash, from this machine only.
+fn users_xml(user: &str, password: &str) -> String {
+    format!(
+        "<clickhouse>\n<profiles><default/></profiles>\n<quotas><default/></quotas>\n<users><{user}>\n\
+         <password_sha256_hex>{}</password_sha256_hex>\n\
+         <networks><ip>127.0.0.1</ip><ip>::1</ip></networks>\n\
+         <profile>default</profile><quota>default</quota>\n</{user}></users>\n</clickhouse>\n",
+        lockfile::digest(password)
+    )
+}
+
+/// A size such as `512m` or `2g` in MiB.
+pub(super) fn megabytes(size: &str) -> u64 {
+    let (number, unit) = size.split_at(size.trim_end_matches(char::is_alphabetic).len());
+    let number: u64 = number.parse().unwrap_or(512);
+    match unit.to_ascii_lowercase().as_str() {
+        "g" | "gb" => number << 10,
+        "k" | "kb" => number >> 10,
+        _ => number,
+    }
 }
 
 fn directory_digest(dir: &std::path::Path) -> Result<String> {
@@ -137,7 +170,11 @@ fn directory_digest(dir: &std::path::Path) -> Result<String> {
 pub fn write_users(env: &Environment) -> Result<()> {
     let endpoint = env.clickhouse();
     let path = users_file(env);
-    let text = json!({ endpoint.user: endpoint.password.expose() }).to_string();
+    let password = endpoint.password.expose();
+    let text = match env.clickhouse_binary {
+        Some(_) => users_xml(&endpoint.user, password),
+        None => json!({ endpoint.user: password }).to_string(),
+    };
     write_if_changed(&path, text.as_bytes(), 0o600)
         .map(drop)
         .map_err(|source| Error::io("write", path, &source))
@@ -540,6 +577,20 @@ mod tests {
         assert_eq!(bare("Nullable(Int64)"), "Int64");
         assert_eq!(bare("LowCardinality(Nullable(String))"), "String");
         assert_eq!(bare("DateTime64(6)"), "DateTime64(6)");
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(
+            (megabytes("512m"), megabytes("2g"), megabytes("2048k")),
+            (512, 2048, 2)
+        );
+    }
+
+    #[test]
+    fn the_server_s_user_has_no_password_in_the_clear() {
+        let xml = users_xml("default", "secret-word");
+        assert!(xml.contains(&lockfile::digest("secret-word")) && !xml.contains("secret-word"));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::clickhouse::megabytes;
 use super::service;
 use crate::clients::mongodb::Mongodb;
 use crate::environment::Environment;
@@ -53,13 +54,8 @@ fn key_file(env: &Environment) -> PathBuf {
 
 /// `256m` or `1g` as gigabytes, which is how `mongod` takes it; its own minimum is a quarter.
 fn cache_gigabytes(size: &str) -> String {
-    let (number, unit) = size.split_at(size.trim_end_matches(char::is_alphabetic).len());
-    let megabytes: f64 = number.parse().unwrap_or(256.0);
-    let gigabytes = match unit.to_ascii_lowercase().as_str() {
-        "g" | "gb" => megabytes,
-        _ => megabytes / 1024.0,
-    };
-    format!("{:.2}", gigabytes.max(0.25))
+    let megabytes = u32::try_from(megabytes(size)).unwrap_or(u32::MAX);
+    format!("{:.2}", (f64::from(megabytes) / 1024.0).max(0.25))
 }
 
 /// Writes the key that members authenticate with: authentication with a replica set needs one.

@@ -12,6 +12,7 @@ use crate::clock;
 use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
 use crate::environment::Environment;
 use crate::platform::host::daemon::{self, Found};
+use crate::platform::host::procinfo;
 use crate::profile::schema::{Connector, Flow, Source};
 use crate::readiness::{State, Status};
 
@@ -57,7 +58,7 @@ pub struct Process {
     pub running: bool,
     /// Milliseconds since the epoch.
     pub since: u64,
-    /// Memory in use, in bytes.
+    /// Memory in use, in bytes, with that of its own processes but for what they share.
     pub resident: u64,
 }
 
@@ -208,7 +209,7 @@ fn component(
             pid: record.pid,
             running: true,
             since: record.since,
-            resident: seen.resident,
+            resident: seen.resident + procinfo::children_resident(&env.dirs.data(name), record.pid),
         }),
         Ok(Found::Gone(record)) => Some(Process {
             pid: record.pid,

@@ -63,6 +63,30 @@ pub fn working_in(dir: &std::path::Path) -> Vec<u32> {
         .collect()
 }
 
+/// The memory of the other processes that work in a directory, without what they share.
+#[cfg(target_os = "linux")]
+pub fn children_resident(dir: &std::path::Path, leader: u32) -> u64 {
+    let dir = dir.canonicalize().unwrap_or_else(|_| dir.to_owned());
+    working_in(&dir)
+        .into_iter()
+        .filter(|pid| *pid != leader)
+        .filter_map(|pid| {
+            // proc(5), statm: size, resident, shared, ... in pages.
+            let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+            let mut pages = statm.split_whitespace().skip(1);
+            let resident: u64 = pages.next()?.parse().ok()?;
+            let shared: u64 = pages.next()?.parse().ok()?;
+            Some(resident.saturating_sub(shared) * rustix::param::page_size() as u64)
+        })
+        .sum()
+}
+
+/// The memory of the other processes that work in a directory; not known on this system.
+#[cfg(not(target_os = "linux"))]
+pub fn children_resident(_dir: &std::path::Path, _leader: u32) -> u64 {
+    0
+}
+
 /// The processes whose working directory this is; not to be had without help on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn working_in(_dir: &std::path::Path) -> Vec<u32> {
