@@ -4,7 +4,13 @@
 //! environment of its own on free ports, artifacts from the cache. Nothing here passes or fails.
 //! `CDC_BENCH_ROWS` sets the rows of the sustained run (1,000,000).
 
-#![allow(missing_docs, unreachable_pub, dead_code, clippy::unwrap_used, clippy::panic)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    dead_code,
+    clippy::unwrap_used,
+    clippy::panic
+)]
 
 #[path = "../tests/e2e/sandbox.rs"]
 mod sandbox;
@@ -55,7 +61,11 @@ fn up(sandbox: &Sandbox) {
         walls.push(Duration::from_millis(report["wall_ms"].as_u64().unwrap()));
         ratios.push(report["ratio"].as_f64().unwrap());
     }
-    row("up from nothing, cache warm, 3 runs", &seconds(&mut walls), "");
+    row(
+        "up from nothing, cache warm, 3 runs",
+        &seconds(&mut walls),
+        "",
+    );
     let worst = ratios.into_iter().fold(0.0, f64::max);
     row(
         "  over the longest path of its own timeline",
@@ -68,7 +78,11 @@ fn commands(sandbox: &Sandbox) {
     for (what, args, goal) in [
         ("up again, nothing to do, 5 runs", &["up"][..], "goal 3 s"),
         ("status, 5 runs", &["status"], "goal 0.5 s"),
-        ("start of the tool alone (--version), 5 runs", &["--version"], "goal 0.05 s"),
+        (
+            "start of the tool alone (--version), 5 runs",
+            &["--version"],
+            "goal 0.05 s",
+        ),
     ] {
         let mut times: Vec<Duration> = (0..5)
             .map(|_| {
@@ -88,7 +102,11 @@ fn memory(sandbox: &Sandbox) {
     for component in status["components"].as_array().unwrap() {
         let resident = component["process"]["resident"].as_u64().unwrap_or(0);
         total += resident;
-        parts.push(format!("{} {}", component["name"].as_str().unwrap(), resident >> 20));
+        parts.push(format!(
+            "{} {}",
+            component["name"].as_str().unwrap(),
+            resident >> 20
+        ));
     }
     row(
         "resident, idle, all components",
@@ -101,14 +119,23 @@ fn latency(sandbox: &Sandbox) {
     let verify = sandbox.json(&["verify", "--latency", "200"]);
     let found = &verify["latency"][0];
     for (what, key, goal) in [
-        ("200 rows one at a time: source -> topic", "source_to_topic", ""),
+        (
+            "200 rows one at a time: source -> topic",
+            "source_to_topic",
+            "",
+        ),
         ("  topic -> silver", "topic_to_silver", ""),
         ("  source -> silver", "total", "goal p50 400, p99 1000 ms"),
     ] {
         let ms = |percentile: &str| found[key][percentile].as_f64().unwrap();
         row(
             what,
-            &format!("p50 {:.0}, p95 {:.0}, p99 {:.0} ms", ms("p50"), ms("p95"), ms("p99")),
+            &format!(
+                "p50 {:.0}, p95 {:.0}, p99 {:.0} ms",
+                ms("p50"),
+                ms("p95"),
+                ms("p99")
+            ),
             goal,
         );
     }
@@ -120,7 +147,10 @@ async fn sustained(sandbox: &Sandbox) {
     let rows: i64 = std::env::var("CDC_BENCH_ROWS").map_or(1_000_000, |text| text.parse().unwrap());
     let kafka = sandbox.kafka().await;
     let end = || async {
-        let ends = kafka.offsets("postgres.public.users", OffsetAt::Latest).await.unwrap();
+        let ends = kafka
+            .offsets("postgres.public.users", OffsetAt::Latest)
+            .await
+            .unwrap();
         ends.values().sum::<i64>()
     };
     let before = end().await;
@@ -153,15 +183,32 @@ async fn sustained(sandbox: &Sandbox) {
             silver = Some(begin.elapsed());
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(begin.elapsed() < Duration::from_secs(1200), "it never arrived");
+        assert!(
+            begin.elapsed() < Duration::from_secs(1200),
+            "it never arrived"
+        );
     }
     let inserted = inserts.await.unwrap() - begin;
     let silver = silver.unwrap();
     let topic = topic.unwrap_or(silver);
     #[allow(clippy::cast_precision_loss)]
-    let rate = |time: Duration| format!("{:.0} rows/s ({:.1} s)", rows as f64 / time.as_secs_f64(), time.as_secs_f64());
-    row(&format!("{rows} rows: PostgreSQL takes them"), &rate(inserted), "");
-    row("  Debezium has them all in the topic", &rate(topic), "bound of the next");
+    let rate = |time: Duration| {
+        format!(
+            "{:.0} rows/s ({:.1} s)",
+            rows as f64 / time.as_secs_f64(),
+            time.as_secs_f64()
+        )
+    };
+    row(
+        &format!("{rows} rows: PostgreSQL takes them"),
+        &rate(inserted),
+        "",
+    );
+    row(
+        "  Debezium has them all in the topic",
+        &rate(topic),
+        "bound of the next",
+    );
     row("  ClickHouse has them all in silver", &rate(silver), "");
 }
 
@@ -180,4 +227,3 @@ fn machine() -> String {
         .map_or(0, |kilobytes| kilobytes >> 20);
     format!("{model}, {cores} cores, {gigabytes} GiB")
 }
-
