@@ -250,4 +250,31 @@ mod tests {
             "profiles/x.yaml:3:5: unknown key `prot` [PROFILE_INVALID]\n  next: did you mean `port`?"
         );
     }
+
+    proptest::proptest! {
+        #[test]
+        fn nearest_is_a_candidate_and_none_is_nearer(
+            name in "[a-z_]{0,8}",
+            candidates in proptest::collection::vec("[a-z_]{0,8}", 0..6),
+        ) {
+            let known = || candidates.iter().map(String::as_str);
+            let found = nearest(&name, known());
+            let distance = |other: &str| strsim::damerau_levenshtein(&name, other);
+            match found {
+                Some(found) => {
+                    proptest::prop_assert!(known().any(|other| other == found));
+                    proptest::prop_assert!(known().all(|other| distance(other) >= distance(found)));
+                    proptest::prop_assert!(distance(found) <= found.len().max(name.len()).div_ceil(3));
+                }
+                None => proptest::prop_assert!(known().all(|other| other != name)),
+            }
+        }
+
+        #[test]
+        fn a_single_slip_in_a_name_is_understood(name in "[a-z]{4,12}", at in 0_usize..4) {
+            let mut slip = name.clone();
+            slip.remove(at);
+            proptest::prop_assert_eq!(nearest(&slip, [name.as_str()]), Some(name.as_str()));
+        }
+    }
 }

@@ -5,9 +5,21 @@ use std::process::ExitCode;
 use clap::Parser;
 use xtask::cli::Cli;
 use xtask::commands;
+use xtask::error::Exit;
 
 fn main() -> ExitCode {
     commands::complete();
-    let cli = Cli::parse();
-    commands::run(cli)
+    match Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(error) => {
+            // A closed pipe is no reason for another exit code.
+            let _ = error.print();
+            // Help and version are answers. clap's own code for a mistake is our "differences found".
+            if error.use_stderr() {
+                ExitCode::from(Exit::BadInput as u8)
+            } else {
+                ExitCode::SUCCESS
+            }
+        }
+    }
 }

@@ -165,4 +165,67 @@ mod tests {
         assert_eq!(error.code, Code::GateTimeout);
         assert!(error.message.contains("last seen: connection refused"));
     }
+
+    /// A look: how long it takes, and what it sees.
+    fn look() -> impl proptest::strategy::Strategy<Value = (u64, State)> {
+        use proptest::prelude::*;
+        let state = prop_oneof![
+            12 => Just(State::InProgress),
+            4 => Just(State::Unknown),
+            4 => Just(State::NotFound),
+            1 => Just(State::Failed),
+            1 => Just(State::Current),
+        ];
+        (0_u64..400, state)
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(128))]
+
+        #[test]
+        fn a_wait_ends_at_the_first_end_and_never_late(
+            looks in proptest::collection::vec(look(), 1..40),
+            deadline in 0_u64..3_000,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .expect("a runtime");
+            let patience = Patience::local(Duration::from_millis(deadline));
+            let seen = std::cell::RefCell::new(Vec::new());
+            let begun = std::cell::Cell::new(0);
+            let (result, took) = runtime.block_on(async {
+                let begin = Instant::now();
+                let result = until("x", patience, &Progress::silent(), || async {
+                    let (takes, state) = looks[begun.get() % looks.len()];
+                    begun.set(begun.get() + 1);
+                    sleep(Duration::from_millis(takes)).await;
+                    seen.borrow_mut().push(state);
+                    Status { state, message: format!("{state:?}"), evidence: Vec::new() }
+                })
+                .await;
+                (result, begin.elapsed())
+            });
+            let seen = seen.into_inner();
+            let end = |state: &State| matches!(state, State::Current | State::Failed);
+            // tokio's clock counts whole milliseconds.
+            proptest::prop_assert!(took <= patience.deadline + Duration::from_millis(2), "{took:?}");
+            if let Some((last, before)) = seen.split_last() {
+                proptest::prop_assert!(!before.iter().any(end));
+                proptest::prop_assert_eq!(result.is_ok(), *last == State::Current);
+                let failed = result.as_ref().is_err_and(|error| error.code == Code::GateFailed);
+                proptest::prop_assert_eq!(failed, *last == State::Failed);
+            }
+            if let Err(error) = result
+                && error.code == Code::GateTimeout
+            {
+                // It gave up no earlier than one pause before the end.
+                proptest::prop_assert!(took + patience.slowest >= patience.deadline, "{took:?}");
+                let last = seen.last().map_or("nothing was seen yet".into(), |s| format!("{s:?}"));
+                let told = format!("last seen: {last}");
+                proptest::prop_assert!(error.message.ends_with(&told));
+            }
+        }
+    }
 }

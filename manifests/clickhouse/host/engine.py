@@ -49,7 +49,6 @@ QUERY_WAS_CANCELLED = 394
 # Caches sized for a laptop. The Kafka session timeout bounds how long a killed engine keeps its partitions
 # from its successor: 6 s is the least that a broker accepts by default (librdkafka's own is 45 s).
 _CONFIG = """<clickhouse>
-    <max_server_memory_usage>{memory}</max_server_memory_usage>
     <mark_cache_size>33554432</mark_cache_size>
     <index_mark_cache_size>8388608</index_mark_cache_size>
     <primary_index_cache_size>33554432</primary_index_cache_size>
@@ -134,7 +133,7 @@ class Answer:
 
     def start(self, query: Query) -> None:
         with _engine_errors():
-            _apply_session(self._connection, query)
+            _apply_session(self._connection, query, self._engine.memory)
             if query.stream:
                 self._stream = self._connection.send_query(query.text, query.format, params=query.parameters)
             else:
@@ -180,7 +179,8 @@ class Engine:
     def __init__(self, data_dir: Path, memory: int) -> None:
         data_dir = data_dir.resolve()
         self._lock = _lock_directory(data_dir)
-        self.files_dir = _prepare_directory(data_dir, memory)
+        self.files_dir = _prepare_directory(data_dir)
+        self.memory = memory
         self._address = f"{data_dir}?config-file={data_dir / 'host' / 'config.xml'}"
         self._chdb = _load_chdb()
         self._idle = threading.Condition()
@@ -267,9 +267,11 @@ def _raise_if_failed(result: Any) -> None:
         raise parse_error(result.error_message())
 
 
-def _apply_session(connection: Any, query: Query) -> None:
+def _apply_session(connection: Any, query: Query, memory: int) -> None:
     """Settings and database of this request. The connection is thrown away, so they cannot outlive it."""
     settings = {"implicit_select": "0", "log_comment": query.query_id}
+    # chdb does not hold itself to max_server_memory_usage, but every query to this.
+    settings["max_memory_usage"] = str(memory)
     if not query.stream:
         settings["max_result_bytes"] = str(MAX_RESULT_BYTES)
     settings.update(query.settings)
@@ -307,7 +309,7 @@ def _lock_directory(data_dir: Path) -> Any:
     return lock
 
 
-def _prepare_directory(data_dir: Path, memory: int) -> Path:
+def _prepare_directory(data_dir: Path) -> Path:
     """Create the directory and the configuration; change into an own, empty place for INSERT data.
 
     chdb resolves the names of files against the working directory, and takes the name of an unknown
@@ -320,7 +322,7 @@ def _prepare_directory(data_dir: Path, memory: int) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left_over in files_dir.iterdir():  # of a process that was killed
         left_over.unlink()
-    (data_dir / "host" / "config.xml").write_text(_CONFIG.format(memory=memory))
+    (data_dir / "host" / "config.xml").write_text(_CONFIG)
     os.chdir(files_dir)
     return files_dir
 

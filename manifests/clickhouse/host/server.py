@@ -91,7 +91,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8123)
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--users-file", type=Path, required=True)
-    parser.add_argument("--memory", type=int, default=512 << 20, help="bytes for all queries together")
+    parser.add_argument("--memory", type=int, default=512 << 20, help="bytes that one query may use")
     parser.add_argument("--access-log", action="store_true")
     return parser.parse_args()
 

@@ -492,6 +492,13 @@ class ServerTest(unittest.TestCase):
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.1)
 
+    def test_a_query_that_wants_too_much_memory_is_refused(self) -> None:
+        answer = self.server.call(
+            "SELECT sum(length(a)) FROM (SELECT number, groupArray(toString(number)) a "
+            "FROM numbers(30000000) GROUP BY number)"
+        )
+        self.assertEqual(answer.headers["X-ClickHouse-Exception-Code"], "241")
+
     def test_memory(self) -> None:
         status = Path(f"/proc/{self.server.process.pid}/status")
         if status.exists():

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::context;
 use crate::cli::{Global, ProfileCommand};
 use crate::error::Result;
-use crate::profile::{self, Node};
+use crate::profile;
 use crate::report::Output;
 
 pub(super) fn run(global: &Global, command: ProfileCommand) -> Result<ExitCode> {
@@ -17,18 +17,8 @@ pub(super) fn run(global: &Global, command: ProfileCommand) -> Result<ExitCode> 
     }
 }
 
-/// A leaf's value for people and programs; passwords are masked.
-fn shown(path: &str, node: &Node) -> Value {
-    let value = node.to_json();
-    if path.ends_with(".password") && !value.is_null() {
-        json!("********")
-    } else {
-        value
-    }
-}
-
 fn show(global: &Global) -> Result<ExitCode> {
-    let loaded = context::load(&context::selection(global))?;
+    let loaded = context::load(&context::selection(global))?.masked()?;
     let leaves = loaded.tree.leaves();
     match global.output {
         Output::Json => {
@@ -37,7 +27,7 @@ fn show(global: &Global) -> Result<ExitCode> {
                 .map(|(path, node)| {
                     json!({
                         "key": path,
-                        "value": shown(path, node),
+                        "value": node.to_json(),
                         "origin": node.origin.to_string(),
                     })
                 })
@@ -48,7 +38,7 @@ fn show(global: &Global) -> Result<ExitCode> {
             let lines: Vec<(String, String)> = leaves
                 .iter()
                 .map(|(path, node)| {
-                    let value = match shown(path, node) {
+                    let value = match node.to_json() {
                         Value::Null => "~".to_owned(),
                         Value::String(text) => text,
                         other => other.to_string(),

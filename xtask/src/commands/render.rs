@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::report::Output;
 
 pub(super) fn run(global: &Global, args: &Render) -> Result<ExitCode> {
-    let loaded = context::load(&context::selection(global))?;
+    let loaded = context::load(&context::selection(global))?.masked()?;
     context::require_host(&loaded)?;
     let env = Environment::new(&context::root(), loaded, Secrets::Existing)?;
     let files = files(&env)?;
@@ -53,19 +53,9 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
     }
     for (name, connector) in &env.profile.connectors {
         let manifest = components::connect::manifest(env, name, connector)?;
-        let mut config = manifest.config;
-        for (key, value) in &mut config {
-            // A connector setting of the profile may be a secret in plain text.
-            let secret = ["password", "secret", "token"]
-                .iter()
-                .any(|word| key.to_lowercase().contains(word));
-            if secret && !value.starts_with("${") {
-                *value = "********".into();
-            }
-        }
         let text = format!(
             "{:#}\n",
-            json!({ "class": manifest.class, "config": config })
+            json!({ "class": manifest.class, "config": manifest.config })
         );
         files.push((format!("connectors/{name}.json"), text));
     }

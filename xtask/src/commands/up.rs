@@ -16,6 +16,7 @@ use crate::error::{Code, Error, Result, nearest};
 use crate::files::write_atomic;
 use crate::plan;
 use crate::plan::run::RunReport;
+use crate::plan::{Action, Graph};
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, lock, ports};
 use crate::profile::{self, Loaded};
@@ -26,9 +27,15 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let mut loaded = context::load(&selection)?;
     let platform = context::choose_platform(&loaded).await?;
     let dirs = Dirs::of(&loaded.name)?;
+    // Whatever can be wrong is found before anything is made.
+    let env = Arc::new(Environment::new(
+        &context::root(),
+        loaded.clone(),
+        Secrets::Existing,
+    )?);
+    require(&env, &args.require)?;
+    plan_of(&env)?;
     if args.dry_run {
-        let env = Environment::new(&context::root(), loaded, Secrets::Existing)?;
-        require(&env, &args.require)?;
         return dry_run(global.output, &env);
     }
     dirs.create()?;
@@ -44,10 +51,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
         }
     }
     let env = Arc::new(Environment::new(&context::root(), loaded, Secrets::Create)?);
-    require(&env, &args.require)?;
-    let (graph, actions) = components::host_plan(&env)?
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+    let (graph, actions) = plan_of(&env)?;
     context::remember(&env.dirs, &selection)?;
 
     let reporter = Reporter::choose(global.output);
@@ -64,6 +68,12 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
         write_timeline(path, &report, &env)?;
     }
     finish(global.output, &env, report)
+}
+
+fn plan_of(env: &Arc<Environment>) -> Result<(Graph, Vec<Action>)> {
+    components::host_plan(env)?
+        .build()
+        .map_err(|error| Error::new(Code::Plan, error.to_string()))
 }
 
 fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<()> {

@@ -4,6 +4,8 @@
 //! that has no path between it running at the same time. `show` prints one.
 
 pub mod graph;
+#[cfg(test)]
+mod properties;
 pub mod run;
 pub mod show;
 

@@ -2,9 +2,25 @@
 
 use std::collections::BTreeMap;
 
-use super::schema::{Keep, Source};
+use super::schema::{Connector, Flow, Keep, Source};
+use super::types;
+use super::values::{self, IDENTIFIER, NAME, WORD, invalid, key_obeys, obeys};
 use super::{Node, Profile};
-use crate::error::{Code, Error, Result, nearest};
+use crate::error::{Error, Result, nearest};
+
+/// Columns that silver has of its own.
+const OWN_COLUMNS: [&str; 7] = [
+    "is_deleted",
+    "_position",
+    "_op",
+    "_source_ts",
+    "_partition",
+    "_offset",
+    "_ingested_at",
+];
+
+/// Kafka's limit for a topic's name.
+const LONGEST_TOPIC: usize = 249;
 
 /// Checks what the types alone cannot.
 ///
@@ -12,16 +28,9 @@ use crate::error::{Code, Error, Result, nearest};
 /// The first rule that is broken, at the place of the value that breaks it.
 pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
     ports(tree, profile)?;
+    values::check(tree, profile)?;
     connectors(tree, profile)?;
     flows(tree, profile)
-}
-
-fn invalid(tree: &Node, path: &[&str], message: String) -> Error {
-    let error = Error::new(Code::ProfileInvalid, message);
-    match tree.at(path.iter().copied()) {
-        Some(node) => error.at(node.origin.clone()),
-        None => error,
-    }
 }
 
 /// Every port of the profile with its path, whether or not its component runs here.
@@ -45,8 +54,9 @@ pub(crate) fn all_ports(profile: &Profile) -> Vec<(&'static str, &'static str, u
 }
 
 fn ports(tree: &Node, profile: &Profile) -> Result<()> {
+    let ports = all_ports(profile);
     let mut owners: BTreeMap<u16, (&str, &str)> = BTreeMap::new();
-    for (component, key, port) in all_ports(profile) {
+    for &(component, key, port) in &ports {
         if port == 0 {
             return Err(invalid(
                 tree,
@@ -55,54 +65,51 @@ fn ports(tree: &Node, profile: &Profile) -> Result<()> {
             )
             .hint("`cargo xtask up --ports auto` picks free ports"));
         }
-        if let Some((other, other_key)) = owners.insert(port, (component, key)) {
-            return Err(invalid(
-                tree,
-                &[component, key],
-                format!(
-                    "port {port} is wanted twice: by `{other}.{other_key}` and `{component}.{key}`"
-                ),
-            )
-            .hint(format!(
-                "change one of them, for example `--set {component}.{key}={}`",
-                port.saturating_add(1)
-            )));
-        }
-    }
-    for (component, external) in [
-        ("kafka", &profile.kafka.external),
-        ("postgres", &profile.postgres.external),
-        ("mongodb", &profile.mongodb.external),
-        ("clickhouse", &profile.clickhouse.external),
-    ] {
-        if let Some(address) = external
-            && address
-                .rsplit_once(':')
-                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
-        {
-            return Err(invalid(
-                tree,
-                &[component, "external"],
-                format!("`{component}.external`: `{address}` is not host:port"),
-            ));
-        }
+        let Some(other) = owners.insert(port, (component, key)) else {
+            continue;
+        };
+        // The place to mend is the one that somebody wrote, not the default that it ran into.
+        let mut both = [other, (component, key)];
+        both.sort_by_key(|(component, key)| written(tree, &[component, key]));
+        let [(first, first_key), (second, second_key)] = both;
+        let free = (port..=u16::MAX)
+            .chain(1024..port)
+            .find(|port| ports.iter().all(|(_, _, taken)| taken != port))
+            .unwrap_or(port);
+        return Err(invalid(
+            tree,
+            &[second, second_key],
+            format!(
+                "port {port} is wanted twice: by `{first}.{first_key}` and `{second}.{second_key}`"
+            ),
+        )
+        .hint(format!(
+            "change one of them, for example `--set {second}.{second_key}={free}`"
+        )));
     }
     Ok(())
 }
 
+/// Orders values by who wrote them: the defaults, then files by line, then the command line.
+fn written(tree: &Node, path: &[&str]) -> (u8, usize) {
+    let Some(node) = tree.at(path.iter().copied()) else {
+        return (0, 0);
+    };
+    let layer = match node.origin.file.as_str() {
+        "profiles/defaults.yaml" => 0,
+        file if file.starts_with("--set ") => 2,
+        _ => 1,
+    };
+    (layer, node.origin.line)
+}
+
 fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
-    let mut prefixes: BTreeMap<&str, &str> = BTreeMap::new();
     for (name, connector) in &profile.connectors {
-        if let Some(other) = prefixes.insert(&connector.prefix, name) {
-            return Err(invalid(
-                tree,
-                &["connectors", name, "prefix"],
-                format!(
-                    "connectors `{other}` and `{name}` share the topic prefix `{}`",
-                    connector.prefix
-                ),
-            )
-            .hint("give each connector a prefix of its own: their topics would mix"));
+        let at = |key: &'static str| ["connectors", name.as_str(), key];
+        key_obeys(tree, &["connectors", name], &NAME)?;
+        obeys(tree, &at("prefix"), &connector.prefix, &NAME)?;
+        for key in connector.config.keys() {
+            key_obeys(tree, &["connectors", name, "config", key], &NAME)?;
         }
         let wants_slot = connector.source == Source::Postgres;
         for (key, value) in [
@@ -115,84 +122,102 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
                         tree,
                         &["connectors", name],
                         format!("connector `{name}` reads PostgreSQL and needs `{key}`"),
-                    ));
+                    )
+                    .hint(format!("add `{key}`, a name of its own, such as `{key}_1`")));
                 }
                 Some(_) if !wants_slot => {
                     return Err(invalid(
                         tree,
-                        &["connectors", name, key],
+                        &at(key),
                         format!("connector `{name}` reads MongoDB, which has no `{key}`"),
-                    ));
+                    )
+                    .hint(format!("remove `{key}`")));
                 }
-                Some(value) if !is_identifier(value) => {
-                    return Err(invalid(
-                        tree,
-                        &["connectors", name, key],
-                        format!(
-                            "`{value}`: a {key} name has lower-case letters, digits and `_` only"
-                        ),
-                    ));
-                }
-                _ => {}
+                Some(value) => obeys(tree, &at(key), value, &IDENTIFIER)?,
+                None => {}
+            }
+        }
+    }
+    type Value = fn(&Connector) -> Option<&String>;
+    let unique: [(&str, Value, &str); 3] = [
+        ("prefix", |c| Some(&c.prefix), "their topics would mix"),
+        (
+            "slot",
+            |c| c.slot.as_ref(),
+            "a slot serves one reader at a time",
+        ),
+        (
+            "publication",
+            |c| c.publication.as_ref(),
+            "each connector sets its publication's tables",
+        ),
+    ];
+    for (key, value, why) in unique {
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        for (name, connector) in &profile.connectors {
+            let Some(value) = value(connector) else {
+                continue;
+            };
+            if let Some(other) = owners.insert(value, name) {
+                return Err(invalid(
+                    tree,
+                    &["connectors", name, key],
+                    format!("connectors `{other}` and `{name}` share the {key} `{value}`"),
+                )
+                .hint(format!("give each connector one of its own: {why}")));
             }
         }
     }
     Ok(())
 }
 
-/// PostgreSQL's rule for slot names, which is also the safe subset of its identifiers.
-fn is_identifier(name: &str) -> bool {
-    !name.is_empty()
-        && name.len() <= 63
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
-}
-
-/// A name that can stand in SQL and in a topic without quoting.
-fn is_word(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-}
-
 fn flows(tree: &Node, profile: &Profile) -> Result<()> {
     let mut topics: BTreeMap<String, &str> = BTreeMap::new();
+    let mut groups: BTreeMap<&str, String> = BTreeMap::new();
+    groups.insert(&profile.connect.group, "the Connect worker".to_owned());
     for (name, flow) in &profile.flows {
         let place = |key: &'static str| ["flows", name.as_str(), key];
-        if !is_word(name) {
+        key_obeys(tree, &["flows", name], &WORD)?;
+        if let Some(other) = taken_names(profile, name) {
             return Err(invalid(
                 tree,
                 &["flows", name],
-                format!("flow `{name}`: a name has letters, digits and `_` only"),
-            ));
+                format!("flow `{name}`: its tables' names are those of {other}"),
+            )
+            .hint("choose another name: views are called `mv_<flow>`, tables `<flow>_queue` and so on"));
         }
-        let Some(connector) = profile.connectors.get(&flow.connector) else {
-            let error = invalid(
-                tree,
-                &place("connector"),
-                format!("flow `{name}`: there is no connector `{}`", flow.connector),
-            );
-            return Err(
-                match nearest(
-                    &flow.connector,
-                    profile.connectors.keys().map(String::as_str),
-                ) {
-                    Some(near) => error.hint(format!("did you mean `{near}`?")),
-                    None => error.hint("define it under `connectors`"),
-                },
-            );
+        let connector = connector(tree, profile, name, flow)?;
+        let is_table = |table: &str| {
+            table.split_once('.').is_some_and(|(schema, table)| {
+                let word = |part: &str| {
+                    !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+                };
+                word(schema) && word(table)
+            })
         };
-        if flow
-            .table
-            .split_once('.')
-            .is_none_or(|(schema, table)| !is_word(schema) || !is_word(table))
-        {
+        if !is_table(&flow.table) {
+            let form = match connector.source {
+                Source::Postgres => "schema.table",
+                Source::Mongodb => "database.collection",
+            };
             return Err(invalid(
                 tree,
                 &place("table"),
-                format!("flow `{name}`: `{}` is not schema.table", flow.table),
+                format!("flow `{name}`: {:?} is not {form}", flow.table),
+            )
+            .hint("both names have letters, digits and `_` only"));
+        }
+        let topic = profile.topic(flow);
+        if topic.len() > LONGEST_TOPIC {
+            return Err(invalid(
+                tree,
+                &place("table"),
+                format!(
+                    "flow `{name}`: its topic `{topic}` is longer than Kafka's {LONGEST_TOPIC} characters"
+                ),
             ));
         }
-        if let Some(other) = topics.insert(profile.topic(flow), name) {
+        if let Some(other) = topics.insert(topic, name) {
             return Err(invalid(
                 tree,
                 &place("table"),
@@ -200,7 +225,20 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
                     "flows `{other}` and `{name}` carry the same table `{}`",
                     flow.table
                 ),
-            ));
+            )
+            .hint("a table flows once: remove one of them"));
+        }
+        obeys(tree, &place("group"), &flow.group, &NAME)?;
+        if let Some(other) = groups.insert(&flow.group, format!("flow `{name}`")) {
+            return Err(invalid(
+                tree,
+                &place("group"),
+                format!(
+                    "flow `{name}`: its consumer group `{}` is that of {other}",
+                    flow.group
+                ),
+            )
+            .hint("give each its own: members of one group take each other's partitions"));
         }
         if connector.source == Source::Mongodb && flow.keep == Keep::Latest {
             return Err(invalid(
@@ -210,43 +248,173 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             )
             .hint("use `keep: every`"));
         }
-        for key in &flow.key {
-            if !flow.columns.contains_key(key) {
-                return Err(invalid(
-                    tree,
-                    &place("key"),
-                    format!("flow `{name}`: key column `{key}` is not among its columns"),
-                ));
-            }
+        columns(tree, name, flow)?;
+        canary(tree, name, flow, connector.source)?;
+    }
+    Ok(())
+}
+
+fn connector<'a>(
+    tree: &Node,
+    profile: &'a Profile,
+    name: &str,
+    flow: &Flow,
+) -> Result<&'a Connector> {
+    profile.connectors.get(&flow.connector).ok_or_else(|| {
+        let error = invalid(
+            tree,
+            &["flows", name, "connector"],
+            format!("flow `{name}`: there is no connector {:?}", flow.connector),
+        );
+        let known = profile.connectors.keys().map(String::as_str);
+        match nearest(&flow.connector, known) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("define it under `connectors`"),
         }
-        if flow.key.is_empty() {
+    })
+}
+
+/// Whose names in ClickHouse a flow of this name would take, if anybody's. Its tables are called
+/// `<flow>_queue`, `_bronze`, `_silver` and `_errors`, its views `mv_<flow>`, `mv_<flow>_queue` and
+/// `mv_<flow>_errors`.
+fn taken_names(profile: &Profile, name: &str) -> Option<String> {
+    if name.starts_with("mv_") {
+        return Some("another flow's views".to_owned());
+    }
+    ["_queue", "_errors"]
+        .iter()
+        .filter_map(|suffix| name.strip_suffix(suffix))
+        .find(|other| profile.flows.contains_key(*other))
+        .map(|other| format!("flow `{other}`"))
+}
+
+fn columns(tree: &Node, name: &str, flow: &Flow) -> Result<()> {
+    for (column, kind) in &flow.columns {
+        let path = ["flows", name, "columns", column];
+        key_obeys(tree, &path, &WORD)?;
+        if OWN_COLUMNS.contains(&column.as_str()) {
             return Err(invalid(
                 tree,
-                &place("key"),
-                format!("flow `{name}` needs at least one key column"),
+                &path,
+                format!("column `{column}`: silver has a column of its own with this name"),
+            )
+            .hint("leave it out"));
+        }
+        types::check(kind).map_err(|fault| {
+            let error = invalid(tree, &path, format!("column `{column}`: {}", fault.message));
+            match fault.hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
+        })?;
+    }
+    let at_key = |message: String| invalid(tree, &["flows", name, "key"], message);
+    if flow.key.is_empty() {
+        return Err(at_key(format!(
+            "flow `{name}` needs at least one key column"
+        )));
+    }
+    for (index, key) in flow.key.iter().enumerate() {
+        let Some(kind) = flow.columns.get(key) else {
+            return Err(among_columns(
+                at_key(format!(
+                    "flow `{name}`: key column {key:?} is not among its columns"
+                )),
+                key,
+                flow,
+            ));
+        };
+        if types::is_nullable(kind) {
+            return Err(at_key(format!(
+                "flow `{name}`: key column `{key}` is {kind}, and a key is never NULL"
+            ))
+            .hint("use the type without `Nullable`"));
+        }
+        if flow.key[..index].contains(key) {
+            return Err(at_key(format!(
+                "flow `{name}`: key column `{key}` stands there twice"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn among_columns(error: Error, name: &str, flow: &Flow) -> Error {
+    match nearest(name, flow.columns.keys().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("add it under `columns`, or use one of {}", {
+            let known: Vec<&str> = flow.columns.keys().map(String::as_str).collect();
+            known.join(", ")
+        })),
+    }
+}
+
+/// The row that is sent through: it needs a column whose change can be seen at the target, and for
+/// PostgreSQL a key that takes its negative number.
+fn canary(tree: &Node, name: &str, flow: &Flow, source: Source) -> Result<()> {
+    let Some(canary) = &flow.canary else {
+        return Ok(());
+    };
+    for (column, value) in canary {
+        let path = ["flows", name, "canary", column];
+        key_obeys(tree, &path, &WORD)?;
+        if value.chars().any(char::is_control) {
+            return Err(invalid(
+                tree,
+                &path,
+                format!("flow `{name}`: its canary's `{column}` has control characters"),
             ));
         }
-        for (column, kind) in &flow.columns {
-            if !is_word(column) {
-                return Err(invalid(
-                    tree,
-                    &["flows", name, "columns", column],
-                    format!("column `{column}`: a name has letters, digits and `_` only"),
-                ));
-            }
-            // Types go into DDL as they stand: nothing but a type expression may pass.
-            if kind.is_empty()
-                || !kind
-                    .chars()
-                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '(' | ')' | ',' | ' '))
-            {
-                return Err(invalid(
-                    tree,
-                    &["flows", name, "columns", column],
-                    format!("column `{column}`: `{kind}` is not a ClickHouse type"),
-                ));
-            }
+        if flow.key.first() == Some(column) {
+            return Err(invalid(
+                tree,
+                &path,
+                format!("flow `{name}`: its canary's key `{column}` is given by the tool"),
+            )
+            .hint("leave it out"));
         }
+    }
+    let Some(seen) = canary.keys().next() else {
+        return Err(invalid(
+            tree,
+            &["flows", name, "canary"],
+            format!("flow `{name}`: a canary needs at least one text column"),
+        )
+        .hint("leave `canary` out for a flow without one"));
+    };
+    match flow.columns.get(seen).map(String::as_str) {
+        None => {
+            let error = invalid(
+                tree,
+                &["flows", name, "canary", seen],
+                format!(
+                    "flow `{name}`: its canary's first column `{seen}` is not among its columns"
+                ),
+            );
+            return Err(among_columns(error, seen, flow));
+        }
+        Some(kind) if !kind.contains("String") => {
+            return Err(invalid(
+                tree,
+                &["flows", name, "canary", seen],
+                format!(
+                    "flow `{name}`: its canary's first column `{seen}` is {kind}, and a text is needed"
+                ),
+            ));
+        }
+        Some(_) => {}
+    }
+    if source == Source::Postgres
+        && let Some(key) = flow.key.first()
+        && let Some(kind) = flow.columns.get(key)
+        && !types::is_signed_integer(kind)
+    {
+        return Err(invalid(
+            tree,
+            &["flows", name, "canary"],
+            format!("flow `{name}`: a canary's key is a negative number, and `{key}` is {kind}"),
+        )
+        .hint("make it a signed integer of 32 bits or more, or leave `canary` out"));
     }
     Ok(())
 }

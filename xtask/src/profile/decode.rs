@@ -134,6 +134,15 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     fn deserialize_any<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         let result = match &self.node.value {
+            // Templates print a value as it was written, so it has to be written plainly.
+            Value::Int(_) | Value::Bool(_) if self.node.text.is_some() => {
+                let plain = Node::new(self.node.origin.clone(), self.node.value.clone());
+                Err(Fault::custom(format!(
+                    "write `{}` as `{}`",
+                    self.node.scalar_text(),
+                    plain.scalar_text()
+                )))
+            }
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
             Value::Int(value) => visitor.visit_i64(*value),
@@ -162,9 +171,9 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
     fn deserialize_string<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         // Versions and sizes are texts to us; YAML reads an unquoted `17` or `true` otherwise.
         let result = match &self.node.value {
-            Value::Int(value) => visitor.visit_string(value.to_string()),
-            Value::Float(value) => visitor.visit_string(value.to_string()),
-            Value::Bool(value) => visitor.visit_string(value.to_string()),
+            Value::Int(_) | Value::Float(_) | Value::Bool(_) => {
+                visitor.visit_string(self.node.scalar_text())
+            }
             Value::String(value) => visitor.visit_borrowed_str(value),
             _ => Err(self.wrong_type(&visitor)),
         };
@@ -177,13 +186,20 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
         _fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
+        self.deserialize_map(visitor)
+    }
+
+    fn deserialize_map<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.node.value {
             Value::Map(_) => self.deserialize_any(visitor),
-            _ => {
-                let fault =
-                    Fault::custom(format!("expected a map, found {}", self.node.value.kind()));
-                Err(self.place(fault))
-            }
+            _ => Err(self.place(self.wrong_type(&"a map"))),
+        }
+    }
+
+    fn deserialize_seq<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.node.value {
+            Value::List(_) => self.deserialize_any(visitor),
+            _ => Err(self.place(self.wrong_type(&"a list"))),
         }
     }
 
@@ -214,7 +230,7 @@ impl<'de> de::Deserializer<'de> for Decoder<'de> {
 
     serde::forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf unit
-        unit_struct seq tuple tuple_struct map identifier ignored_any
+        unit_struct tuple tuple_struct identifier ignored_any
     }
 }
 
@@ -311,6 +327,23 @@ mod tests {
     }
 
     #[test]
+    fn a_text_stays_as_it_was_written() {
+        for text in [
+            "17",
+            "3.10",
+            "1.0",
+            "0x10",
+            "007",
+            "1e3",
+            "True",
+            "99999999999999999999",
+        ] {
+            let outer = read(&format!("name: {text}\ninner: {{}}\n")).expect(text);
+            assert_eq!(outer.name, text);
+        }
+    }
+
+    #[test]
     fn errors_name_place_path_and_nearest() {
         for (text, want) in [
             (
@@ -334,6 +367,14 @@ mod tests {
                 "p.yaml:3:16: `inner.a.mode`: `knid` is not a value that fits here [PROFILE_INVALID]\n  next: did you mean `kind`?",
             ),
             ("inner: {}\n", "missing field `name`"),
+            (
+                "name: x\ninner:\n  a: {port: 0x10}\n",
+                "p.yaml:3:7: `inner.a.port`: write `0x10` as `16`",
+            ),
+            (
+                "name: x\ninner: [a]\n",
+                "p.yaml:2:1: `inner`: expected a map, found a list",
+            ),
             (
                 "name: [x]\ninner: {}\n",
                 "p.yaml:1:1: `name`: expected a string, found a list",

@@ -7,13 +7,18 @@ mod check;
 mod decode;
 pub mod node;
 mod parse;
+#[cfg(test)]
+mod properties;
 pub mod schema;
+mod types;
+mod values;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use check::all_ports;
 pub use node::{Node, Value};
 pub use schema::Profile;
+pub(crate) use values::is_secret;
 
 use crate::error::{Code, Error, Location, Result, nearest};
 
@@ -26,6 +31,38 @@ pub struct Loaded {
     pub tree: Node,
     /// The tree decoded and checked.
     pub profile: Profile,
+}
+
+impl Loaded {
+    /// The same with every secret masked, for output.
+    ///
+    /// # Errors
+    /// None that loading did not have.
+    pub fn masked(mut self) -> Result<Self> {
+        fn mask(path: &str, node: &mut Node) {
+            if let Value::Map(map) = &mut node.value {
+                for (key, child) in map {
+                    let path = if path.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{path}.{key}")
+                    };
+                    mask(&path, child);
+                }
+                return;
+            }
+            // A reference that a config provider resolves is no secret.
+            let text = node.scalar_text();
+            let reference =
+                path.contains(".config.") && text.starts_with("${") && text.ends_with('}');
+            if is_secret(path) && !text.is_empty() && !reference {
+                *node = Node::new(node.origin.clone(), Value::String("********".into()));
+            }
+        }
+        mask("", &mut self.tree);
+        self.profile = decode::decode(&self.tree)?;
+        Ok(self)
+    }
 }
 
 /// What a command line says about the profile.
@@ -43,22 +80,15 @@ pub struct Selection {
 /// Whatever is wrong with the files or the overrides, at its place, with exit code 3.
 pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
     let path = find(root, &selection.profile)?;
-    let name = stem(&path);
-    let mut tree = Node::empty("profiles/versions.yaml");
-    tree.set(
-        &["versions"],
-        read(root, &root.join("profiles/versions.yaml"), None)?,
-    );
-    tree = node::merge(
-        tree,
-        read(root, &root.join("profiles/defaults.yaml"), None)?,
-    );
-    tree = node::merge(tree, chain(root, &path)?);
+    let name = stem(&path)?;
+    let mut tree = chain(root, &path)?
+        .into_iter()
+        .fold(defaults(root)?, node::merge);
     for set in &selection.set {
         apply_set(&mut tree, set)?;
     }
-    let profile: Profile = decode::decode(&tree)?;
-    check::check(&tree, &profile)?;
+    let profile = mean(&tree)?;
+    check_files(root, &tree, &profile)?;
     Ok(Loaded {
         name,
         tree,
@@ -66,31 +96,98 @@ pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
     })
 }
 
+/// What a merged tree means.
+fn mean(tree: &Node) -> Result<Profile> {
+    let profile: Profile = decode::decode(tree)?;
+    check::check(tree, &profile)?;
+    Ok(profile)
+}
+
+/// The layers below every profile.
+///
+/// # Errors
+/// Their files cannot be read or are not YAML.
+pub fn defaults(root: &Path) -> Result<Node> {
+    let mut tree = Node::empty("profiles/versions.yaml");
+    let versions = read(root, &root.join("profiles/versions.yaml"), None)?;
+    tree.set(&["versions"], versions);
+    let defaults = read(root, &root.join("profiles/defaults.yaml"), None)?;
+    Ok(node::merge(tree, defaults))
+}
+
+/// Reads and checks a profile's text above the given layers. `extends` is not followed.
+///
+/// # Errors
+/// See [`load`].
+pub fn check_text(defaults: &Node, file: &str, text: &str) -> Result<Profile> {
+    let mut tree = map(parse::parse(file, text)?)?;
+    if let Value::Map(map) = &mut tree.value {
+        map.shift_remove("extends");
+    }
+    mean(&node::merge(defaults.clone(), tree))
+}
+
+/// Checks that the files that a profile names are there.
+fn check_files(root: &Path, tree: &Node, profile: &Profile) -> Result<()> {
+    for (component, key, folder, files) in [
+        ("postgres", "schema", "sql", &profile.postgres.schema),
+        ("mongodb", "seed", "seed", &profile.mongodb.seed),
+    ] {
+        let folder = format!("manifests/{component}/{folder}");
+        for file in files {
+            let path = [component, key];
+            values::obeys(tree, &path, file, &values::NAME)?;
+            if root.join(&folder).join(file).is_file() {
+                continue;
+            }
+            let known = listed(&root.join(&folder));
+            let error = values::invalid(
+                tree,
+                &path,
+                format!("`{component}.{key}`: there is no file {folder}/{file}"),
+            );
+            return Err(match nearest(file, known.iter().map(String::as_str)) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("files there: {}", known.join(", "))),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The names of a directory's files, sorted.
+fn listed(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
 /// The name of a profile, which is its file's stem. The file need not be valid.
 ///
 /// # Errors
 /// There is no such profile.
 pub fn name(root: &Path, profile: &str) -> Result<String> {
-    find(root, profile).map(|path| stem(&path))
+    stem(&find(root, profile)?)
 }
 
 /// The names of the profiles in the repository.
 pub fn names(root: &Path) -> Vec<String> {
-    let mut names: Vec<String> = std::fs::read_dir(root.join("profiles"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
-        .filter(|name| name != "defaults" && name != "versions")
-        .collect();
-    names.sort();
-    names
+    listed(&root.join("profiles"))
+        .iter()
+        .filter_map(|file| file.strip_suffix(".yaml"))
+        .filter(|name| !LAYERS.contains(name))
+        .map(str::to_owned)
+        .collect()
 }
+
+/// Files in `profiles/` that are no profiles.
+const LAYERS: [&str; 2] = ["defaults", "versions"];
 
 fn is_path(name: &str) -> bool {
     name.contains(['/', '\\']) || Path::new(name).extension().is_some()
@@ -102,21 +199,31 @@ fn find(root: &Path, name: &str) -> Result<PathBuf> {
     } else {
         root.join("profiles").join(format!("{name}.yaml"))
     };
-    if path.is_file() && !(["defaults", "versions"].contains(&name)) {
+    if path.is_file() && !LAYERS.contains(&name) {
         return Ok(path);
     }
-    let known = names(root);
     let error = Error::new(Code::ProfileNotFound, format!("no profile `{name}`"));
-    Err(
-        match nearest(name, known.iter().map(String::as_str)).filter(|_| !is_path(name)) {
-            Some(near) => error.hint(format!("did you mean `--profile {near}`?")),
-            None if is_path(name) => error.hint(format!("there is no file {}", path.display())),
-            None => error.hint(format!(
-                "profiles here: {}; or give a path",
-                known.join(", ")
-            )),
-        },
-    )
+    if is_path(name) {
+        let known = path.parent().map(listed).unwrap_or_default();
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        return Err(
+            match nearest(&file, known.iter().map(String::as_str)).filter(|near| *near != file) {
+                Some(near) => error.hint(format!(
+                    "did you mean `{}`?",
+                    path.with_file_name(near).display()
+                )),
+                None => error.hint(format!("there is no file {}", path.display())),
+            },
+        );
+    }
+    let known = names(root);
+    Err(match nearest(name, known.iter().map(String::as_str)) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!(
+            "profiles here: {}; or give a path",
+            known.join(", ")
+        )),
+    })
 }
 
 /// Reads a file; `from` is the place that named it.
@@ -132,7 +239,11 @@ fn read(root: &Path, path: &Path, from: Option<&Location>) -> Result<Node> {
         }
     })?;
     let shown = path.strip_prefix(root).unwrap_or(path);
-    let tree = parse::parse(&shown.display().to_string(), &text)?;
+    map(parse::parse(&shown.display().to_string(), &text)?)
+}
+
+/// A whole file is a map.
+fn map(tree: Node) -> Result<Node> {
     match tree.value {
         Value::Map(_) => Ok(tree),
         other => Err(Error::new(
@@ -143,8 +254,8 @@ fn read(root: &Path, path: &Path, from: Option<&Location>) -> Result<Node> {
     }
 }
 
-/// The profile with everything it extends, merged.
-fn chain(root: &Path, path: &Path) -> Result<Node> {
+/// The profile with everything it extends, from bottom to top.
+fn chain(root: &Path, path: &Path) -> Result<Vec<Node>> {
     let mut layers = Vec::new();
     let mut seen: Vec<PathBuf> = Vec::new();
     let mut next = Some((path.to_owned(), None::<Location>));
@@ -154,7 +265,10 @@ fn chain(root: &Path, path: &Path) -> Result<Node> {
             let steps: Vec<String> = seen
                 .iter()
                 .chain(std::iter::once(&real))
-                .map(|path| stem(path))
+                .map(|path| {
+                    let name = path.file_stem().unwrap_or(path.as_os_str());
+                    name.to_string_lossy().into_owned()
+                })
                 .collect();
             let error = Error::new(
                 Code::ProfileInvalid,
@@ -189,48 +303,109 @@ fn chain(root: &Path, path: &Path) -> Result<Node> {
         }
         layers.push(layer);
     }
-    Ok(layers
-        .into_iter()
-        .rev()
-        .reduce(node::merge)
-        .unwrap_or_else(|| Node::empty("profile")))
+    layers.reverse();
+    Ok(layers)
 }
 
-fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
+/// A profile's name. It names a directory and stands in messages.
+fn stem(path: &Path) -> Result<String> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    if values::is_name(&stem) {
+        return Ok(stem.into_owned());
+    }
+    Err(Error::new(
+        Code::ProfileInvalid,
+        format!("a profile cannot be called {stem:?}: its environment has the same name"),
+    )
+    .hint("letters, digits, `.`, `_` and `-`, beginning with none of `.` and `-`; rename the file"))
 }
 
 fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
+    let example = "write it as `--set kafka.port=9192`";
+    // Neither message repeats the value, which may be a password.
     let Some((key, value)) = set.split_once('=') else {
-        return Err(Error::new(Code::Usage, format!("`--set {set}` has no `=`"))
-            .hint("write it as `--set kafka.port=9192`"));
+        let key = set.split([':', ' ']).next().unwrap_or_default();
+        return Err(Error::new(Code::Usage, format!("`--set {key}` has no `=`")).hint(example));
     };
     let origin = Location {
         file: format!("--set {key}"),
         line: 0,
         column: 0,
     };
-    let path: Vec<&str> = key.split('.').collect();
+    let path = set_path(key);
     if path.iter().any(|part| part.is_empty()) {
         return Err(Error::new(
             Code::Usage,
-            format!("`--set {set}`: `{key}` is not a path of keys"),
+            format!("`--set`: {key:?} is not a path of keys"),
         )
-        .hint("write it as `--set kafka.port=9192`"));
+        .hint(example));
     }
-    // Through the parser, so that `[a, b]` and `{a: 1}` work as they would in a file.
-    let mut node = match parse::parse(&origin.file, value) {
-        Ok(node) if !value.trim().is_empty() => node,
-        Ok(_) => Node {
-            origin: origin.clone(),
-            value: Value::String(String::new()),
-        },
-        Err(error) => return Err(error.at(origin)),
+    // Lists, maps and quoted texts are read as in a file; everything else is one plain scalar, so
+    // that a password may hold `#` and `: `.
+    let mut node = if value.trim_start().starts_with(['[', '{', '"', '\'']) {
+        parse::parse(&origin.file, value).map_err(|error| error.at(origin.clone()))?
+    } else if value.is_empty() {
+        Node::new(origin.clone(), Value::String(String::new()))
+    } else {
+        parse::scalar(origin.clone(), value)
     };
     node.origin = origin;
     tree.set(&path, node);
     Ok(())
+}
+
+/// The keys of a dotted path. Settings that are passed through have dots in their own names:
+/// `kafka.config.num.partitions` is `num.partitions` of `kafka.config`.
+fn set_path(key: &str) -> Vec<&str> {
+    let parts: Vec<&str> = key.split('.').collect();
+    let settings = match parts.as_slice() {
+        ["connectors", _, "config", _, ..] => 3,
+        ["kafka" | "connect" | "postgres", "config", _, ..] => 2,
+        _ => return parts,
+    };
+    key.splitn(settings + 1, '.').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_keep_their_dots() {
+        assert_eq!(set_path("kafka.port"), ["kafka", "port"]);
+        assert_eq!(
+            set_path("kafka.config.num.partitions"),
+            ["kafka", "config", "num.partitions"]
+        );
+        assert_eq!(
+            set_path("connectors.a.config.snapshot.mode"),
+            ["connectors", "a", "config", "snapshot.mode"]
+        );
+        assert_eq!(set_path("kafka.config"), ["kafka", "config"]);
+    }
+
+    #[test]
+    fn the_command_line_reads_plain_texts_as_they_stand() {
+        for (value, want) in [
+            ("5", Value::Int(5)),
+            ("~", Value::Null),
+            ("", Value::String(String::new())),
+            ("a: b # c", Value::String("a: b # c".into())),
+            ("#x", Value::String("#x".into())),
+            ("*x", Value::String("*x".into())),
+            ("'5'", Value::String("5".into())),
+        ] {
+            let mut tree = Node::empty("x");
+            apply_set(&mut tree, &format!("a.b={value}")).expect(value);
+            assert_eq!(tree.at(["a", "b"]).expect("there").value, want, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_key_below_a_scalar_is_placed_at_who_asks_for_it() {
+        let mut tree = parse::parse("p.yaml", "kafka: {port: 1}\n").expect("valid");
+        apply_set(&mut tree, "kafka.port.x=2").expect("a path");
+        let port = tree.at(["kafka", "port"]).expect("there");
+        assert_eq!(port.origin.to_string(), "--set kafka.port.x");
+    }
 }

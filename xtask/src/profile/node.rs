@@ -12,6 +12,9 @@ pub struct Node {
     pub origin: Location,
     /// What it is.
     pub value: Value,
+    /// A scalar as it was written, where that is not the value's own form: `3.10` is the number 3.1,
+    /// but as a version it is the text.
+    pub text: Option<String>,
 }
 
 /// The YAML core schema's values.
@@ -34,16 +37,23 @@ pub enum Value {
 }
 
 impl Node {
+    /// A value with its place.
+    pub fn new(origin: Location, value: Value) -> Self {
+        Node {
+            origin,
+            value,
+            text: None,
+        }
+    }
+
     /// An empty map with no place in a text.
     pub fn empty(file: &str) -> Self {
-        Node {
-            origin: Location {
-                file: file.to_owned(),
-                line: 0,
-                column: 0,
-            },
-            value: Value::Map(IndexMap::new()),
-        }
+        let origin = Location {
+            file: file.to_owned(),
+            line: 0,
+            column: 0,
+        };
+        Node::new(origin, Value::Map(IndexMap::new()))
     }
 
     /// The entry of a map.
@@ -66,21 +76,22 @@ impl Node {
             return;
         };
         if !matches!(self.value, Value::Map(_)) {
-            self.value = Value::Map(IndexMap::new());
+            // Whoever asks for a key below a scalar is the one to hear that it is none.
+            *self = Node::new(node.origin.clone(), Value::Map(IndexMap::new()));
         }
         let Value::Map(map) = &mut self.value else {
             unreachable!("the value was made a map above")
         };
         map.entry((*first).to_owned())
-            .or_insert_with(|| Node {
-                origin: node.origin.clone(),
-                value: Value::Null,
-            })
+            .or_insert_with(|| Node::new(node.origin.clone(), Value::Null))
             .set(rest, node);
     }
 
     /// The tree as JSON, for templates and output.
     pub fn to_json(&self) -> serde_json::Value {
+        if let Some(text) = &self.text {
+            return json!(text);
+        }
         match &self.value {
             Value::Null => serde_json::Value::Null,
             Value::Bool(value) => json!(value),
@@ -92,6 +103,17 @@ impl Node {
                 .iter()
                 .map(|(key, node)| (key.clone(), node.to_json()))
                 .collect(),
+        }
+    }
+
+    /// A scalar as it was written; of anything else nothing.
+    pub fn scalar_text(&self) -> String {
+        match (&self.text, &self.value) {
+            (Some(text), _) | (None, Value::String(text)) => text.clone(),
+            (None, Value::Bool(value)) => value.to_string(),
+            (None, Value::Int(value)) => value.to_string(),
+            (None, Value::Float(value)) => value.to_string(),
+            (None, _) => String::new(),
         }
     }
 
@@ -145,14 +167,8 @@ pub fn merge(base: Node, over: Node) -> Node {
                 };
                 below.shift_insert(index, key, merged);
             }
-            Node {
-                origin: over.origin,
-                value: Value::Map(below),
-            }
+            Node::new(over.origin, Value::Map(below))
         }
-        (_, value) => Node {
-            origin: over.origin,
-            value,
-        },
+        (_, value) => Node { value, ..over },
     }
 }

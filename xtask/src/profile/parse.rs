@@ -4,45 +4,73 @@
 //! what a plain scalar means (integer, boolean, text) is still `serde_yaml`'s decision.
 
 use indexmap::IndexMap;
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, SpannedEventReceiver};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::node::{Node, Value};
 use crate::error::{Code, Error, Location, Result};
 
+/// How deep collections may nest. A profile needs five; the limit keeps a hostile one from using up
+/// the stack.
+const DEEPEST: usize = 32;
+
 /// Reads one YAML document. `file` is the name used in messages.
 ///
 /// # Errors
-/// Malformed YAML, several documents, duplicate or non-text keys, and aliases (profiles share by
-/// `extends`), each with its line and column.
+/// Malformed YAML, several documents, duplicate or non-text keys, tags, and aliases (profiles share
+/// by `extends`), each with its line and column.
 pub(super) fn parse(file: &str, text: &str) -> Result<Node> {
     let mut builder = Builder {
         file,
         open: Vec::new(),
         root: None,
-        error: None,
     };
-    if let Err(error) = Parser::new_from_str(text).load(&mut builder, true) {
-        let marker = error.marker();
-        return Err(invalid(
-            Location {
-                file: file.to_owned(),
-                line: marker.line(),
-                column: marker.col() + 1,
-            },
-            format!("this is not YAML: {}", error.info()),
-        ));
-    }
-    if let Some(error) = builder.error {
-        return Err(error);
+    // Event by event: the parser's own `load` recurses, and goes on after an error of ours.
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(|error| {
+            let marker = error.marker();
+            invalid(
+                Location {
+                    file: file.to_owned(),
+                    line: marker.line(),
+                    column: marker.col() + 1,
+                },
+                format!("this is not YAML: {}", error.info()),
+            )
+        })?;
+        builder.on_event(event, span)?;
     }
     Ok(builder.root.unwrap_or_else(|| Node::empty(file)))
 }
 
-/// Reads one scalar the way YAML would, for `--set key=value`.
-pub(super) fn scalar(text: &str) -> Value {
+/// Reads one plain scalar the way YAML would.
+pub(super) fn scalar(origin: Location, text: &str) -> Node {
+    let value = plain(text);
+    let own = match &value {
+        Value::Bool(value) => value.to_string(),
+        Value::Int(value) => value.to_string(),
+        Value::Float(value) => value.to_string(),
+        _ => return Node::new(origin, value),
+    };
+    Node {
+        origin,
+        value,
+        text: (own != text).then(|| text.to_owned()),
+    }
+}
+
+fn plain(text: &str) -> Value {
+    if ["", "~", "null", "Null", "NULL"].contains(&text) {
+        return Value::Null;
+    }
+    // Only what may be a number or a boolean is asked about.
+    if !text
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+'))
+    {
+        return Value::String(text.to_owned());
+    }
     match serde_yaml::from_str::<serde_yaml::Value>(text) {
         Ok(serde_yaml::Value::Bool(value)) => Value::Bool(value),
-        Ok(serde_yaml::Value::Null) => Value::Null,
         Ok(serde_yaml::Value::Number(number)) => number
             .as_i64()
             .map(Value::Int)
@@ -66,93 +94,94 @@ struct Builder<'a> {
     file: &'a str,
     open: Vec<Open>,
     root: Option<Node>,
-    error: Option<Error>,
 }
 
 impl Builder<'_> {
-    fn fail(&mut self, at: Location, message: impl Into<String>) {
-        self.error
-            .get_or_insert_with(|| invalid(at, message.into()));
-    }
-
-    fn add(&mut self, node: Node) {
+    fn add(&mut self, node: Node) -> Result<()> {
         match self.open.last_mut() {
             None if self.root.is_some() => {
-                self.fail(node.origin, "one document per file, please");
+                return Err(invalid(
+                    node.origin,
+                    "one document per file, please".to_owned(),
+                ));
             }
             None => self.root = Some(node),
             Some(Open::List(_, items)) => items.push(node),
             Some(Open::Map(_, map, waiting)) => match waiting.take() {
-                None => match node.value {
-                    Value::String(key) => *waiting = Some((key, node.origin)),
-                    // `1: x` and `true: x`: the key's text is what was meant.
-                    Value::Int(key) => *waiting = Some((key.to_string(), node.origin)),
-                    Value::Bool(key) => *waiting = Some((key.to_string(), node.origin)),
-                    other => {
-                        let kind = other.kind();
-                        self.fail(node.origin, format!("a key must be a text, not {kind}"));
-                    }
-                },
+                None => *waiting = Some((key(&node)?, node.origin)),
                 Some((key, origin)) => {
                     if let Some(first) = map.get(&key) {
                         let message =
                             format!("`{key}` stands here twice, first at {}", first.origin);
-                        self.fail(origin, message);
-                        return;
+                        return Err(invalid(origin, message));
                     }
-                    map.insert(
-                        key,
-                        Node {
-                            origin,
-                            value: node.value,
-                        },
-                    );
+                    map.insert(key, Node { origin, ..node });
                 }
             },
         }
+        Ok(())
     }
-}
 
-impl<'input> SpannedEventReceiver<'input> for Builder<'_> {
-    fn on_event(&mut self, event: Event<'input>, span: Span) {
-        if self.error.is_some() {
-            return;
-        }
+    fn on_event(&mut self, event: Event<'_>, span: Span) -> Result<()> {
         let origin = Location {
             file: self.file.to_owned(),
             line: span.start.line(),
             column: span.start.col() + 1,
         };
-        match event {
-            Event::Scalar(text, style, _, _) => {
-                let value = if matches!(style, ScalarStyle::Plain) {
-                    scalar(&text)
+        if let Event::Scalar(_, _, _, Some(_))
+        | Event::SequenceStart(_, Some(_))
+        | Event::MappingStart(_, Some(_)) = &event
+        {
+            return Err(invalid(
+                origin,
+                "tags are not supported here: quote a text instead".to_owned(),
+            ));
+        }
+        let collection = match event {
+            Event::Scalar(text, style, ..) => {
+                return self.add(if matches!(style, ScalarStyle::Plain) {
+                    scalar(origin, &text)
                 } else {
-                    Value::String(text.into_owned())
-                };
-                self.add(Node { origin, value });
+                    Node::new(origin, Value::String(text.into_owned()))
+                });
             }
-            Event::SequenceStart(..) => self.open.push(Open::List(origin, Vec::new())),
-            Event::MappingStart(..) => self.open.push(Open::Map(origin, IndexMap::new(), None)),
             Event::SequenceEnd | Event::MappingEnd => {
                 let node = match self.open.pop() {
-                    Some(Open::List(origin, items)) => Node {
-                        origin,
-                        value: Value::List(items),
-                    },
-                    Some(Open::Map(origin, map, _)) => Node {
-                        origin,
-                        value: Value::Map(map),
-                    },
-                    None => return,
+                    Some(Open::List(origin, items)) => Node::new(origin, Value::List(items)),
+                    Some(Open::Map(origin, map, _)) => Node::new(origin, Value::Map(map)),
+                    None => return Ok(()),
                 };
-                self.add(node);
+                return self.add(node);
             }
-            Event::Alias(_) => self.fail(
+            Event::Alias(_) => {
+                return Err(invalid(
+                    origin,
+                    "aliases are not supported here: share values with `extends`".to_owned(),
+                ));
+            }
+            Event::SequenceStart(..) => Open::List(origin.clone(), Vec::new()),
+            Event::MappingStart(..) => Open::Map(origin.clone(), IndexMap::new(), None),
+            _ => return Ok(()),
+        };
+        if self.open.len() >= DEEPEST {
+            return Err(invalid(
                 origin,
-                "aliases are not supported here: share values with `extends`",
-            ),
-            _ => {}
+                format!("more than {DEEPEST} collections within each other"),
+            ));
+        }
+        self.open.push(collection);
+        Ok(())
+    }
+}
+
+/// `1: x` and `true: x`: the key's text is what was meant.
+fn key(node: &Node) -> Result<String> {
+    match &node.value {
+        Value::String(key) => Ok(key.clone()),
+        Value::Int(_) | Value::Bool(_) | Value::Float(_) => Ok(node.scalar_text()),
+        other => {
+            let message = format!("a key must be a text, not {}", other.kind());
+            Err(invalid(node.origin.clone(), message))
         }
     }
 }
@@ -189,10 +218,31 @@ mod tests {
                 "p.yaml:4:1: one document per file",
             ),
             ("[1]: 2\n", "a key must be a text"),
+            ("a: !!str 1\n", "p.yaml:1:4: tags are not supported"),
+            ("a: !x [1]\n", "tags are not supported"),
         ] {
             let error = parse("p.yaml", text).expect_err(text).to_string();
             assert!(error.contains(want), "{text:?} gave {error}");
         }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_before_it_uses_up_the_stack() {
+        for text in [
+            "[".repeat(100_000),
+            "{a: ".repeat(100_000),
+            "- ".repeat(100_000),
+        ] {
+            parse("p.yaml", &text).expect_err("deep");
+        }
+        let fits = format!(
+            "a: {}1{}\n",
+            "[".repeat(DEEPEST - 1),
+            "]".repeat(DEEPEST - 1)
+        );
+        parse("p.yaml", &fits).expect("within the limit");
+        let error = parse("p.yaml", &fits.replace('1', "[]")).expect_err("deep");
+        assert!(error.message.contains("within each other"), "{error}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub(super) fn register(engine: &mut Handlebars<'_>) {
     engine.register_helper("if", Box::new(Condition { wanted: true }));
     engine.register_helper("unless", Box::new(Condition { wanted: false }));
     engine.register_helper("json", Box::new(json));
+    engine.register_helper("property", Box::new(property));
     engine.register_helper("sql", Box::new(sql));
 }
 
@@ -51,7 +52,7 @@ impl HelperDef for Condition {
     }
 }
 
-/// A value as JSON, which is also a quoted YAML scalar.
+/// A value as JSON, which is also a quoted YAML scalar. Several values are one text.
 fn json(
     h: &Helper<'_>,
     _: &Handlebars<'_>,
@@ -59,7 +60,44 @@ fn json(
     _: &mut RenderContext<'_, '_>,
     out: &mut dyn Output,
 ) -> HelperResult {
-    Ok(out.write(&param(h)?.value().to_string())?)
+    let first = param(h)?.value();
+    if h.params().len() == 1 {
+        return Ok(out.write(&first.to_string())?);
+    }
+    let mut text = String::new();
+    for param in h.params() {
+        if param.is_value_missing() {
+            let path = param.relative_path().cloned();
+            return Err(RenderErrorReason::MissingVariable(path).into());
+        }
+        text.push_str(&param.value().render());
+    }
+    Ok(out.write(&serde_json::Value::from(text).to_string())?)
+}
+
+/// A value as Java reads it from a properties file: Latin-1, with escapes.
+fn property(
+    h: &Helper<'_>,
+    _: &Handlebars<'_>,
+    _: &Context,
+    _: &mut RenderContext<'_, '_>,
+    out: &mut dyn Output,
+) -> HelperResult {
+    let text = param(h)?.value().render();
+    let mut escaped = String::with_capacity(text.len());
+    for (at, char) in text.chars().enumerate() {
+        match char {
+            '\\' => escaped.push_str("\\\\"),
+            ' ' if at == 0 => escaped.push_str("\\ "),
+            ' '..='~' => escaped.push(char),
+            other => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    escaped.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    Ok(out.write(&escaped)?)
 }
 
 /// A value as a ClickHouse string literal.

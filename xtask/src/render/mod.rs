@@ -74,7 +74,11 @@ impl Templates {
         })
     }
 
-    fn render(&self, name: &str, text: &str, context: &Value) -> Result<String> {
+    /// Renders a template's text. `name` is the name used in messages.
+    ///
+    /// # Errors
+    /// As [`Templates::text`].
+    pub fn render(&self, name: &str, text: &str, context: &Value) -> Result<String> {
         self.engine
             .render_template(text, context)
             .map_err(|error| template_error(name, &error, context))
@@ -160,6 +164,20 @@ mod tests {
             render("{{sql kafka.name}}").expect("fine"),
             r#"'a "b" \'c\''"#
         );
+        assert_eq!(
+            render(r#"{{json "-Xmx" kafka.port "/" kafka.name}}"#).expect("fine"),
+            r#""-Xmx9092/a \"b\" 'c'""#
+        );
+        assert_eq!(
+            Templates::new("/nowhere")
+                .render(
+                    "x",
+                    "{{property x}}",
+                    &json!({ "x": " a\\b=c #\n\té\u{1f600}" })
+                )
+                .expect("fine"),
+            r"\ a\\b=c #\u000a\u0009\u00e9\ud83d\ude00"
+        );
     }
 
     #[test]
@@ -169,6 +187,8 @@ mod tests {
             "a\n  {{#if kafka.prot}}x{{/if}}",
             "a\n  {{#unless kafka.prot}}x{{/unless}}",
             "a\n{{json kafka.prot}}",
+            "a\n{{json \"x\" kafka.prot}}",
+            "a\n{{property kafka.prot}}",
             "a\n{{#each kafka.prot}}x{{/each}}",
         ] {
             let error = render(text).expect_err(text).to_string();

@@ -36,7 +36,11 @@ pub fn read(path: &Path) -> Result<Vec<Locked>> {
     parse(&path.display().to_string(), &text)
 }
 
-fn parse(file: &str, text: &str) -> Result<Vec<Locked>> {
+/// Reads a lock file's text. `file` is the name used in messages.
+///
+/// # Errors
+/// A line is malformed, at its place.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Locked>> {
     text.lines()
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
@@ -188,5 +192,18 @@ mod tests {
                 .message
                 .contains("a.jar")
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(?s).{0,200}|([0-9a-f]{64}  [0-9]{1,25}  [a-z./ ]{1,9}\n){0,4}") {
+            if let Ok(files) = parse("x.lock", &text) {
+                let again = parse("x.lock", &format(files.clone())).expect("its own text");
+                proptest::prop_assert_eq!(again.len(), files.len());
+                proptest::prop_assert!(files.iter().all(|locked| again.contains(locked)));
+                let escapes = |name: &str| std::path::Path::new(name).components().count() != 1;
+                proptest::prop_assert!(!files.iter().any(|locked| escapes(&locked.file)));
+            }
+        }
     }
 }

@@ -1,0 +1,344 @@
+//! Profiles that contradict themselves, or hold texts that would break out of where they go.
+
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+
+mod support;
+
+use support::refusal::{GOOD, refused, refused_line, refused_set};
+
+#[test]
+fn contradictions_in_connectors_and_flows() {
+    refused_line(
+        "    connector: docs",
+        "    connector: dosc",
+        5,
+        &[
+            "flow `visits`: there is no connector \"dosc\"",
+            "did you mean `docs`?",
+        ],
+    );
+    refused_line(
+        "    connector: docs",
+        "    connector: elsewhere",
+        5,
+        &["define it under `connectors`"],
+    );
+    refused_line(
+        "    key: [order_id]",
+        "    key: [orderid]",
+        5,
+        &[
+            "key column \"orderid\" is not among its columns",
+            "did you mean `order_id`?",
+        ],
+    );
+    refused_line(
+        "    key: [order_id]",
+        "    key: []",
+        5,
+        &["needs at least one key column"],
+    );
+    refused_line(
+        "    key: [order_id]",
+        "    key: [order_id, order_id]",
+        5,
+        &["stands there twice"],
+    );
+    refused_line(
+        "    keep: every",
+        "    keep: latest",
+        5,
+        &["needs a log position", "use `keep: every`"],
+    );
+    refused(
+        &GOOD.replace("    slot: app_slot\n", ""),
+        &["own.yaml:2:3: connector `pg` reads PostgreSQL and needs `slot`"],
+    );
+    refused(
+        &GOOD.replace("    publication: app_pub\n", ""),
+        &["needs `publication`"],
+    );
+    refused(
+        &GOOD.replace("    prefix: docs\n", "    prefix: docs\n    slot: s\n"),
+        &[
+            "own.yaml:11:5: connector `docs` reads MongoDB, which has no `slot`",
+            "remove `slot`",
+        ],
+    );
+    refused_line(
+        "    prefix: docs",
+        "    prefix: app",
+        5,
+        &["connectors `pg` and `docs` share the prefix `app`"],
+    );
+    let second = "  pg2:\n    source: postgres\n    prefix: b\n    slot: SLOT\n    publication: PUB\n    config: {}\nflows:";
+    for (slot, publication, key) in [("app_slot", "p", "slot"), ("s", "app_pub", "publication")] {
+        let second = second.replace("SLOT", slot).replace("PUB", publication);
+        refused(
+            &GOOD.replace("flows:", &second),
+            &[&format!("`pg` and `pg2` share the {key}")],
+        );
+    }
+    refused_line(
+        "    table: shop.visits",
+        "    table: visits",
+        5,
+        &["\"visits\" is not database.collection"],
+    );
+    refused_line(
+        "    table: public.orders",
+        "    table: orders",
+        5,
+        &["\"orders\" is not schema.table"],
+    );
+    let twice = "flows:\n  again: {connector: pg, table: public.orders, keep: every, key: [a], group: g, columns: {a: Int64}}";
+    refused(
+        &GOOD.replace("flows:", twice),
+        &["flows `again` and `orders` carry the same table"],
+    );
+    refused_line(
+        "    group: ch_visits",
+        "    group: ch_orders",
+        5,
+        &["its consumer group `ch_orders` is that of flow `orders`"],
+    );
+    refused_line(
+        "    group: ch_visits",
+        "    group: connect-cluster",
+        5,
+        &["that of the Connect worker"],
+    );
+    refused_line(
+        "  visits:",
+        "  orders_queue:",
+        3,
+        &["names are those of flow `orders`"],
+    );
+    refused_line(
+        "  visits:",
+        "  mv_orders:",
+        3,
+        &["names are those of another flow's views"],
+    );
+    refused_line(
+        "      note: String",
+        "      _offset: UInt64",
+        7,
+        &["silver has a column of its own"],
+    );
+    let long = format!("    table: shop.{}", "v".repeat(250));
+    refused_line(
+        "    table: shop.visits",
+        &long,
+        5,
+        &["longer than Kafka's 249 characters"],
+    );
+}
+
+#[test]
+fn canaries_that_cannot_fly() {
+    refused_line(
+        "      note: canary {id}",
+        "      nota: x",
+        7,
+        &[
+            "first column `nota` is not among its columns",
+            "did you mean `note`?",
+        ],
+    );
+    refused_line(
+        "      note: canary {id}",
+        "      order_id: 1",
+        7,
+        &["is given by the tool"],
+    );
+    refused(
+        &GOOD.replace("    canary:\n      note: canary {id}\n", "    canary: {}\n"),
+        &["own.yaml:22:5: flow `orders`: a canary needs at least one text column"],
+    );
+    refused(
+        &GOOD.replace("order_id: Int64", "order_id: UInt64"),
+        &["a canary's key is a negative number, and `order_id` is UInt64"],
+    );
+    refused(
+        &GOOD.replace("note: String", "note: Int64"),
+        &["is Int64, and a text is needed"],
+    );
+}
+
+#[test]
+fn types_that_are_none() {
+    for (kind, parts) in [
+        ("Strng", &["did you mean `String`?"][..]),
+        ("Int64 DEFAULT 1", &["is not a ClickHouse type"]),
+        ("Int64, evil String", &["is not a ClickHouse type"]),
+        ("'String) ENGINE = Null --'", &["is not a ClickHouse type"]),
+        (
+            "\"String\\n;\\nDROP TABLE x\"",
+            &["is not a ClickHouse type"],
+        ),
+        ("Array(String)", &["scalar columns only", "use `String`"]),
+        ("DateTime64", &["write it as `DateTime64(3)`"]),
+        ("Nullable(Nullable(String))", &["is not a ClickHouse type"]),
+        ("LowCardinality(Int64)", &["use `Int64`"]),
+        ("''", &["is not a ClickHouse type"]),
+    ] {
+        let with = format!("      note: {kind}");
+        refused_line("      note: String", &with, 7, parts);
+    }
+    refused(
+        &GOOD.replace("order_id: Int64", "order_id: Nullable(Int64)"),
+        &[
+            "own.yaml:17:5: flow `orders`: key column `order_id` is Nullable(Int64)",
+            "without `Nullable`",
+        ],
+    );
+}
+
+/// Every free text that ends up in SQL, properties, YAML, a URL, an argument or a file's name, with
+/// what would break out of each.
+#[test]
+fn evil_texts() {
+    const EVIL: [&str; 6] = [
+        "x\n;\nDROP TABLE users\n;\n",
+        "x' OR 1=1 --",
+        "x\"\n  - evil: true",
+        "../../etc/passwd",
+        "x\\",
+        "x y",
+    ];
+    for path in [
+        "connectors.pg.prefix",
+        "connectors.pg.slot",
+        "connectors.pg.publication",
+        "flows.orders.connector",
+        "flows.orders.table",
+        "flows.orders.group",
+        "connect.group",
+        "connect.heap",
+        "kafka.heap",
+        "kafka.external",
+        "postgres.external",
+        "postgres.database",
+        "postgres.user",
+        "postgres.shared_buffers",
+        "mongodb.external",
+        "mongodb.replica_set",
+        "mongodb.user",
+        "mongodb.cache",
+        "clickhouse.external",
+        "clickhouse.database",
+        "clickhouse.user",
+        "clickhouse.memory",
+        "versions.kafka",
+        "versions.log4j",
+        "versions.debezium",
+        "versions.postgres",
+        "versions.chdb",
+        "versions.maven_dependency_plugin",
+    ] {
+        for evil in EVIL {
+            let value = serde_json::json!(evil);
+            refused_set(&format!("{path}={value}"), &[&format!("--set {path}: ")]);
+        }
+    }
+    for evil in EVIL {
+        let evil = serde_json::json!(evil);
+        for (line, with) in [
+            ("  pg:", format!("  {evil}:")),
+            ("  visits:", format!("  {evil}:")),
+            ("      note: String", format!("      {evil}: String")),
+            ("      note: canary {id}", format!("      {evil}: x")),
+        ] {
+            let column = 1 + with.len() - with.trim_start().len();
+            refused_line(line, &with, column, &[]);
+        }
+        refused(
+            &format!("{GOOD}postgres: {{schema: [{evil}]}}\n"),
+            &["`postgres.schema`: "],
+        );
+        refused(
+            &format!("{GOOD}mongodb: {{seed: [{evil}]}}\n"),
+            &["`mongodb.seed`: "],
+        );
+        for component in ["kafka", "connect", "postgres"] {
+            let text = format!("{component}:\n  config:\n    {evil}: x\n");
+            refused(&text, &["own.yaml:3:5: ", "does not fit"]);
+        }
+        let text = GOOD.replacen("    config: {}", &format!("    config: {{{evil}: x}}"), 1);
+        refused(&text, &["own.yaml:7:14: ", "does not fit"]);
+    }
+    for component in ["kafka", "connect", "postgres"] {
+        let text = format!("{component}:\n  config:\n    a.b: \"x\\nlisteners=evil\"\n");
+        refused(
+            &text,
+            &["own.yaml:3:5: ", "is one line without control characters"],
+        );
+    }
+    refused_line(
+        "      note: canary {id}",
+        "      note: \"a\\0\"",
+        7,
+        &["control characters"],
+    );
+    for password in ["a\\nb", "\\0", "ä"] {
+        let text = format!("clickhouse: {{password: \"{password}\"}}\n");
+        refused(&text, &["own.yaml:1:14: ", "printable ASCII"]);
+    }
+    refused(
+        "mongodb: {password: 'p@ss/word'}\n",
+        &["letters and digits only"],
+    );
+    refused("postgres: {password: ''}\n", &["takes no empty password"]);
+    refused("mongodb: {user: ''}\n", &["own.yaml:1:11: `mongodb.user`"]);
+}
+
+#[test]
+fn addresses_that_are_none() {
+    for address in [
+        "localhost",
+        "localhost:",
+        ":9092",
+        "h:0",
+        "h:70000",
+        "a:1,b:2",
+        "http://h:1",
+        "h:1/x",
+    ] {
+        refused_set(
+            &format!("kafka.external={address}"),
+            &[
+                "--set kafka.external: `kafka.external`: ",
+                "is not host:port",
+            ],
+        );
+    }
+}
+
+#[test]
+fn files_that_are_not_there() {
+    refused(
+        "postgres: {schema: [user.sql]}\n",
+        &[
+            "own.yaml:1:12: `postgres.schema`: there is no file manifests/postgres/sql/user.sql",
+            "did you mean `users.sql`?",
+        ],
+    );
+    refused(
+        "mongodb: {seed: [nothing-alike.json]}\n",
+        &["files there: "],
+    );
+}
+
+#[test]
+fn settings_that_have_an_owner() {
+    refused(
+        "postgres: {config: {port: 1}}\n",
+        &["own.yaml:1:21: ", "set `postgres.port`"],
+    );
+    refused_set(
+        "kafka.config.log.dirs=/x",
+        &["--set kafka.config.log.dirs: ", "depends on"],
+    );
+    refused_set("connect.config.group.id=x", &["set `connect.group`"]);
+}

@@ -1,0 +1,139 @@
+//! Every template below `manifests/`: it renders with the default profile, and a misspelt name in
+//! it is found, with its place, before anything starts.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use support::Xtask;
+
+/// Has entries where the default profile has none, so that every branch is taken.
+const FULL: &str = "\
+extends: clickhouse
+kafka: {config: {num.io.threads: 2}}
+connect: {config: {a: b}}
+postgres: {config: {max_connections: 20}}
+";
+
+fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("a repository").to_owned()
+}
+
+fn files(dir: &Path, found: &mut BTreeSet<PathBuf>) {
+    for entry in std::fs::read_dir(dir).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.insert(path);
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut found = BTreeSet::new();
+    files(from, &mut found);
+    for file in found {
+        let target = to.join(file.strip_prefix(from).expect("below"));
+        std::fs::create_dir_all(target.parent().expect("a parent")).expect("a directory");
+        std::fs::copy(&file, target).expect("copied");
+    }
+}
+
+/// The places of the names in a template: line from 1, and the byte where a letter too many goes.
+/// Comments, keywords, literals and `this` are none.
+fn names(text: &str) -> Vec<(usize, usize)> {
+    let mut places = Vec::new();
+    let mut from = 0;
+    while let Some(open) = text[from..].find("{{").map(|at| from + at) {
+        let close = open + text[open..].find("}}").expect("an end");
+        from = close;
+        let inner = &text[open + 2..close];
+        if inner.starts_with(['/', '!']) || inner == "else" {
+            continue;
+        }
+        let mut literal = false;
+        let mut start = None;
+        for (at, char) in inner.char_indices().chain([(inner.len(), ' ')]) {
+            if char == '"' {
+                literal = !literal;
+            }
+            let part = !literal && (char.is_ascii_alphanumeric() || "_.@#".contains(char));
+            match (start, part) {
+                (None, true) => start = Some(at),
+                (Some(begin), false) => {
+                    start = None;
+                    let word = &inner[begin..at];
+                    let helper = ["json", "sql", "property", "this", "@key"].contains(&word);
+                    if !helper && !word.starts_with('#') {
+                        let line = 1 + text[..open].matches('\n').count();
+                        places.push((line, open + 2 + at));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    places
+}
+
+#[test]
+fn names_are_found_in_every_form() {
+    let text =
+        "{{a.b}} {{json c}}\n{{#if d}}{{else}}{{/if}}{{json \"x y\" e \"z\"}}{{@key}}={{this}}";
+    let found: Vec<(usize, &str)> = names(text)
+        .into_iter()
+        .map(|(line, end)| (line, &text[end - 1..end]))
+        .collect();
+    assert_eq!(found, [(1, "b"), (1, "c"), (2, "d"), (2, "e")]);
+}
+
+#[test]
+fn every_template_renders_and_every_misspelt_name_is_found() {
+    let world = Xtask::new();
+    let root = world.path("repository");
+    for folder in ["manifests", "profiles", "images"] {
+        copy(&repository().join(folder), &root.join(folder));
+    }
+    let render = || {
+        Xtask::new()
+            .program("mongod")
+            .root(&root)
+            .file("own.yaml", FULL)
+            .args("render")
+            .profile("own.yaml")
+    };
+    assert!(!Xtask::new().root(&root).args("render").prints().is_empty());
+    assert!(!render().prints().is_empty());
+
+    let mut found = BTreeSet::new();
+    files(&root.join("manifests"), &mut found);
+    let templates: Vec<&PathBuf> = found
+        .iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "hbs"))
+        .collect();
+    assert!(templates.len() >= 10, "{templates:?}");
+    let mut tried = 0;
+    for template in templates {
+        let text = std::fs::read_to_string(template).expect("read");
+        let name = template.strip_prefix(&root).expect("below").display();
+        for (line, at) in names(&text) {
+            let wrong = format!("{}x{}", &text[..at], &text[at..]);
+            std::fs::write(template, &wrong).expect("written");
+            render().refuses(
+                3,
+                &[
+                    &format!("error: {name}:{line}:"),
+                    "there is no `",
+                    "[TEMPLATE]",
+                ],
+            );
+            tried += 1;
+        }
+        std::fs::write(template, &text).expect("written");
+    }
+    assert!(tried > 50, "{tried}");
+    assert!(!render().prints().is_empty());
+}
