@@ -74,15 +74,25 @@ impl Environment {
         if mode == Secrets::Create {
             dirs.create()?;
         }
-        let password = |component, fixed: Option<&Password>| match mode {
-            Secrets::Create => secrets::ensure(&dirs, component, fixed),
-            Secrets::Existing => secrets::existing(&dirs, component, fixed),
+        // Nobody gave a service of the user's own the password that would be generated for it.
+        let none = Password(String::new());
+        let password = |component, fixed: &Option<Password>, external: &Option<String>| {
+            let fixed = fixed.as_ref().or(external.as_ref().map(|_| &none));
+            match mode {
+                Secrets::Create => secrets::ensure(&dirs, component, fixed),
+                Secrets::Existing => secrets::existing(&dirs, component, fixed),
+            }
         };
-        let profile = &loaded.profile;
+        let Profile {
+            postgres,
+            mongodb,
+            clickhouse,
+            ..
+        } = &loaded.profile;
         let passwords = Passwords {
-            postgres: password("postgres", profile.postgres.password.as_ref())?,
-            mongodb: password("mongodb", profile.mongodb.password.as_ref())?,
-            clickhouse: password("clickhouse", profile.clickhouse.password.as_ref())?,
+            postgres: password("postgres", &postgres.password, &postgres.external)?,
+            mongodb: password("mongodb", &mongodb.password, &mongodb.external)?,
+            clickhouse: password("clickhouse", &clickhouse.password, &clickhouse.external)?,
         };
         let mongod_binary = which::which("mongod").ok();
         let mut left_out = Vec::new();
@@ -132,10 +142,15 @@ impl Environment {
         at(spec.external.as_deref(), spec.port).login(&spec.user, self.passwords.postgres.clone())
     }
 
-    /// The document source.
+    /// The document source. A member of the user's own for which no password is set is asked
+    /// without credentials: MongoDB refuses a login with an empty password.
     pub fn mongodb(&self) -> Endpoint {
         let spec = &self.profile.mongodb;
-        at(spec.external.as_deref(), spec.port).login(&spec.user, self.passwords.mongodb.clone())
+        let endpoint = at(spec.external.as_deref(), spec.port);
+        if self.passwords.mongodb.expose().is_empty() {
+            return endpoint;
+        }
+        endpoint.login(&spec.user, self.passwords.mongodb.clone())
     }
 
     /// The target.

@@ -1,8 +1,6 @@
 //! The command line's contract: bad input is refused with exit code 3, the place, the nearest name,
 //! and nothing started.
 
-#![allow(clippy::panic, reason = "a test fails by a panic")]
-
 mod support;
 
 use support::Xtask;

@@ -1,7 +1,5 @@
 //! Profiles that contradict themselves, or hold texts that would break out of where they go.
 
-#![allow(clippy::panic, reason = "a test fails by a panic")]
-
 mod support;
 
 use support::refusal::{GOOD, refused, refused_line, refused_set};

@@ -84,6 +84,9 @@ struct Remembered {
 }
 
 /// Remembers what `up` was told. Overrides may hold a password: the file is the owner's alone.
+///
+/// # Errors
+/// The environment was made by another profile of the same name.
 pub(super) fn remember(dirs: &Dirs, selection: &Selection) -> Result<()> {
     let remembered = Remembered {
         profile: match Path::new(&selection.profile).canonicalize() {
@@ -93,6 +96,18 @@ pub(super) fn remember(dirs: &Dirs, selection: &Selection) -> Result<()> {
         set: selection.set.clone(),
     };
     let path = dirs.selection();
+    let before = std::fs::read_to_string(&path).ok();
+    let before = before.and_then(|text| serde_json::from_str::<Remembered>(&text).ok());
+    if let Some(before) = before.filter(|before| before.profile != remembered.profile) {
+        return Err(Error::new(
+            Code::Locked,
+            format!(
+                "this environment was made by the profile {}, which has the same name as {}",
+                before.profile, remembered.profile
+            ),
+        )
+        .hint("rename one of the two files, or remove the environment first: cargo xtask down"));
+    }
     let text = serde_json::to_vec_pretty(&remembered)
         .map_err(|error| Error::new(Code::Io, error.to_string()))?;
     write_atomic(&path, &text, 0o600).map_err(|source| Error::io("write", path, &source))

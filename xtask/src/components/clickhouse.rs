@@ -332,6 +332,12 @@ fn expression(source: Source, column: &str, kind: &str) -> String {
     } else if bare.starts_with("Date") {
         // Debezium's date is days since the epoch.
         format!("addDays(toDate32('1970-01-01'), JSONExtractInt(image, {name}))")
+    } else if bare.starts_with("Decimal") {
+        // Reading a number that does not fit throws; casting its text gives NULL.
+        format!(
+            "accurateCastOrNull(JSONExtract(image, {name}, 'Nullable(String)'), {})",
+            literal(bare)
+        )
     } else {
         match source {
             Source::Postgres => format!("JSONExtract(image, {name}, 'Nullable({bare})')"),

@@ -75,12 +75,23 @@ pub fn host_plan(env: &Arc<Environment>) -> Result<Plan> {
             .collect()
     };
     if env.profile.uses(Source::Postgres) {
+        let mut needs = after_start("postgres");
+        if !needs.is_empty() && env.profile.postgres.database != "postgres" {
+            let at = env.clone();
+            plan.step(
+                "postgres/database",
+                "create the database",
+                &["postgres/start"],
+                |progress| postgres::create_database(at, progress),
+            );
+            needs.push("postgres/database".into());
+        }
         gate(
             &mut plan,
             env,
             "postgres",
             "login, wal_level",
-            &after_start("postgres"),
+            &needs,
             |env| async move { postgres::probe(&env).await },
         );
         let at = env.clone();

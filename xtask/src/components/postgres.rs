@@ -1,21 +1,24 @@
 //! The relational source.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::service;
-use crate::clients::postgres::{Postgres, PostgresError, literal};
+use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, nearest};
 use crate::plan::{Outcome, Progress};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
-use crate::platform::host::secrets;
+use crate::platform::host::{daemon, secrets};
+use crate::profile::schema::Source;
 use crate::readiness::Status;
 use crate::readiness::postgres::{Slot, slot, wal_level};
+use crate::wait::{self, Patience};
 
 const GROUP: &str = "io.zonky.test.postgres";
 
@@ -119,6 +122,105 @@ fn refused(error: &PostgresError) -> Status {
     }
 }
 
+/// Creates the profile's database on a server that this tool runs. A fresh one has `postgres` alone.
+///
+/// # Errors
+/// The server does not answer or refuses.
+pub async fn create_database(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
+    let database = &env.profile.postgres.database;
+    let patience = Patience::local(Duration::from_secs(120));
+    wait::until("postgres takes a login", patience, &progress, || async {
+        if let Some(end) = daemon::ended(&env.dirs, "postgres") {
+            return end;
+        }
+        match Postgres::connect(&env.postgres(), "postgres").await {
+            Ok(_) => Status::current("login works"),
+            Err(error) => refused(&error),
+        }
+    })
+    .await?;
+    let session = Postgres::connect(&env.postgres(), "postgres")
+        .await
+        .map_err(|error| service(&error))?;
+    let sql = format!("CREATE DATABASE {}", ident(database));
+    match session.execute(&sql).await {
+        Ok(_) => Ok(Outcome::Changed(format!("created {database}"))),
+        // 42P04: there is one already.
+        Err(error) if error.sqlstate() == Some("42P04") => {
+            Ok(Outcome::Unchanged(format!("{database} is there")))
+        }
+        Err(error) => Err(service(&error)),
+    }
+}
+
+/// Holds the profile's columns against the source's: one that is not there would be empty at the
+/// target for ever, and a time of another precision would be read a thousandfold wrong.
+async fn check_columns(env: &Environment, session: &Postgres) -> Result<()> {
+    for (name, flow) in &env.profile.flows {
+        if env.profile.source(flow) != Some(Source::Postgres) {
+            continue;
+        }
+        let (schema, table) = flow
+            .table
+            .split_once('.')
+            .unwrap_or(("public", &flow.table));
+        let rows = session
+            .query(&format!(
+                "SELECT column_name, data_type, datetime_precision FROM information_schema.columns \
+                 WHERE table_schema = {} AND table_name = {}",
+                literal(schema),
+                literal(table)
+            ))
+            .await
+            .map_err(|error| service(&error))?;
+        if rows.is_empty() {
+            return Err(Error::new(
+                Code::Drift,
+                format!(
+                    "flow `{name}`: there is no table {} at the source",
+                    flow.table
+                ),
+            )
+            .hint("create it, or name a file of manifests/postgres/sql in postgres.schema"));
+        }
+        for (column, kind) in &flow.columns {
+            let found = rows.iter().find(|row| row[0].as_deref() == Some(column));
+            let Some(found) = found else {
+                let names = rows.iter().filter_map(|row| row[0].as_deref());
+                let error = Error::new(
+                    Code::Drift,
+                    format!("flow `{name}`: {} has no column `{column}`", flow.table),
+                );
+                return Err(match nearest(column, names) {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint("correct flows.*.columns in the profile"),
+                });
+            };
+            let precision = found[2]
+                .as_deref()
+                .and_then(|text| text.parse::<u32>().ok());
+            let plain = found[1].as_deref() == Some("timestamp without time zone");
+            let scale = kind.split_once("DateTime64(").and_then(|(_, rest)| {
+                let digits = rest.split([',', ')']).next()?;
+                digits.trim().parse::<u32>().ok()
+            });
+            // Debezium writes milliseconds up to three digits and microseconds beyond.
+            if let (true, Some(precision), Some(scale)) = (plain, precision, scale)
+                && (precision <= 3) != (scale <= 3)
+            {
+                return Err(Error::new(
+                    Code::Drift,
+                    format!(
+                        "flow `{name}`: `{column}` is timestamp({precision}) at the source and {kind} in the profile"
+                    ),
+                )
+                .hint(format!("declare it as DateTime64({})", if precision <= 3 { 3 } else { 6 })));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Creates the tables, and fills those that were not there before.
 ///
 /// # Errors
@@ -144,6 +246,7 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
             seeded += seed_file(&env, &session, file).await?;
         }
     }
+    check_columns(&env, &session).await?;
     Ok(match seeded {
         0 => Outcome::Unchanged("tables are there".into()),
         rows => Outcome::Changed(format!("tables created, {rows} seed rows")),

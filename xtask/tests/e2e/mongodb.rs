@@ -11,7 +11,6 @@ async fn documents_reach_silver_through_an_external_member() {
     let address = std::env::var("CDC_TEST_MONGODB").expect("CDC_TEST_MONGODB");
     let mut sandbox = Sandbox::new("mongodb");
     sandbox.extra.push(format!("mongodb.external={address}"));
-    sandbox.extra.push("mongodb.user=\"\"".into());
     sandbox.ok(&["up", "--require", "mongodb"]);
     let proofs = sandbox.json(&["verify"]);
     let changes: Vec<&str> = proofs["proofs"]

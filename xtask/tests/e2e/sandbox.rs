@@ -44,6 +44,8 @@ pub struct Sandbox {
     state: PathBuf,
     pub ports: BTreeMap<&'static str, u16>,
     pub extra: Vec<String>,
+    /// The default profile, or a file of the test's own.
+    pub profile: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -56,6 +58,7 @@ impl Sandbox {
             state,
             ports: PORTS.map(|key| (key, free_port())).into(),
             extra: Vec::new(),
+            profile: None,
         }
     }
 
@@ -67,7 +70,11 @@ impl Sandbox {
     }
 
     pub fn dir(&self) -> PathBuf {
-        self.state.join("cdc-xtask/clickhouse")
+        let name = match &self.profile {
+            Some(path) => path.file_stem().expect("a file").to_owned(),
+            None => "clickhouse".into(),
+        };
+        self.state.join("cdc-xtask").join(name)
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
@@ -77,6 +84,9 @@ impl Sandbox {
             .env("XDG_STATE_HOME", &self.state)
             .env("CI", "true")
             .stdin(Stdio::null());
+        if let Some(profile) = &self.profile {
+            command.arg("--profile").arg(profile);
+        }
         if args
             .first()
             .is_some_and(|verb| ["up", "render", "plan"].contains(verb))
@@ -147,8 +157,12 @@ impl Sandbox {
     }
 
     pub async fn postgres(&self) -> Postgres {
+        self.postgres_database("postgres").await
+    }
+
+    pub async fn postgres_database(&self, database: &str) -> Postgres {
         let endpoint = self.endpoint("postgres.port", "postgres", "postgres");
-        Postgres::connect(&endpoint, "postgres")
+        Postgres::connect(&endpoint, database)
             .await
             .expect("a session")
     }

@@ -189,3 +189,85 @@ async fn a_message_that_is_no_change_goes_to_the_errors_and_blocks_nothing() {
         .unwrap();
     assert_eq!(sandbox.converged().await.len(), before.len());
 }
+
+#[tokio::test]
+async fn a_table_of_one_s_own_arrives_with_its_types() {
+    let mut sandbox = Sandbox::new("orders");
+    let profile = sandbox.dir().parent().unwrap().join("orders.yaml");
+    std::fs::create_dir_all(profile.parent().unwrap()).unwrap();
+    std::fs::write(
+        &profile,
+        "extends: clickhouse\n\
+         postgres: {database: shop, schema: [users.sql]}\n\
+         flows:\n  orders:\n    connector: postgres-connector\n    table: public.orders\n\
+         \x20   keep: latest\n    key: [order_id]\n    group: ch_orders_consumer\n    columns:\n\
+         \x20     order_id: UInt64\n      customer: Nullable(String)\n      total: Decimal(18, 2)\n\
+         \x20     rebate: Nullable(Decimal(9, 4))\n      paid: Bool\n      weight: Float64\n      day: Date32\n\
+         \x20     placed: DateTime64(6)\n      packed: DateTime64(3)\n      shipped: Nullable(DateTime64(6))\n\
+         \x20     op: String\n",
+    )
+    .unwrap();
+    sandbox.profile = Some(profile);
+    // The table is not there yet: said clearly, and everything else is up.
+    let text = sandbox.fails(&["up"], 1);
+    assert!(text.contains("there is no table public.orders"), "{text}");
+    let session = sandbox.postgres_database("shop").await;
+    let create = |packed: &str| {
+        format!(
+            "CREATE TABLE orders (order_id bigint PRIMARY KEY, customer text, total numeric(18,2) NOT NULL, \
+             rebate numeric(9,4), paid boolean NOT NULL, weight double precision NOT NULL, day date NOT NULL, \
+             placed timestamp NOT NULL, packed {packed} NOT NULL, shipped timestamptz, op text NOT NULL)"
+        )
+    };
+    session.execute(&create("timestamp")).await.unwrap();
+    let text = sandbox.fails(&["up"], 1);
+    assert!(
+        text.contains("`packed` is timestamp(6)") && text.contains("DateTime64(6)"),
+        "{text}"
+    );
+    session
+        .execute(&format!("DROP TABLE orders; {}", create("timestamp(3)")))
+        .await
+        .unwrap();
+    sandbox.ok(&["up"]);
+    session
+        .execute(
+            "INSERT INTO orders VALUES \
+             (1, 'Ann', 12345678901234.56, 0.1250, true, 1.5, '2024-02-29', '2024-02-29 12:34:56.789012', \
+              '2024-02-29 12:34:56.789', '2024-02-29 12:34:56.789012+02', 'x'), \
+             (2, NULL, -0.01, NULL, false, -1e300, '1950-01-01', '1970-01-01 00:00:00', '1999-12-31 23:59:59.999', NULL, 'd')",
+        )
+        .await
+        .unwrap();
+    // A number that no column can hold must not stop the consumer.
+    let odd = r#"{"op":"c","after":{"order_id":7,"total":1e400,"rebate":123456789012345678901234567890,"day":99999999999},"source":{"lsn":1,"ts_ms":1}}"#;
+    let record = Record::new(Some(Bytes::from_static(b"k")), Some(Bytes::from(odd)));
+    sandbox
+        .kafka()
+        .await
+        .produce("postgres.public.orders", 0, &[record])
+        .await
+        .unwrap();
+    session.execute("INSERT INTO orders VALUES (3, 'last', 1, 1, true, 1, '2024-01-01', now(), now(), now(), 'r')").await.unwrap();
+    let query = "SELECT order_id, customer, total, rebate, paid, weight, day, placed, packed, shipped, op \
+                 FROM orders_silver FINAL WHERE order_id < 3 ORDER BY order_id FORMAT TSV";
+    let begin = std::time::Instant::now();
+    while sandbox
+        .clickhouse()
+        .text("SELECT count() FROM orders_silver WHERE order_id = 3")
+        .await
+        .unwrap()
+        .trim()
+        == "0"
+    {
+        assert!(begin.elapsed().as_secs() < 60, "the consumer is stuck");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        sandbox.clickhouse().text(query).await.unwrap(),
+        "1\tAnn\t12345678901234.56\t0.125\ttrue\t1.5\t2024-02-29\t2024-02-29 12:34:56.789012\t\
+         2024-02-29 12:34:56.789\t2024-02-29 10:34:56.789012\tx\n\
+         2\t\\N\t-0.01\t\\N\tfalse\t-1e300\t1950-01-01\t1970-01-01 00:00:00.000000\t\
+         1999-12-31 23:59:59.999\t\\N\td\n"
+    );
+}

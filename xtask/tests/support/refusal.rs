@@ -1,6 +1,7 @@
 //! Profiles that `up` refuses.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::panic, reason = "a test fails by a panic")]
 
 use super::Xtask;
 
