@@ -490,7 +490,7 @@ fn components_and_platforms_that_are_not_there() {
                 3,
                 &[
                     "there is no component `clickhose` [USAGE]",
-                    "did you mean `--require clickhouse`?",
+                    "did you mean `clickhouse`?",
                 ],
             );
         Xtask::new()

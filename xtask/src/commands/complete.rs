@@ -10,10 +10,8 @@ use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 
 use super::context;
 use crate::cli::Cli;
+use crate::components;
 use crate::profile::{self, Selection, Value};
-
-/// The components that run as processes on the `host` platform.
-pub(crate) const COMPONENTS: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
 
 /// The variable by which the completion scripts ask; its value is the shell.
 const ASKED: &str = "CDC_XTASK_COMPLETE";
@@ -50,7 +48,7 @@ pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Components.
 pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
-    beginning(current, COMPONENTS.map(str::to_owned))
+    beginning(current, components::NAMES.map(str::to_owned))
 }
 
 /// The keys of the chosen profile, and after `=` the value that the key has.

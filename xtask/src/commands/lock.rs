@@ -13,7 +13,7 @@ use serde_json::json;
 
 use super::{context, stdout};
 use crate::cli::Global;
-use crate::components::kafka;
+use crate::components::{kafka, postgres};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
 use crate::plan::Progress;
@@ -24,13 +24,6 @@ use crate::platform::host::{Dirs, dirs, lock};
 use crate::profile::schema::Versions;
 use crate::report::Output;
 
-/// The systems that PostgreSQL's binaries are published for and the tool runs on.
-const SYSTEMS: [&str; 4] = [
-    "darwin-amd64",
-    "darwin-arm64v8",
-    "linux-amd64",
-    "linux-arm64v8",
-];
 const PLUGINS: &str = "images/connect/plugins.yaml";
 
 pub(super) async fn run(global: &Global) -> Result<ExitCode> {
@@ -127,12 +120,9 @@ fn parse_plugins(text: &str) -> Result<IndexMap<String, Plugin>> {
 }
 
 fn binaries(versions: &Versions) -> impl Iterator<Item = Coordinates> {
-    SYSTEMS.into_iter().map(|system| {
-        Coordinates(format!(
-            "io.zonky.test.postgres:embedded-postgres-binaries-{system}:{}",
-            versions.postgres
-        ))
-    })
+    postgres::SYSTEMS
+        .into_iter()
+        .map(|system| postgres::coordinates(system, &versions.postgres))
 }
 
 /// What Maven is asked for, in the order in which `up` asks.

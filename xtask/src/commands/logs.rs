@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::complete::COMPONENTS;
 use super::context;
 use super::stdout::{self, Reader};
 use crate::cli::{Global, Logs};
+use crate::components;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::files;
@@ -22,7 +22,7 @@ use crate::wait;
 const PERIOD: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
-    let component = known(&args.component)?;
+    let component = components::named(&args.component)?;
     let env = context::existing(global)?;
     let path = if args.previous {
         env.dirs.previous_log(component)
@@ -70,17 +70,6 @@ async fn follow(log: &mut Log, printer: &mut Printer) -> Result<()> {
         }
         wait::pause(PERIOD).await;
     }
-}
-
-fn known(name: &str) -> Result<&'static str> {
-    if let Some(component) = COMPONENTS.into_iter().find(|component| *component == name) {
-        return Ok(component);
-    }
-    let error = Error::new(Code::Usage, format!("no component `{name}`"));
-    Err(match nearest(name, COMPONENTS) {
-        Some(near) => error.hint(format!("did you mean `cargo xtask logs {near}`?")),
-        None => error.hint(format!("components: {}", COMPONENTS.join(", "))),
-    })
 }
 
 /// Why there is no log.
@@ -229,11 +218,11 @@ mod tests {
 
     #[test]
     fn components_are_exact_and_typos_are_answered() {
-        assert_eq!(known("kafka").expect("known"), "kafka");
-        let error = known("konnect").expect_err("unknown");
+        assert_eq!(components::named("kafka").expect("known"), "kafka");
+        let error = components::named("konnect").expect_err("unknown");
         assert_eq!(error.code, Code::Usage);
         assert!(error.hint.expect("a hint").contains("logs connect"));
-        assert!(known("kaf").is_err());
+        assert!(components::named("kaf").is_err());
     }
 
     #[test]

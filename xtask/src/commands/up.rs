@@ -12,13 +12,14 @@ use crate::cli::{Global, Ports, Up};
 use crate::clock;
 use crate::components;
 use crate::environment::{Environment, Secrets};
-use crate::error::{Code, Error, Result, nearest};
+use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
 use crate::plan;
 use crate::plan::run::RunReport;
 use crate::plan::{Action, Graph};
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, lock, ports};
+use crate::profile::schema::Source;
 use crate::profile::{self, Loaded};
 use crate::report::{self, Output, Reporter};
 
@@ -127,10 +128,10 @@ fn endpoints(env: &Environment) -> BTreeMap<&'static str, String> {
         ("connect", env.connect().url()),
         ("clickhouse", env.clickhouse().url()),
     ]);
-    if env.profile.uses(crate::profile::schema::Source::Postgres) {
+    if env.profile.uses(Source::Postgres) {
         endpoints.insert("postgres", env.postgres().address());
     }
-    if env.profile.uses(crate::profile::schema::Source::Mongodb) {
+    if env.profile.uses(Source::Mongodb) {
         endpoints.insert("mongodb", env.mongodb().address());
     }
     endpoints
@@ -138,15 +139,8 @@ fn endpoints(env: &Environment) -> BTreeMap<&'static str, String> {
 
 /// Refuses to leave out what `--require` names.
 fn require(env: &Environment, required: &[String]) -> Result<()> {
-    const COMPONENTS: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
     for name in required {
-        if !COMPONENTS.contains(&name.as_str()) {
-            let error = Error::new(Code::Usage, format!("there is no component `{name}`"));
-            return Err(match nearest(name, COMPONENTS) {
-                Some(near) => error.hint(format!("did you mean `--require {near}`?")),
-                None => error.hint(format!("components: {}", COMPONENTS.join(", "))),
-            });
-        }
+        components::named(name)?;
         if let Some(left_out) = env.left_out.iter().find(|left| left.component == name) {
             return Err(Error::new(
                 Code::Missing,

