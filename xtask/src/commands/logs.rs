@@ -13,7 +13,7 @@ use super::stdout::{self, Reader};
 use crate::cli::{Global, Logs};
 use crate::components;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result, nearest};
+use crate::error::{Code, Error, Result};
 use crate::files;
 use crate::report::Output;
 use crate::wait;
@@ -215,15 +215,6 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-
-    #[test]
-    fn components_are_exact_and_typos_are_answered() {
-        assert_eq!(components::named("kafka").expect("known"), "kafka");
-        let error = components::named("konnect").expect_err("unknown");
-        assert_eq!(error.code, Code::Usage);
-        assert!(error.hint.expect("a hint").contains("logs connect"));
-        assert!(components::named("kaf").is_err());
-    }
 
     #[test]
     fn a_followed_log_survives_a_restart_and_an_empty_file() {

@@ -38,3 +38,17 @@ pub fn named(name: &str) -> Result<&'static str> {
 fn service(error: &dyn std::error::Error) -> Error {
     Error::new(Code::Service, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_are_exact_and_typos_are_answered() {
+        assert_eq!(named("kafka").expect("known"), "kafka");
+        let error = named("konnect").expect_err("unknown");
+        assert_eq!(error.code, Code::Usage);
+        assert!(error.hint.expect("a hint").contains("`connect`"));
+        assert!(named("kaf").is_err());
+    }
+}
