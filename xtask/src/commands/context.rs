@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::stdout::say;
 use crate::cli::Global;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
@@ -185,7 +186,7 @@ pub(super) fn require_host(loaded: &Loaded) -> Result<()> {
 pub(super) fn print_error(output: Output, error: &Error) {
     match output {
         Output::Text => eprintln!("error: {error}"),
-        Output::Json => println!("{}", serde_json::json!({ "error": error.to_json() })),
+        Output::Json => say!("{}", serde_json::json!({ "error": error.to_json() })),
     }
 }
 

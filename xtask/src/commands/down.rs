@@ -7,6 +7,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::context;
+use super::stdout::say;
 use crate::cli::{Down, Global};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -125,11 +126,11 @@ fn confirm(name: &str, dirs: &Dirs) -> Result<()> {
 /// Prints the result; `sentence` is it for people.
 fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
     match output {
-        Output::Json => println!(
+        Output::Json => say!(
             "{}",
             json!({ "profile": profile, "stopped": stopped, "data_removed": data_removed })
         ),
-        Output::Text => println!("{profile}: {sentence}"),
+        Output::Text => say!("{profile}: {sentence}"),
     }
 }
 

@@ -1,5 +1,7 @@
 //! One file per verb: glue only.
 
+mod stdout;
+
 pub(crate) mod complete;
 mod completions;
 mod context;
@@ -12,7 +14,6 @@ mod profile;
 mod render;
 mod seed;
 mod status;
-mod stdout;
 mod test;
 mod up;
 mod verify;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::context;
+use super::stdout::say;
 use crate::cli::{Global, PlanArgs, PlanFormat};
 use crate::components;
 use crate::environment::{Environment, Secrets};
@@ -23,9 +24,9 @@ pub(super) fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
     match (global.output, args.format) {
-        (Output::Json, _) => println!("{}", show::json(&graph)),
-        (Output::Text, PlanFormat::Tree) => print!("{}", show::tree(&graph)),
-        (Output::Text, PlanFormat::Mermaid) => print!("{}", show::mermaid(&graph)),
+        (Output::Json, _) => say!("{}", show::json(&graph)),
+        (Output::Text, PlanFormat::Tree) => say!("{}", show::tree(&graph).trim_end()),
+        (Output::Text, PlanFormat::Mermaid) => say!("{}", show::mermaid(&graph).trim_end()),
     }
     Ok(ExitCode::SUCCESS)
 }

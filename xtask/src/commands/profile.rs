@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::context;
+use super::stdout::say;
 use crate::cli::{Global, ProfileCommand};
 use crate::error::Result;
 use crate::profile;
@@ -32,7 +33,7 @@ fn show(global: &Global) -> Result<ExitCode> {
                     })
                 })
                 .collect();
-            println!("{}", json!({ "profile": loaded.name, "values": values }));
+            say!("{}", json!({ "profile": loaded.name, "values": values }));
         }
         Output::Text => {
             let lines: Vec<(String, String)> = leaves
@@ -48,7 +49,7 @@ fn show(global: &Global) -> Result<ExitCode> {
                 .collect();
             let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
             for (line, origin) in lines {
-                println!("{line:<width$}  # {origin}");
+                say!("{line:<width$}  # {origin}");
             }
         }
     }
@@ -58,10 +59,10 @@ fn show(global: &Global) -> Result<ExitCode> {
 fn list(global: &Global) -> Result<ExitCode> {
     let names = profile::names(&context::root());
     match global.output {
-        Output::Json => println!("{}", json!({ "profiles": names })),
+        Output::Json => say!("{}", json!({ "profiles": names })),
         Output::Text => {
             for name in names {
-                println!("{name}");
+                say!("{name}");
             }
         }
     }

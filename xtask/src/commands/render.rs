@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::context;
+use super::stdout::say;
 use crate::cli::{Global, Render};
 use crate::components;
 use crate::environment::{Environment, Secrets};
@@ -22,18 +23,18 @@ pub(super) fn run(global: &Global, args: &Render) -> Result<ExitCode> {
             for (name, text) in &files {
                 write(&dir.join(name), text)?;
             }
-            println!("{} files in {}", files.len(), dir.display());
+            say!("{} files in {}", files.len(), dir.display());
         }
         (None, Output::Json) => {
             let map: serde_json::Map<_, _> = files
                 .into_iter()
                 .map(|(name, text)| (name, json!(text)))
                 .collect();
-            println!("{}", json!({ "files": map }));
+            say!("{}", json!({ "files": map }));
         }
         (None, Output::Text) => {
             for (name, text) in files {
-                println!("# ---- {name}\n{}\n", text.trim_end());
+                say!("# ---- {name}\n{}\n", text.trim_end());
             }
         }
     }

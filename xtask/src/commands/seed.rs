@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::context;
+use super::stdout::say;
 use crate::cli::{Global, Seed};
 use crate::components::{mongodb, postgres};
 use crate::error::Result;
@@ -30,8 +31,8 @@ pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
             )
             .collect();
         match global.output {
-            Output::Json => println!("{}", json!({ "dry_run": files })),
-            Output::Text => println!("would insert what is missing of {}", files.join(", ")),
+            Output::Json => say!("{}", json!({ "dry_run": files })),
+            Output::Text => say!("would insert what is missing of {}", files.join(", ")),
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -44,9 +45,9 @@ pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
         documents = mongodb::seed(&env).await?;
     }
     match global.output {
-        Output::Json => println!("{}", json!({ "rows": rows, "documents": documents })),
+        Output::Json => say!("{}", json!({ "rows": rows, "documents": documents })),
         Output::Text => {
-            println!("{rows} rows and {documents} documents were missing and are there now")
+            say!("{rows} rows and {documents} documents were missing and are there now")
         }
     }
     Ok(ExitCode::SUCCESS)

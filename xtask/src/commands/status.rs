@@ -1,15 +1,15 @@
 //! `status`: components, connectors and flows at a glance.
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::context;
+use super::stdout::{self, Reader};
 use crate::cli::{Global, StatusArgs};
 use crate::clock;
 use crate::environment::Environment;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Exit, Result};
 use crate::pipeline::status::{Component, ConnectorRow, FlowRow, Overview, gather};
 use crate::readiness::{State, Status};
 use crate::report::text::{Ink, Palette, bytes};
@@ -37,12 +37,14 @@ async fn watch(output: Output, env: &Arc<Environment>) -> Result<ExitCode> {
     let prefix = if coloured { "\x1b[H\x1b[J" } else { "" };
     loop {
         let overview = gather(env).await;
-        print(output, env, &overview, prefix)?;
+        if print(output, env, &overview, prefix)? == Reader::Gone {
+            return Ok(ExitCode::SUCCESS);
+        }
         wait::pause(Duration::from_secs(1)).await;
     }
 }
 
-fn print(output: Output, env: &Environment, overview: &Overview, prefix: &str) -> Result<()> {
+fn print(output: Output, env: &Environment, overview: &Overview, prefix: &str) -> Result<Reader> {
     let text = match output {
         Output::Json => {
             let mut value = serde_json::to_value(overview).unwrap_or_default();
@@ -57,10 +59,7 @@ fn print(output: Output, env: &Environment, overview: &Overview, prefix: &str) -
             describe(env, overview, palette)
         }
     };
-    let mut out = std::io::stdout().lock();
-    write!(out, "{prefix}{text}")
-        .and_then(|()| out.flush())
-        .map_err(|source| Error::io("write", "standard output", &source))
+    stdout::write(format!("{prefix}{text}").as_bytes())
 }
 
 fn mark(status: &Status, palette: Palette) -> String {

@@ -27,3 +27,24 @@ pub(super) fn write(bytes: &[u8]) -> Result<Reader> {
 pub(super) fn print(text: &str) -> Result<()> {
     write(text.as_bytes()).map(drop)
 }
+
+/// Writes a line of a result. Where nobody reads any more, or nothing can be written, there is
+/// nothing left to do: the process ends.
+pub(super) fn line(text: std::fmt::Arguments<'_>) {
+    match write(format!("{text}\n").as_bytes()) {
+        Ok(Reader::There) => {}
+        Ok(Reader::Gone) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::exit(error.code.exit() as i32);
+        }
+    }
+}
+
+/// `println!` for results, which does not panic when its reader leaves.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        $crate::commands::stdout::line(format_args!($($argument)*))
+    };
+}
+pub(super) use say;

@@ -54,14 +54,21 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     }
     let shell = Shell::new().map_err(|error| Error::new(Code::Check, error.to_string()))?;
     shell.change_dir(context::root());
+    let mut checks: Vec<(&str, Check)> = steps
+        .into_iter()
+        .map(|(name, command)| (name, Check::Command(command)))
+        .collect();
+    if !args.quick {
+        checks.push(("the Kafka client against a real broker", Check::KafkaClient));
+    }
     let mut failed = Vec::new();
-    for (name, command) in &steps {
+    for (name, check) in &checks {
         let begin = Instant::now();
         eprintln!("== {name}");
-        let (program, arguments) = command
-            .split_first()
-            .ok_or_else(|| Error::new(Code::Check, format!("{name}: no command")))?;
-        let result = cmd!(shell, "{program} {arguments...}").run();
+        let result = match check {
+            Check::Command(command) => run_command(&shell, command),
+            Check::KafkaClient => kafka_client(&shell),
+        };
         eprintln!(
             "== {name}: {} in {}\n",
             word(result.is_ok()),
@@ -78,6 +85,47 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         Code::Check,
         format!("failed: {}", failed.join(", ")),
     ))
+}
+
+/// One of the checks.
+enum Check {
+    /// A program with its arguments.
+    Command(Vec<String>),
+    /// See [`kafka_client`].
+    KafkaClient,
+}
+
+fn run_command(shell: &Shell, command: &[String]) -> xshell::Result<()> {
+    let (program, arguments) = match command {
+        [program, arguments @ ..] => (program, arguments),
+        [] => return Ok(()),
+    };
+    cmd!(shell, "{program} {arguments...}").run()
+}
+
+/// Runs the client's integration tests against the broker of an environment made for them.
+fn kafka_client(shell: &Shell) -> xshell::Result<()> {
+    let place = shell.create_temp_dir()?;
+    // PostgreSQL may have to run as another user, who must be able to enter.
+    #[cfg(unix)]
+    {
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        // Where this fails, `up` says which directory is closed.
+        let _ = std::fs::set_permissions(place.path(), open);
+    }
+    let _state = shell.push_env("XDG_STATE_HOME", place.path());
+    let tool = std::env::current_exe().unwrap_or_else(|_| "xtask".into());
+    let up = cmd!(shell, "{tool} up --ports auto --output json").read()?;
+    let report: serde_json::Value = serde_json::from_str(&up).unwrap_or_default();
+    let address = report["endpoints"]["kafka"].as_str().unwrap_or_default();
+    let tests = cmd!(
+        shell,
+        "cargo test --package xtask --lib clients::kafka::tests -- --ignored --skip measure"
+    )
+    .env("CDC_TEST_KAFKA", address)
+    .run();
+    cmd!(shell, "{tool} down --yes").run()?;
+    tests
 }
 
 /// Has what the real components need: asks on a terminal, installs it unasked in CI. A port that is

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::context::{self, Choice};
+use super::stdout::say;
 use crate::cli::{Global, Ports, Up};
 use crate::clock;
 use crate::components;
@@ -107,15 +108,15 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
             summary["platform"] = json!("host");
             summary["endpoints"] = json!(endpoints(env));
             summary["left_out"] = json!(context::left_out(env));
-            println!("{summary}");
+            say!("{summary}");
         }
         Output::Text => {
             let coloured = report::is_coloured(&std::io::stdout());
-            println!("{}", report::summary::text(&report, "ready", coloured));
+            say!("{}", report::summary::text(&report, "ready", coloured));
             for (component, address) in endpoints(env) {
-                println!("  {component:<11} {address}");
+                say!("  {component:<11} {address}");
             }
-            println!("next: cargo xtask verify, cargo xtask status");
+            say!("next: cargo xtask verify, cargo xtask status");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -196,14 +197,14 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
                 .into_iter()
                 .map(|(name, what)| (name, json!(what)))
                 .collect();
-            println!(
+            say!(
                 "{}",
                 json!({ "dry_run": map, "left_out": context::left_out(env) })
             );
         }
         Output::Text => {
             for (name, what) in lines {
-                println!("{name:<28} {what}");
+                say!("{name:<28} {what}");
             }
         }
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::context;
+use super::stdout::say;
 use crate::cli::{Global, Verify};
 use crate::error::{Code, Error, Result};
 use crate::pipeline::latency::{self, Distribution, Latency};
@@ -47,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
         }
     }
     match global.output {
-        Output::Json if errors.is_empty() => println!(
+        Output::Json if errors.is_empty() => say!(
             "{}",
             json!({
                 "profile": env.name,
@@ -60,7 +61,7 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
         Output::Text => {
             print_proofs(&proofs);
             for left_out in &env.left_out {
-                println!("  - {}: {}", left_out.component, left_out.reason);
+                say!("  - {}: {}", left_out.component, left_out.reason);
             }
             for latency in &latencies {
                 print_latency(latency);
@@ -77,17 +78,20 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
 
 fn print_proofs(proofs: &[Proof]) {
     for proof in proofs {
-        println!(
+        say!(
             "  ✓ {:<10} {:<7} source -> silver in {} ms",
-            proof.flow, proof.change, proof.took_ms
+            proof.flow,
+            proof.change,
+            proof.took_ms
         );
     }
 }
 
 fn print_latency(latency: &Latency) {
-    println!(
+    say!(
         "\n{}: {} rows, one at a time        p50      p95      p99      max",
-        latency.flow, latency.rows
+        latency.flow,
+        latency.rows
     );
     for (hop, found) in [
         ("source -> topic", latency.source_to_topic),
@@ -95,6 +99,6 @@ fn print_latency(latency: &Latency) {
         ("source -> silver", latency.total),
     ] {
         let Distribution { p50, p95, p99, max } = found;
-        println!("  {hop:<30} {p50:>5.0} ms {p95:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
+        say!("  {hop:<30} {p50:>5.0} ms {p95:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
-use crate::sandbox::{Sandbox, kill};
+use crate::sandbox::{Sandbox, interrupt, kill};
 
 /// Inserts until it is told to stop, over reconnects; counts what the server confirmed.
 fn insert_loop(
@@ -145,4 +145,41 @@ fn kill_if_running(mut child: std::process::Child) {
         kill(child.id());
     }
     child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn an_interrupted_up_says_so_and_the_next_one_finishes() {
+    let sandbox = Sandbox::new("interrupt");
+    let mut child = sandbox.spawn(&["up"]);
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    interrupt(child.id());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    sandbox.ok(&["up"]);
+    sandbox.converged().await;
+}
+
+#[tokio::test]
+async fn downloads_survive_a_kill_and_two_runs_at_once() {
+    let mut first = Sandbox::new("cache-a");
+    let mut second = Sandbox::new("cache-b");
+    let cache = first.dir().parent().unwrap().with_file_name("cache");
+    first.cache = Some(cache.clone());
+    second.cache = Some(cache.clone());
+    for delay in [1000, 4000, 7000] {
+        let child = first.spawn(&["up"]);
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        kill_if_running(child);
+    }
+    let mut other = second.spawn(&["up"]);
+    first.ok(&["up"]);
+    assert!(other.wait().unwrap().success());
+    first.converged().await;
+    second.converged().await;
+    let left: Vec<String> = std::fs::read_dir(cache.join("cdc-xtask"))
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.contains("staging"))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
 }

@@ -44,6 +44,8 @@ pub struct Sandbox {
     state: PathBuf,
     pub ports: BTreeMap<&'static str, u16>,
     pub extra: Vec<String>,
+    /// The machine's artifact cache, or one of the test's own.
+    pub cache: Option<PathBuf>,
     /// The default profile, or a file of the test's own.
     pub profile: Option<PathBuf>,
 }
@@ -59,6 +61,7 @@ impl Sandbox {
             ports: PORTS.map(|key| (key, free_port())).into(),
             extra: Vec::new(),
             profile: None,
+            cache: None,
         }
     }
 
@@ -84,6 +87,9 @@ impl Sandbox {
             .env("XDG_STATE_HOME", &self.state)
             .env("CI", "true")
             .stdin(Stdio::null());
+        if let Some(cache) = &self.cache {
+            command.env("XDG_CACHE_HOME", cache);
+        }
         if let Some(profile) = &self.profile {
             command.arg("--profile").arg(profile);
         }
@@ -290,6 +296,11 @@ impl Drop for Sandbox {
 pub fn kill(pid: u32) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+}
+
+pub fn interrupt(pid: u32) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("interrupted");
 }
 
 /// Whether a file is readable by its owner alone.
