@@ -128,6 +128,13 @@ impl Reporter {
     }
 }
 
+impl Drop for Reporter {
+    /// An interrupted command must not leave its lines behind.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
 /// Whether text on `stream` may be coloured: it is a terminal, and neither `NO_COLOR` nor
 /// `TERM=dumb` forbids it.
 pub fn is_coloured(stream: &impl IsTerminal) -> bool {
