@@ -20,7 +20,7 @@ use crate::plan::Progress;
 use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
-use crate::platform::host::{Dirs, dirs, lock};
+use crate::platform::host::{Dirs, artifacts, dirs, lock};
 use crate::profile::schema::Versions;
 use crate::report::Output;
 
@@ -164,7 +164,7 @@ struct Files {
 async fn resolve(wanted: &[MavenArtifact], versions: &Versions, cache: &Path) -> Result<Files> {
     dirs::make(cache, 0o755)?;
     let _lock = lock::wait(&cache.join("maven.lock"), "cargo xtask lock").await?;
-    let staging = cache.join("maven.staging");
+    let staging = artifacts::staging(cache, "maven")?;
     eprintln!("Maven resolves Kafka, Debezium and PostgreSQL for all systems");
     let plugin = &versions.maven_dependency_plugin;
     let dir = maven::resolve(wanted, plugin, &staging, &Progress::silent()).await?;

@@ -38,13 +38,6 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         ),
     ];
     if !args.quick {
-        if let Some(python) = engine {
-            let script = context::root().join("manifests/clickhouse/host/test_server.py");
-            steps.push((
-                "the embedded engine's server",
-                vec![python, "-B".into(), script.display().to_string()],
-            ));
-        }
         // Each environment wants a machine's worth of memory and processor: one after the other.
         let mut e2e = words("cargo test --package xtask --test e2e -- --test-threads=1");
         if std::env::var_os("CDC_TEST_MONGODB").is_some() {
@@ -59,7 +52,10 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         .map(|(name, command)| (name, Check::Command(command)))
         .collect();
     if !args.quick {
-        checks.push(("the Kafka client against a real broker", Check::KafkaClient));
+        checks.push((
+            "the Kafka client and the embedded engine's server, with a real broker",
+            Check::WithBroker(engine),
+        ));
     }
     let mut failed = Vec::new();
     for (name, check) in &checks {
@@ -67,14 +63,15 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         eprintln!("== {name}");
         let result = match check {
             Check::Command(command) => run_command(&shell, command),
-            Check::KafkaClient => kafka_client(&shell),
+            Check::WithBroker(engine) => with_broker(&shell, engine.as_deref()),
         };
         eprintln!(
             "== {name}: {} in {}\n",
             word(result.is_ok()),
             duration(begin.elapsed())
         );
-        if result.is_err() {
+        if let Err(error) = result {
+            eprintln!("{error}");
             failed.push(*name);
         }
     }
@@ -91,8 +88,8 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
 enum Check {
     /// A program with its arguments.
     Command(Vec<String>),
-    /// See [`kafka_client`].
-    KafkaClient,
+    /// See [`with_broker`], with the embedded engine's Python if there is one.
+    WithBroker(Option<String>),
 }
 
 fn run_command(shell: &Shell, command: &[String]) -> xshell::Result<()> {
@@ -103,19 +100,18 @@ fn run_command(shell: &Shell, command: &[String]) -> xshell::Result<()> {
     cmd!(shell, "{program} {arguments...}").run()
 }
 
-/// Runs the client's integration tests against the broker of an environment made for them.
-fn kafka_client(shell: &Shell) -> xshell::Result<()> {
-    let place = shell.create_temp_dir()?;
+/// Runs the tests that need a broker against the one of an environment made for them.
+fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
     // PostgreSQL may have to run as another user, who must be able to enter.
-    #[cfg(unix)]
-    {
-        let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        // Where this fails, `up` says which directory is closed.
-        let _ = std::fs::set_permissions(place.path(), open);
-    }
-    let _state = shell.push_env("XDG_STATE_HOME", place.path());
+    let state = std::env::temp_dir().join(format!("cdc-test-{}", std::process::id()));
+    shell.create_dir(&state)?;
+    let _state = shell.push_env("XDG_STATE_HOME", &state);
     let tool = std::env::current_exe().unwrap_or_else(|_| "xtask".into());
-    let up = cmd!(shell, "{tool} up --ports auto --output json").read()?;
+    let up = cmd!(
+        shell,
+        "{tool} up --ports auto --output json --set kafka.config.auto.create.topics.enable=true"
+    )
+    .read()?;
     let report: serde_json::Value = serde_json::from_str(&up).unwrap_or_default();
     let address = report["endpoints"]["kafka"].as_str().unwrap_or_default();
     let tests = cmd!(
@@ -124,8 +120,15 @@ fn kafka_client(shell: &Shell) -> xshell::Result<()> {
     )
     .env("CDC_TEST_KAFKA", address)
     .run();
+    let server = python.map_or(Ok(()), |python| {
+        let script = "manifests/clickhouse/host/test_server.py";
+        cmd!(shell, "{python} -B {script}")
+            .env("KAFKA_BOOTSTRAP", address)
+            .run()
+    });
     cmd!(shell, "{tool} down --yes").run()?;
-    tests
+    shell.remove_path(&state)?;
+    tests.and(server)
 }
 
 /// Has what the real components need: asks on a terminal, installs it unasked in CI. A port that is

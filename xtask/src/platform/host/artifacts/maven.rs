@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::lockfile::{self, Locked};
+use super::staging;
 use super::unpack::{self, Unpack};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -69,7 +70,7 @@ pub async fn fetch(
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let staging = cache.join("maven.staging");
+    let staging = staging(cache, "maven")?;
     let files = resolve(&wanted, plugin_version, &staging, progress).await?;
     progress.observe("verifying and unpacking");
     let fetched = names(&wanted);
@@ -86,7 +87,7 @@ pub async fn fetch(
 }
 
 /// Has Maven bring the files of all artifacts, in one run, into a directory below `staging`, which
-/// it returns. What was in `staging` before is gone. Nothing is verified yet.
+/// it returns. Nothing is verified yet.
 ///
 /// # Errors
 /// Maven is missing or fails, or the directory cannot be written.
@@ -103,8 +104,6 @@ pub async fn resolve(
         )
         .hint("cargo xtask doctor shows how to install it here")
     })?;
-    dirs::remove(staging)?;
-    dirs::make(staging, 0o755)?;
     let pom = staging.join("pom.xml");
     std::fs::write(&pom, pom_text(wanted)?).map_err(|source| Error::io("write", &pom, &source))?;
     let total: u64 = wanted.iter().map(MavenArtifact::bytes).sum();

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::lockfile;
+use super::{lockfile, staging};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::host::{dirs, lock};
@@ -68,9 +68,8 @@ pub async fn fetch(
         )
         .hint("cargo xtask doctor shows how to install one of them here")
     })?;
-    let staging = cache.join("pypi.staging");
+    let staging = staging(cache, "pypi")?;
     dirs::remove(&dir)?;
-    dirs::remove(&staging)?;
     let downloads = staging.join("downloads");
     dirs::make(&downloads, 0o755)?;
     let venv = staging.join("venv");
