@@ -232,12 +232,24 @@ pub struct Record {
     pub since: u64,
 }
 
+/// This executable, as a program to start. A build that replaces its file while it runs leaves the
+/// old one without a name; Linux can still start it.
+///
+/// # Errors
+/// The system does not tell.
+pub fn this_program() -> io::Result<PathBuf> {
+    if cfg!(target_os = "linux") {
+        return Ok(PathBuf::from("/proc/self/exe"));
+    }
+    std::env::current_exe()
+}
+
 /// Starts a daemon through [`become_daemon`] with both output streams appended to `log`.
 ///
 /// # Errors
 /// The executable or the log cannot be opened.
 pub fn spawn_daemon(spec: &Path, log: &std::fs::File) -> io::Result<tokio::process::Child> {
-    Command::new(std::env::current_exe()?)
+    Command::new(this_program()?)
         .arg("launch")
         .arg(spec)
         .stdin(Stdio::null())

@@ -14,6 +14,7 @@ use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::host::artifacts::pypi;
+use crate::process::this_program;
 use crate::profile::{self, Selection};
 use crate::report::text::duration;
 
@@ -106,7 +107,7 @@ fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
     let state = std::env::temp_dir().join(format!("cdc-test-{}", std::process::id()));
     shell.create_dir(&state)?;
     let _state = shell.push_env("XDG_STATE_HOME", &state);
-    let tool = std::env::current_exe().unwrap_or_else(|_| "xtask".into());
+    let tool = this_program().unwrap_or_else(|_| "xtask".into());
     let up = cmd!(
         shell,
         "{tool} up --ports auto --output json --set kafka.config.auto.create.topics.enable=true"
