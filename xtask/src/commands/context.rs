@@ -42,6 +42,9 @@ pub(super) fn load(selection: &Selection) -> Result<Loaded> {
     let root = root();
     let loaded = profile::load(&root, selection)?;
     let chosen = chosen_ports(&Dirs::of(&loaded.name)?)?;
+    if chosen.is_empty() {
+        return Ok(loaded);
+    }
     let mut selection = selection.clone();
     for (component, key, port) in profile::all_ports(&loaded.profile) {
         let choice = chosen.get(&format!("{component}.{key}"));

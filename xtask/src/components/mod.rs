@@ -35,7 +35,7 @@ pub fn named(name: &str) -> Result<&'static str> {
 }
 
 /// A typed error of a client as the user reads it.
-fn service(error: &dyn std::error::Error) -> Error {
+pub(crate) fn service(error: &dyn std::error::Error) -> Error {
     Error::new(Code::Service, error.to_string())
 }
 

@@ -10,6 +10,7 @@ use crate::clients::clickhouse::{Clickhouse, ident, literal as text};
 use crate::clients::mongodb::Mongodb;
 use crate::clients::postgres::{self, Postgres};
 use crate::components::clickhouse::Names;
+use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
@@ -37,10 +38,6 @@ pub struct Canary<'a> {
 enum Session {
     Postgres(Postgres),
     Mongodb(Mongodb),
-}
-
-fn service(error: &dyn std::error::Error) -> Error {
-    Error::new(Code::Service, error.to_string())
 }
 
 /// What the target shows of the canary.
