@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -62,6 +63,9 @@ pub struct Job {
     pub dir: Option<PathBuf>,
     /// The user and group to run as; unchanged if none.
     pub user: Option<User>,
+    /// Its standard input; nothing if none. A lock's file is empty to read, and lets the job keep the
+    /// lock until it has ended even when this process is killed before it.
+    pub input: Option<Arc<std::fs::File>>,
 }
 
 /// A system user by number.
@@ -83,6 +87,13 @@ impl Job {
             program: program.into(),
             args: args.into_iter().map(Into::into).collect(),
             ..Job::default()
+        }
+    }
+
+    fn stdin(&self) -> io::Result<Stdio> {
+        match &self.input {
+            Some(file) => Ok(file.try_clone()?.into()),
+            None => Ok(Stdio::null()),
         }
     }
 
@@ -115,7 +126,7 @@ pub async fn capture(job: &Job, mut on_line: impl FnMut(&str)) -> Result<String,
     };
     let mut child = job
         .command()
-        .stdin(Stdio::null())
+        .stdin(job.stdin().map_err(start)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true)

@@ -163,11 +163,11 @@ struct Files {
 
 async fn resolve(wanted: &[MavenArtifact], versions: &Versions, cache: &Path) -> Result<Files> {
     dirs::make(cache, 0o755)?;
-    let _lock = lock::wait(&cache.join("maven.lock"), "cargo xtask lock").await?;
+    let lock = lock::wait(&cache.join("maven.lock"), "cargo xtask lock").await?;
     let staging = artifacts::staging(cache, "maven")?;
     eprintln!("Maven resolves Kafka, Debezium and PostgreSQL for all systems");
     let plugin = &versions.maven_dependency_plugin;
-    let dir = maven::resolve(wanted, plugin, &staging, &Progress::silent()).await?;
+    let dir = maven::resolve(wanted, plugin, &staging, &lock, &Progress::silent()).await?;
     let names = |artifact: &MavenArtifact| -> Vec<String> {
         let names = artifact.coordinates.iter().map(maven::file_name);
         names.collect()

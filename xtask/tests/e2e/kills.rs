@@ -170,9 +170,11 @@ async fn downloads_survive_a_kill_and_two_runs_at_once() {
         tokio::time::sleep(Duration::from_millis(delay)).await;
         kill_if_running(child);
     }
-    let mut other = second.spawn(&["up"]);
-    first.ok(&["up"]);
-    assert!(other.wait().unwrap().success());
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| second.ok(&["up"]));
+        first.ok(&["up"]);
+        other.join().unwrap();
+    });
     first.converged().await;
     second.converged().await;
 }

@@ -287,6 +287,7 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
             env: rendered.template.env.clone(),
             dir: Some(unfinished.clone()),
             user: rendered.user,
+            input: None,
         };
         let copy = match &init.secret {
             Some(secret) => Some(SecretCopy::new(

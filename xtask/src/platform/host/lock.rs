@@ -1,18 +1,27 @@
 //! One changing command at a time per environment.
 //!
-//! The lock is the system's own file lock, which ends with its process: no expiry is needed, and a
-//! kill leaves nothing to clean up. The file's text says who holds it.
+//! The lock is the system's own file lock, which ends with its process and the jobs that it gave the
+//! file to: no expiry is needed, and a kill leaves nothing to clean up. The file's text says who holds it.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
 
 /// Held until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: Arc<File>,
+}
+
+impl Lock {
+    /// The locked file, for a [`Job`](crate::process::Job) to hold: the lock then lasts until both
+    /// this value and the job have ended.
+    pub fn file(&self) -> Arc<File> {
+        self.file.clone()
+    }
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -30,7 +39,9 @@ fn claim(mut file: File, path: &Path, what: &str) -> Result<Lock> {
     file.set_len(0)
         .and_then(|()| file.write_all(text.as_bytes()))
         .map_err(|source| Error::io("write", path, &source))?;
-    Ok(Lock { _file: file })
+    Ok(Lock {
+        file: Arc::new(file),
+    })
 }
 
 /// Takes the lock or says who has it.

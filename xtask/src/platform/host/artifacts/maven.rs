@@ -9,7 +9,8 @@ use super::staging;
 use super::unpack::{self, Unpack};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
-use crate::platform::host::{dirs, lock};
+use crate::platform::host::dirs;
+use crate::platform::host::lock::{self, Lock};
 use crate::process::{Job, capture};
 
 /// Maven coordinates, `group:artifact:version[:type[:classifier]]`.
@@ -65,13 +66,13 @@ pub async fn fetch(
         return Ok(Vec::new());
     }
     progress.observe("waiting for another run's downloads");
-    let _lock = lock::wait(&cache.join("maven.lock"), "downloading").await?;
+    let lock = lock::wait(&cache.join("maven.lock"), "downloading").await?;
     let wanted = missing(artifacts);
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let staging = staging(cache, "maven")?;
-    let files = resolve(&wanted, plugin_version, &staging, progress).await?;
+    let files = resolve(&wanted, plugin_version, &staging, &lock, progress).await?;
     progress.observe("verifying and unpacking");
     let fetched = names(&wanted);
     let cache = cache.to_owned();
@@ -87,7 +88,8 @@ pub async fn fetch(
 }
 
 /// Has Maven bring the files of all artifacts, in one run, into a directory below `staging`, which
-/// it returns. Nothing is verified yet.
+/// it returns. Nothing is verified yet. Maven holds `lock` too: two of them at once in one local
+/// repository get in each other's way, and one that outlives its killed run would be a second.
 ///
 /// # Errors
 /// Maven is missing or fails, or the directory cannot be written.
@@ -95,6 +97,7 @@ pub async fn resolve(
     wanted: &[MavenArtifact],
     plugin_version: &str,
     staging: &Path,
+    lock: &Lock,
     progress: &Progress,
 ) -> Result<PathBuf> {
     let maven = which::which("mvn").map_err(|_| {
@@ -108,7 +111,7 @@ pub async fn resolve(
     std::fs::write(&pom, pom_text(wanted)?).map_err(|source| Error::io("write", &pom, &source))?;
     let total: u64 = wanted.iter().map(MavenArtifact::bytes).sum();
     let files = staging.join("files");
-    let job = Job::new(
+    let mut job = Job::new(
         maven,
         [
             "-B".to_owned(),
@@ -121,6 +124,7 @@ pub async fn resolve(
             "-Dmaven.artifact.threads=8".into(),
         ],
     );
+    job.input = Some(lock.file());
     progress.observe(format!("Maven resolves {}", names(wanted).join(", ")));
     let mut done = 0;
     capture(&job, |line| {

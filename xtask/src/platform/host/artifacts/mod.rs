@@ -18,8 +18,7 @@ pub use maven::MavenArtifact;
 pub use pypi::PypiEnvironment;
 
 /// A new, empty staging directory of this run. To be called with the lock of `kind` held: what other
-/// runs left is removed then, as far as it can be. A downloader that outlives its killed run may
-/// still write there, which is why no run uses another one's.
+/// runs left is removed then, as far as it can be.
 ///
 /// # Errors
 /// It cannot be created.

@@ -57,7 +57,7 @@ pub async fn fetch(
         return Ok(false);
     }
     progress.observe("waiting for another run's downloads");
-    let _lock = lock::wait(&cache.join("pypi.lock"), "downloading").await?;
+    let lock = lock::wait(&cache.join("pypi.lock"), "downloading").await?;
     if complete() {
         return Ok(false);
     }
@@ -74,8 +74,10 @@ pub async fn fetch(
     dirs::make(&downloads, 0o755)?;
     let venv = staging.join("venv");
     progress.observe("creating a private Python environment");
+    let mut create = Job::new(python, ["-m", "venv", &venv.display().to_string()]);
+    create.input = Some(lock.file());
     run(
-        &Job::new(python, ["-m", "venv", &venv.display().to_string()]),
+        &create,
         progress,
         &downloads,
         "python3 cannot create a virtual environment",
@@ -98,6 +100,7 @@ pub async fn fetch(
             &environment.requirements.display().to_string(),
         ],
     );
+    install.input = Some(lock.file());
     install
         .env
         .insert("TMPDIR".into(), downloads.display().to_string());
