@@ -18,4 +18,5 @@ pub mod profile;
 pub mod readiness;
 pub mod render;
 pub mod report;
+pub mod tls;
 pub mod wait;
