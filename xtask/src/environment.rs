@@ -9,10 +9,11 @@ use crate::clients::connect::Connect;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::Result;
-use crate::platform::host::{Dirs, secrets};
-use crate::platform::{Endpoint, Secret};
+use crate::platform::host::{Dirs, daemon, secrets};
+use crate::platform::{Endpoint, Platform, Secret};
 use crate::profile::schema::{Connector, Password, Source};
 use crate::profile::{Loaded, Node, Profile};
+use crate::readiness::Status;
 use crate::render::Templates;
 
 /// A source that the profile has and this run leaves out.
@@ -44,7 +45,26 @@ pub struct Environment {
     pub clickhouse_binary: Option<PathBuf>,
     /// `mongod` in PATH.
     pub mongod_binary: Option<PathBuf>,
+    /// Where components run.
+    pub platform: Platform,
+    /// Where components answer each other; templates and connectors name these.
+    inside: Addresses,
     passwords: Passwords,
+}
+
+/// Where components answer, without logins.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The broker.
+    pub kafka: Endpoint,
+    /// The Connect worker's REST interface.
+    pub connect: Endpoint,
+    /// The relational source.
+    pub postgres: Endpoint,
+    /// The document source.
+    pub mongodb: Endpoint,
+    /// The target's HTTP interface.
+    pub clickhouse: Endpoint,
 }
 
 /// The passwords of the components that have one.
@@ -69,7 +89,7 @@ impl Environment {
     ///
     /// # Errors
     /// A directory or secret cannot be used.
-    pub fn new(root: &Path, loaded: Loaded, mode: Secrets) -> Result<Self> {
+    pub fn new(root: &Path, loaded: Loaded, platform: Platform, mode: Secrets) -> Result<Self> {
         let dirs = Dirs::of(&loaded.name)?;
         if mode == Secrets::Create {
             dirs.create()?;
@@ -97,7 +117,8 @@ impl Environment {
         let mongod_binary = which::which("mongod").ok();
         let mut left_out = Vec::new();
         let mut profile = loaded.profile;
-        if profile.uses(Source::Mongodb)
+        if platform == Platform::Host
+            && profile.uses(Source::Mongodb)
             && profile.mongodb.external.is_none()
             && mongod_binary.is_none()
         {
@@ -112,6 +133,8 @@ impl Environment {
         Ok(Environment {
             name: loaded.name,
             root: root.to_owned(),
+            platform,
+            inside: addresses(platform, &profile),
             profile,
             tree: loaded.tree,
             left_out,
@@ -123,40 +146,70 @@ impl Environment {
         })
     }
 
+    /// Where components answer each other.
+    pub fn inside(&self) -> &Addresses {
+        &self.inside
+    }
+
+    /// Where components answer this tool.
+    fn reach(&self) -> &Addresses {
+        &self.inside
+    }
+
     /// The broker.
     pub fn kafka(&self) -> Endpoint {
-        at(
-            self.profile.kafka.external.as_deref(),
-            self.profile.kafka.port,
-        )
+        self.reach().kafka.clone()
     }
 
     /// The Connect worker's REST interface.
     pub fn connect(&self) -> Endpoint {
-        Endpoint::loopback(self.profile.connect.port)
+        self.reach().connect.clone()
     }
 
     /// The relational source.
     pub fn postgres(&self) -> Endpoint {
-        let spec = &self.profile.postgres;
-        at(spec.external.as_deref(), spec.port).login(&spec.user, self.passwords.postgres.clone())
+        let user = &self.profile.postgres.user;
+        let endpoint = self.reach().postgres.clone();
+        endpoint.login(user, self.passwords.postgres.clone())
     }
 
     /// The document source. A member of the user's own for which no password is set is asked
     /// without credentials: MongoDB refuses a login with an empty password.
     pub fn mongodb(&self) -> Endpoint {
-        let spec = &self.profile.mongodb;
-        let endpoint = at(spec.external.as_deref(), spec.port);
+        let endpoint = self.reach().mongodb.clone();
         if self.passwords.mongodb.expose().is_empty() {
             return endpoint;
         }
-        endpoint.login(&spec.user, self.passwords.mongodb.clone())
+        endpoint.login(&self.profile.mongodb.user, self.passwords.mongodb.clone())
     }
 
     /// The target.
     pub fn clickhouse(&self) -> Endpoint {
-        let spec = &self.profile.clickhouse;
-        at(spec.external.as_deref(), spec.port).login(&spec.user, self.passwords.clickhouse.clone())
+        let user = &self.profile.clickhouse.user;
+        let endpoint = self.reach().clickhouse.clone();
+        endpoint.login(user, self.passwords.clickhouse.clone())
+    }
+
+    /// What keeps a component from answering, as its platform sees it: a process that has ended.
+    /// None where nothing speaks against asking it.
+    pub fn obstacle(&self, component: &str) -> Option<Status> {
+        match self.platform {
+            Platform::Host if self.is_external(component) => None,
+            Platform::Host => daemon::ended(&self.dirs, component),
+            Platform::Kind | Platform::Kubernetes => None,
+        }
+    }
+
+    /// Whether the user runs this component.
+    pub fn is_external(&self, component: &str) -> bool {
+        let external = match component {
+            "kafka" => &self.profile.kafka.external,
+            "postgres" => &self.profile.postgres.external,
+            "mongodb" => &self.profile.mongodb.external,
+            "clickhouse" => &self.profile.clickhouse.external,
+            _ => &None,
+        };
+        external.is_some()
     }
 
     /// A session at the relational source.
@@ -201,15 +254,70 @@ impl Environment {
                 section.shift_remove("password");
             }
         }
-        let endpoint = |endpoint: &Endpoint| endpoint.address();
         context["endpoints"] = json!({
-            "kafka": endpoint(&self.kafka()),
-            "connect": endpoint(&self.connect()),
-            "postgres": endpoint(&self.postgres()),
-            "mongodb": endpoint(&self.mongodb()),
-            "clickhouse": endpoint(&self.clickhouse()),
+            "kafka": self.inside.kafka.address(),
+            "connect": self.inside.connect.address(),
+            "postgres": self.inside.postgres.address(),
+            "mongodb": self.inside.mongodb.address(),
+            "clickhouse": self.inside.clickhouse.address(),
         });
         context
+    }
+}
+
+/// Where the platform has its components answer each other.
+fn addresses(platform: Platform, profile: &Profile) -> Addresses {
+    let Profile {
+        kafka,
+        connect,
+        postgres,
+        mongodb,
+        clickhouse,
+        ..
+    } = profile;
+    match platform {
+        Platform::Host => Addresses {
+            kafka: at(kafka.external.as_deref(), kafka.port),
+            connect: Endpoint::loopback(connect.port),
+            postgres: at(postgres.external.as_deref(), postgres.port),
+            mongodb: at(mongodb.external.as_deref(), mongodb.port),
+            clickhouse: at(clickhouse.external.as_deref(), clickhouse.port),
+        },
+        Platform::Kind | Platform::Kubernetes => {
+            let service = |external: Option<&str>, name: &str, namespace: &str, port| match external
+            {
+                Some(address) => Endpoint::parse(address),
+                None => Endpoint::new(format!("{name}.{namespace}.svc.cluster.local"), port),
+            };
+            let (kafka_space, database_space) = ("kafka", "database");
+            Addresses {
+                kafka: service(
+                    kafka.external.as_deref(),
+                    "my-cluster-kafka-bootstrap",
+                    kafka_space,
+                    9092,
+                ),
+                connect: service(None, "my-connect-cluster-connect-api", kafka_space, 8083),
+                postgres: service(
+                    postgres.external.as_deref(),
+                    "postgres-postgresql",
+                    database_space,
+                    5432,
+                ),
+                mongodb: service(
+                    mongodb.external.as_deref(),
+                    "mongo-mongodb",
+                    database_space,
+                    27017,
+                ),
+                clickhouse: service(
+                    clickhouse.external.as_deref(),
+                    "clickhouse-clickhouse",
+                    database_space,
+                    8123,
+                ),
+            }
+        }
     }
 }
 

@@ -76,7 +76,7 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
     let mut lines = vec![format!(
         "{} on {}: {}",
         overview.profile,
-        overview.platform,
+        overview.platform.name(),
         if overview.is_current() {
             palette.ink(Ink::Green, "everything works")
         } else {

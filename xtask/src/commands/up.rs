@@ -27,12 +27,13 @@ use crate::report::{self, Output, Reporter};
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let selection = context::selection(global);
     let mut loaded = context::load(&selection)?;
-    let platform = context::choose_platform(&loaded).await?;
+    let context::Chosen { platform, why } = context::choose_platform(&loaded).await?;
     let dirs = Dirs::of(&loaded.name)?;
     // Whatever can be wrong is found before anything is made.
     let env = Arc::new(Environment::new(
         &context::root(),
         loaded.clone(),
+        platform,
         Secrets::Existing,
     )?);
     require(&env, &args.require)?;
@@ -52,12 +53,17 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
             }
         }
     }
-    let env = Arc::new(Environment::new(&context::root(), loaded, Secrets::Create)?);
+    let env = Arc::new(Environment::new(
+        &context::root(),
+        loaded,
+        platform,
+        Secrets::Create,
+    )?);
     let (graph, actions) = plan_of(&env)?;
-    context::remember(&env.dirs, &selection)?;
+    context::remember(&env.dirs, &selection, platform)?;
 
     let reporter = Reporter::choose(global.output);
-    reporter.note(&platform);
+    reporter.note(&why);
     for left_out in &env.left_out {
         reporter.note(&format!("{}: {}", left_out.component, left_out.reason));
     }
@@ -73,13 +79,13 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
 }
 
 fn plan_of(env: &Arc<Environment>) -> Result<(Graph, Vec<Action>)> {
-    components::host_plan(env)?
+    components::plan(env)?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))
 }
 
 fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<()> {
-    let title = format!("up {} on host", env.name);
+    let title = format!("up {} on {}", env.name, env.platform.name());
     let page = report::timeline::page(report, &title, &clock::utc(clock::now_ms()))?;
     write_atomic(path, page.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))
 }
@@ -105,7 +111,7 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
         Output::Json => {
             let mut summary = report::summary::json(&report);
             summary["profile"] = json!(env.name);
-            summary["platform"] = json!("host");
+            summary["platform"] = json!(env.platform);
             summary["endpoints"] = json!(endpoints(env));
             summary["left_out"] = json!(context::left_out(env));
             say!("{summary}");

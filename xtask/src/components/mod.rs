@@ -9,10 +9,32 @@ pub mod mongodb;
 pub mod postgres;
 
 mod host;
+mod upper;
 
-pub use host::{artifacts, host_plan, processes};
+pub use host::{artifacts, processes};
 
+/// The plan of `up` on the environment's platform. Nothing happens yet, but what can be wrong with
+/// templates and prerequisites is found here, before anything starts.
+///
+/// # Errors
+/// A prerequisite is missing or a template is wrong.
+pub fn plan(env: &Arc<Environment>) -> Result<Plan> {
+    match env.platform {
+        Platform::Host => host::plan(env),
+        Platform::Kind | Platform::Kubernetes => Err(Error::new(
+            Code::Platform,
+            "this version runs pipelines on the `host` platform only",
+        )
+        .hint("cargo xtask up --platform host")),
+    }
+}
+
+use std::sync::Arc;
+
+use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
+use crate::plan::Plan;
+use crate::platform::Platform;
 
 /// Every component's name, which is also its folder's and its key's in a profile.
 pub const NAMES: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
