@@ -3,6 +3,7 @@
 pub mod docker;
 pub mod endpoint;
 pub mod host;
+pub mod kubernetes;
 
 use serde::{Deserialize, Serialize};
 

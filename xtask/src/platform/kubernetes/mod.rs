@@ -1,0 +1,4 @@
+//! Clusters: what exists in them, what changes, and ways into them.
+
+pub mod forward;
+pub mod watch;
