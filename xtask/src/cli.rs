@@ -54,6 +54,9 @@ pub struct Global {
     /// Where components run.
     #[arg(long, global = true, value_enum)]
     pub platform: Option<PlatformChoice>,
+    /// Context of your kubeconfig, for the platform `kubernetes`.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
     /// Results as text or as JSON on standard output.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -104,6 +107,8 @@ pub enum Command {
   cargo xtask up --ports auto
   cargo xtask up --set postgres.port=5433 --timeline up.html
   cargo xtask up --require mongodb
+  cargo xtask up --platform kind
+  cargo xtask up --platform kubernetes --context my-cluster
 
 Running it on a pipeline that is up changes nothing and proves that it works.
 After a kill at any point, running it again finishes the work.")]
@@ -117,6 +122,12 @@ pub struct Up {
     /// Write a page that shows when each step ran.
     #[arg(long, value_name = "FILE.html", value_hint = clap::ValueHint::FilePath)]
     pub timeline: Option<PathBuf>,
+    /// Read the operators' bundles from this directory instead of fetching them (air-gapped).
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub bundle_dir: Option<PathBuf>,
+    /// Do not ask before a cluster is changed for the first time, or before objects are pruned.
+    #[arg(long)]
+    pub yes: bool,
     /// Show what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

@@ -31,6 +31,9 @@ pub(super) fn selection(global: &Global) -> Selection {
         let name = serde_json::to_value(platform).unwrap_or_default();
         set.push(format!("platform={}", name.as_str().unwrap_or("auto")));
     }
+    if let Some(context) = &global.context {
+        set.push(format!("kubernetes.context={context}"));
+    }
     Selection {
         profile: global.profile.clone(),
         set,

@@ -4,6 +4,7 @@ mod stdout;
 
 pub(crate) mod complete;
 mod completions;
+mod confirm;
 mod context;
 mod doctor;
 mod down;

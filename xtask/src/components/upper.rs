@@ -176,7 +176,7 @@ fn gate<P, F>(
                 patience(&at),
                 &progress,
                 || async {
-                    if let Some(obstacle) = at.obstacle(component) {
+                    if let Some(obstacle) = at.obstacle(component).await {
                         return obstacle;
                     }
                     probe(at.clone()).await
@@ -212,7 +212,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
                     patience(&at),
                     &progress,
                     || async {
-                        if let Some(obstacle) = at.obstacle("connect") {
+                        if let Some(obstacle) = at.obstacle("connect").await {
                             return obstacle;
                         }
                         connect::probe_connector(&at, &connector_name, &spec).await

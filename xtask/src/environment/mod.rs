@@ -1,20 +1,28 @@
 //! A loaded profile on its platform: the one value that everything above the platform works with.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+mod link;
+
+pub use link::{Link, targets};
+
 use crate::clients::clickhouse::Clickhouse;
 use crate::clients::connect::Connect;
+use crate::clients::kafka;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::clients::postgres::{Postgres, PostgresError};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
+use crate::platform::kubernetes::Cluster;
 use crate::platform::host::{Dirs, daemon, secrets};
 use crate::platform::{Endpoint, Platform, Secret};
 use crate::profile::schema::{Connector, Password, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::readiness::Status;
-use crate::render::Templates;
+use crate::render::{Templates, kubernetes};
 
 /// A source that the profile has and this run leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +57,8 @@ pub struct Environment {
     pub platform: Platform,
     /// Where components answer each other; templates and connectors name these.
     inside: Addresses,
+    /// The connection to the cluster, once there is one.
+    link: OnceLock<Link>,
     passwords: Passwords,
 }
 
@@ -65,6 +75,22 @@ pub struct Addresses {
     pub mongodb: Endpoint,
     /// The target's HTTP interface.
     pub clickhouse: Endpoint,
+}
+
+impl Addresses {
+    /// Those that this tool runs itself.
+    fn own(&mut self, profile: &Profile) -> Vec<&mut Endpoint> {
+        [
+            (&mut self.kafka, profile.kafka.external.is_none()),
+            (&mut self.connect, true),
+            (&mut self.postgres, profile.postgres.external.is_none()),
+            (&mut self.mongodb, profile.mongodb.external.is_none()),
+            (&mut self.clickhouse, profile.clickhouse.external.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(endpoint, own)| own.then_some(endpoint))
+        .collect()
+    }
 }
 
 /// The passwords of the components that have one.
@@ -135,6 +161,7 @@ impl Environment {
             root: root.to_owned(),
             platform,
             inside: addresses(platform, &profile),
+            link: OnceLock::new(),
             profile,
             tree: loaded.tree,
             left_out,
@@ -151,9 +178,39 @@ impl Environment {
         &self.inside
     }
 
-    /// Where components answer this tool.
+    /// Where components answer this tool. On a cluster nothing answers before it is attached.
     fn reach(&self) -> &Addresses {
-        &self.inside
+        self.link.get().map_or(&self.inside, |link| &link.reach)
+    }
+
+    /// Connects the environment with the cluster that it runs on. A second call changes nothing.
+    ///
+    /// # Errors
+    /// There are no free ports.
+    pub async fn attach(&self, cluster: Cluster) -> Result<()> {
+        let link = Link::open(cluster, &self.profile, &self.inside).await?;
+        self.link.get_or_init(|| link);
+        Ok(())
+    }
+
+    /// The connection to the cluster.
+    ///
+    /// # Errors
+    /// There is none: the environment is on `host`, or its cluster was not attached.
+    pub fn link(&self) -> Result<&Link> {
+        self.link.get().ok_or_else(|| {
+            Error::new(
+                Code::Platform,
+                format!("environment `{}` has no cluster", self.name),
+            )
+        })
+    }
+
+    /// How the broker is reached.
+    pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
+        let mut config = kafka::Config::new(&[self.kafka().address()], timeout);
+        config.route = self.link.get().map(Link::route);
+        config
     }
 
     /// The broker.
@@ -190,13 +247,18 @@ impl Environment {
         endpoint.login(user, self.passwords.clickhouse.clone())
     }
 
-    /// What keeps a component from answering, as its platform sees it: a process that has ended.
-    /// None where nothing speaks against asking it.
-    pub fn obstacle(&self, component: &str) -> Option<Status> {
+    /// What keeps a component from answering, as its platform sees it: a process that has ended, a
+    /// resource that is not current. None where nothing speaks against asking it.
+    pub async fn obstacle(&self, component: &str) -> Option<Status> {
+        if self.is_external(component) {
+            return None;
+        }
         match self.platform {
-            Platform::Host if self.is_external(component) => None,
             Platform::Host => daemon::ended(&self.dirs, component),
-            Platform::Kind | Platform::Kubernetes => None,
+            Platform::Kind | Platform::Kubernetes => match self.link.get() {
+                Some(link) => link.obstacle(&self.profile, component).await,
+                None => Some(Status::unknown("the cluster is not there")),
+            },
         }
     }
 
@@ -284,38 +346,13 @@ fn addresses(platform: Platform, profile: &Profile) -> Addresses {
             clickhouse: at(clickhouse.external.as_deref(), clickhouse.port),
         },
         Platform::Kind | Platform::Kubernetes => {
-            let service = |external: Option<&str>, name: &str, namespace: &str, port| match external
-            {
-                Some(address) => Endpoint::parse(address),
-                None => Endpoint::new(format!("{name}.{namespace}.svc.cluster.local"), port),
-            };
-            let (kafka_space, database_space) = ("kafka", "database");
+            let pods = kubernetes::endpoints(profile);
             Addresses {
-                kafka: service(
-                    kafka.external.as_deref(),
-                    "my-cluster-kafka-bootstrap",
-                    kafka_space,
-                    9092,
-                ),
-                connect: service(None, "my-connect-cluster-connect-api", kafka_space, 8083),
-                postgres: service(
-                    postgres.external.as_deref(),
-                    "postgres-postgresql",
-                    database_space,
-                    5432,
-                ),
-                mongodb: service(
-                    mongodb.external.as_deref(),
-                    "mongo-mongodb",
-                    database_space,
-                    27017,
-                ),
-                clickhouse: service(
-                    clickhouse.external.as_deref(),
-                    "clickhouse-clickhouse",
-                    database_space,
-                    8123,
-                ),
+                kafka: Endpoint::parse(&pods.kafka),
+                connect: Endpoint::parse(&pods.connect),
+                postgres: Endpoint::parse(&pods.postgres),
+                mongodb: Endpoint::parse(&pods.mongodb),
+                clickhouse: Endpoint::parse(&pods.clickhouse),
             }
         }
     }
