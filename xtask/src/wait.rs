@@ -134,6 +134,11 @@ pub async fn pause(period: Duration) {
     sleep(period).await;
 }
 
+/// Rests before a request that a server refused for now is sent again.
+pub async fn before_retry(period: Duration) {
+    sleep(period).await;
+}
+
 /// Calls `tick` every `period` for as long as `work` runs, and returns what `work` returns.
 pub async fn while_running<T>(
     work: impl Future<Output = T>,
