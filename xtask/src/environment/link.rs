@@ -117,7 +117,7 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
         "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
         "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
         "postgres" => match profile.postgres.managed_by {
-            PostgresManager::StatefulSet => {
+            PostgresManager::Statefulset => {
                 Target::of("apps/v1", "StatefulSet", database, "postgres")
             }
             PostgresManager::CloudNativePg => {
