@@ -3,9 +3,12 @@
 pub mod docker;
 pub mod endpoint;
 pub mod host;
+pub mod kind;
 pub mod kubernetes;
 
 use serde::{Deserialize, Serialize};
+
+pub use endpoint::{Endpoint, Secret};
 
 /// Where components run, decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
@@ -29,5 +32,3 @@ impl Platform {
         }
     }
 }
-
-pub use endpoint::{Endpoint, Secret};
