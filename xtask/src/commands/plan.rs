@@ -21,7 +21,7 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
         chosen.platform,
         Secrets::Existing,
     )?);
-    let (graph, _) = components::plan(&env)?
+    let (graph, _) = components::plan(&env, None)?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
     match (global.output, args.format) {

@@ -3,19 +3,19 @@
 //! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
 //! applied at once, so that the operators work side by side.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use kube::core::DynamicObject;
 
 use super::upper::{self, Starts};
-use super::{connect, named, service};
+use super::{connect, image, named};
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
-use crate::image::ConnectImage;
+use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
-use crate::platform::Platform;
-use crate::platform::kubernetes::{Applied, Change, Cluster, Options};
+use crate::platform::kind::{self, Ensured, Kind};
+use crate::platform::kubernetes::{Change, Cluster, Options, bundles, preflight};
+use crate::platform::{Platform, docker};
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -59,7 +59,7 @@ pub fn objects(env: &Environment, show: Show) -> Result<Vec<Object>> {
         },
         passwords: &passwords,
         connectors: &connectors,
-        connect_image: &connect::image_reference(env)?,
+        connect_image: &image::reference(env)?,
         kafka_ca: None,
     };
     let parts = k8s::parts(&env.profile, false);
@@ -94,4 +94,183 @@ fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
         .filter(|object| stage(&object.object) == *wanted)
         .map(|object| object.object.clone())
         .collect()
+}
+
+/// Builds the plan.
+///
+/// # Errors
+/// A template is wrong, or a cluster of the user's own has no place for Connect's image.
+pub(super) fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let own = Arc::new(objects(env, Show::Secrets)?);
+    let connected: &[&str] = match env.platform {
+        Platform::Kind => {
+            create(&mut plan, env);
+            &["kind/cluster"]
+        }
+        Platform::Host | Platform::Kubernetes => &[],
+    };
+    let operators: Arc<OnceLock<Vec<DynamicObject>>> = Arc::default();
+    let (at, found) = (env.clone(), operators.clone());
+    plan.step(
+        "operators/bundles",
+        "fetch and verify the operators' manifests",
+        &[],
+        async move |progress| {
+            let bundles = bundles::fetch(&at, bundle_dir.as_deref(), &progress).await?;
+            let count = bundles.objects.len();
+            found.get_or_init(|| bundles.objects);
+            Ok(Outcome::Unchanged(format!("{count} objects")))
+        },
+    );
+    let image = image::steps(&mut plan, env, connected)?;
+    let mut needs = connected.to_vec();
+    needs.push("operators/bundles");
+    let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    plan.gate(
+        "cluster/check",
+        "permissions, room, what pods refer to",
+        &needs,
+        async move |progress| {
+            let mut all = found.get().cloned().unwrap_or_default();
+            all.extend(wanted.iter().map(|object| object.object.clone()));
+            check(&at, &all, &progress).await
+        },
+    );
+    let (at, wanted) = (env.clone(), own.clone());
+    plan.step(
+        "cluster/apply",
+        "operators, databases, Kafka",
+        &["cluster/check"],
+        async move |progress| {
+            let mut first = operators.get().cloned().unwrap_or_default();
+            first.extend(of_stage(&wanted, &Stage::First));
+            apply(&at, &first, &progress).await
+        },
+    );
+    let mut needs = vec!["cluster/apply"];
+    needs.extend(image.as_deref());
+    let (at, wanted) = (env.clone(), own);
+    plan.step(
+        "connect/apply",
+        "the workers",
+        &needs,
+        async move |progress| {
+            let workers = of_stage(&wanted, &Stage::Worker);
+            apply(&at, &workers, &progress).await
+        },
+    );
+    let mut starts = Starts::new();
+    for component in ["kafka", "postgres", "mongodb", "clickhouse"] {
+        if !env.is_external(component) {
+            starts.insert(named(component)?, "cluster/apply".into());
+        }
+    }
+    starts.insert("connect", "connect/apply".into());
+    upper::add(&mut plan, env, &starts)?;
+    Ok(plan)
+}
+
+fn create(plan: &mut Plan, env: &Arc<Environment>) {
+    let at = env.clone();
+    plan.step(
+        "kind/cluster",
+        "the Kind cluster",
+        &[],
+        async move |progress| {
+            let docker = docker::connect().await?;
+            let kind = Kind::find(&kind_source(&at), &progress).await?;
+            let spec = kind_spec(&at);
+            let ensured = kind::ensure(&kind, &docker, &at.templates, &spec, &progress).await?;
+            at.attach(Cluster::connect(&kind::context(&spec.name)).await?)
+                .await?;
+            Ok(match ensured {
+                Ensured::Created => Outcome::Changed(format!("created {}", spec.name)),
+                Ensured::Started => Outcome::Changed(format!("started {}", spec.name)),
+                Ensured::Reused => Outcome::Unchanged(format!("{} is there", spec.name)),
+            })
+        },
+    );
+}
+
+/// Where Kind's own command comes from.
+pub fn kind_source(env: &Environment) -> kind::Source {
+    kind::Source {
+        version: env.profile.versions.kind.clone(),
+        root: env.root.clone(),
+        cache: env.dirs.cache.clone(),
+    }
+}
+
+/// The Kind cluster that the profile asks for.
+pub fn kind_spec(env: &Environment) -> kind::Spec {
+    kind::Spec {
+        name: env.profile.kind_name(&env.name),
+        node_image: kind::node_image(&env.profile.versions.kind_node),
+        nodes: env.profile.kind.nodes,
+        ports: env
+            .profile
+            .host_ports()
+            .into_iter()
+            .map(|port| kind::PortMapping {
+                name: port.key.to_owned(),
+                host: port.host,
+                node: port.node,
+            })
+            .collect(),
+    }
+}
+
+async fn check(
+    env: &Environment,
+    objects: &[DynamicObject],
+    progress: &Progress,
+) -> Result<Outcome> {
+    let cluster = &env.link()?.cluster;
+    progress.observe("asking what may be changed");
+    cluster.check_access(objects).await?;
+    progress.observe("looking for room, Secrets and images");
+    let options = preflight::Options {
+        // The workers' image comes while this looks; it is proven on each node after its load.
+        local_images: Vec::new(),
+        grows: false,
+    };
+    let notes = preflight::run(&cluster.client, objects, &options).await?;
+    Ok(Outcome::Unchanged(if notes.is_empty() {
+        "nothing stands in the way".into()
+    } else {
+        notes.join("; ")
+    }))
+}
+
+async fn apply(
+    env: &Environment,
+    objects: &[DynamicObject],
+    progress: &Progress,
+) -> Result<Outcome> {
+    let options = Options::new(&env.name);
+    let applied = env.link()?.cluster.apply(objects, &options, progress).await?;
+    Ok(if applied.changed() {
+        Outcome::Changed(format!(
+            "{} created, {} changed, {} as they were",
+            applied.count(Change::Created),
+            applied.count(Change::Configured),
+            applied.count(Change::Unchanged) + applied.count(Change::Kept),
+        ))
+    } else {
+        Outcome::Unchanged(format!("{} objects as they were", applied.objects.len()))
+    })
+}
+
+/// Has the connector's resource as the profile wants it; the operator submits it.
+///
+/// # Errors
+/// The server refuses it.
+pub(super) async fn register(
+    env: Arc<Environment>,
+    name: String,
+    progress: Progress,
+) -> Result<Outcome> {
+    let objects = of_stage(&objects(&env, Show::Secrets)?, &Stage::Connector(name));
+    apply(&env, &objects, &progress).await
 }

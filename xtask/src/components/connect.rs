@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::{kafka, service};
 use crate::environment::Environment;
+use crate::image;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
@@ -103,6 +104,29 @@ fn artifact(env: &Environment, source: Source) -> Result<MavenArtifact> {
         transitive: false,
         unpack: Unpack::TarGz,
     })
+}
+
+/// The plugins as they go into the workers' image.
+///
+/// # Errors
+/// The version has no digest.
+pub fn image_plugins(env: &Environment) -> Result<Vec<image::Plugin>> {
+    sources(env)
+        .into_iter()
+        .map(|source| {
+            let class = plugin(env, source)?.class;
+            let artifact = artifact(env, source)?;
+            let coordinates = artifact.coordinates[0].0.clone();
+            let name = coordinates.split(':').nth(1).unwrap_or_default().to_owned();
+            Ok(image::Plugin {
+                name,
+                sha256: artifact.files[0].sha256.clone(),
+                dir: artifact.dir(&env.dirs.cache),
+                coordinates,
+                class,
+            })
+        })
+        .collect()
 }
 
 /// The classes that the profile's connectors need.

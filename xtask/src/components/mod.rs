@@ -8,7 +8,9 @@ pub mod kafka;
 pub mod mongodb;
 pub mod postgres;
 
+pub mod cluster;
 mod host;
+pub mod image;
 mod upper;
 
 pub use host::{artifacts, processes};
@@ -18,17 +20,14 @@ pub use host::{artifacts, processes};
 ///
 /// # Errors
 /// A prerequisite is missing or a template is wrong.
-pub fn plan(env: &Arc<Environment>) -> Result<Plan> {
+pub fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Result<Plan> {
     match env.platform {
         Platform::Host => host::plan(env),
-        Platform::Kind | Platform::Kubernetes => Err(Error::new(
-            Code::Platform,
-            "this version runs pipelines on the `host` platform only",
-        )
-        .hint("cargo xtask up --platform host")),
+        Platform::Kind | Platform::Kubernetes => cluster::plan(env, bundle_dir),
     }
 }
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::environment::Environment;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{clickhouse, connect, kafka, mongodb, postgres};
+use super::{clickhouse, cluster, connect, kafka, mongodb, postgres};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::canary;
@@ -189,6 +189,11 @@ fn gate<P, F>(
 }
 
 fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
+    // An operator waits by itself for the worker to be ready.
+    let before = match env.platform {
+        Platform::Host => "connect/ready",
+        Platform::Kind | Platform::Kubernetes => "connect/apply",
+    };
     for (name, connector) in &env.profile.connectors {
         let filled = match connector.source {
             Source::Postgres => "postgres/tables",
@@ -198,8 +203,13 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
         plan.step(
             &format!("{name}/register"),
             "register the connector",
-            &["connect/ready", filled, "kafka/topics"],
-            |progress| connect::register(at, connector_name, progress),
+            &[before, filled, "kafka/topics"],
+            async move |progress| match at.platform {
+                Platform::Host => connect::register(at, connector_name, progress).await,
+                Platform::Kind | Platform::Kubernetes => {
+                    cluster::register(at, connector_name, progress).await
+                }
+            },
         );
         let (at, connector_name, spec) = (env.clone(), name.clone(), connector.clone());
         plan.gate(

@@ -19,7 +19,7 @@ use crate::error::{Code, Error, Result};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::host::{Dirs, daemon, secrets};
 use crate::platform::{Endpoint, Platform, Secret};
-use crate::profile::schema::{Connector, Password, Source};
+use crate::profile::schema::{Connector, KafkaSecurity, Password, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::readiness::Status;
 use crate::render::{Templates, kubernetes};
@@ -98,6 +98,9 @@ struct Passwords {
     postgres: Secret,
     mongodb: Secret,
     clickhouse: Secret,
+    /// Users of a broker that asks who connects; empty for one that does not.
+    kafka_connect: Secret,
+    kafka_clickhouse: Secret,
 }
 
 /// Whether passwords that do not exist yet are made.
@@ -130,15 +133,22 @@ impl Environment {
             }
         };
         let Profile {
+            kafka,
             postgres,
             mongodb,
             clickhouse,
             ..
         } = &loaded.profile;
+        let user = |name| match kafka.security {
+            KafkaSecurity::Scram => password(name, &None, &None),
+            KafkaSecurity::Plain => Ok(Secret::new("")),
+        };
         let passwords = Passwords {
             postgres: password("postgres", &postgres.password, &postgres.external)?,
             mongodb: password("mongodb", &mongodb.password, &mongodb.external)?,
             clickhouse: password("clickhouse", &clickhouse.password, &clickhouse.external)?,
+            kafka_connect: user("kafka-connect")?,
+            kafka_clickhouse: user("kafka-clickhouse")?,
         };
         let mongod_binary = which::which("mongod").ok();
         let mut left_out = Vec::new();
@@ -272,6 +282,18 @@ impl Environment {
             _ => &None,
         };
         external.is_some()
+    }
+
+    /// The passwords as they go into a cluster's Secrets.
+    pub fn cluster_passwords(&self) -> kubernetes::Passwords {
+        let text = |secret: &Secret| secret.expose().to_owned();
+        kubernetes::Passwords {
+            postgres: text(&self.passwords.postgres),
+            mongodb: text(&self.passwords.mongodb),
+            clickhouse: text(&self.passwords.clickhouse),
+            kafka_connect: text(&self.passwords.kafka_connect),
+            kafka_clickhouse: text(&self.passwords.kafka_clickhouse),
+        }
     }
 
     /// A session at the relational source.
