@@ -14,6 +14,7 @@ mod live;
 pub mod object;
 pub mod order;
 pub mod owned;
+pub mod preflight;
 pub mod remove;
 pub mod resources;
 pub mod retry;

@@ -94,9 +94,10 @@ pub fn evaluate(seen: &Seen, ages: &mut Ages) -> Verdict {
     let group = types.api_version.split_once('/').map_or("", |it| it.0);
     match (group, types.kind.as_str()) {
         ("kafka.strimzi.io", kind) => strimzi::evaluate(object, kind, seen, ages),
-        ("clickhouse.altinity.com", "ClickHouseInstallation") => {
-            clickhouse::evaluate(object, seen, ages)
-        }
+        (
+            "clickhouse.altinity.com" | "clickhouse-keeper.altinity.com",
+            "ClickHouseInstallation" | "ClickHouseKeeperInstallation",
+        ) => clickhouse::evaluate(object, seen, ages),
         ("postgresql.cnpg.io", "Cluster") => cnpg::evaluate(object, seen, ages),
         (_, kind) => workload::evaluate(object, kind, seen, ages),
     }
@@ -123,6 +124,10 @@ pub fn needs(group: &str, kind: &str) -> Needs {
             | ("batch", "Job")
             | ("", "Pod" | "PersistentVolumeClaim")
             | ("clickhouse.altinity.com", "ClickHouseInstallation")
+            | (
+                "clickhouse-keeper.altinity.com",
+                "ClickHouseKeeperInstallation"
+            )
             | ("postgresql.cnpg.io", "Cluster")
             | ("kafka.strimzi.io", "KafkaTopic")
     );
@@ -173,6 +178,9 @@ pub fn pods_of(object: &DynamicObject) -> Option<Selector> {
             ("strimzi.io/pool-name", &name),
         ]),
         "ClickHouseInstallation" => labelled(&[("clickhouse.altinity.com/chi", &name)]),
+        "ClickHouseKeeperInstallation" => {
+            labelled(&[("clickhouse-keeper.altinity.com/chk", &name)])
+        }
         "Cluster" => labelled(&[("cnpg.io/cluster", &name)]),
         _ => None,
     }
