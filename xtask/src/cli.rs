@@ -69,6 +69,8 @@ pub enum Command {
     Up(Up),
     /// Stop the pipeline and remove its data.
     Down(Down),
+    /// Show what `up` would change on the cluster; exit code 2 on differences.
+    Diff(Diff),
     /// Show components, versions, endpoints and lag.
     Status(StatusArgs),
     /// Prove that changes travel from each source to silver.
@@ -140,6 +142,19 @@ pub enum Ports {
     Profile,
     /// The profile's where they are free, else others.
     Auto,
+}
+
+/// Options of `diff`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask diff
+  cargo xtask diff --platform kubernetes --context my-cluster --profile clickhouse-production
+
+Values of Secrets are masked. The server answers each change as if it were made, and makes none.")]
+pub struct Diff {
+    /// Read the operators' bundles from this directory instead of fetching them.
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub bundle_dir: Option<PathBuf>,
 }
 
 /// Options of `down`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster;
 use super::stdout::say;
 use crate::cli::Global;
 use crate::environment::{Environment, Secrets};
@@ -97,6 +98,11 @@ fn host() -> Platform {
     Platform::Host
 }
 
+/// The platform of an environment; none if nothing was made.
+pub(super) fn remembered_platform(dirs: &Dirs) -> Result<Option<Platform>> {
+    Ok(remembered(dirs)?.map(|remembered| remembered.platform))
+}
+
 /// What `up` was told when it made this environment; none if nothing was made.
 fn remembered(dirs: &Dirs) -> Result<Option<Remembered>> {
     let path = dirs.selection();
@@ -149,19 +155,26 @@ pub(super) fn profile_name(global: &Global) -> Result<String> {
 
 /// The environment that `up` made, for commands that look at it or work on it: the remembered
 /// overrides, and those of this command line above them.
-pub(super) fn existing(global: &Global) -> Result<Arc<Environment>> {
-    let mut selection = selection(global);
+pub(super) async fn existing(global: &Global) -> Result<Arc<Environment>> {
     let name = profile_name(global)?;
-    let dirs = Dirs::of(&name)?;
-    let remembered = remembered(&dirs)?.ok_or_else(|| {
+    let remembered = remembered(&Dirs::of(&name)?)?.ok_or_else(|| {
         Error::new(Code::NotUp, format!("nothing is up for profile `{name}`"))
             .hint("cargo xtask up")
     })?;
-    let mut set = remembered.set;
+    let loaded = remembered_profile(global)?;
+    let env = Environment::new(&root(), loaded, remembered.platform, Secrets::Existing)?;
+    cluster::attach(&env).await?;
+    Ok(Arc::new(env))
+}
+
+/// The profile with what `up` was told, if anything was made, and this command line's overrides.
+pub(super) fn remembered_profile(global: &Global) -> Result<Loaded> {
+    let mut selection = selection(global);
+    let remembered = remembered(&Dirs::of(&profile_name(global)?)?)?;
+    let mut set = remembered.map(|remembered| remembered.set).unwrap_or_default();
     set.append(&mut selection.set);
     selection.set = set;
-    let loaded = load(&selection)?;
-    Environment::new(&root(), loaded, remembered.platform, Secrets::Existing).map(Arc::new)
+    load(&selection)
 }
 
 /// What was left out, for JSON.
@@ -187,7 +200,7 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
         platform,
         why: format!("platform {}{why}", platform.name()),
     };
-    let before = remembered(&Dirs::of(&loaded.name)?)?.map(|before| before.platform);
+    let before = remembered_platform(&Dirs::of(&loaded.name)?)?;
     let wanted = match loaded.profile.platform {
         PlatformChoice::Host => Platform::Host,
         PlatformChoice::Kind => Platform::Kind,

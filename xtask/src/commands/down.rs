@@ -5,18 +5,32 @@ use std::process::ExitCode;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{confirm, context};
+use super::{confirm, context, down_cluster};
 use super::stdout::say;
 use crate::cli::{Down, Global};
 use crate::error::Result;
 use crate::plan::Progress;
+use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found, Stop};
 use crate::platform::host::{Dirs, dirs, lock};
+use crate::profile::schema::PlatformChoice;
 use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
     let name = context::profile_name(global)?;
     let dirs = Dirs::of(&name)?;
+    let platform = match context::remembered_platform(&dirs)? {
+        Some(platform) => platform,
+        // State that was lost does not keep a cluster from being removed.
+        None => match global.platform {
+            Some(PlatformChoice::Kind) => Platform::Kind,
+            Some(PlatformChoice::Kubernetes) => Platform::Kubernetes,
+            _ => Platform::Host,
+        },
+    };
+    if platform != Platform::Host {
+        return down_cluster::run(global, args, platform).await;
+    }
     if !dirs.exists() {
         print(global.output, &name, &[], false, "nothing is up");
         return Ok(ExitCode::SUCCESS);
@@ -101,7 +115,7 @@ async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
 }
 
 /// Prints the result; `sentence` is it for people.
-fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
+pub(super) fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
     match output {
         Output::Json => say!(
             "{}",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, PlanArgs, PlanFormat};
-use crate::components;
+use crate::components::{self, ClusterOptions};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::show;
@@ -21,7 +21,7 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
         chosen.platform,
         Secrets::Existing,
     )?);
-    let (graph, _) = components::plan(&env, None)?
+    let (graph, _) = components::plan(&env, &ClusterOptions::default())?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
     match (global.output, args.format) {

@@ -17,7 +17,7 @@ use crate::report::{self, Output};
 use crate::wait;
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
-    let env = context::existing(global)?;
+    let env = context::existing(global).await?;
     if args.watch {
         return watch(global.output, &env).await;
     }

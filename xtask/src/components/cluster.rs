@@ -3,18 +3,18 @@
 //! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
 //! applied at once, so that the operators work side by side.
 
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use kube::core::DynamicObject;
 
 use super::upper::{self, Starts};
-use super::{connect, image, named};
+use super::{ClusterOptions, connect, image, named, operators};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::kind::{self, Ensured, Kind};
-use crate::platform::kubernetes::{Change, Cluster, Options, bundles, preflight};
+use crate::platform::kubernetes::{Change, Cluster, Options, Owned, preflight};
 use crate::platform::{Platform, docker};
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
@@ -100,7 +100,7 @@ fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
 ///
 /// # Errors
 /// A template is wrong, or a cluster of the user's own has no place for Connect's image.
-pub(super) fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Result<Plan> {
+pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<Plan> {
     let mut plan = Plan::default();
     let own = Arc::new(objects(env, Show::Secrets)?);
     let connected: &[&str] = match env.platform {
@@ -111,16 +111,21 @@ pub(super) fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Resul
         Platform::Host | Platform::Kubernetes => &[],
     };
     let operators: Arc<OnceLock<Vec<DynamicObject>>> = Arc::default();
-    let (at, found) = (env.clone(), operators.clone());
+    let (at, found, bundle_dir) = (env.clone(), operators.clone(), options.bundle_dir.clone());
     plan.step(
         "operators/bundles",
         "fetch and verify the operators' manifests",
         &[],
         async move |progress| {
-            let bundles = bundles::fetch(&at, bundle_dir.as_deref(), &progress).await?;
-            let count = bundles.objects.len();
-            found.get_or_init(|| bundles.objects);
-            Ok(Outcome::Unchanged(format!("{count} objects")))
+            let (objects, fetched) =
+                operators::objects(&at, bundle_dir.as_deref(), &progress).await?;
+            let count = objects.len();
+            found.get_or_init(|| objects);
+            Ok(if fetched.is_empty() {
+                Outcome::Unchanged(format!("{count} objects"))
+            } else {
+                Outcome::Changed(format!("fetched and verified {}", fetched.join(", ")))
+            })
         },
     );
     let image = image::steps(&mut plan, env, connected)?;
@@ -132,25 +137,23 @@ pub(super) fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Resul
         "permissions, room, what pods refer to",
         &needs,
         async move |progress| {
-            let mut all = found.get().cloned().unwrap_or_default();
-            all.extend(wanted.iter().map(|object| object.object.clone()));
-            check(&at, &all, &progress).await
+            check(&at, &together(&found, &wanted), &progress).await
         },
     );
-    let (at, wanted) = (env.clone(), own.clone());
+    let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
     plan.step(
         "cluster/apply",
         "operators, databases, Kafka",
         &["cluster/check"],
         async move |progress| {
-            let mut first = operators.get().cloned().unwrap_or_default();
+            let mut first = found.get().cloned().unwrap_or_default();
             first.extend(of_stage(&wanted, &Stage::First));
             apply(&at, &first, &progress).await
         },
     );
     let mut needs = vec!["cluster/apply"];
     needs.extend(image.as_deref());
-    let (at, wanted) = (env.clone(), own);
+    let (at, wanted) = (env.clone(), own.clone());
     plan.step(
         "connect/apply",
         "the workers",
@@ -168,8 +171,75 @@ pub(super) fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Resul
     }
     starts.insert("connect", "connect/apply".into());
     upper::add(&mut plan, env, &starts)?;
+    let connectors = env.profile.connectors.keys();
+    let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
+    let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
+    needs.push("connect/apply");
+    let (at, remove) = (env.clone(), options.prune);
+    plan.step(
+        "cluster/prune",
+        "what left the profile",
+        &needs,
+        async move |progress| prune(&at, &together(&operators, &own), remove, &progress).await,
+    );
     Ok(plan)
 }
+
+/// The operators' objects and the environment's own.
+fn together(operators: &OnceLock<Vec<DynamicObject>>, own: &[Object]) -> Vec<DynamicObject> {
+    let mut all = operators.get().cloned().unwrap_or_default();
+    all.extend(own.iter().map(|object| object.object.clone()));
+    all
+}
+
+/// What the cluster has of this environment and the profile no longer wants.
+///
+/// # Errors
+/// The server does not tell.
+pub async fn left(
+    env: &Environment,
+    cluster: &Cluster,
+    wanted: &[DynamicObject],
+) -> Result<Vec<Owned>> {
+    cluster
+        .inventory(&env.name, &namespaces(env))
+        .await?
+        .left(wanted)
+}
+
+/// The namespaces that the environment uses.
+pub fn namespaces(env: &Environment) -> [String; 2] {
+    let spaces = &env.profile.kubernetes;
+    [
+        spaces.kafka_namespace.clone(),
+        spaces.database_namespace.clone(),
+    ]
+}
+
+async fn prune(
+    env: &Environment,
+    wanted: &[DynamicObject],
+    remove: bool,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let cluster = &env.link()?.cluster;
+    let left = left(env, cluster, wanted).await?;
+    if left.is_empty() {
+        return Ok(Outcome::Unchanged("nothing".into()));
+    }
+    let names: Vec<String> = left.iter().map(|owned| owned.object.to_string()).collect();
+    let names = names.join(", ");
+    if !remove {
+        return Ok(Outcome::Unchanged(format!(
+            "left alone: {names}; cargo xtask up --yes removes it"
+        )));
+    }
+    cluster.remove(&left, REMOVED_WITHIN, progress).await?;
+    Ok(Outcome::Changed(format!("removed {names}")))
+}
+
+/// How long an operator may take to clean up behind an object.
+pub const REMOVED_WITHIN: Duration = Duration::from_secs(180);
 
 fn create(plan: &mut Plan, env: &Arc<Environment>) {
     let at = env.clone();
@@ -202,10 +272,15 @@ pub fn kind_source(env: &Environment) -> kind::Source {
     }
 }
 
+/// The name of the environment's Kind cluster.
+pub fn kind_name(env: &Environment) -> String {
+    env.profile.kind_name(&env.name)
+}
+
 /// The Kind cluster that the profile asks for.
 pub fn kind_spec(env: &Environment) -> kind::Spec {
     kind::Spec {
-        name: env.profile.kind_name(&env.name),
+        name: kind_name(env),
         node_image: kind::node_image(&env.profile.versions.kind_node),
         nodes: env.profile.kind.nodes,
         ports: env

@@ -11,19 +11,29 @@ pub mod postgres;
 pub mod cluster;
 mod host;
 pub mod image;
+pub mod operators;
 mod upper;
 
 pub use host::{artifacts, processes};
+
+/// What only a plan on a cluster asks for.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterOptions {
+    /// Where the operators' bundles are read from; none fetches them.
+    pub bundle_dir: Option<PathBuf>,
+    /// Whether what left the profile is removed.
+    pub prune: bool,
+}
 
 /// The plan of `up` on the environment's platform. Nothing happens yet, but what can be wrong with
 /// templates and prerequisites is found here, before anything starts.
 ///
 /// # Errors
 /// A prerequisite is missing or a template is wrong.
-pub fn plan(env: &Arc<Environment>, bundle_dir: Option<PathBuf>) -> Result<Plan> {
+pub fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<Plan> {
     match env.platform {
         Platform::Host => host::plan(env),
-        Platform::Kind | Platform::Kubernetes => cluster::plan(env, bundle_dir),
+        Platform::Kind | Platform::Kubernetes => cluster::plan(env, options),
     }
 }
 
