@@ -229,7 +229,17 @@ impl Run<'_> {
 
     async fn one(&self, index: usize) -> Result<Change, Problem> {
         let desired = &self.situation.desired[index];
-        let mut live = self.situation.live.get(&desired.object);
+        // What was in a namespace that had to go before this is gone with it.
+        let namespace = desired
+            .object
+            .namespace
+            .as_deref()
+            .map(ObjectRef::of_namespace);
+        let home = namespace.and_then(|namespace| self.situation.live.get(&namespace));
+        let mut live = match home {
+            Some(home) if home.deletion_timestamp.is_some() => None,
+            _ => self.situation.live.get(&desired.object),
+        };
         let resource = self.resource(index)?;
         if let Some(going) = live.filter(|live| live.deletion_timestamp.is_some()) {
             self.gone(desired, &resource, &going.uid).await?;

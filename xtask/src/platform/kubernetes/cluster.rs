@@ -43,7 +43,14 @@ impl Cluster {
     /// # Errors
     /// There is no such context, or its server gives no answer.
     pub async fn connect(context: &str) -> Result<Self> {
-        let kubeconfig = kubeconfig()?;
+        Self::of(kubeconfig()?, context).await
+    }
+
+    /// As [`Cluster::connect`], with a configuration that was read already.
+    ///
+    /// # Errors
+    /// There is no such context, or its server gives no answer.
+    pub async fn of(kubeconfig: Kubeconfig, context: &str) -> Result<Self> {
         let known: Vec<&str> = kubeconfig
             .contexts
             .iter()
@@ -66,11 +73,7 @@ impl Cluster {
         Self::with(config, context).await
     }
 
-    /// Connects with a configuration that was made elsewhere.
-    ///
-    /// # Errors
-    /// The server gives no answer.
-    pub async fn with(mut config: Config, context: &str) -> Result<Self> {
+    async fn with(mut config: Config, context: &str) -> Result<Self> {
         crate::tls::install();
         config.connect_timeout = Some(PATIENCE);
         config.default_retry = false;

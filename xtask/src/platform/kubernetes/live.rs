@@ -189,7 +189,12 @@ impl Cluster {
         match send(&self.client, &request).await {
             Ok(answer) => {
                 let list: PartialList = answer.read()?;
-                Ok(list.items.into_iter().map(|item| item.metadata).collect())
+                Ok(list
+                    .items
+                    .into_iter()
+                    .flatten()
+                    .map(|item| item.metadata)
+                    .collect())
             }
             Err(refusal) if refusal.is_not_found() => Ok(Vec::new()),
             Err(refusal) => Err(refusal),

@@ -22,6 +22,16 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
+    /// The namespace of this name.
+    pub fn of_namespace(name: &str) -> Self {
+        ObjectRef {
+            api_version: "v1".into(),
+            kind: "Namespace".into(),
+            namespace: None,
+            name: name.into(),
+        }
+    }
+
     /// The API group; empty for the core group.
     pub fn group(&self) -> &str {
         self.api_version
@@ -37,14 +47,6 @@ impl ObjectRef {
     /// Whether it defines a kind.
     pub fn is_definition(&self) -> bool {
         self.kind == "CustomResourceDefinition" && self.group() == "apiextensions.k8s.io"
-    }
-
-    /// The same object whatever the version through which it is seen.
-    pub fn same(&self, other: &ObjectRef) -> bool {
-        self.group() == other.group()
-            && self.kind == other.kind
-            && self.namespace == other.namespace
-            && self.name == other.name
     }
 }
 
@@ -139,6 +141,6 @@ pub struct Partial {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct PartialList {
-    /// The objects.
-    pub items: Vec<Partial>,
+    /// The objects; an empty list is written as null.
+    pub items: Option<Vec<Partial>>,
 }
