@@ -9,6 +9,8 @@ mod cnpg;
 mod fields;
 mod pods;
 mod strimzi;
+#[cfg(test)]
+mod tests;
 mod workload;
 
 use std::collections::HashMap;

@@ -281,9 +281,11 @@ fn with_pods(object: &DynamicObject, report: Report, seen: &Seen, ages: &mut Age
     let outdated = outdated(object, seen);
     for pod in &seen.pods {
         troubles.extend(pods::troubles(pod, seen).into_iter().map(|mut trouble| {
-            if outdated && newest(pod, seen).is_some() {
-                // The specification that made this pod was replaced since. The operator looks at
-                // the new one only when it has given up on this pod.
+            if of_older_revision(pod, seen) {
+                trouble.grace = None;
+                trouble.message += "; it is about to be replaced";
+            } else if outdated {
+                // The operator looks at the new specification only when it has given up on this pod.
                 trouble.grace = None;
                 trouble.message += "; its specification was changed since, which the operator \
                     takes up within 300 s, or at once if its own pod is deleted";
@@ -361,14 +363,15 @@ fn belongs(set: &DynamicObject, owner: &DynamicObject) -> bool {
     !is_pool || pool == owner.metadata.name.as_deref()
 }
 
-/// The revision that a pod's set wants for it.
-fn newest<'a>(pod: &DynamicObject, seen: &'a Seen) -> Option<Option<&'a str>> {
-    seen.sets.iter().find_map(|set| {
+/// Whether the pod's set wants it to be of another revision than it is.
+fn of_older_revision(pod: &DynamicObject, seen: &Seen) -> bool {
+    let wanted = seen.sets.iter().find_map(|set| {
         list(&set.data, &["spec", "pods"])
             .iter()
             .find(|wanted| text(wanted, &["metadata", "name"]) == pod.metadata.name.as_deref())
-            .map(|wanted| text(wanted, &["metadata", "annotations", REVISION]))
-    })
+            .and_then(|wanted| text(wanted, &["metadata", "annotations", REVISION]))
+    });
+    wanted.is_some_and(|wanted| annotation(pod, REVISION) != Some(wanted))
 }
 
 /// Whether the sets' pods are there, of the newest revision and ready.
@@ -400,11 +403,7 @@ fn pods_status(object: &DynamicObject, seen: &Seen) -> Status {
             ));
         }
     }
-    let old = seen.pods.iter().find(|pod| match newest(pod, seen) {
-        Some(Some(revision)) => annotation(pod, REVISION) != Some(revision),
-        _ => false,
-    });
-    if let Some(old) = old {
+    if let Some(old) = seen.pods.iter().find(|pod| of_older_revision(pod, seen)) {
         return Status::in_progress(format!("pod {} is of an older revision", name(old)));
     }
     let all: Vec<&DynamicObject> = seen.pods.iter().map(AsRef::as_ref).collect();
