@@ -3,5 +3,6 @@
 pub mod docker;
 pub mod endpoint;
 pub mod host;
+pub mod kubernetes;
 
 pub use endpoint::{Endpoint, Secret};
