@@ -360,10 +360,20 @@ impl KafkaClient {
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = Connection::open(destination, &self.shared.security, deadline).await?;
-        let response = connection.call(request, limit, deadline).await?;
-        self.put_idle(connection);
-        Ok(response)
+        let security = &self.shared.security;
+        let mut connection = Connection::open(destination, security, deadline).await?;
+        match connection.call(request, limit, deadline).await {
+            Ok(response) => {
+                self.put_idle(connection);
+                Ok(response)
+            }
+            Err(error @ KafkaError::Disconnected { .. }) if security.sasl.is_none() => {
+                // A listener that wants a login hangs up without a word. It says so when asked.
+                let wanted = Connection::login_wanted(destination, security, deadline).await;
+                Err(wanted.unwrap_or(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn take_idle(&self, destination: &Destination) -> Option<Connection> {

@@ -137,6 +137,21 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Whether the listener wants a login, as the error that says so. It is asked over a connection
+    /// of its own; if that fails, nothing is known.
+    pub(super) async fn login_wanted(
+        destination: &Destination,
+        security: &Security,
+        deadline: Deadline,
+    ) -> Option<KafkaError> {
+        let mut connection = Self::open(destination, security, deadline).await.ok()?;
+        let offered = sasl::offered(&mut connection, deadline).await.ok()?;
+        offered.map(|offered| KafkaError::LoginWanted {
+            address: destination.address.clone(),
+            offered,
+        })
+    }
+
     /// Makes a connection of an open stream.
     async fn negotiate(
         destination: &Destination,

@@ -101,6 +101,15 @@ pub enum KafkaError {
         address: String,
     },
 
+    /// The client was told to log in as nobody, and the broker wants a login.
+    #[error("Kafka at {address} wants a login ({}), and the client was configured without", .offered.join(", "))]
+    LoginWanted {
+        /// The dialled `host:port`.
+        address: String,
+        /// The mechanisms that the listener offers.
+        offered: Vec<String>,
+    },
+
     /// The login failed.
     #[error("cannot log in to Kafka at {address} as {user}: {problem}")]
     Login {
@@ -138,6 +147,7 @@ impl KafkaError {
             | Self::Unsupported(_)
             | Self::Ca(_)
             | Self::TlsWanted { .. }
+            | Self::LoginWanted { .. }
             | Self::Login { .. } => false,
             Self::NoBroker(attempts) => attempts.iter().any(Self::is_retriable),
         }

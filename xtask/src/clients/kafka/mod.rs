@@ -40,6 +40,8 @@ mod topics;
 mod wire;
 
 #[cfg(test)]
+mod security_tests;
+#[cfg(test)]
 mod tests;
 
 pub use client::{Config, KafkaClient, Route};

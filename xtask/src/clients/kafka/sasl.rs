@@ -152,6 +152,19 @@ pub(super) async fn log_in(
     answer.verify(&proof).map_err(scram)
 }
 
+/// The mechanisms that a listener offers on a connection without a login; `None` if it wants none.
+pub(super) async fn offered(
+    connection: &mut Connection,
+    deadline: Deadline,
+) -> Result<Option<Vec<String>>, KafkaError> {
+    // No mechanism has this name: the broker refuses it and lists those that it has.
+    let request = SaslHandshakeRequest::default();
+    let answer = connection.call(&request, FRAME_LIMIT, deadline).await?;
+    let refused = ErrorCode::try_from_code(answer.error_code);
+    let wanted = refused == Some(ErrorCode::UnsupportedSaslMechanism);
+    Ok(wanted.then(|| answer.mechanisms.iter().map(ToString::to_string).collect()))
+}
+
 /// 192 random bits, which nobody can have seen before.
 fn nonce() -> Result<String, LoginProblem> {
     let mut bytes = [0; 24];
