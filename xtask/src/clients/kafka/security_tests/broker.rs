@@ -80,7 +80,8 @@ fn properties(files: &Path, ports: [u16; 5], controller: u16) -> String {
     let advertised = each(&|i| format!("{}://{}:{}", LISTENERS[i].0, LISTENERS[i].2, ports[i]));
     let protocols = each(&|i| format!("{}:{}", LISTENERS[i].0, LISTENERS[i].1));
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
-    let files = files.display();
+    // A backslash would escape what follows it.
+    let files = files.display().to_string().replace('\\', "/");
     format!(
         "process.roles=broker,controller
 node.id=0
@@ -228,16 +229,17 @@ async fn round_trip(config: Config) -> Result<(), KafkaError> {
     };
     client.create_topics(&[spec]).await?;
     let record = Record::new(None, Some(vec![b'x'; 100_000].into()));
-    loop {
-        match client.produce(name, 0, std::slice::from_ref(&record)).await {
-            // A new topic takes a moment to have a leader.
-            Err(error) if error.is_retriable() => tokio::task::yield_now().await,
-            other => {
-                other?;
-                break;
+    // A new topic takes a moment to have a leader.
+    let written = async {
+        loop {
+            match client.produce(name, 0, std::slice::from_ref(&record)).await {
+                Err(error) if error.is_retriable() => tokio::task::yield_now().await,
+                other => return other,
             }
         }
-    }
+    };
+    let written = tokio::time::timeout(Duration::from_secs(20), written).await;
+    assert_eq!(written.expect("the topic gets a leader")?, Some(0));
     let read = client.fetch(name, 0, 0, &FetchOptions::default()).await?;
     assert_eq!(read.records[0].value, record.value);
     client.delete_topics(&[name]).await?;

@@ -125,16 +125,15 @@ async fn a_password_that_is_not_ascii_is_refused() {
 #[tokio::test]
 async fn the_deadline_holds_over_the_login() {
     let address = listen(|stream| async move {
-        let silent = |api, request: &[u8]| plain_answers(api, request);
         let mut stream = stream;
-        serve_kafka(&mut stream, silent).await;
+        serve_kafka(&mut stream, plain_answers).await;
         std::future::pending::<()>().await;
     })
     .await;
     let mut config = with_login(&address, PASSWORD);
-    config.timeout = Duration::from_millis(300);
+    config.timeout = Duration::from_secs(1);
     assert_eq!(
         failure(config).await.to_string(),
-        format!("no answer to SaslHandshake from {address} within 0.3 s")
+        format!("no answer to SaslHandshake from {address} within 1 s")
     );
 }
