@@ -85,7 +85,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
 /// # Errors
 /// The broker does not answer.
 pub async fn client(env: &Environment) -> Result<KafkaClient> {
-    KafkaClient::connect(&[env.kafka().address()], Duration::from_secs(10))
+    KafkaClient::with_config(env.kafka_config(Duration::from_secs(10)))
         .await
         .map_err(|error| service(&error))
 }
@@ -93,7 +93,7 @@ pub async fn client(env: &Environment) -> Result<KafkaClient> {
 /// Whether the broker serves metadata and names itself.
 pub async fn probe(env: &Environment) -> Status {
     let address = env.kafka().address();
-    let connected = KafkaClient::connect(&[&address], Duration::from_secs(5)).await;
+    let connected = KafkaClient::with_config(env.kafka_config(Duration::from_secs(5))).await;
     let answer = match &connected {
         Ok(client) => client.cluster().await,
         Err(error) => return Status::in_progress(error.to_string()),
