@@ -39,8 +39,15 @@ pub async fn remove(client: &Client, space: &str) {
         .unwrap();
 }
 
+/// A container that runs a script and is ready once that has made `/ready`. Without a probe it would
+/// be ready from its start to its end, however soon that is.
 pub fn shell(script: &str) -> Value {
-    json!({"name": "main", "image": image(), "command": ["/bin/busybox", "sh", "-c", script]})
+    let probe =
+        json!({"exec": {"command": ["/bin/busybox", "test", "-e", "/ready"]}, "periodSeconds": 1});
+    json!({
+        "name": "main", "image": image(), "command": ["/bin/busybox", "sh", "-c", script],
+        "readinessProbe": probe,
+    })
 }
 
 /// What the gate of a set with this container says, and how long it took to say it.
@@ -233,7 +240,7 @@ async fn cluster_what_comes_together_by_itself_is_waited_for() {
     let space = space(&client, "good").await;
     let watches = Watches::new(client.clone());
     // A volume that is made when its pod comes, and a Secret that comes some seconds later.
-    let mut good = set("good", shell("sleep 999"));
+    let mut good = set("good", shell("touch /ready; exec sleep 999"));
     good["spec"]["template"]["spec"]["volumes"] =
         json!([{"name": "v", "secret": {"secretName": "late"}}]);
     good["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
@@ -250,7 +257,7 @@ async fn cluster_what_comes_together_by_itself_is_waited_for() {
     assert_eq!(waits.await.unwrap().unwrap(), "1 of 1 pod ready");
     println!("ready {:.1?} after the Secret came", begin.elapsed());
     // A container that ends once, and then runs.
-    let once = "test -e /s/x && exec sleep 999; touch /s/x; exit 1";
+    let once = "test -e /s/x && touch /ready && exec sleep 999; touch /s/x; exit 1";
     let mut once = set("once", shell(once));
     once["spec"]["template"]["spec"]["volumes"] = json!([{"name": "s", "emptyDir": {}}]);
     once["spec"]["template"]["spec"]["containers"][0]["volumeMounts"] =
