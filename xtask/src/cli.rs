@@ -54,6 +54,9 @@ pub struct Global {
     /// Where components run.
     #[arg(long, global = true, value_enum)]
     pub platform: Option<PlatformChoice>,
+    /// Context of your kubeconfig, for the platform `kubernetes`.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub context: Option<String>,
     /// Results as text or as JSON on standard output.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -66,6 +69,8 @@ pub enum Command {
     Up(Up),
     /// Stop the pipeline and remove its data.
     Down(Down),
+    /// Show what `up` would change on the cluster; exit code 2 on differences.
+    Diff(Diff),
     /// Show components, versions, endpoints and lag.
     Status(StatusArgs),
     /// Prove that changes travel from each source to silver.
@@ -104,6 +109,8 @@ pub enum Command {
   cargo xtask up --ports auto
   cargo xtask up --set postgres.port=5433 --timeline up.html
   cargo xtask up --require mongodb
+  cargo xtask up --platform kind
+  cargo xtask up --platform kubernetes --context my-cluster
 
 Running it on a pipeline that is up changes nothing and proves that it works.
 After a kill at any point, running it again finishes the work.")]
@@ -117,6 +124,12 @@ pub struct Up {
     /// Write a page that shows when each step ran.
     #[arg(long, value_name = "FILE.html", value_hint = clap::ValueHint::FilePath)]
     pub timeline: Option<PathBuf>,
+    /// Read the operators' bundles from this directory instead of fetching them (air-gapped).
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub bundle_dir: Option<PathBuf>,
+    /// Do not ask before a cluster is changed for the first time, or before objects are pruned.
+    #[arg(long)]
+    pub yes: bool,
     /// Show what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
@@ -129,6 +142,19 @@ pub enum Ports {
     Profile,
     /// The profile's where they are free, else others.
     Auto,
+}
+
+/// Options of `diff`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask diff
+  cargo xtask diff --platform kubernetes --context my-cluster --profile clickhouse-production
+
+Values of Secrets are masked. The server answers each change as if it were made, and makes none.")]
+pub struct Diff {
+    /// Read the operators' bundles from this directory instead of fetching them.
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub bundle_dir: Option<PathBuf>,
 }
 
 /// Options of `down`.

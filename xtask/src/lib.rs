@@ -10,6 +10,7 @@ pub mod components;
 pub mod environment;
 pub mod error;
 pub mod files;
+pub mod image;
 pub mod pipeline;
 pub mod plan;
 pub mod platform;

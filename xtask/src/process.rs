@@ -111,6 +111,27 @@ impl Job {
     }
 }
 
+/// A standard input that holds a text. It must be smaller than what a pipe holds: no one reads while
+/// it is written.
+///
+/// # Errors
+/// The text is too long, or the system has no pipe.
+pub fn pipe(text: &str) -> io::Result<Arc<std::fs::File>> {
+    use std::io::Write;
+    // What pipes hold at least: macOS and Linux more than Windows.
+    const SMALLEST: usize = if cfg!(windows) { 4096 } else { 16_384 };
+    if text.len() > SMALLEST {
+        return Err(io::Error::other("longer than a pipe holds"));
+    }
+    let (reader, mut writer) = io::pipe()?;
+    writer.write_all(text.as_bytes())?;
+    #[cfg(unix)]
+    let file = std::fs::File::from(std::os::fd::OwnedFd::from(reader));
+    #[cfg(windows)]
+    let file = std::fs::File::from(std::os::windows::io::OwnedHandle::from(reader));
+    Ok(Arc::new(file))
+}
+
 const TAIL: usize = 20;
 
 /// Runs the job to its end and returns its standard output. `on_line` hears every line of both

@@ -1,12 +1,13 @@
 //! The only loop that waits.
 //!
 //! Everything else asks [`until`] with an observation that returns a [`Status`]; a step never
-//! sleeps. The wait ends at once on `Current` and on `Failed`, and a timeout says what was last
-//! seen.
+//! sleeps. [`until_changed`] is told when to look instead of looking again and again. A wait ends at
+//! once on `Current` and on `Failed`, and a timeout says what was last seen.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -54,36 +55,87 @@ where
     let mut pause = patience.first;
     let mut last = Status::unknown("nothing was seen yet");
     loop {
-        if let Ok(status) = tokio::time::timeout_at(end, observe()).await {
+        if let Ok(status) = timeout_at(end, observe()).await {
             last = status;
         }
         match last.state {
             State::Current => return Ok(last.message),
-            State::Failed => {
-                return Err(
-                    Error::new(Code::GateFailed, format!("{what}: {}", last.message))
-                        .details(last.evidence),
-                );
-            }
+            State::Failed => return Err(failed(what, last)),
             _ => progress.observe(last.message.clone()),
         }
         if Instant::now() + pause >= end {
-            return Err(Error::new(
-                Code::GateTimeout,
-                format!(
-                    "{what}: not ready after {:.0?}; last seen: {}",
-                    patience.deadline, last.message
-                ),
-            )
-            .details(last.evidence));
+            return Err(timed_out(what, patience.deadline, last));
         }
         sleep(pause).await;
         pause = (pause * 2).min(patience.slowest);
     }
 }
 
+/// How long a wait for a change goes on without a look: some rules depend on how long something
+/// has lasted, and nothing changes while it lasts.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+
+/// Looks at every change until the status is `Current`, and returns its message.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_changed<F>(
+    what: &str,
+    deadline: Duration,
+    progress: &Progress,
+    changes: &mut watch::Receiver<u64>,
+    mut observe: impl FnMut() -> F,
+) -> Result<String>
+where
+    F: Future<Output = Status>,
+{
+    let end = Instant::now() + deadline;
+    let mut last = Status::unknown("nothing was seen yet");
+    loop {
+        // Before the look: what changes during it is looked at afterwards.
+        changes.mark_unchanged();
+        if let Ok(status) = timeout_at(end, observe()).await {
+            last = status;
+        }
+        match last.state {
+            State::Current => return Ok(last.message),
+            State::Failed => return Err(failed(what, last)),
+            _ => progress.observe(last.message.clone()),
+        }
+        let next = end.min(Instant::now() + AT_LEAST_EVERY);
+        let changed = timeout_at(next, changes.changed()).await;
+        if Instant::now() >= end {
+            return Err(timed_out(what, deadline, last));
+        }
+        if changed.is_ok_and(|changed| changed.is_err()) {
+            // Nobody sends any more. What does not change is still looked at.
+            sleep(AT_LEAST_EVERY.min(end - Instant::now())).await;
+        }
+    }
+}
+
+fn failed(what: &str, last: Status) -> Error {
+    Error::new(Code::GateFailed, format!("{what}: {}", last.message)).details(last.evidence)
+}
+
+fn timed_out(what: &str, deadline: Duration, last: Status) -> Error {
+    Error::new(
+        Code::GateTimeout,
+        format!(
+            "{what}: not ready after {deadline:.0?}; last seen: {}",
+            last.message
+        ),
+    )
+    .details(last.evidence)
+}
+
 /// Rests between two refreshes of what a person watches. Never for something to happen.
 pub async fn pause(period: Duration) {
+    sleep(period).await;
+}
+
+/// Rests before a request that a server refused for now is sent again.
+pub async fn before_retry(period: Duration) {
     sleep(period).await;
 }
 

@@ -20,7 +20,7 @@ fn http() -> reqwest::Client {
 }
 
 /// The innermost cause of a transport error: `connection refused` rather than `error sending`.
-fn reason(error: &dyn std::error::Error) -> String {
+pub(crate) fn reason(error: &dyn std::error::Error) -> String {
     let mut at = error;
     while let Some(source) = at.source() {
         at = source;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster;
 use super::stdout::say;
 use crate::cli::Global;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
-use crate::platform::docker;
 use crate::platform::host::Dirs;
+use crate::platform::{Platform, docker};
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
 use crate::report::Output;
@@ -30,6 +31,9 @@ pub(super) fn selection(global: &Global) -> Selection {
     if let Some(platform) = global.platform {
         let name = serde_json::to_value(platform).unwrap_or_default();
         set.push(format!("platform={}", name.as_str().unwrap_or("auto")));
+    }
+    if let Some(context) = &global.context {
+        set.push(format!("kubernetes.context={context}"));
     }
     Selection {
         profile: global.profile.clone(),
@@ -85,23 +89,50 @@ pub(super) fn chosen_ports(dirs: &Dirs) -> Result<BTreeMap<String, Choice>> {
 struct Remembered {
     profile: String,
     set: Vec<String>,
+    /// What `auto` came to. Environments of older versions are all on `host`.
+    #[serde(default = "host")]
+    platform: Platform,
+}
+
+fn host() -> Platform {
+    Platform::Host
+}
+
+/// The platform of an environment; none if nothing was made.
+pub(super) fn remembered_platform(dirs: &Dirs) -> Result<Option<Platform>> {
+    Ok(remembered(dirs)?.map(|remembered| remembered.platform))
+}
+
+/// What `up` was told when it made this environment; none if nothing was made.
+fn remembered(dirs: &Dirs) -> Result<Option<Remembered>> {
+    let path = dirs.selection();
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", path, &error)),
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        Error::new(Code::Io, format!("{} is damaged: {error}", path.display()))
+            .hint("cargo xtask up")
+    })
 }
 
 /// Remembers what `up` was told. Overrides may hold a password: the file is the owner's alone.
 ///
 /// # Errors
 /// The environment was made by another profile of the same name.
-pub(super) fn remember(dirs: &Dirs, selection: &Selection) -> Result<()> {
+pub(super) fn remember(dirs: &Dirs, selection: &Selection, platform: Platform) -> Result<()> {
     let remembered = Remembered {
         profile: match Path::new(&selection.profile).canonicalize() {
             Ok(path) if path.is_file() => path.display().to_string(),
             _ => selection.profile.clone(),
         },
         set: selection.set.clone(),
+        platform,
     };
     let path = dirs.selection();
-    let before = std::fs::read_to_string(&path).ok();
-    let before = before.and_then(|text| serde_json::from_str::<Remembered>(&text).ok());
+    // A damaged file is written anew.
+    let before = self::remembered(dirs).ok().flatten();
     if let Some(before) = before.filter(|before| before.profile != remembered.profile) {
         return Err(Error::new(
             Code::Locked,
@@ -124,31 +155,26 @@ pub(super) fn profile_name(global: &Global) -> Result<String> {
 
 /// The environment that `up` made, for commands that look at it or work on it: the remembered
 /// overrides, and those of this command line above them.
-pub(super) fn existing(global: &Global) -> Result<Arc<Environment>> {
-    let mut selection = selection(global);
+pub(super) async fn existing(global: &Global) -> Result<Arc<Environment>> {
     let name = profile_name(global)?;
-    let dirs = Dirs::of(&name)?;
-    let path = dirs.selection();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(
-                Error::new(Code::NotUp, format!("nothing is up for profile `{name}`"))
-                    .hint("cargo xtask up"),
-            );
-        }
-        Err(error) => return Err(Error::io("read", path, &error)),
-    };
-    let remembered: Remembered = serde_json::from_str(&text).map_err(|error| {
-        Error::new(Code::Io, format!("{} is damaged: {error}", path.display()))
+    let remembered = remembered(&Dirs::of(&name)?)?.ok_or_else(|| {
+        Error::new(Code::NotUp, format!("nothing is up for profile `{name}`"))
             .hint("cargo xtask up")
     })?;
-    let mut set = remembered.set;
+    let loaded = remembered_profile(global)?;
+    let env = Environment::new(&root(), loaded, remembered.platform, Secrets::Existing)?;
+    cluster::attach(&env).await?;
+    Ok(Arc::new(env))
+}
+
+/// The profile with what `up` was told, if anything was made, and this command line's overrides.
+pub(super) fn remembered_profile(global: &Global) -> Result<Loaded> {
+    let mut selection = selection(global);
+    let remembered = remembered(&Dirs::of(&profile_name(global)?)?)?;
+    let mut set = remembered.map(|remembered| remembered.set).unwrap_or_default();
     set.append(&mut selection.set);
     selection.set = set;
-    let loaded = load(&selection)?;
-    require_host(&loaded)?;
-    Environment::new(&root(), loaded, Secrets::Existing).map(Arc::new)
+    load(&selection)
 }
 
 /// What was left out, for JSON.
@@ -159,29 +185,51 @@ pub(super) fn left_out(env: &Environment) -> Vec<serde_json::Value> {
         .collect()
 }
 
-/// The platform that the profile means here, in a line that says which and why.
-pub(super) async fn choose_platform(loaded: &Loaded) -> Result<String> {
-    require_host(loaded)?;
-    if loaded.profile.platform == PlatformChoice::Host {
-        return Ok("platform host, as the profile says".into());
-    }
-    Ok(if docker::answers().await {
-        "platform host (auto): a Docker engine answers, but this version has no `kind` platform yet"
-            .into()
-    } else {
-        "platform host (auto): no Docker engine answers".into()
-    })
+/// A platform, and the line that says why it is this one.
+pub(super) struct Chosen {
+    pub(super) platform: Platform,
+    pub(super) why: String,
 }
 
-/// Only the host platform is there in this version.
-pub(super) fn require_host(loaded: &Loaded) -> Result<()> {
-    match loaded.profile.platform {
-        PlatformChoice::Auto | PlatformChoice::Host => Ok(()),
-        PlatformChoice::Kind | PlatformChoice::Kubernetes => Err(Error::new(
+/// The platform that the profile means on this machine.
+///
+/// # Errors
+/// The environment is up on another one.
+pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
+    let chosen = |platform: Platform, why: &str| Chosen {
+        platform,
+        why: format!("platform {}{why}", platform.name()),
+    };
+    let before = remembered_platform(&Dirs::of(&loaded.name)?)?;
+    let wanted = match loaded.profile.platform {
+        PlatformChoice::Host => Platform::Host,
+        PlatformChoice::Kind => Platform::Kind,
+        PlatformChoice::Kubernetes => Platform::Kubernetes,
+        PlatformChoice::Auto => {
+            return Ok(match before {
+                Some(platform) => chosen(platform, " (auto): this environment is there already"),
+                None if docker::answers().await => {
+                    chosen(Platform::Kind, " (auto): a Docker engine answers")
+                }
+                None => chosen(Platform::Host, " (auto): no Docker engine answers"),
+            });
+        }
+    };
+    match before {
+        Some(before) if before != wanted => Err(Error::new(
             Code::Platform,
-            "this version runs pipelines on the `host` platform only",
+            format!(
+                "environment `{}` is on the platform `{}`, not `{}`",
+                loaded.name,
+                before.name(),
+                wanted.name()
+            ),
         )
-        .hint("cargo xtask up --platform host")),
+        .hint(format!(
+            "cargo xtask down, or go on there: --platform {}",
+            before.name()
+        ))),
+        _ => Ok(chosen(wanted, ", as asked for")),
     }
 }
 

@@ -1,23 +1,36 @@
 //! `down`: stop the pipeline and remove its data.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::context;
+use super::{confirm, context, down_cluster};
 use super::stdout::say;
 use crate::cli::{Down, Global};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::plan::Progress;
+use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found, Stop};
 use crate::platform::host::{Dirs, dirs, lock};
+use crate::profile::schema::PlatformChoice;
 use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
     let name = context::profile_name(global)?;
     let dirs = Dirs::of(&name)?;
+    let platform = match context::remembered_platform(&dirs)? {
+        Some(platform) => platform,
+        // State that was lost does not keep a cluster from being removed.
+        None => match global.platform {
+            Some(PlatformChoice::Kind) => Platform::Kind,
+            Some(PlatformChoice::Kubernetes) => Platform::Kubernetes,
+            _ => Platform::Host,
+        },
+    };
+    if platform != Platform::Host {
+        return down_cluster::run(global, args, platform).await;
+    }
     if !dirs.exists() {
         print(global.output, &name, &[], false, "nothing is up");
         return Ok(ExitCode::SUCCESS);
@@ -32,7 +45,11 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
     }
     let _lock = lock::take(&dirs.lock(), "cargo xtask down")?;
     if !args.keep_data && !args.yes {
-        confirm(&name, &dirs)?;
+        confirm::typed(
+            &name,
+            &format!("This removes all databases and topics below {}", dirs.state.display()),
+            "cargo xtask down --yes, or keep the data: cargo xtask down --keep-data",
+        )?;
     }
     let begin = std::time::Instant::now();
     let stopped = stop_all(&dirs, &components).await?;
@@ -97,34 +114,8 @@ async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
     Err(first)
 }
 
-/// Data is removed only after the profile's name was typed.
-fn confirm(name: &str, dirs: &Dirs) -> Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::new(
-            Code::Usage,
-            format!("`down` removes all data below {}", dirs.state.display()),
-        )
-        .hint("cargo xtask down --yes, or keep the data: cargo xtask down --keep-data"));
-    }
-    eprint!(
-        "This removes all databases and topics below {}.\nType the profile's name to go on: ",
-        dirs.state.display()
-    );
-    let io = |source| Error::io("read", "the answer", &source);
-    std::io::stderr().flush().map_err(io)?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(io)?;
-    if answer.trim() == name {
-        return Ok(());
-    }
-    Err(
-        Error::new(Code::Usage, "not confirmed; nothing was changed")
-            .hint("to stop without removing data: cargo xtask down --keep-data"),
-    )
-}
-
 /// Prints the result; `sentence` is it for people.
-fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
+pub(super) fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
     match output {
         Output::Json => say!(
             "{}",

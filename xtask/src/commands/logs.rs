@@ -23,7 +23,7 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
     let component = components::named(&args.component)?;
-    let env = context::existing(global)?;
+    let env = context::existing(global).await?;
     let path = if args.previous {
         env.dirs.previous_log(component)
     } else {

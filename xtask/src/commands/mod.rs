@@ -4,9 +4,13 @@ mod stdout;
 
 pub(crate) mod complete;
 mod completions;
+mod cluster;
+mod confirm;
+mod diff;
 mod context;
 mod doctor;
 mod down;
+mod down_cluster;
 mod lock;
 mod logs;
 mod plan;
@@ -68,11 +72,12 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
     match cli.command {
         Command::Up(args) => up::run(&global, &args).await,
+        Command::Diff(args) => diff::run(&global, &args).await,
         Command::Down(args) => down::run(&global, &args).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Verify(args) => verify::run(&global, &args).await,
-        Command::Render(args) => render::run(&global, &args),
-        Command::Plan(args) => plan::run(&global, &args),
+        Command::Render(args) => render::run(&global, &args).await,
+        Command::Plan(args) => plan::run(&global, &args).await,
         Command::Profile(command) => profile::run(&global, command),
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Logs(args) => logs::run(&global, &args).await,

@@ -6,21 +6,22 @@ use std::sync::Arc;
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, PlanArgs, PlanFormat};
-use crate::components;
+use crate::components::{self, ClusterOptions};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::show;
 use crate::report::Output;
 
-pub(super) fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
+pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
-    context::require_host(&loaded)?;
+    let chosen = context::choose_platform(&loaded).await?;
     let env = Arc::new(Environment::new(
         &context::root(),
         loaded,
+        chosen.platform,
         Secrets::Existing,
     )?);
-    let (graph, _) = components::host_plan(&env)?
+    let (graph, _) = components::plan(&env, &ClusterOptions::default())?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
     match (global.output, args.format) {

@@ -13,10 +13,10 @@ use crate::environment::{Environment, Secrets};
 use crate::error::{Error, Result};
 use crate::report::Output;
 
-pub(super) fn run(global: &Global, args: &Render) -> Result<ExitCode> {
+pub(super) async fn run(global: &Global, args: &Render) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?.masked()?;
-    context::require_host(&loaded)?;
-    let env = Environment::new(&context::root(), loaded, Secrets::Existing)?;
+    let platform = context::choose_platform(&loaded).await?.platform;
+    let env = Environment::new(&context::root(), loaded, platform, Secrets::Existing)?;
     let files = files(&env)?;
     match (&args.dir, global.output) {
         (Some(dir), _) => {

@@ -13,7 +13,7 @@ use crate::profile::schema::Source;
 use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
-    let env = context::existing(global)?;
+    let env = context::existing(global).await?;
     if args.dry_run {
         let files: Vec<String> = env
             .profile

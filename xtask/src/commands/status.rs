@@ -17,7 +17,7 @@ use crate::report::{self, Output};
 use crate::wait;
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
-    let env = context::existing(global)?;
+    let env = context::existing(global).await?;
     if args.watch {
         return watch(global.output, &env).await;
     }
@@ -76,7 +76,7 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
     let mut lines = vec![format!(
         "{} on {}: {}",
         overview.profile,
-        overview.platform,
+        overview.platform.name(),
         if overview.is_current() {
             palette.ink(Ink::Green, "everything works")
         } else {

@@ -13,6 +13,7 @@ use crate::components::clickhouse;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
+use crate::platform::Platform;
 use crate::platform::host::artifacts::pypi;
 use crate::process::this_program;
 use crate::profile::{self, Selection};
@@ -161,7 +162,12 @@ async fn engine() -> Result<Option<String>> {
         profile: "clickhouse".into(),
         set: Vec::new(),
     };
-    let env = Environment::new(&root, profile::load(&root, &selection)?, Secrets::Existing)?;
+    let env = Environment::new(
+        &root,
+        profile::load(&root, &selection)?,
+        Platform::Host,
+        Secrets::Existing,
+    )?;
     let Some(engine) = clickhouse::engine(&env) else {
         return Ok(None);
     };

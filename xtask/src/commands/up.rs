@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::cluster;
 use super::context::{self, Choice};
 use super::stdout::say;
 use crate::cli::{Global, Ports, Up};
 use crate::clock;
-use crate::components;
+use crate::components::{self, ClusterOptions};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
 use crate::plan;
 use crate::plan::run::RunReport;
 use crate::plan::{Action, Graph};
+use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, lock, ports};
 use crate::profile::schema::Source;
@@ -27,22 +29,31 @@ use crate::report::{self, Output, Reporter};
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let selection = context::selection(global);
     let mut loaded = context::load(&selection)?;
-    let platform = context::choose_platform(&loaded).await?;
+    let context::Chosen { platform, why } = context::choose_platform(&loaded).await?;
     let dirs = Dirs::of(&loaded.name)?;
     // Whatever can be wrong is found before anything is made.
     let env = Arc::new(Environment::new(
         &context::root(),
         loaded.clone(),
+        platform,
         Secrets::Existing,
     )?);
     require(&env, &args.require)?;
-    plan_of(&env)?;
+    plan_of(&env, args)?;
+    if args.dry_run && platform != Platform::Host {
+        return Err(Error::new(Code::Usage, "on a cluster, `diff` shows what `up` would change")
+            .hint("cargo xtask diff"));
+    }
     if args.dry_run {
         return dry_run(global.output, &env);
     }
     dirs.create()?;
     let _lock = lock::take(&dirs.lock(), "cargo xtask up")?;
-    let taken = taken_ports(&dirs, &loaded).await?;
+    let taken = match platform {
+        Platform::Host => taken_ports(&dirs, &loaded).await?,
+        // Kind's own are looked at where the cluster is made.
+        Platform::Kind | Platform::Kubernetes => Vec::new(),
+    };
     if !taken.is_empty() {
         match args.ports {
             Ports::Profile => return Err(ports_error(&taken)),
@@ -52,12 +63,27 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
             }
         }
     }
-    let env = Arc::new(Environment::new(&context::root(), loaded, Secrets::Create)?);
-    let (graph, actions) = plan_of(&env)?;
-    context::remember(&env.dirs, &selection)?;
+    // What a cluster has already counts: its passwords, and what was never changed by this tool.
+    let cluster = cluster::find(&env).await?;
+    if let Some(cluster) = &cluster {
+        let first = context::remembered_platform(&dirs)?.is_none();
+        cluster::confirm_first(cluster, &env, first, args.yes)?;
+        cluster::adopt_passwords(cluster, &env, &dirs).await?;
+    }
+    let env = Arc::new(Environment::new(
+        &context::root(),
+        loaded,
+        platform,
+        Secrets::Create,
+    )?);
+    if let Some(cluster) = cluster {
+        env.attach(cluster).await?;
+    }
+    let (graph, actions) = plan_of(&env, args)?;
+    context::remember(&env.dirs, &selection, platform)?;
 
     let reporter = Reporter::choose(global.output);
-    reporter.note(&platform);
+    reporter.note(&why);
     for left_out in &env.left_out {
         reporter.note(&format!("{}: {}", left_out.component, left_out.reason));
     }
@@ -72,14 +98,18 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     finish(global.output, &env, report)
 }
 
-fn plan_of(env: &Arc<Environment>) -> Result<(Graph, Vec<Action>)> {
-    components::host_plan(env)?
+fn plan_of(env: &Arc<Environment>, args: &Up) -> Result<(Graph, Vec<Action>)> {
+    let options = ClusterOptions {
+        bundle_dir: args.bundle_dir.clone(),
+        prune: args.yes,
+    };
+    components::plan(env, &options)?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))
 }
 
 fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<()> {
-    let title = format!("up {} on host", env.name);
+    let title = format!("up {} on {}", env.name, env.platform.name());
     let page = report::timeline::page(report, &title, &clock::utc(clock::now_ms()))?;
     write_atomic(path, page.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))
 }
@@ -105,7 +135,7 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
         Output::Json => {
             let mut summary = report::summary::json(&report);
             summary["profile"] = json!(env.name);
-            summary["platform"] = json!("host");
+            summary["platform"] = json!(env.platform);
             summary["endpoints"] = json!(endpoints(env));
             summary["left_out"] = json!(context::left_out(env));
             say!("{summary}");

@@ -14,7 +14,7 @@ use crate::plan::Progress;
 use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
-    let env = context::existing(global)?;
+    let env = context::existing(global).await?;
     let with_canary: Vec<&String> = env
         .profile
         .flows

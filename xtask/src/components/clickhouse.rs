@@ -262,7 +262,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         "order": order.join(", "),
         "image": image(source),
         "position": position(source),
-        "broker": env.kafka().address(),
+        "broker": env.inside().kafka.address(),
         "topic": env.profile.topic(flow),
         "topics": format!("{},{}", env.profile.topic(flow), env.profile.heartbeat_topic(flow)),
         "group": flow.group,

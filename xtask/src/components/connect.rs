@@ -10,8 +10,10 @@ use serde_json::{Value, json};
 
 use super::{kafka, service};
 use crate::environment::Environment;
+use crate::image;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
+use crate::platform::Platform;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
@@ -104,6 +106,29 @@ fn artifact(env: &Environment, source: Source) -> Result<MavenArtifact> {
     })
 }
 
+/// The plugins as they go into the workers' image.
+///
+/// # Errors
+/// The version has no digest.
+pub fn image_plugins(env: &Environment) -> Result<Vec<image::Plugin>> {
+    sources(env)
+        .into_iter()
+        .map(|source| {
+            let class = plugin(env, source)?.class;
+            let artifact = artifact(env, source)?;
+            let coordinates = artifact.coordinates[0].0.clone();
+            let name = coordinates.split(':').nth(1).unwrap_or_default().to_owned();
+            Ok(image::Plugin {
+                name,
+                sha256: artifact.files[0].sha256.clone(),
+                dir: artifact.dir(&env.dirs.cache),
+                coordinates,
+                class,
+            })
+        })
+        .collect()
+}
+
 /// The classes that the profile's connectors need.
 ///
 /// # Errors
@@ -179,10 +204,7 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         Source::Postgres => "postgres",
         Source::Mongodb => "mongodb",
     };
-    let reference = format!(
-        "${{strimzidir:{}:password}}",
-        secrets::dir(&env.dirs, component).display()
-    );
+    let reference = format!("${{strimzidir:{}:password}}", secret_dir(env, component));
     let tables: Vec<&str> = env
         .profile
         .flows
@@ -200,10 +222,10 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
     });
     match connector.source {
         Source::Postgres => {
-            let endpoint = env.postgres();
+            let endpoint = &env.inside().postgres;
             context["host"] = json!(endpoint.host);
             context["port"] = json!(endpoint.port);
-            context["user"] = json!(endpoint.user);
+            context["user"] = json!(env.profile.postgres.user);
             context["password"] = json!(reference);
             context["database"] = json!(env.profile.postgres.database);
         }
@@ -215,17 +237,29 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
     Ok(manifest)
 }
 
+/// Where Connect finds a component's password.
+fn secret_dir(env: &Environment, component: &str) -> String {
+    match env.platform {
+        Platform::Host => secrets::dir(&env.dirs, component).display().to_string(),
+        Platform::Kind | Platform::Kubernetes => format!(
+            "/mnt/{}-auth",
+            if component == "mongodb" {
+                "mongo"
+            } else {
+                component
+            }
+        ),
+    }
+}
+
 fn mongodb_url(env: &Environment, password: &str) -> Value {
-    let endpoint = env.mongodb();
+    let address = env.inside().mongodb.address();
+    let user = env.mongodb().user;
     let set = &env.profile.mongodb.replica_set;
-    json!(if endpoint.user.is_empty() {
-        format!("mongodb://{}/?replicaSet={set}", endpoint.address())
+    json!(if user.is_empty() {
+        format!("mongodb://{address}/?replicaSet={set}")
     } else {
-        format!(
-            "mongodb://{}:{password}@{}/?authSource=admin&replicaSet={set}",
-            endpoint.user,
-            endpoint.address()
-        )
+        format!("mongodb://{user}:{password}@{address}/?authSource=admin&replicaSet={set}")
     })
 }
 

@@ -1,6 +1,5 @@
 //! The broker: one KRaft node on `host`.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
 use crate::profile::Profile;
+use crate::profile::topics::topics;
 use crate::readiness::Status;
 
 /// The jars of broker and Connect.
@@ -85,7 +85,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
 /// # Errors
 /// The broker does not answer.
 pub async fn client(env: &Environment) -> Result<KafkaClient> {
-    KafkaClient::connect(&[env.kafka().address()], Duration::from_secs(10))
+    KafkaClient::with_config(env.kafka_config(Duration::from_secs(10)))
         .await
         .map_err(|error| service(&error))
 }
@@ -93,7 +93,7 @@ pub async fn client(env: &Environment) -> Result<KafkaClient> {
 /// Whether the broker serves metadata and names itself.
 pub async fn probe(env: &Environment) -> Status {
     let address = env.kafka().address();
-    let connected = KafkaClient::connect(&[&address], Duration::from_secs(5)).await;
+    let connected = KafkaClient::with_config(env.kafka_config(Duration::from_secs(5))).await;
     let answer = match &connected {
         Ok(client) => client.cluster().await,
         Err(error) => return Status::in_progress(error.to_string()),
@@ -111,33 +111,17 @@ pub async fn probe(env: &Environment) -> Status {
     }
 }
 
-/// The topics that the profile's flows need: one for each table, one for each connector's
-/// heartbeats.
+/// The topics that the profile's flows need.
 fn topic_specs(profile: &Profile) -> Vec<TopicSpec> {
-    let mut specs = BTreeMap::new();
-    for flow in profile.flows.values() {
-        specs.insert(
-            profile.topic(flow),
-            BTreeMap::from([("cleanup.policy", "delete")]),
-        );
-        // Only the newest beats matter: the smallest segments, and none of them for long.
-        specs.insert(
-            profile.heartbeat_topic(flow),
-            BTreeMap::from([
-                ("cleanup.policy", "delete"),
-                ("retention.ms", "600000"),
-                ("segment.bytes", "1048576"),
-            ]),
-        );
-    }
-    specs
+    topics(profile)
         .into_iter()
-        .map(|(name, configs)| TopicSpec {
-            name,
+        .map(|topic| TopicSpec {
+            name: topic.name,
             // The broker's defaults.
             partitions: -1,
             replication_factor: -1,
-            configs: configs
+            configs: topic
+                .config
                 .into_iter()
                 .map(|(key, value)| (key.to_owned(), value.to_owned()))
                 .collect(),

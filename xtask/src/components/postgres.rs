@@ -14,7 +14,7 @@ use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
-use crate::platform::host::{daemon, secrets};
+use crate::platform::host::secrets;
 use crate::profile::schema::Source;
 use crate::readiness::Status;
 use crate::readiness::postgres::{Slot, slot, wal_level};
@@ -143,8 +143,8 @@ pub async fn create_database(env: Arc<Environment>, progress: Progress) -> Resul
     let database = &env.profile.postgres.database;
     let patience = Patience::local(Duration::from_secs(120));
     wait::until("postgres takes a login", patience, &progress, || async {
-        if let Some(end) = daemon::ended(&env.dirs, "postgres") {
-            return end;
+        if let Some(obstacle) = env.obstacle("postgres").await {
+            return obstacle;
         }
         match Postgres::connect(&env.postgres(), "postgres").await {
             Ok(_) => Status::current("login works"),

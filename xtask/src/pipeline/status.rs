@@ -11,6 +11,7 @@ use crate::clients::kafka::{FetchOptions, KafkaClient, OffsetAt};
 use crate::clock;
 use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
 use crate::environment::Environment;
+use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::procinfo;
 use crate::profile::schema::{Connector, Flow, Source};
@@ -25,7 +26,7 @@ pub struct Overview {
     /// Profile.
     pub profile: String,
     /// Platform.
-    pub platform: &'static str,
+    pub platform: Platform,
     /// Components in the order changes travel.
     pub components: Vec<Component>,
     /// Source connectors.
@@ -117,7 +118,7 @@ pub async fn gather(env: &Arc<Environment>) -> Overview {
         tokio::join!(components(env), connectors(env), flows(env));
     Overview {
         profile: env.name.clone(),
-        platform: "host",
+        platform: env.platform,
         components,
         connectors,
         flows,

@@ -38,25 +38,25 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// A service on this machine without users.
-    pub fn loopback(port: u16) -> Self {
+    /// A service without users.
+    pub fn new(host: impl Into<String>, port: u16) -> Self {
         Endpoint {
-            host: "127.0.0.1".into(),
+            host: host.into(),
             port,
             user: String::new(),
             password: Secret::new(""),
         }
     }
 
+    /// A service on this machine without users.
+    pub fn loopback(port: u16) -> Self {
+        Endpoint::new("127.0.0.1", port)
+    }
+
     /// An address `host:port`, as a checked profile holds it.
     pub fn parse(address: &str) -> Self {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
-        Endpoint {
-            host: host.to_owned(),
-            port: port.parse().unwrap_or_default(),
-            user: String::new(),
-            password: Secret::new(""),
-        }
+        Endpoint::new(host, port.parse().unwrap_or_default())
     }
 
     /// Adds a login.

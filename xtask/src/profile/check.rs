@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::kubernetes;
 use super::schema::{Connector, Flow, Keep, Source};
 use super::types;
 use super::values::{self, IDENTIFIER, NAME, WORD, invalid, key_obeys, obeys};
@@ -29,6 +30,7 @@ const LONGEST_TOPIC: usize = 249;
 pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
     ports(tree, profile)?;
     values::check(tree, profile)?;
+    kubernetes::check(tree, profile)?;
     connectors(tree, profile)?;
     flows(tree, profile)
 }

@@ -5,11 +5,13 @@
 
 mod check;
 mod decode;
+pub mod kubernetes;
 pub mod node;
 mod parse;
 #[cfg(test)]
 mod properties;
 pub mod schema;
+pub mod topics;
 mod types;
 mod values;
 

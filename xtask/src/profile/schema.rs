@@ -16,6 +16,10 @@ pub struct Profile {
     pub platform: PlatformChoice,
     /// Pins, from `profiles/versions.yaml`.
     pub versions: Versions,
+    /// What every component on Kubernetes shares.
+    pub kubernetes: Kubernetes,
+    /// The cluster that the tool creates.
+    pub kind: Kind,
     /// The broker.
     pub kafka: Kafka,
     /// The Connect worker.
@@ -62,6 +66,36 @@ pub struct Versions {
     pub chdb: String,
     /// The Maven plugin that resolves coordinates.
     pub maven_dependency_plugin: String,
+    /// Kafka's operator.
+    pub strimzi: String,
+    /// ClickHouse's operator.
+    pub altinity_operator: String,
+    /// PostgreSQL's operator.
+    pub cloudnative_pg: String,
+    /// ClickHouse server image.
+    pub clickhouse: String,
+    /// MongoDB server image.
+    pub mongodb: String,
+    /// The `kind` program.
+    pub kind: String,
+    /// Image of Kind's nodes: Kubernetes version and digest.
+    pub kind_node: String,
+}
+
+impl Versions {
+    /// The tag of PostgreSQL's image: the binaries' version without its last part, which is not the
+    /// server's.
+    pub fn postgres_image_tag(&self) -> &str {
+        match self.postgres.match_indices('.').nth(1) {
+            Some((at, _)) => &self.postgres[..at],
+            None => &self.postgres,
+        }
+    }
+
+    /// The image of Kind's nodes.
+    pub fn kind_node_image(&self) -> String {
+        format!("kindest/node:v{}", self.kind_node)
+    }
 }
 
 /// Settings that are passed through by their own names.
@@ -75,6 +109,93 @@ impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("********")
     }
+}
+
+/// What every component on Kubernetes shares.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Context of the kubeconfig.
+    pub context: Option<String>,
+    /// Namespace of Kafka and Connect.
+    pub kafka_namespace: String,
+    /// Namespace of the databases.
+    pub database_namespace: String,
+    /// Storage class of every volume; none is the cluster's default.
+    pub storage_class: Option<String>,
+    /// Whether the brokers' volumes outlive them.
+    pub keep_volumes: bool,
+    /// How strictly a component's members keep to different nodes.
+    pub spread: Spread,
+}
+
+/// How strictly a component's members keep to different nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Spread {
+    /// Where there are as many.
+    Preferred,
+    /// A member without a node of its own is not scheduled.
+    Required,
+}
+
+/// The cluster that the tool creates.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kind {
+    /// Its name; none is derived from the profile's.
+    pub name: Option<String>,
+    /// Nodes, the control plane among them.
+    pub nodes: u16,
+    /// This machine's port for a web UI that users bring.
+    pub web_port: Option<u16>,
+    /// Ports of the node that lead to services.
+    pub node_ports: NodePorts,
+}
+
+/// Ports of the node that lead to services.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodePorts {
+    /// A web UI that users bring.
+    pub web: u16,
+    /// PostgreSQL.
+    pub postgres: u16,
+    /// Connect's REST interface.
+    pub connect: u16,
+    /// The first broker; the others follow.
+    pub kafka: u16,
+}
+
+/// What a container asks the scheduler for.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Requested processor time, which is no limit.
+    pub cpu: String,
+    /// Memory: request and limit.
+    pub memory: String,
+}
+
+/// How clients talk to Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KafkaSecurity {
+    /// Unencrypted, without login.
+    Plain,
+    /// TLS and SCRAM-SHA-512, with rights by topic.
+    Scram,
+}
+
+/// What runs PostgreSQL on Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PostgresManager {
+    /// A StatefulSet of the tool's own.
+    Statefulset,
+    /// The CloudNativePG operator.
+    #[serde(rename = "cloudnative-pg")]
+    CloudNativePg,
 }
 
 /// Kafka, one KRaft node on `host`.
@@ -91,6 +212,14 @@ pub struct Kafka {
     pub heap: String,
     /// More broker settings.
     pub config: Settings,
+    /// Brokers (Kubernetes).
+    pub replicas: u16,
+    /// How clients talk to it (Kubernetes).
+    pub security: KafkaSecurity,
+    /// What a broker asks for (Kubernetes).
+    pub resources: Resources,
+    /// A broker's volume (Kubernetes).
+    pub storage: String,
 }
 
 /// Kafka Connect.
@@ -105,6 +234,14 @@ pub struct Connect {
     pub group: String,
     /// More worker settings.
     pub config: Settings,
+    /// Workers (Kubernetes).
+    pub replicas: u16,
+    /// An image that the tool does not build (Kubernetes).
+    pub image: Option<String>,
+    /// Where a built image is pushed (Kubernetes).
+    pub registry: Option<String>,
+    /// What a worker asks for (Kubernetes).
+    pub resources: Resources,
 }
 
 /// PostgreSQL.
@@ -127,6 +264,14 @@ pub struct Postgres {
     pub schema: Vec<String>,
     /// More server settings.
     pub config: Settings,
+    /// What runs it (Kubernetes).
+    pub managed_by: PostgresManager,
+    /// Members (Kubernetes).
+    pub replicas: u16,
+    /// What a member asks for (Kubernetes).
+    pub resources: Resources,
+    /// A member's volume (Kubernetes).
+    pub storage: String,
 }
 
 /// MongoDB.
@@ -147,6 +292,12 @@ pub struct Mongodb {
     pub cache: String,
     /// Seed files.
     pub seed: Vec<String>,
+    /// Members of the replica set (Kubernetes).
+    pub replicas: u16,
+    /// What a member asks for (Kubernetes).
+    pub resources: Resources,
+    /// A member's volume (Kubernetes).
+    pub storage: String,
 }
 
 /// ClickHouse.
@@ -165,6 +316,22 @@ pub struct Clickhouse {
     pub password: Option<Password>,
     /// Memory limit of the engine.
     pub memory: String,
+    /// Shards (Kubernetes).
+    pub shards: u16,
+    /// Servers of each shard (Kubernetes).
+    pub replicas: u16,
+    /// Members of ClickHouse Keeper (Kubernetes).
+    pub keepers: u16,
+    /// Networks that users may log in from (Kubernetes).
+    pub networks: Vec<String>,
+    /// What a server asks for (Kubernetes).
+    pub resources: Resources,
+    /// What a keeper asks for (Kubernetes).
+    pub keeper_resources: Resources,
+    /// A server's volume (Kubernetes).
+    pub storage: String,
+    /// A keeper's volume (Kubernetes).
+    pub keeper_storage: String,
 }
 
 /// The kinds of source a connector reads.

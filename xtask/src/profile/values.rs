@@ -9,9 +9,9 @@ use crate::error::{Code, Error, Result};
 
 /// A rule for a text and how it is put to the user.
 pub(super) struct Rule {
-    fits: fn(&str) -> bool,
+    pub(super) fits: fn(&str) -> bool,
     /// Completes "... has" or "... is".
-    says: &'static str,
+    pub(super) says: &'static str,
 }
 
 /// A name that is safe as a path's part, in a topic, in a URL and in a property.
@@ -44,7 +44,7 @@ const LOGIN: Rule = Rule {
 };
 
 const JVM_SIZE: Rule = Rule {
-    fits: |text| is_size(text, &["k", "m", "g"]),
+    fits: |text| is_size(text, &["m", "g"]),
     says: "is a size such as `256m` or `1g`",
 };
 
@@ -59,7 +59,7 @@ const POSTGRES_SIZE: Rule = Rule {
 };
 
 /// A setting stands on one line of a file or in one argument.
-const ONE_LINE: Rule = Rule {
+pub(super) const ONE_LINE: Rule = Rule {
     fits: |text| !text.chars().any(char::is_control),
     says: "is one line without control characters",
 };
@@ -337,7 +337,7 @@ mod tests {
         ] {
             assert!(!is_name(name), "{name}");
         }
-        for size in ["256m", "1G", "64k"] {
+        for size in ["256m", "1G", "64m"] {
             assert!((JVM_SIZE.fits)(size), "{size}");
         }
         for size in [

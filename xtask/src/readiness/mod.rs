@@ -3,6 +3,7 @@
 //! The words are kstatus's. Nothing in here does IO.
 
 pub mod connect;
+pub mod kubernetes;
 pub mod postgres;
 
 /// The state of a gate.

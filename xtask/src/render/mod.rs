@@ -2,6 +2,8 @@
 //! column, never an empty text.
 
 mod helpers;
+pub mod kubernetes;
+pub mod objects;
 
 use std::path::{Path, PathBuf};
 

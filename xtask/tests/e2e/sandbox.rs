@@ -85,6 +85,8 @@ impl Sandbox {
         command
             .args(args)
             .env("XDG_STATE_HOME", &self.state)
+            // So that `auto` means `host`.
+            .env("DOCKER_HOST", "tcp://127.0.0.1:1")
             .env("CI", "true")
             .stdin(Stdio::null());
         if let Some(cache) = &self.cache {

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod crds;
+pub(crate) mod objects;
 pub(crate) mod refusal;
 
 use std::path::{Path, PathBuf};

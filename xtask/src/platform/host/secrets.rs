@@ -40,6 +40,18 @@ pub fn ensure(dirs: &Dirs, component: &str, fixed: Option<&Password>) -> Result<
     Ok(Secret::new(text))
 }
 
+/// Takes over a password that a service has already.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn adopt(dirs: &Dirs, component: &str, password: &Secret) -> Result<()> {
+    super::dirs::make(&dir(dirs, component), 0o700)?;
+    let path = file(dirs, component);
+    write_if_changed(&path, password.expose().as_bytes(), 0o600)
+        .map(drop)
+        .map_err(|source| Error::io("write", path, &source))
+}
+
 /// The password as it stands, for commands that change nothing; empty if there is none yet.
 ///
 /// # Errors

@@ -1,0 +1,115 @@
+//! What commands do with the cluster of an environment before their own work.
+
+use k8s_openapi::api::core::v1::Secret as ClusterSecret;
+use kube::Api;
+
+use super::confirm;
+use crate::components::cluster::kind_name;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::platform::host::{Dirs, secrets};
+use crate::platform::kind::{self, found};
+use crate::platform::kubernetes::Cluster;
+use crate::platform::{Platform, Secret, docker};
+
+/// The cluster that the environment is on; none for `host`, and for a Kind cluster that does not
+/// run yet.
+///
+/// # Errors
+/// No context is named, or its server does not answer.
+pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
+    match env.platform {
+        Platform::Host => Ok(None),
+        Platform::Kind => {
+            let name = kind_name(env);
+            let found = found::find(&docker::connect().await?, &name).await?;
+            match found {
+                Some(found) if found.complete && found.nodes.iter().all(|node| node.running) => {
+                    Cluster::connect(&kind::context(&name)).await.map(Some)
+                }
+                _ => Ok(None),
+            }
+        }
+        Platform::Kubernetes => {
+            let Some(context) = &env.profile.kubernetes.context else {
+                return Err(Error::new(
+                    Code::Platform,
+                    "the platform `kubernetes` wants its context named: never the current one by accident",
+                )
+                .details([format!("there are: {}", Cluster::contexts()?.join(", "))])
+                .hint("cargo xtask up --platform kubernetes --context NAME"));
+            };
+            Cluster::connect(context).await.map(Some)
+        }
+    }
+}
+
+/// Connects an environment that is up with its cluster.
+///
+/// # Errors
+/// There is no cluster.
+pub(super) async fn attach(env: &Environment) -> Result<()> {
+    match find(env).await? {
+        Some(cluster) => env.attach(cluster).await,
+        None if env.platform == Platform::Host => Ok(()),
+        None => Err(Error::new(
+            Code::NotUp,
+            format!("the Kind cluster `{}` does not run", kind_name(env)),
+        )
+        .hint("cargo xtask up")),
+    }
+}
+
+/// Takes over the passwords that the cluster's services have: they count, not what this machine
+/// remembers, which may be another one than made them.
+///
+/// # Errors
+/// A Secret cannot be read, or a file not be written.
+pub(super) async fn adopt_passwords(
+    cluster: &Cluster,
+    env: &Environment,
+    dirs: &Dirs,
+) -> Result<()> {
+    let profile = &env.profile;
+    let database = profile.kubernetes.database_namespace.as_str();
+    let kafka = profile.kubernetes.kafka_namespace.as_str();
+    for (component, namespace, name, key, fixed) in [
+        ("postgres", database, "postgres-credentials", "password", profile.postgres.password.is_some()),
+        ("mongodb", database, "mongo-credentials", "password", profile.mongodb.password.is_some()),
+        ("clickhouse", database, "clickhouse-credentials", "password", profile.clickhouse.password.is_some()),
+        ("kafka-connect", kafka, "kafka-users", "connect", false),
+        ("kafka-clickhouse", kafka, "kafka-users", "clickhouse", false),
+    ] {
+        if fixed || env.is_external(component) {
+            continue;
+        }
+        let api: Api<ClusterSecret> = Api::namespaced(cluster.client.clone(), namespace);
+        let secret = api.get_opt(name).await.map_err(|error| {
+            Error::new(Code::Service, format!("Secret {namespace}/{name}: {error}"))
+        })?;
+        let value = secret.and_then(|secret| secret.data?.remove(key));
+        if let Some(text) = value.and_then(|bytes| String::from_utf8(bytes.0).ok()) {
+            secrets::adopt(dirs, component, &Secret::new(text))?;
+        }
+    }
+    Ok(())
+}
+
+/// Asks before a cluster of the user's own is changed for the first time.
+///
+/// # Errors
+/// It was not confirmed.
+pub(super) fn confirm_first(cluster: &Cluster, env: &Environment, first: bool, yes: bool) -> Result<()> {
+    if env.platform != Platform::Kubernetes || !first || yes {
+        return Ok(());
+    }
+    let spaces = &env.profile.kubernetes;
+    confirm::typed(
+        &cluster.context,
+        &format!(
+            "`up` will change the cluster of context {} ({}), in the namespaces {} and {}, and install operators",
+            cluster.context, cluster.server, spaces.kafka_namespace, spaces.database_namespace
+        ),
+        "if that is the one: add --yes",
+    )
+}

@@ -1,0 +1,351 @@
+//! The lower half of `up`'s plan on clusters: the cluster itself, Connect's image, and every object.
+//!
+//! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
+//! applied at once, so that the operators work side by side.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+
+use super::upper::{self, Starts};
+use super::{ClusterOptions, connect, image, named, operators};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::kind::{self, Ensured, Kind};
+use crate::platform::kubernetes::{Change, Cluster, Options, Owned, preflight};
+use crate::platform::{Platform, docker};
+use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
+use crate::render::objects::{self, Object};
+
+/// Whether passwords stand in rendered objects or are masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// As they are, for the cluster.
+    Secrets,
+    /// Masked, for people.
+    Masked,
+}
+
+/// Every object of the environment but the operators'.
+///
+/// # Errors
+/// A template is wrong, or the image's files cannot be read.
+pub fn objects(env: &Environment, show: Show) -> Result<Vec<Object>> {
+    let passwords = match show {
+        Show::Secrets => env.cluster_passwords(),
+        Show::Masked => Passwords::masked(),
+    };
+    let connectors = env
+        .profile
+        .connectors
+        .iter()
+        .map(|(name, connector)| {
+            let manifest = connect::manifest(env, name, connector)?;
+            Ok(ConnectorResource {
+                name: name.clone(),
+                class: manifest.class,
+                config: manifest.config,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let inputs = Inputs {
+        profile: &env.profile,
+        tree: env.context(),
+        cluster: match env.platform {
+            Platform::Kind => k8s::Cluster::Kind,
+            Platform::Host | Platform::Kubernetes => k8s::Cluster::Existing,
+        },
+        passwords: &passwords,
+        connectors: &connectors,
+        connect_image: &image::reference(env)?,
+        kafka_ca: None,
+    };
+    let parts = k8s::parts(&env.profile, false);
+    objects::render(&env.templates, &k8s::context(&inputs)?, &parts, &env.name)
+}
+
+/// When an object is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// At once.
+    First,
+    /// When the workers' image is where it can be run.
+    Worker,
+    /// When the connector's tables are there.
+    Connector(String),
+}
+
+fn stage(object: &DynamicObject) -> Stage {
+    let kind = object.types.as_ref().map(|types| types.kind.as_str());
+    match kind {
+        Some("KafkaConnect") => Stage::Worker,
+        Some("KafkaConnector") => {
+            Stage::Connector(object.metadata.name.clone().unwrap_or_default())
+        }
+        _ => Stage::First,
+    }
+}
+
+fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
+    objects
+        .iter()
+        .filter(|object| stage(&object.object) == *wanted)
+        .map(|object| object.object.clone())
+        .collect()
+}
+
+/// Builds the plan.
+///
+/// # Errors
+/// A template is wrong, or a cluster of the user's own has no place for Connect's image.
+pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let own = Arc::new(objects(env, Show::Secrets)?);
+    let connected: &[&str] = match env.platform {
+        Platform::Kind => {
+            create(&mut plan, env);
+            &["kind/cluster"]
+        }
+        Platform::Host | Platform::Kubernetes => &[],
+    };
+    let operators: Arc<OnceLock<Vec<DynamicObject>>> = Arc::default();
+    let (at, found, bundle_dir) = (env.clone(), operators.clone(), options.bundle_dir.clone());
+    plan.step(
+        "operators/bundles",
+        "fetch and verify the operators' manifests",
+        &[],
+        async move |progress| {
+            let (objects, fetched) =
+                operators::objects(&at, bundle_dir.as_deref(), &progress).await?;
+            let count = objects.len();
+            found.get_or_init(|| objects);
+            Ok(if fetched.is_empty() {
+                Outcome::Unchanged(format!("{count} objects"))
+            } else {
+                Outcome::Changed(format!("fetched and verified {}", fetched.join(", ")))
+            })
+        },
+    );
+    let image = image::steps(&mut plan, env, connected)?;
+    let mut needs = connected.to_vec();
+    needs.push("operators/bundles");
+    let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    plan.gate(
+        "cluster/check",
+        "permissions, room, what pods refer to",
+        &needs,
+        async move |progress| {
+            check(&at, &together(&found, &wanted), &progress).await
+        },
+    );
+    let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    plan.step(
+        "cluster/apply",
+        "operators, databases, Kafka",
+        &["cluster/check"],
+        async move |progress| {
+            let mut first = found.get().cloned().unwrap_or_default();
+            first.extend(of_stage(&wanted, &Stage::First));
+            apply(&at, &first, &progress).await
+        },
+    );
+    let mut needs = vec!["cluster/apply"];
+    needs.extend(image.as_deref());
+    let (at, wanted) = (env.clone(), own.clone());
+    plan.step(
+        "connect/apply",
+        "the workers",
+        &needs,
+        async move |progress| {
+            let workers = of_stage(&wanted, &Stage::Worker);
+            apply(&at, &workers, &progress).await
+        },
+    );
+    let mut starts = Starts::new();
+    for component in ["kafka", "postgres", "mongodb", "clickhouse"] {
+        if !env.is_external(component) {
+            starts.insert(named(component)?, "cluster/apply".into());
+        }
+    }
+    starts.insert("connect", "connect/apply".into());
+    upper::add(&mut plan, env, &starts)?;
+    let connectors = env.profile.connectors.keys();
+    let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
+    let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
+    needs.push("connect/apply");
+    let (at, remove) = (env.clone(), options.prune);
+    plan.step(
+        "cluster/prune",
+        "what left the profile",
+        &needs,
+        async move |progress| prune(&at, &together(&operators, &own), remove, &progress).await,
+    );
+    Ok(plan)
+}
+
+/// The operators' objects and the environment's own.
+fn together(operators: &OnceLock<Vec<DynamicObject>>, own: &[Object]) -> Vec<DynamicObject> {
+    let mut all = operators.get().cloned().unwrap_or_default();
+    all.extend(own.iter().map(|object| object.object.clone()));
+    all
+}
+
+/// What the cluster has of this environment and the profile no longer wants.
+///
+/// # Errors
+/// The server does not tell.
+pub async fn left(
+    env: &Environment,
+    cluster: &Cluster,
+    wanted: &[DynamicObject],
+) -> Result<Vec<Owned>> {
+    cluster
+        .inventory(&env.name, &namespaces(env))
+        .await?
+        .left(wanted)
+}
+
+/// The namespaces that the environment uses.
+pub fn namespaces(env: &Environment) -> [String; 2] {
+    let spaces = &env.profile.kubernetes;
+    [
+        spaces.kafka_namespace.clone(),
+        spaces.database_namespace.clone(),
+    ]
+}
+
+async fn prune(
+    env: &Environment,
+    wanted: &[DynamicObject],
+    remove: bool,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let cluster = &env.link()?.cluster;
+    let left = left(env, cluster, wanted).await?;
+    if left.is_empty() {
+        return Ok(Outcome::Unchanged("nothing".into()));
+    }
+    let names: Vec<String> = left.iter().map(|owned| owned.object.to_string()).collect();
+    let names = names.join(", ");
+    if !remove {
+        return Ok(Outcome::Unchanged(format!(
+            "left alone: {names}; cargo xtask up --yes removes it"
+        )));
+    }
+    cluster.remove(&left, REMOVED_WITHIN, progress).await?;
+    Ok(Outcome::Changed(format!("removed {names}")))
+}
+
+/// How long an operator may take to clean up behind an object.
+pub const REMOVED_WITHIN: Duration = Duration::from_secs(180);
+
+fn create(plan: &mut Plan, env: &Arc<Environment>) {
+    let at = env.clone();
+    plan.step(
+        "kind/cluster",
+        "the Kind cluster",
+        &[],
+        async move |progress| {
+            let docker = docker::connect().await?;
+            let kind = Kind::find(&kind_source(&at), &progress).await?;
+            let spec = kind_spec(&at);
+            let ensured = kind::ensure(&kind, &docker, &at.templates, &spec, &progress).await?;
+            at.attach(Cluster::connect(&kind::context(&spec.name)).await?)
+                .await?;
+            Ok(match ensured {
+                Ensured::Created => Outcome::Changed(format!("created {}", spec.name)),
+                Ensured::Started => Outcome::Changed(format!("started {}", spec.name)),
+                Ensured::Reused => Outcome::Unchanged(format!("{} is there", spec.name)),
+            })
+        },
+    );
+}
+
+/// Where Kind's own command comes from.
+pub fn kind_source(env: &Environment) -> kind::Source {
+    kind::Source {
+        version: env.profile.versions.kind.clone(),
+        root: env.root.clone(),
+        cache: env.dirs.cache.clone(),
+    }
+}
+
+/// The name of the environment's Kind cluster.
+pub fn kind_name(env: &Environment) -> String {
+    env.profile.kind_name(&env.name)
+}
+
+/// The Kind cluster that the profile asks for.
+pub fn kind_spec(env: &Environment) -> kind::Spec {
+    kind::Spec {
+        name: kind_name(env),
+        node_image: kind::node_image(&env.profile.versions.kind_node),
+        nodes: env.profile.kind.nodes,
+        ports: env
+            .profile
+            .host_ports()
+            .into_iter()
+            .map(|port| kind::PortMapping {
+                name: port.key.to_owned(),
+                host: port.host,
+                node: port.node,
+            })
+            .collect(),
+    }
+}
+
+async fn check(
+    env: &Environment,
+    objects: &[DynamicObject],
+    progress: &Progress,
+) -> Result<Outcome> {
+    let cluster = &env.link()?.cluster;
+    progress.observe("asking what may be changed");
+    cluster.check_access(objects).await?;
+    progress.observe("looking for room, Secrets and images");
+    let options = preflight::Options {
+        // The workers' image comes while this looks; it is proven on each node after its load.
+        local_images: Vec::new(),
+        grows: false,
+    };
+    let notes = preflight::run(&cluster.client, objects, &options).await?;
+    Ok(Outcome::Unchanged(if notes.is_empty() {
+        "nothing stands in the way".into()
+    } else {
+        notes.join("; ")
+    }))
+}
+
+async fn apply(
+    env: &Environment,
+    objects: &[DynamicObject],
+    progress: &Progress,
+) -> Result<Outcome> {
+    let options = Options::new(&env.name);
+    let applied = env.link()?.cluster.apply(objects, &options, progress).await?;
+    Ok(if applied.changed() {
+        Outcome::Changed(format!(
+            "{} created, {} changed, {} as they were",
+            applied.count(Change::Created),
+            applied.count(Change::Configured),
+            applied.count(Change::Unchanged) + applied.count(Change::Kept),
+        ))
+    } else {
+        Outcome::Unchanged(format!("{} objects as they were", applied.objects.len()))
+    })
+}
+
+/// Has the connector's resource as the profile wants it; the operator submits it.
+///
+/// # Errors
+/// The server refuses it.
+pub(super) async fn register(
+    env: Arc<Environment>,
+    name: String,
+    progress: Progress,
+) -> Result<Outcome> {
+    let objects = of_stage(&objects(&env, Show::Secrets)?, &Stage::Connector(name));
+    apply(&env, &objects, &progress).await
+}

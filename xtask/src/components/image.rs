@@ -1,0 +1,120 @@
+//! The image of Connect's workers on clusters: built here, then loaded into Kind's nodes or pushed to
+//! a registry. A profile may name an image of its own instead.
+
+use std::sync::Arc;
+
+use super::connect;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::image::{self, ConnectImage, build, inspect, load, push};
+use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::host::artifacts::maven;
+use crate::platform::{Platform, docker, kind};
+
+/// What the image is made of.
+///
+/// # Errors
+/// A plugin's version has no digest.
+pub fn recipe(env: &Environment) -> Result<ConnectImage> {
+    let versions = &env.profile.versions;
+    let registry = env.profile.connect.registry.clone();
+    Ok(ConnectImage {
+        repository: registry.unwrap_or_else(|| image::REPOSITORY.to_owned()),
+        version: versions.debezium.clone(),
+        base: ConnectImage::base(&versions.strimzi, &versions.kafka),
+        source: env.root.join("images/connect"),
+        plugins: connect::image_plugins(env)?,
+    })
+}
+
+/// The name that the workers run: the profile's own, or the one that follows from what is in it.
+///
+/// # Errors
+/// See [`recipe`]; the Dockerfile cannot be read.
+pub fn reference(env: &Environment) -> Result<String> {
+    match &env.profile.connect.image {
+        Some(image) => Ok(image.clone()),
+        None => recipe(env)?.reference(),
+    }
+}
+
+/// Adds the steps that bring the image where the workers run; the last of them is returned. None
+/// where the profile names an image.
+///
+/// # Errors
+/// The image has no place to be pushed to.
+pub(super) fn steps(
+    plan: &mut Plan,
+    env: &Arc<Environment>,
+    connected: &[&str],
+) -> Result<Option<&'static str>> {
+    let connect = &env.profile.connect;
+    if connect.image.is_some() {
+        return Ok(None);
+    }
+    if env.platform == Platform::Kubernetes && connect.registry.is_none() {
+        return Err(Error::new(
+            Code::ProfileInvalid,
+            "the cluster's nodes can have Connect's image from a registry only",
+        )
+        .hint("set connect.registry=REGISTRY/PATH to push it there, or connect.image to one of yours"));
+    }
+    let at = env.clone();
+    plan.step("image/build", "Connect's image", &[], async move |progress| {
+        build_step(&at, &progress).await
+    });
+    let at = env.clone();
+    if connect.registry.is_some() {
+        plan.step("image/push", "push it", &["image/build"], async move |progress| {
+            let docker = docker::connect().await?;
+            let pushed = push::push(&docker, &reference(&at)?, &progress).await?;
+            Ok(Outcome::Unchanged(format!("the registry has {}", pushed.digest)))
+        });
+        return Ok(Some("image/push"));
+    }
+    let mut needs = connected.to_vec();
+    needs.push("image/build");
+    plan.step("image/load", "load it into the nodes", &needs, async move |progress| {
+        load_step(&at, &progress).await
+    });
+    Ok(Some("image/load"))
+}
+
+/// Builds the image, unless it is there, and inspects it.
+///
+/// # Errors
+/// A plugin cannot be had, the build fails, or the image is not what the workers need.
+pub async fn build_step(env: &Environment, progress: &Progress) -> Result<Outcome> {
+    let plugin = &env.profile.versions.maven_dependency_plugin;
+    let image = recipe(env)?;
+    maven::fetch(&connect::plugins(env)?, plugin, &env.dirs.cache, progress).await?;
+    let docker = docker::connect().await?;
+    let built = build::build(&docker, &image, progress).await?;
+    progress.observe("inspecting the image");
+    inspect::inspect(&docker, &image, &built.id, &env.dirs.cache, progress).await?;
+    Ok(if built.new {
+        Outcome::Changed(format!("built {}", built.reference))
+    } else {
+        Outcome::Unchanged(format!("{} is there", built.reference))
+    })
+}
+
+/// Has the image on every node of the environment's Kind cluster, and proves it.
+///
+/// # Errors
+/// There is no such cluster, or a node refuses the image.
+pub async fn load_step(env: &Environment, progress: &Progress) -> Result<Outcome> {
+    let docker = docker::connect().await?;
+    let nodes = kind::nodes(&docker, &env.profile.kind_name(&env.name)).await?;
+    let loaded = load::load(&docker, &reference(env)?, &nodes, progress).await?;
+    let sent: u64 = loaded.iter().filter_map(|node| node.sent).sum();
+    Ok(if sent == 0 {
+        Outcome::Unchanged(format!("on {} nodes", loaded.len()))
+    } else {
+        Outcome::Changed(format!(
+            "{} to {} nodes",
+            crate::report::text::bytes(sent),
+            loaded.iter().filter(|node| node.sent.is_some()).count()
+        ))
+    })
+}

@@ -1,0 +1,248 @@
+//! The upper half of `up`'s plan, which is the same on every platform: what proves that a component
+//! answers, what it needs before changes can flow, and the proof that they do.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{clickhouse, cluster, connect, kafka, mongodb, postgres};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::pipeline::canary;
+use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::Platform;
+use crate::profile::schema::Source;
+use crate::readiness::Status;
+use crate::wait::{self, Patience};
+
+/// For each component that the platform runs, the node after which it may begin to answer. What is
+/// not named is the user's own and runs already.
+pub(super) type Starts = BTreeMap<&'static str, String>;
+
+/// How long a component may take to be ready. A slow machine under load takes several times the
+/// usual few seconds; a cluster may pull images first.
+fn patience(env: &Environment) -> Patience {
+    Patience::local(match env.platform {
+        Platform::Host => Duration::from_secs(120),
+        Platform::Kind | Platform::Kubernetes => Duration::from_secs(600),
+    })
+}
+
+/// Adds the upper half to a plan whose lower half starts the components.
+///
+/// # Errors
+/// The list of plugins is malformed.
+pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, starts: &Starts) -> Result<()> {
+    let after_start =
+        |component: &str| -> Vec<String> { starts.get(component).cloned().into_iter().collect() };
+    if env.profile.uses(Source::Postgres) {
+        let mut needs = after_start("postgres");
+        if !needs.is_empty() && env.profile.postgres.database != "postgres" {
+            let at = env.clone();
+            plan.step(
+                "postgres/database",
+                "create the database",
+                &[starts["postgres"].as_str()],
+                |progress| postgres::create_database(at, progress),
+            );
+            needs.push("postgres/database".into());
+        }
+        gate(
+            plan,
+            env,
+            "postgres",
+            "login, wal_level",
+            &needs,
+            |env| async move { postgres::probe(&env).await },
+        );
+        let at = env.clone();
+        plan.step(
+            "postgres/tables",
+            "create and fill the tables",
+            &["postgres/ready"],
+            |progress| postgres::create_tables(at, progress),
+        );
+    }
+    if env.profile.uses(Source::Mongodb) {
+        let mut needs = after_start("mongodb");
+        if !needs.is_empty() {
+            let at = env.clone();
+            plan.step(
+                "mongodb/initiate",
+                "initiate the replica set",
+                &[starts["mongodb"].as_str()],
+                |progress| mongodb::initiate(at, progress),
+            );
+            needs = vec!["mongodb/initiate".into()];
+        }
+        gate(
+            plan,
+            env,
+            "mongodb",
+            "primary of its replica set",
+            &needs,
+            |env| async move { mongodb::probe(&env).await },
+        );
+        let at = env.clone();
+        plan.step(
+            "mongodb/seed",
+            "fill empty collections",
+            &["mongodb/ready"],
+            async move |_| {
+                Ok(match mongodb::seed(&at).await? {
+                    0 => Outcome::Unchanged("collections are there".into()),
+                    count => Outcome::Changed(format!("{count} documents")),
+                })
+            },
+        );
+    }
+    gate(
+        plan,
+        env,
+        "kafka",
+        "broker metadata",
+        &after_start("kafka"),
+        |env| async move { kafka::probe(&env).await },
+    );
+    let at = env.clone();
+    plan.step(
+        "kafka/topics",
+        "create the flows' topics",
+        &["kafka/ready"],
+        |progress| kafka::create_topics(at, progress),
+    );
+    let mut needs = after_start("connect");
+    needs.push("kafka/ready".into());
+    let classes = connect::classes(env)?;
+    gate(
+        plan,
+        env,
+        "connect",
+        "REST, plugin classes",
+        &needs,
+        move |env| {
+            let classes = classes.clone();
+            async move { connect::probe(&env, &classes).await }
+        },
+    );
+    gate(
+        plan,
+        env,
+        "clickhouse",
+        "ping, login, query",
+        &after_start("clickhouse"),
+        |env| async move { clickhouse::probe(&env).await },
+    );
+    // The engine's consumers look for their topic at once and then only now and again.
+    let at = env.clone();
+    plan.step(
+        "clickhouse/tables",
+        "bronze and silver tables",
+        &["clickhouse/ready", "kafka/topics"],
+        async move |progress| {
+            let outcome = clickhouse::create_tables(at.clone(), progress.clone()).await?;
+            wait::until("tables are present", patience(&at), &progress, || async {
+                clickhouse::probe_tables(&at).await
+            })
+            .await?;
+            Ok(outcome)
+        },
+    );
+    connectors(plan, env);
+    Ok(())
+}
+
+/// A gate on one component: its probe, and the end of its process if it has one.
+fn gate<P, F>(
+    plan: &mut Plan,
+    env: &Arc<Environment>,
+    component: &'static str,
+    title: &str,
+    needs: &[String],
+    probe: P,
+) where
+    P: Fn(Arc<Environment>) -> F + Send + Sync + 'static,
+    F: Future<Output = Status> + Send,
+{
+    let at = env.clone();
+    let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+    plan.gate(
+        &format!("{component}/ready"),
+        title,
+        &needs,
+        async move |progress| {
+            wait::until(
+                &format!("{component} is ready"),
+                patience(&at),
+                &progress,
+                || async {
+                    if let Some(obstacle) = at.obstacle(component).await {
+                        return obstacle;
+                    }
+                    probe(at.clone()).await
+                },
+            )
+            .await
+            .map(Outcome::Unchanged)
+        },
+    );
+}
+
+fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
+    // An operator waits by itself for the worker to be ready.
+    let before = match env.platform {
+        Platform::Host => "connect/ready",
+        Platform::Kind | Platform::Kubernetes => "connect/apply",
+    };
+    for (name, connector) in &env.profile.connectors {
+        let filled = match connector.source {
+            Source::Postgres => "postgres/tables",
+            Source::Mongodb => "mongodb/seed",
+        };
+        let (at, connector_name) = (env.clone(), name.clone());
+        plan.step(
+            &format!("{name}/register"),
+            "register the connector",
+            &[before, filled, "kafka/topics"],
+            async move |progress| match at.platform {
+                Platform::Host => connect::register(at, connector_name, progress).await,
+                Platform::Kind | Platform::Kubernetes => {
+                    cluster::register(at, connector_name, progress).await
+                }
+            },
+        );
+        let (at, connector_name, spec) = (env.clone(), name.clone(), connector.clone());
+        plan.gate(
+            &format!("{name}/running"),
+            "tasks run, slot active",
+            &[&format!("{name}/register")],
+            async move |progress: Progress| {
+                wait::until(
+                    &format!("{connector_name} runs"),
+                    patience(&at),
+                    &progress,
+                    || async {
+                        if let Some(obstacle) = at.obstacle("connect").await {
+                            return obstacle;
+                        }
+                        connect::probe_connector(&at, &connector_name, &spec).await
+                    },
+                )
+                .await
+                .map(Outcome::Unchanged)
+            },
+        );
+    }
+    for (name, flow) in &env.profile.flows {
+        if flow.canary.is_none() {
+            continue;
+        }
+        let (at, flow_name) = (env.clone(), name.clone());
+        plan.gate(
+            &format!("{name}/canary"),
+            "a row travels to silver and is removed again",
+            &[&format!("{}/running", flow.connector), "clickhouse/tables"],
+            async move |progress| canary::gate(&at, &flow_name, &progress).await,
+        );
+    }
+}

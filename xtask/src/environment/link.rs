@@ -1,0 +1,147 @@
+//! The connection to the cluster that an environment runs on: its API server, watches of what runs
+//! there, and a loopback port that leads to each service.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+
+use super::Addresses;
+use crate::clients::kafka::{Broker, Route};
+use crate::error::{Code, Error, Result};
+use crate::platform::Endpoint;
+use crate::platform::kubernetes::Cluster;
+use crate::platform::kubernetes::forward::{Forward, To};
+use crate::platform::kubernetes::watch::{Gate, Target, Watches};
+use crate::profile::Profile;
+use crate::profile::schema::PostgresManager;
+use crate::readiness::{State, Status};
+
+/// A connection. Its forwards end when it is dropped.
+pub struct Link {
+    /// The API server.
+    pub cluster: Cluster,
+    pub(super) reach: Addresses,
+    /// Loopback ports by the broker that they lead to.
+    brokers: Arc<BTreeMap<i32, String>>,
+    /// What runs there. Watches begin when something asks for their kind.
+    pub watches: Watches,
+    /// The gates that were looked at, by component.
+    gates: Mutex<BTreeMap<String, Vec<Gate>>>,
+    _forwards: Vec<Forward>,
+}
+
+impl Link {
+    /// Opens a loopback port for each service. What is behind them is asked with the first
+    /// connection, so nothing need run yet.
+    ///
+    /// # Errors
+    /// There are no free ports.
+    pub(super) async fn open(
+        cluster: Cluster,
+        profile: &Profile,
+        inside: &Addresses,
+    ) -> Result<Self> {
+        let mut forwards = Vec::new();
+        let mut open = async |namespace: &str, to: To, port: u16| -> Result<Endpoint> {
+            let forward = Forward::open(cluster.client.clone(), namespace, to, port)
+                .await
+                .map_err(|error| Error::new(Code::Platform, error.to_string()))?;
+            let port = forward.address().port();
+            forwards.push(forward);
+            Ok(Endpoint::loopback(port))
+        };
+        let mut reach = inside.clone();
+        for endpoint in reach.own(profile) {
+            let (service, namespace) = service(&endpoint.host);
+            *endpoint = open(namespace, To::Service(service.to_owned()), endpoint.port).await?;
+        }
+        let mut brokers = BTreeMap::new();
+        if profile.kafka.external.is_none() {
+            let namespace = &profile.kubernetes.kafka_namespace;
+            for id in 0..profile.kafka.replicas {
+                let pod = To::Pod(format!("my-cluster-my-pool-{id}"));
+                let endpoint = open(namespace, pod, inside.kafka.port).await?;
+                brokers.insert(i32::from(id), endpoint.address());
+            }
+        }
+        Ok(Link {
+            watches: Watches::new(cluster.client.clone()),
+            cluster,
+            reach,
+            brokers: Arc::new(brokers),
+            gates: Mutex::default(),
+            _forwards: forwards,
+        })
+    }
+
+    /// The first of a component's objects that is not current, as the cluster sees it.
+    pub(super) async fn obstacle(&self, profile: &Profile, component: &str) -> Option<Status> {
+        let mut gates = self.gates.lock().await;
+        let gates = gates.entry(component.to_owned()).or_insert_with(|| {
+            let targets = targets(profile, component).into_iter();
+            targets.map(|target| self.watches.gate(target)).collect()
+        });
+        for gate in gates.iter_mut() {
+            let status = gate.look().await;
+            if status.state != State::Current {
+                return Some(status);
+            }
+        }
+        None
+    }
+
+    /// Where each broker is dialled: they advertise names that only pods can resolve.
+    pub(super) fn route(&self) -> Route {
+        let brokers = self.brokers.clone();
+        Arc::new(move |broker: &Broker| brokers.get(&broker.id).cloned())
+    }
+}
+
+/// Name and namespace of a service's host name, `name.namespace.svc...`.
+fn service(host: &str) -> (&str, &str) {
+    let mut parts = host.split('.');
+    (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    )
+}
+
+/// The objects that a component is made of.
+pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
+    const STRIMZI: &str = "kafka.strimzi.io/v1";
+    let kafka = profile.kubernetes.kafka_namespace.as_str();
+    let database = profile.kubernetes.database_namespace.as_str();
+    let target = match component {
+        "kafka" => Target::of(STRIMZI, "Kafka", kafka, "my-cluster"),
+        "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
+        "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
+        "postgres" => match profile.postgres.managed_by {
+            PostgresManager::Statefulset => {
+                Target::of("apps/v1", "StatefulSet", database, "postgres")
+            }
+            PostgresManager::CloudNativePg => {
+                Target::of("postgresql.cnpg.io/v1", "Cluster", database, "postgres")
+            }
+        },
+        "clickhouse" => {
+            let api = "clickhouse.altinity.com/v1";
+            Target::of(api, "ClickHouseInstallation", database, "clickhouse")
+        }
+        _ => return Vec::new(),
+    };
+    vec![target]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn services_by_host_name() {
+        assert_eq!(
+            service("mongo-mongodb.database.svc.cluster.local"),
+            ("mongo-mongodb", "database")
+        );
+    }
+}

@@ -1,0 +1,388 @@
+//! A loaded profile on its platform: the one value that everything above the platform works with.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+mod link;
+
+pub use link::{Link, targets};
+
+use crate::clients::clickhouse::Clickhouse;
+use crate::clients::connect::Connect;
+use crate::clients::kafka;
+use crate::clients::mongodb::{Mongodb, MongodbError};
+use crate::clients::postgres::{Postgres, PostgresError};
+use crate::error::{Code, Error, Result};
+use crate::platform::kubernetes::Cluster;
+use crate::platform::host::{Dirs, daemon, secrets};
+use crate::platform::{Endpoint, Platform, Secret};
+use crate::profile::schema::{Connector, KafkaSecurity, Password, Source};
+use crate::profile::{Loaded, Node, Profile};
+use crate::readiness::Status;
+use crate::render::{Templates, kubernetes};
+
+/// A source that the profile has and this run leaves out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Component.
+    pub component: &'static str,
+    /// Why, and what would bring it in.
+    pub reason: String,
+}
+
+/// A profile made concrete.
+pub struct Environment {
+    /// The profile's name.
+    pub name: String,
+    /// The repository.
+    pub root: PathBuf,
+    /// What runs: the profile without what was left out.
+    pub profile: Profile,
+    /// The merged tree with origins.
+    pub tree: Node,
+    /// What was left out.
+    pub left_out: Vec<LeftOut>,
+    /// Where state and artifacts live.
+    pub dirs: Dirs,
+    /// The manifests.
+    pub templates: Templates,
+    /// `clickhouse` in PATH; none uses the embedded engine.
+    pub clickhouse_binary: Option<PathBuf>,
+    /// `mongod` in PATH.
+    pub mongod_binary: Option<PathBuf>,
+    /// Where components run.
+    pub platform: Platform,
+    /// Where components answer each other; templates and connectors name these.
+    inside: Addresses,
+    /// The connection to the cluster, once there is one.
+    link: OnceLock<Link>,
+    passwords: Passwords,
+}
+
+/// Where components answer, without logins.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    /// The broker.
+    pub kafka: Endpoint,
+    /// The Connect worker's REST interface.
+    pub connect: Endpoint,
+    /// The relational source.
+    pub postgres: Endpoint,
+    /// The document source.
+    pub mongodb: Endpoint,
+    /// The target's HTTP interface.
+    pub clickhouse: Endpoint,
+}
+
+impl Addresses {
+    /// Those that this tool runs itself.
+    fn own(&mut self, profile: &Profile) -> Vec<&mut Endpoint> {
+        [
+            (&mut self.kafka, profile.kafka.external.is_none()),
+            (&mut self.connect, true),
+            (&mut self.postgres, profile.postgres.external.is_none()),
+            (&mut self.mongodb, profile.mongodb.external.is_none()),
+            (&mut self.clickhouse, profile.clickhouse.external.is_none()),
+        ]
+        .into_iter()
+        .filter_map(|(endpoint, own)| own.then_some(endpoint))
+        .collect()
+    }
+}
+
+/// The passwords of the components that have one.
+struct Passwords {
+    postgres: Secret,
+    mongodb: Secret,
+    clickhouse: Secret,
+    /// Users of a broker that asks who connects; empty for one that does not.
+    kafka_connect: Secret,
+    kafka_clickhouse: Secret,
+}
+
+/// Whether passwords that do not exist yet are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// Generate what is missing.
+    Create,
+    /// Change nothing.
+    Existing,
+}
+
+impl Environment {
+    /// Makes a loaded profile concrete on this machine. With [`Secrets::Create`] the environment's
+    /// directories and passwords exist afterwards.
+    ///
+    /// # Errors
+    /// A directory or secret cannot be used.
+    pub fn new(root: &Path, loaded: Loaded, platform: Platform, mode: Secrets) -> Result<Self> {
+        let dirs = Dirs::of(&loaded.name)?;
+        if mode == Secrets::Create {
+            dirs.create()?;
+        }
+        // Nobody gave a service of the user's own the password that would be generated for it.
+        let none = Password(String::new());
+        let password = |component, fixed: &Option<Password>, external: &Option<String>| {
+            let fixed = fixed.as_ref().or(external.as_ref().map(|_| &none));
+            match mode {
+                Secrets::Create => secrets::ensure(&dirs, component, fixed),
+                Secrets::Existing => secrets::existing(&dirs, component, fixed),
+            }
+        };
+        let Profile {
+            kafka,
+            postgres,
+            mongodb,
+            clickhouse,
+            ..
+        } = &loaded.profile;
+        let user = |name| match kafka.security {
+            KafkaSecurity::Scram => password(name, &None, &None),
+            KafkaSecurity::Plain => Ok(Secret::new("")),
+        };
+        let passwords = Passwords {
+            postgres: password("postgres", &postgres.password, &postgres.external)?,
+            mongodb: password("mongodb", &mongodb.password, &mongodb.external)?,
+            clickhouse: password("clickhouse", &clickhouse.password, &clickhouse.external)?,
+            kafka_connect: user("kafka-connect")?,
+            kafka_clickhouse: user("kafka-clickhouse")?,
+        };
+        let mongod_binary = which::which("mongod").ok();
+        let mut left_out = Vec::new();
+        let mut profile = loaded.profile;
+        if platform == Platform::Host
+            && profile.uses(Source::Mongodb)
+            && profile.mongodb.external.is_none()
+            && mongod_binary.is_none()
+        {
+            left_out.push(LeftOut {
+                component: "mongodb",
+                reason: "no `mongod` in PATH: its connector and flows are left out \
+                         (install MongoDB, or set mongodb.external=host:port)"
+                    .into(),
+            });
+            profile = profile.without(Source::Mongodb);
+        }
+        Ok(Environment {
+            name: loaded.name,
+            root: root.to_owned(),
+            platform,
+            inside: addresses(platform, &profile),
+            link: OnceLock::new(),
+            profile,
+            tree: loaded.tree,
+            left_out,
+            templates: Templates::new(root.join("manifests")),
+            clickhouse_binary: which::which("clickhouse").ok(),
+            mongod_binary,
+            dirs,
+            passwords,
+        })
+    }
+
+    /// Where components answer each other.
+    pub fn inside(&self) -> &Addresses {
+        &self.inside
+    }
+
+    /// Where components answer this tool. On a cluster nothing answers before it is attached.
+    fn reach(&self) -> &Addresses {
+        self.link.get().map_or(&self.inside, |link| &link.reach)
+    }
+
+    /// Connects the environment with the cluster that it runs on. A second call changes nothing.
+    ///
+    /// # Errors
+    /// There are no free ports.
+    pub async fn attach(&self, cluster: Cluster) -> Result<()> {
+        let link = Link::open(cluster, &self.profile, &self.inside).await?;
+        self.link.get_or_init(|| link);
+        Ok(())
+    }
+
+    /// The connection to the cluster.
+    ///
+    /// # Errors
+    /// There is none: the environment is on `host`, or its cluster was not attached.
+    pub fn link(&self) -> Result<&Link> {
+        self.link.get().ok_or_else(|| {
+            Error::new(
+                Code::Platform,
+                format!("environment `{}` has no cluster", self.name),
+            )
+        })
+    }
+
+    /// How the broker is reached.
+    pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
+        let mut config = kafka::Config::new(&[self.kafka().address()], timeout);
+        config.route = self.link.get().map(Link::route);
+        config
+    }
+
+    /// The broker.
+    pub fn kafka(&self) -> Endpoint {
+        self.reach().kafka.clone()
+    }
+
+    /// The Connect worker's REST interface.
+    pub fn connect(&self) -> Endpoint {
+        self.reach().connect.clone()
+    }
+
+    /// The relational source.
+    pub fn postgres(&self) -> Endpoint {
+        let user = &self.profile.postgres.user;
+        let endpoint = self.reach().postgres.clone();
+        endpoint.login(user, self.passwords.postgres.clone())
+    }
+
+    /// The document source. A member of the user's own for which no password is set is asked
+    /// without credentials: MongoDB refuses a login with an empty password.
+    pub fn mongodb(&self) -> Endpoint {
+        let endpoint = self.reach().mongodb.clone();
+        if self.passwords.mongodb.expose().is_empty() {
+            return endpoint;
+        }
+        endpoint.login(&self.profile.mongodb.user, self.passwords.mongodb.clone())
+    }
+
+    /// The target.
+    pub fn clickhouse(&self) -> Endpoint {
+        let user = &self.profile.clickhouse.user;
+        let endpoint = self.reach().clickhouse.clone();
+        endpoint.login(user, self.passwords.clickhouse.clone())
+    }
+
+    /// What keeps a component from answering, as its platform sees it: a process that has ended, a
+    /// resource that is not current. None where nothing speaks against asking it.
+    pub async fn obstacle(&self, component: &str) -> Option<Status> {
+        if self.is_external(component) {
+            return None;
+        }
+        match self.platform {
+            Platform::Host => daemon::ended(&self.dirs, component),
+            Platform::Kind | Platform::Kubernetes => match self.link.get() {
+                Some(link) => link.obstacle(&self.profile, component).await,
+                None => Some(Status::unknown("the cluster is not there")),
+            },
+        }
+    }
+
+    /// Whether the user runs this component.
+    pub fn is_external(&self, component: &str) -> bool {
+        let external = match component {
+            "kafka" => &self.profile.kafka.external,
+            "postgres" => &self.profile.postgres.external,
+            "mongodb" => &self.profile.mongodb.external,
+            "clickhouse" => &self.profile.clickhouse.external,
+            _ => &None,
+        };
+        external.is_some()
+    }
+
+    /// The passwords as they go into a cluster's Secrets.
+    pub fn cluster_passwords(&self) -> kubernetes::Passwords {
+        let text = |secret: &Secret| secret.expose().to_owned();
+        kubernetes::Passwords {
+            postgres: text(&self.passwords.postgres),
+            mongodb: text(&self.passwords.mongodb),
+            clickhouse: text(&self.passwords.clickhouse),
+            kafka_connect: text(&self.passwords.kafka_connect),
+            kafka_clickhouse: text(&self.passwords.kafka_clickhouse),
+        }
+    }
+
+    /// A session at the relational source.
+    ///
+    /// # Errors
+    /// It does not answer or refuses the login.
+    pub async fn postgres_session(&self) -> Result<Postgres, PostgresError> {
+        Postgres::connect(&self.postgres(), &self.profile.postgres.database).await
+    }
+
+    /// A client of the document source.
+    ///
+    /// # Errors
+    /// Its address is unusable.
+    pub fn mongodb_client(&self) -> Result<Mongodb, MongodbError> {
+        Mongodb::new(&self.mongodb())
+    }
+
+    /// A client of the target, in the profile's database.
+    pub fn clickhouse_client(&self) -> Clickhouse {
+        Clickhouse::new(self.clickhouse(), &self.profile.clickhouse.database)
+    }
+
+    /// A client of the Connect worker.
+    pub fn connect_client(&self) -> Connect {
+        Connect::new(self.connect())
+    }
+
+    /// The connectors with their names.
+    pub fn connectors(&self, source: Source) -> impl Iterator<Item = (&String, &Connector)> {
+        self.profile
+            .connectors
+            .iter()
+            .filter(move |(_, connector)| connector.source == source)
+    }
+
+    /// What every template may name: the profile's own keys without passwords, and the endpoints.
+    pub fn context(&self) -> Value {
+        let mut context = self.tree.to_json();
+        for component in ["postgres", "mongodb", "clickhouse"] {
+            if let Some(section) = context.get_mut(component).and_then(Value::as_object_mut) {
+                section.shift_remove("password");
+            }
+        }
+        context["endpoints"] = json!({
+            "kafka": self.inside.kafka.address(),
+            "connect": self.inside.connect.address(),
+            "postgres": self.inside.postgres.address(),
+            "mongodb": self.inside.mongodb.address(),
+            "clickhouse": self.inside.clickhouse.address(),
+        });
+        context
+    }
+}
+
+/// Where the platform has its components answer each other.
+fn addresses(platform: Platform, profile: &Profile) -> Addresses {
+    let Profile {
+        kafka,
+        connect,
+        postgres,
+        mongodb,
+        clickhouse,
+        ..
+    } = profile;
+    match platform {
+        Platform::Host => Addresses {
+            kafka: at(kafka.external.as_deref(), kafka.port),
+            connect: Endpoint::loopback(connect.port),
+            postgres: at(postgres.external.as_deref(), postgres.port),
+            mongodb: at(mongodb.external.as_deref(), mongodb.port),
+            clickhouse: at(clickhouse.external.as_deref(), clickhouse.port),
+        },
+        Platform::Kind | Platform::Kubernetes => {
+            let pods = kubernetes::endpoints(profile);
+            Addresses {
+                kafka: Endpoint::parse(&pods.kafka),
+                connect: Endpoint::parse(&pods.connect),
+                postgres: Endpoint::parse(&pods.postgres),
+                mongodb: Endpoint::parse(&pods.mongodb),
+                clickhouse: Endpoint::parse(&pods.clickhouse),
+            }
+        }
+    }
+}
+
+fn at(external: Option<&str>, port: u16) -> Endpoint {
+    match external {
+        Some(address) => Endpoint::parse(address),
+        None => Endpoint::loopback(port),
+    }
+}

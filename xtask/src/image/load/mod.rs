@@ -1,0 +1,152 @@
+//! Brings an image of the engine to all nodes of a Kind cluster, and proves that it is there.
+//!
+//! A node is asked first what it has. What it lacks comes straight from the engine: read once,
+//! filtered on the way, and handed to all nodes at the pace of the slowest. There is no temporary
+//! archive. Measured choices are in `images/README.md`.
+
+mod archive;
+mod layers;
+mod node;
+mod stream;
+
+use bollard::Docker;
+use futures_util::future::{join_all, try_join_all};
+
+use crate::error::{Code, Error, Result};
+use crate::plan::Progress;
+use crate::platform::docker::{self, failed, is_missing};
+use layers::Image;
+
+/// What a load did on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The node.
+    pub node: String,
+    /// Bytes sent; none if the node had the image.
+    pub sent: Option<u64>,
+    /// Layers that the node had already.
+    pub kept: usize,
+    /// Layers of the image.
+    pub layers: usize,
+}
+
+/// Has the image `reference` on every node afterwards, proven by its id.
+///
+/// # Errors
+/// The engine does not have the image, a node refuses it, or has another one afterwards.
+pub async fn load(
+    docker: &Docker,
+    reference: &str,
+    nodes: &[String],
+    progress: &Progress,
+) -> Result<Vec<Loaded>> {
+    let image = describe(docker, reference).await?;
+    let ids = nodes
+        .iter()
+        .map(|node| node::image(docker, node, reference));
+    let before = try_join_all(ids).await?;
+    let lacking: Vec<String> = nodes
+        .iter()
+        .zip(&before)
+        .filter(|(_, has)| !has.as_ref().is_some_and(|has| has.is(&image)))
+        .map(|(node, _)| node.clone())
+        .collect();
+    let mut done: Vec<Loaded> = nodes
+        .iter()
+        .filter(|node| !lacking.contains(node))
+        .map(|node| Loaded {
+            node: node.clone(),
+            sent: None,
+            kept: image.layers.len(),
+            layers: image.layers.len(),
+        })
+        .collect();
+    if !lacking.is_empty() {
+        done.extend(send(docker, &image, lacking, progress).await?);
+        done.sort_by_key(|loaded| nodes.iter().position(|node| *node == loaded.node));
+    }
+    Ok(done)
+}
+
+/// Proves that every node has the image `reference` as the engine has it.
+///
+/// # Errors
+/// A node does not, or cannot be asked.
+pub async fn prove(docker: &Docker, reference: &str, nodes: &[String]) -> Result<()> {
+    let image = describe(docker, reference).await?;
+    try_join_all(nodes.iter().map(|node| proof(docker, &image, node))).await?;
+    Ok(())
+}
+
+async fn proof(docker: &Docker, image: &Image, node: &str) -> Result<()> {
+    let seen = node::image(docker, node, &image.reference).await?;
+    if seen.as_ref().is_some_and(|seen| seen.is(image)) {
+        return Ok(());
+    }
+    let seen = seen.map_or("no such image".to_owned(), |seen| seen.id);
+    Err(Error::new(
+        Code::GateFailed,
+        format!(
+            "node {node} does not have {} as the engine has it",
+            image.reference
+        ),
+    )
+    .detail(format!("engine: {}", image.id))
+    .detail(format!("node:   {seen}")))
+}
+
+async fn send(
+    docker: &Docker,
+    image: &Image,
+    nodes: Vec<String>,
+    progress: &Progress,
+) -> Result<Vec<Loaded>> {
+    progress.observe("asking the nodes for the layers that they have");
+    let holdings = try_join_all(nodes.iter().map(|node| node::holdings(docker, node))).await?;
+    let kept: Vec<Vec<bool>> = holdings.iter().map(|has| image.held(has)).collect();
+    // One stream feeds all: a layer is left out when no node lacks it.
+    let nobody_lacks = (0..image.layers.len())
+        .map(|layer| kept.iter().all(|kept| kept[layer]))
+        .collect::<Vec<bool>>();
+    let sent = stream::send(docker, image, &nodes, &nobody_lacks, progress).await?;
+    let proofs = join_all(nodes.iter().map(|node| proof(docker, image, node))).await;
+    proofs.into_iter().collect::<Result<Vec<()>>>()?;
+    Ok(nodes
+        .into_iter()
+        .zip(kept)
+        .map(|(node, kept)| Loaded {
+            node,
+            sent: Some(sent),
+            kept: kept.iter().filter(|kept| **kept).count(),
+            layers: image.layers.len(),
+        })
+        .collect())
+}
+
+/// What the engine says about an image.
+async fn describe(docker: &Docker, reference: &str) -> Result<Image> {
+    let seen = match docker.inspect_image(reference).await {
+        Ok(seen) => seen,
+        Err(error) if is_missing(&error) => {
+            return Err(Error::new(
+                Code::NotUp,
+                format!("the Docker engine has no image {reference}"),
+            )
+            .hint("cargo xtask image build"));
+        }
+        Err(error) => return Err(failed(&format!("look at {reference}"), &error)),
+    };
+    Ok(Image {
+        reference: reference.to_owned(),
+        id: seen.id.unwrap_or_default(),
+        architecture: docker::architecture(&seen.architecture.unwrap_or_default()).to_owned(),
+        layers: seen
+            .root_fs
+            .and_then(|root| root.layers)
+            .unwrap_or_default(),
+        bytes: seen
+            .size
+            .and_then(|size| u64::try_from(size).ok())
+            .unwrap_or_default(),
+    })
+}

@@ -1,0 +1,142 @@
+//! Kind's command, fetched at the pinned version and verified before it can be run.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::TryStreamExt;
+use sha2::{Digest, Sha256};
+
+use super::Source;
+use crate::error::{Code, Error, Result};
+use crate::files::write_atomic;
+use crate::image::digest::hex;
+use crate::plan::Progress;
+use crate::platform::docker;
+use crate::platform::host::dirs;
+
+/// Far more than the command's size: what is larger is something else.
+const LARGEST: usize = 100 << 20;
+
+/// The command in the cache, fetched if it is not there.
+pub(super) async fn fetch(source: &Source, progress: &Progress) -> Result<PathBuf> {
+    let version = &source.version;
+    let file = file_name();
+    let digests = format!("manifests/kind/kind-{version}.sha256");
+    let install = "install kind (https://kind.sigs.k8s.io) and have it in PATH";
+    let wanted = digest(&source.root.join(&digests), &file).map_err(|reason| {
+        Error::new(
+            Code::Missing,
+            format!("kind is not in PATH, and {file} {version} cannot be fetched: {reason}"),
+        )
+        .hint(format!(
+            "{install}, or add its published SHA-256 to {digests}"
+        ))
+    })?;
+    let path = source
+        .cache
+        .join(format!("kind-{version}-{}", &wanted[..12]))
+        .join(program());
+    if path.is_file() {
+        return Ok(path);
+    }
+    let url = format!("https://kind.sigs.k8s.io/dl/v{version}/{file}");
+    progress.observe(format!("fetching kind {version}"));
+    let bytes = download(&url, progress).await.map_err(|reason| {
+        Error::new(Code::Artifact, format!("cannot fetch {url}: {reason}"))
+            .hint(format!("check the network and rerun, or {install}"))
+    })?;
+    verify(&bytes, &wanted, &url)?;
+    let dir = path.parent().unwrap_or(&source.cache);
+    dirs::make(dir, 0o755)?;
+    write_atomic(&path, &bytes, 0o755).map_err(|error| Error::io("write", &path, &error))?;
+    Ok(path)
+}
+
+fn verify(bytes: &[u8], wanted: &str, url: &str) -> Result<()> {
+    let found = hex(&Sha256::digest(bytes));
+    if found == wanted {
+        return Ok(());
+    }
+    Err(Error::new(
+        Code::Artifact,
+        format!("{url} is not the file that is pinned"),
+    )
+    .detail(format!("pinned sha256 {wanted}"))
+    .detail(format!("found  sha256 {found}"))
+    .hint("a proxy's error page, or a changed file: nothing of it was run or kept"))
+}
+
+async fn download(url: &str, progress: &Progress) -> std::result::Result<Vec<u8>, String> {
+    crate::tls::install();
+    let text = |error: reqwest::Error| error.without_url().to_string();
+    let client = reqwest::Client::builder()
+        .https_only(true)
+        .build()
+        .map_err(text)?;
+    let answer = client.get(url).send().await.map_err(text)?;
+    let answer = answer.error_for_status().map_err(text)?;
+    let total = answer.content_length().unwrap_or_default();
+    let mut chunks = answer.bytes_stream();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.try_next().await.map_err(text)? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() > LARGEST {
+            return Err("it is larger than kind can be".into());
+        }
+        progress.bytes(bytes.len() as u64, total);
+    }
+    Ok(bytes)
+}
+
+/// The pinned digest of a file: lines of `<sha256>  <file>`, as the release publishes them.
+fn digest(path: &Path, file: &str) -> std::result::Result<String, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    text.lines()
+        .filter_map(|line| line.split_once("  "))
+        .find(|(digest, name)| *name == file && digest.len() == 64)
+        .map(|(digest, _)| digest.to_owned())
+        .ok_or_else(|| format!("{} has no digest for it", path.display()))
+}
+
+/// The release's file for this machine.
+fn file_name() -> String {
+    let os = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    format!("kind-{os}-{}", docker::architecture(std::env::consts::ARCH))
+}
+
+fn program() -> &'static str {
+    if cfg!(windows) { "kind.exe" } else { "kind" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pinned_version_has_a_digest_for_every_machine_that_it_runs_on() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let path = root.join("manifests/kind/kind-0.33.0.sha256");
+        for file in [
+            "linux-amd64",
+            "linux-arm64",
+            "darwin-amd64",
+            "darwin-arm64",
+            "windows-amd64",
+        ] {
+            digest(&path, &format!("kind-{file}")).expect("pinned");
+        }
+        let error = digest(&path, "kind-plan9-amd64").expect_err("not pinned");
+        assert!(error.contains("no digest"), "{error}");
+    }
+
+    #[test]
+    fn other_bytes_are_refused() {
+        let wanted = hex(&Sha256::digest(b"kind"));
+        verify(b"kind", &wanted, "u").expect("the same");
+        let error = verify(b"page", &wanted, "u").expect_err("others");
+        assert_eq!(error.code, Code::Artifact);
+    }
+}

@@ -1,0 +1,213 @@
+//! What is there: the metadata of the objects that a set is about, asked for at once.
+
+use std::collections::{BTreeSet, HashMap};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use kube::core::DynamicObject;
+use kube::core::params::{GetParams, ListParams};
+
+use super::desired::{self, Desired};
+use super::object::{Metadata, Partial, PartialList};
+use super::resources::{Resource, defined};
+use super::retry::{Refusal, send};
+use super::{Cluster, FIELD_MANAGER, IN_FLIGHT, MANAGED_BY, ObjectRef};
+use crate::error::{Code, Error, Result};
+
+/// A set of objects beside what is there of them.
+#[derive(Debug)]
+pub(super) struct Situation {
+    /// What shall be.
+    pub(super) desired: Vec<Desired>,
+    /// The kind of each; none where a definition of the set brings it and the server does not know
+    /// it yet.
+    pub(super) resources: Vec<Option<Resource>>,
+    /// What is there and labelled as this tool's, and namespaces whoever made them.
+    pub(super) live: HashMap<ObjectRef, Metadata>,
+}
+
+/// An object's kind.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    pub(super) resource: Resource,
+    /// Whether the server serves it already; if not, a definition of the set brings it.
+    pub(super) served: bool,
+}
+
+impl Cluster {
+    /// Looks at everything that the objects are about.
+    pub(super) async fn look(
+        &self,
+        objects: &[DynamicObject],
+        environment: &str,
+    ) -> Result<Situation> {
+        let desired = desired::prepare(objects, environment)?;
+        let kinds = self.kinds(&desired).await?;
+        let resources: Vec<Option<Resource>> = kinds
+            .into_iter()
+            .map(|kind| kind.served.then_some(kind.resource))
+            .collect();
+        let live = self
+            .live(&desired, &resources)
+            .await
+            .map_err(|refusal| self.refused("listing what is there", &refusal))?;
+        Ok(Situation {
+            desired,
+            resources,
+            live,
+        })
+    }
+
+    /// The kind of each object: one that the server serves, or one that a definition of the set brings.
+    pub(super) async fn kinds(&self, desired: &[Desired]) -> Result<Vec<Kind>> {
+        let brought: Vec<Resource> = desired
+            .iter()
+            .filter(|desired| desired.object.is_definition())
+            .flat_map(|desired| defined(&desired.body))
+            .collect();
+        let wanted = desired
+            .iter()
+            .map(|desired| (&desired.object.api_version, &desired.object.kind))
+            .chain(brought.iter().map(|kind| (&kind.api_version, &kind.kind)))
+            .map(|(version, kind)| (version.as_str(), kind.as_str()));
+        self.resources
+            .learn(&self.client, wanted)
+            .await
+            .map_err(|refusal| self.refused("the server's kinds", &refusal))?;
+        let kinds = desired
+            .iter()
+            .map(|desired| self.kind_of(&desired.object, &brought));
+        super::apply::all(kinds.collect())
+    }
+
+    fn kind_of(&self, object: &ObjectRef, brought: &[Resource]) -> Result<Kind> {
+        let brings =
+            |kind: &&Resource| kind.api_version == object.api_version && kind.kind == object.kind;
+        let served = self.resources.get(&object.api_version, &object.kind);
+        let kind = Kind {
+            served: served.is_some(),
+            resource: served
+                .or_else(|| brought.iter().find(brings).cloned())
+                .ok_or_else(|| {
+                    let what = format!(
+                        "{object}: the cluster knows no kind {} in {}",
+                        object.kind, object.api_version
+                    );
+                    Error::new(Code::Service, what)
+                        .hint("what defines this kind (its operator) must be installed before")
+                })?,
+        };
+        if kind.resource.namespaced != object.namespace.is_some() {
+            let what = match kind.resource.namespaced {
+                true => format!("{object} has no namespace"),
+                false => format!("{object} has a namespace, but its kind has none"),
+            };
+            return Err(Error::new(Code::Template, what));
+        }
+        Ok(kind)
+    }
+
+    async fn live(
+        &self,
+        desired: &[Desired],
+        resources: &[Option<Resource>],
+    ) -> Result<HashMap<ObjectRef, Metadata>, Refusal> {
+        let mut places = BTreeSet::new();
+        for (desired, resource) in desired.iter().zip(resources) {
+            if let Some(resource) = resource {
+                let object = &desired.object;
+                // An existing namespace of others carries no label of ours.
+                let one = object.is_namespace().then(|| object.name.clone());
+                places.insert((resource.clone(), object.namespace.clone(), one));
+            }
+        }
+        let found: Vec<Vec<(ObjectRef, Metadata)>> = stream::iter(places)
+            .map(|(resource, namespace, one)| async move {
+                let found = match one {
+                    Some(name) => self
+                        .metadata(&resource, None, &name)
+                        .await?
+                        .into_iter()
+                        .collect(),
+                    None => self.labelled(&resource, namespace.as_deref(), None).await?,
+                };
+                let named = found
+                    .into_iter()
+                    .map(|metadata| (name(&resource, &metadata), metadata));
+                Ok::<_, Refusal>(named.collect())
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .try_collect()
+            .await?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    /// The metadata of one object, if it is there.
+    pub(super) async fn metadata(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        name: &str,
+    ) -> Result<Option<Metadata>, Refusal> {
+        let request = resource
+            .at(namespace)
+            .get_metadata(name, &GetParams::default())?;
+        match send(&self.client, &request).await {
+            Ok(answer) => Ok(Some(answer.read::<Partial>()?.metadata)),
+            Err(refusal) if refusal.is_not_found() => Ok(None),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// The metadata of what carries this tool's label: in one namespace or everywhere, of one
+    /// environment or of all.
+    pub(super) async fn labelled(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        environment: Option<&str>,
+    ) -> Result<Vec<Metadata>, Refusal> {
+        let mut selector = format!("{MANAGED_BY}={FIELD_MANAGER}");
+        if let Some(environment) = environment {
+            selector = format!("{selector},{}={environment}", super::ENVIRONMENT);
+        }
+        self.select(
+            resource,
+            namespace,
+            &ListParams::default().labels(&selector),
+        )
+        .await
+    }
+
+    /// The metadata of a selection; nothing if the kind is not there.
+    pub(super) async fn select(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        params: &ListParams,
+    ) -> Result<Vec<Metadata>, Refusal> {
+        let request = resource.at(namespace).list_metadata(params)?;
+        match send(&self.client, &request).await {
+            Ok(answer) => {
+                let list: PartialList = answer.read()?;
+                Ok(list
+                    .items
+                    .into_iter()
+                    .flatten()
+                    .map(|item| item.metadata)
+                    .collect())
+            }
+            Err(refusal) if refusal.is_not_found() => Ok(Vec::new()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+}
+
+/// The name under which metadata of a kind stands.
+pub(super) fn name(resource: &Resource, metadata: &Metadata) -> ObjectRef {
+    ObjectRef {
+        api_version: resource.api_version.clone(),
+        kind: resource.kind.clone(),
+        namespace: metadata.namespace.clone().filter(|name| !name.is_empty()),
+        name: metadata.name.clone(),
+    }
+}

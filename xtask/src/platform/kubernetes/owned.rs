@@ -1,0 +1,228 @@
+//! Whether applying an object would change nothing, from its metadata alone.
+//!
+//! The proof needs no value of the live object, so that neither Secrets nor the megabytes of
+//! resource definitions are read, and a quantity that the server writes in another way (`1000m`,
+//! `1`) is no difference:
+//!
+//! 1. Every apply of this tool sets the annotation [`super::APPLIED`] to the digest of all that it
+//!    sets. If the live annotation is that of what shall be now, and is ours, then the last apply set
+//!    exactly this: no field was added, changed or taken out since.
+//! 2. The server keeps the set of fields that our last apply owns (`managedFields`). From then on
+//!    that set only shrinks: whoever else changes or removes one of the fields, by whatever kind of
+//!    request, takes it out of our set. So if every field is still in it, each has the value that we
+//!    gave it.
+//!
+//! Where the set is written in a way that is not understood here (an element of a list whose key the
+//! server filled in twice alike), the answer is "not proven", and the object is applied: slower,
+//! never wrong.
+
+use serde_json::{Map, Value};
+
+use super::desired::Desired;
+use super::object::Metadata;
+use super::{APPLIED, ObjectRef};
+
+/// Whether an apply of `desired` would change nothing.
+pub fn unchanged(desired: &Desired, live: &Metadata) -> bool {
+    if live.annotations.get(APPLIED) != Some(&desired.digest) || live.deletion_timestamp.is_some() {
+        return false;
+    }
+    live.applied().is_some_and(|entry| {
+        entry.api_version == desired.object.api_version
+            && covers_object(&entry.fields_v1, &desired.body, &desired.object)
+    })
+}
+
+fn covers_object(fields: &Value, body: &Value, object: &ObjectRef) -> bool {
+    let (Some(fields), Some(body)) = (fields.as_object(), body.as_object()) else {
+        return false;
+    };
+    debug_assert!(body.contains_key("kind"), "{object}");
+    body.iter().all(|(key, value)| match key.as_str() {
+        // They name the object; nobody owns them.
+        "apiVersion" | "kind" => true,
+        "metadata" => value.as_object().is_some_and(|metadata| {
+            let owned = child(fields, key).and_then(Value::as_object);
+            owned.is_some_and(|owned| {
+                let named = |key: &str| key == "name" || key == "namespace";
+                metadata
+                    .iter()
+                    .filter(|(key, _)| !named(key))
+                    .all(|(key, value)| child(owned, key).is_some_and(|node| covers(node, value)))
+            })
+        }),
+        _ => child(fields, key).is_some_and(|node| covers(node, value)),
+    })
+}
+
+fn child<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {
+    fields.get(&format!("f:{key}"))
+}
+
+/// Whether the node of a field set holds every field of the value.
+///
+/// An empty node stands for the whole value: a scalar, an empty container, or one that the schema
+/// calls atomic.
+pub fn covers(node: &Value, value: &Value) -> bool {
+    let Some(fields) = node.as_object() else {
+        return false;
+    };
+    if fields.is_empty() {
+        return true;
+    }
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .all(|(key, value)| child(fields, key).is_some_and(|node| covers(node, value))),
+        Value::Array(items) => items.iter().all(|item| covers_item(fields, item)),
+        _ => false,
+    }
+}
+
+/// Elements of lists are named by their keys (`k:{"name":"x"}`) or by themselves (`v:"x"`).
+fn covers_item(fields: &Map<String, Value>, item: &Value) -> bool {
+    let named = |prefix: &str, name: &str| -> Option<Value> {
+        serde_json::from_str(name.strip_prefix(prefix)?).ok()
+    };
+    let mut found = fields.iter().filter(|(name, _)| {
+        named("v:", name).is_some_and(|value| value == *item)
+            || named("k:", name).is_some_and(|keys| has_keys(item, &keys))
+    });
+    match (found.next(), found.next()) {
+        // Elements with keys are never atomic: an empty node is what was left of a bigger one.
+        (Some((name, node)), None) if name.starts_with("k:") => {
+            node.as_object().is_some_and(|fields| !fields.is_empty()) && covers(node, item)
+        }
+        (Some(_), None) => true,
+        _ => false,
+    }
+}
+
+/// A key that the object leaves to the server's default (a port's `protocol`) is not compared.
+fn has_keys(item: &Value, keys: &Value) -> bool {
+    let (Some(item), Some(keys)) = (item.as_object(), keys.as_object()) else {
+        return false;
+    };
+    keys.iter()
+        .all(|(key, value)| item.get(key).is_none_or(|own| own == value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_field_must_be_owned() {
+        let owned = json!({ "f:data": { "f:a": {}, "f:b": {} } });
+        assert!(covers(&owned, &json!({ "data": { "a": "1", "b": "2" } })));
+        assert!(covers(&owned, &json!({ "data": { "a": "1" } })));
+        assert!(!covers(&owned, &json!({ "data": { "a": "1", "c": "2" } })));
+        assert!(!covers(
+            &owned,
+            &json!({ "data": { "a": "1" }, "immutable": true })
+        ));
+    }
+
+    #[test]
+    fn list_elements_are_found_by_their_keys_and_by_themselves() {
+        let owned = json!({ "f:ports": {
+            "k:{\"port\":80,\"protocol\":\"TCP\"}": { ".": {}, "f:port": {}, "f:name": {} },
+            "k:{\"port\":81,\"protocol\":\"TCP\"}": { ".": {}, "f:port": {} },
+        }, "f:finalizers": { "v:\"x\"": {} } });
+        let ports = |ports: Value| json!({ "ports": ports });
+        assert!(covers(
+            &owned,
+            &ports(json!([{ "port": 80, "name": "web" }, { "port": 81 }]))
+        ));
+        assert!(!covers(&owned, &ports(json!([{ "port": 82 }]))));
+        assert!(!covers(
+            &owned,
+            &ports(json!([{ "port": 81, "name": "taken by another" }]))
+        ));
+        assert!(!covers(&owned, &ports(json!([{ "name": "which?" }]))));
+        assert!(covers(&owned, &json!({ "finalizers": ["x"] })));
+        assert!(!covers(&owned, &json!({ "finalizers": ["x", "y"] })));
+    }
+
+    #[test]
+    fn an_atomic_container_is_owned_as_a_whole_and_an_emptied_element_is_not() {
+        assert!(covers(
+            &json!({ "f:versions": {} }),
+            &json!({ "versions": [{ "name": "v1" }] })
+        ));
+        let emptied = json!({ "f:containers": { "k:{\"name\":\"a\"}": {} } });
+        assert!(!covers(
+            &emptied,
+            &json!({ "containers": [{ "name": "a", "image": "i" }] })
+        ));
+    }
+
+    /// A value without lists, and the set of fields that an apply of it owns.
+    fn tree() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<i32>().prop_map(Value::from),
+            "[a-z]{0,4}".prop_map(Value::from)
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            prop::collection::btree_map("[a-d]", inner, 1..4)
+                .prop_map(|map| Value::Object(map.into_iter().collect()))
+        })
+    }
+
+    fn set_of(value: &Value) -> Value {
+        match value {
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| (format!("f:{key}"), set_of(value)))
+                .collect::<Map<_, _>>()
+                .into(),
+            _ => json!({}),
+        }
+    }
+
+    fn leaves(value: &Value) -> usize {
+        match value {
+            Value::Object(map) => map.values().map(leaves).sum(),
+            _ => 1,
+        }
+    }
+
+    /// Takes the n-th leaf out of a set, with what becomes empty, as the server does.
+    fn take(set: &mut Map<String, Value>, n: &mut usize) -> bool {
+        let keys: Vec<String> = set.keys().cloned().collect();
+        for key in keys {
+            let Some(Value::Object(inner)) = set.get_mut(&key) else {
+                continue;
+            };
+            if inner.is_empty() {
+                if *n == 0 {
+                    set.remove(&key);
+                    return true;
+                }
+                *n -= 1;
+            } else if take(inner, n) {
+                if inner.is_empty() {
+                    set.remove(&key);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    proptest! {
+        #[test]
+        fn a_whole_set_covers_and_one_that_lost_any_field_does_not(value in tree(), which in 0_usize..64) {
+            prop_assume!(value.is_object());
+            let mut set = set_of(&value);
+            prop_assert!(covers(&set, &value));
+            let mut which = which % leaves(&value);
+            let inner = set.as_object_mut().expect("an object");
+            prop_assert!(take(inner, &mut which));
+            // A set without any field is no entry at all: `unchanged` finds no manager then.
+            prop_assert!(inner.is_empty() || !covers(&set, &value));
+        }
+    }
+}

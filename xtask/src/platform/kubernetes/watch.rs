@@ -1,0 +1,515 @@
+//! Sees what changes in a cluster: one watch per kind and namespace, shared by everything that
+//! waits in a run.
+//!
+//! A watch that ends is taken up where it was, or listed anew where that is no longer possible
+//! (410); a server that does not answer is asked again after a growing pause. Gates look at what
+//! the watches hold, which costs no request, each time that anything has changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, stream};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Event as CoreEvent, PersistentVolumeClaim, Pod, Secret,
+};
+use kube::api::{ApiResource, LogParams};
+use kube::core::{DynamicObject, GroupVersionKind, TypeMeta};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch_objects};
+use kube::{Api, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::clock;
+use crate::error::Result;
+use crate::plan::Progress;
+use crate::readiness::kubernetes::{self as readiness, Ages, LogOf, Missing, Seen, Verdict};
+use crate::readiness::{State, Status};
+use crate::wait;
+
+/// How many of a container's last lines explain its end.
+const LOG_LINES: i64 = 20;
+/// Evidence that takes longer is left out.
+const EVIDENCE_WITHIN: Duration = Duration::from_secs(5);
+
+/// An object that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// Its kind.
+    pub resource: ApiResource,
+    /// Its namespace; none for what belongs to the cluster.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Target {
+    /// An object of a kind.
+    pub fn new(resource: ApiResource, namespace: Option<&str>, name: impl Into<String>) -> Self {
+        Target {
+            resource,
+            namespace: namespace.map(str::to_owned),
+            name: name.into(),
+        }
+    }
+
+    /// An object in a namespace, by its `group/version` (or `v1`) and kind.
+    pub fn of(api_version: &str, kind: &str, namespace: &str, name: impl Into<String>) -> Self {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let kind = GroupVersionKind::gvk(group, version, kind);
+        Target::new(ApiResource::from_gvk(&kind), Some(namespace), name)
+    }
+
+    fn label(&self) -> String {
+        format!("{} {}", self.resource.kind, self.name)
+    }
+}
+
+/// The watches of a run. They end when it is dropped.
+pub struct Watches {
+    client: Client,
+    tables: Mutex<HashMap<Scope, Arc<Table>>>,
+    changes: watch::Sender<u64>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+/// What a watch is of: a kind, in one namespace or in all.
+type Scope = (ApiResource, Option<String>);
+
+/// What one watch holds.
+#[derive(Default)]
+struct Table(RwLock<Content>);
+
+#[derive(Default)]
+struct Content {
+    objects: HashMap<String, Arc<DynamicObject>>,
+    /// The list that is being read, until it is complete.
+    next: HashMap<String, Arc<DynamicObject>>,
+    listed: bool,
+    trouble: Option<Refusal>,
+}
+
+/// Why a watch shows nothing.
+#[derive(Clone, Debug)]
+struct Refusal {
+    code: u16,
+    message: String,
+}
+
+impl Table {
+    fn read<T>(&self, look: impl FnOnce(&Content) -> T) -> T {
+        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, change: impl FnOnce(&mut Content)) {
+        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn all(&self) -> Vec<Arc<DynamicObject>> {
+        self.read(|content| content.objects.values().cloned().collect())
+    }
+}
+
+impl Content {
+    fn take(&mut self, event: watcher::Result<Event<DynamicObject>>, types: &TypeMeta) {
+        let keyed = |mut object: DynamicObject| {
+            // The items of a list of built-in objects do not say what they are.
+            object.types.get_or_insert_with(|| types.clone());
+            for entry in object.metadata.managed_fields.iter_mut().flatten() {
+                // Half of an object's size, and nobody asks for it.
+                entry.fields_v1 = None;
+            }
+            let name = object.metadata.name.clone().unwrap_or_default();
+            (name, Arc::new(object))
+        };
+        match event {
+            Err(error) => {
+                self.next.clear();
+                self.trouble = Some(refusal(&error));
+                return;
+            }
+            Ok(Event::Init) => {}
+            Ok(Event::InitApply(object)) => self.next.extend([keyed(object)]),
+            Ok(Event::InitDone) => {
+                self.objects = std::mem::take(&mut self.next);
+                self.listed = true;
+            }
+            Ok(Event::Apply(object)) => self.objects.extend([keyed(object)]),
+            Ok(Event::Delete(object)) => {
+                self.objects.remove(&keyed(object).0);
+            }
+        }
+        self.trouble = None;
+    }
+}
+
+fn refusal(error: &watcher::Error) -> Refusal {
+    let status = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
+        watcher::Error::WatchError(status) => Some(status),
+        _ => None,
+    };
+    Refusal {
+        code: status.map_or(0, |status| status.code),
+        message: match status {
+            Some(status) => status.message.clone(),
+            None => crate::clients::reason(error),
+        },
+    }
+}
+
+/// The events of a kind, listed anew after each error: a watch that is merely resumed says nothing
+/// before the next change, so that nobody would know when what is held is true again. `Init`, which
+/// comes before the server was asked, is left out.
+fn all_events(
+    api: Api<DynamicObject>,
+) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + Send {
+    stream::unfold(None, move |watch| {
+        let api = api.clone();
+        async move {
+            let mut watch =
+                watch.unwrap_or_else(|| watch_objects(api, watcher::Config::default()).boxed());
+            loop {
+                match watch.next().await? {
+                    Ok(Event::Init) => {}
+                    Ok(event) => return Some((Ok(event), Some(watch))),
+                    Err(error) => return Some((Err(error), None)),
+                }
+            }
+        }
+    })
+}
+
+/// The pauses before a server is asked again: soon, as a gate waits behind it.
+#[derive(Clone)]
+struct Pauses(Duration);
+
+impl Pauses {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(2);
+}
+
+impl Iterator for Pauses {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(Pauses::LONGEST);
+        Some(pause)
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0 = Pauses::FIRST;
+    }
+}
+
+impl Watches {
+    /// No watch yet: each begins when something asks for its kind.
+    pub fn new(client: Client) -> Self {
+        Watches {
+            client,
+            tables: Mutex::default(),
+            changes: watch::Sender::new(0),
+            tasks: Mutex::default(),
+        }
+    }
+
+    /// The table of a kind in a namespace, of a watch that runs from now on.
+    fn table(&self, resource: &ApiResource, namespace: Option<&str>) -> Arc<Table> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (resource.clone(), namespace.map(str::to_owned));
+        if let Some(table) = tables.get(&key) {
+            return Arc::clone(table);
+        }
+        let table = Arc::new(Table::default());
+        let api: Api<DynamicObject> = match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        };
+        let (into, changes) = (Arc::clone(&table), self.changes.clone());
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let types = TypeMeta {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+        };
+        tasks.spawn(async move {
+            let events = all_events(api).backoff(Pauses(Pauses::FIRST));
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                let partial = matches!(event, Ok(Event::InitApply(_)));
+                into.write(|content| content.take(event, &types));
+                if !partial {
+                    changes.send_modify(|version| *version = version.wrapping_add(1));
+                }
+            }
+        });
+        tables.insert(key, Arc::clone(&table));
+        table
+    }
+
+    /// A gate on one object, whose watches run from now on.
+    pub fn gate(&self, target: Target) -> Gate {
+        let space = target.namespace.clone();
+        let needs = readiness::needs(&target.resource.group, &target.resource.kind);
+        let core = |wanted: bool, resource: ApiResource| {
+            wanted.then(|| self.table(&resource, space.as_deref()))
+        };
+        // Strimzi serves its own kinds in the same versions.
+        let version = &target.resource.version;
+        let sets = GroupVersionKind::gvk("core.strimzi.io", version, "StrimziPodSet");
+        let pools = GroupVersionKind::gvk("kafka.strimzi.io", version, "KafkaNodePool");
+        Gate {
+            client: self.client.clone(),
+            object: self.table(&target.resource, space.as_deref()),
+            pods: core(needs.pods, ApiResource::erase::<Pod>(&())),
+            claims: core(needs.pods, ApiResource::erase::<PersistentVolumeClaim>(&())),
+            events: core(needs.pods, ApiResource::erase::<CoreEvent>(&())),
+            sets: core(needs.sets, ApiResource::from_gvk(&sets)),
+            pools: core(needs.pools, ApiResource::from_gvk(&pools)),
+            changes: self.changes.subscribe(),
+            target,
+            ages: Ages::default(),
+            begin: Instant::now(),
+        }
+    }
+
+    /// Waits until all of the objects are current; the first that fails ends the wait.
+    ///
+    /// # Errors
+    /// `GateFailed` and `GateTimeout`, as [`wait::until`].
+    pub async fn current(
+        &self,
+        what: &str,
+        targets: impl IntoIterator<Item = Target>,
+        deadline: Duration,
+        progress: &Progress,
+    ) -> Result<String> {
+        let gates: Vec<_> = targets
+            .into_iter()
+            .map(|target| tokio::sync::Mutex::new(self.gate(target)))
+            .collect();
+        let mut changes = self.changes.subscribe();
+        wait::until_changed(what, deadline, progress, &mut changes, || async {
+            let mut statuses = Vec::with_capacity(gates.len());
+            for gate in &gates {
+                let mut gate = gate.lock().await;
+                let status = gate.look().await;
+                statuses.push((gate.target.label(), status));
+            }
+            together(statuses)
+        })
+        .await
+    }
+}
+
+/// One status of many: failed if one is, current if all are.
+fn together(mut statuses: Vec<(String, Status)>) -> Status {
+    if statuses.len() == 1
+        && let Some((_, only)) = statuses.pop()
+    {
+        return only;
+    }
+    let count = statuses.len();
+    if let Some((who, failed)) = statuses.iter().find(|(_, it)| it.state == State::Failed) {
+        return Status::failed(format!("{who}: {}", failed.message))
+            .with_evidence(failed.evidence.clone());
+    }
+    let open: Vec<&(String, Status)> = statuses
+        .iter()
+        .filter(|(_, status)| status.state != State::Current)
+        .collect();
+    match open.first() {
+        None => Status::current(format!("{count} objects are current")),
+        Some((who, status)) => Status {
+            state: status.state,
+            message: format!(
+                "{} of {count} current; {who}: {}",
+                count - open.len(),
+                status.message
+            ),
+            evidence: status.evidence.clone(),
+        },
+    }
+}
+
+/// Looks at one object.
+pub struct Gate {
+    client: Client,
+    target: Target,
+    object: Arc<Table>,
+    pods: Option<Arc<Table>>,
+    claims: Option<Arc<Table>>,
+    events: Option<Arc<Table>>,
+    sets: Option<Arc<Table>>,
+    pools: Option<Arc<Table>>,
+    changes: watch::Receiver<u64>,
+    ages: Ages,
+    begin: Instant,
+}
+
+impl Gate {
+    /// Says when to look again.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// The object as it was last seen.
+    pub fn object(&self) -> Option<Arc<DynamicObject>> {
+        self.object
+            .read(|content| content.objects.get(&self.target.name).cloned())
+    }
+
+    /// The object's status now. Only a failure asks the cluster, for what explains it.
+    pub async fn look(&mut self) -> Status {
+        if let Some(status) = self.blind() {
+            return status;
+        }
+        self.ages.now = self.begin.elapsed();
+        let Verdict {
+            status,
+            log,
+            missing,
+        } = readiness::evaluate(&self.seen(), &mut self.ages);
+        if status.state != State::Failed {
+            return status;
+        }
+        if let Some(missing) = missing
+            && self.there(&missing).await
+        {
+            // Events outlive their cause: the kubelet has not tried again yet.
+            return Status::in_progress(format!(
+                "{} (the {} is there now)",
+                status.message, missing.kind
+            ));
+        }
+        match log {
+            Some(log) => {
+                let lines = self.last_lines(&log).await;
+                let mut evidence = status.evidence.clone();
+                evidence.extend(lines);
+                status.with_evidence(evidence)
+            }
+            None => status,
+        }
+    }
+
+    /// Waits until the object is current.
+    ///
+    /// # Errors
+    /// `GateFailed` and `GateTimeout`, as [`wait::until`].
+    pub async fn current(
+        self,
+        what: &str,
+        deadline: Duration,
+        progress: &Progress,
+    ) -> Result<String> {
+        let mut changes = self.changes();
+        let gate = tokio::sync::Mutex::new(self);
+        wait::until_changed(what, deadline, progress, &mut changes, || async {
+            gate.lock().await.look().await
+        })
+        .await
+    }
+
+    /// What can be said while a watch shows nothing yet.
+    fn blind(&self) -> Option<Status> {
+        let others = [
+            &self.pods,
+            &self.claims,
+            &self.events,
+            &self.sets,
+            &self.pools,
+        ];
+        for table in std::iter::once(&self.object).chain(others.into_iter().flatten()) {
+            let status = table.read(|content| match (&content.trouble, content.listed) {
+                (Some(refusal), _) if refusal.code == 403 => {
+                    // Permissions are not given by waiting.
+                    Some(Status::failed(format!(
+                        "may not watch: {}",
+                        refusal.message
+                    )))
+                }
+                (Some(refusal), false) if refusal.code == 404 => Some(Status::not_found(
+                    "its kind is not served by the cluster yet",
+                )),
+                (Some(refusal), _) => Some(Status::unknown(format!(
+                    "cannot watch: {}",
+                    refusal.message
+                ))),
+                (None, false) => Some(Status::unknown("not listed yet")),
+                (None, true) => None,
+            });
+            if status.is_some() {
+                return status;
+            }
+        }
+        None
+    }
+
+    fn seen(&self) -> Seen {
+        let object = self.object();
+        let all = |table: &Option<Arc<Table>>| table.as_ref().map_or_else(Vec::new, |it| it.all());
+        let selector = object.as_deref().and_then(readiness::pods_of);
+        let ours = |objects: Vec<Arc<DynamicObject>>| match &selector {
+            Some(selector) => objects
+                .into_iter()
+                .filter(|object| readiness::selects(selector, object))
+                .collect(),
+            None => Vec::new(),
+        };
+        Seen {
+            pods: ours(all(&self.pods)),
+            sets: ours(all(&self.sets)),
+            pools: all(&self.pools)
+                .into_iter()
+                .filter(|pool| readiness::pool_of(pool, &self.target.name))
+                .collect(),
+            claims: all(&self.claims),
+            events: all(&self.events),
+            now: i64::try_from(clock::now_ms() / 1000).unwrap_or(i64::MAX),
+            object,
+        }
+    }
+
+    async fn there(&self, missing: &Missing) -> bool {
+        let resource = match missing.kind {
+            "Secret" => ApiResource::erase::<Secret>(&()),
+            _ => ApiResource::erase::<ConfigMap>(&()),
+        };
+        let api: Api<DynamicObject> =
+            Api::namespaced_with(self.client.clone(), &missing.namespace, &resource);
+        // Metadata only: nobody here needs to read a Secret. No answer leaves the failure as it is.
+        let found = timeout(EVIDENCE_WITHIN, api.get_metadata_opt(&missing.name)).await;
+        matches!(found, Ok(Ok(Some(_))))
+    }
+
+    /// The last lines of the container's previous run, or of its first.
+    async fn last_lines(&self, of: &LogOf) -> Vec<String> {
+        let api: Api<Pod> = Api::namespaced(self.client.clone(), &of.namespace);
+        let mut why = String::new();
+        for previous in [true, false] {
+            let asked = LogParams {
+                container: Some(of.container.clone()),
+                previous,
+                tail_lines: Some(LOG_LINES),
+                ..LogParams::default()
+            };
+            match timeout(EVIDENCE_WITHIN, api.logs(&of.pod, &asked)).await {
+                Ok(Ok(text)) if !text.trim().is_empty() => {
+                    return text.lines().map(str::to_owned).collect();
+                }
+                Ok(Ok(_)) => why = "it wrote nothing".into(),
+                Ok(Err(error)) => why = error.to_string(),
+                Err(_) => why = "no answer".into(),
+            }
+        }
+        vec![format!("no log of container {}: {why}", of.container)]
+    }
+}

@@ -1,0 +1,60 @@
+//! A ClickHouse installation of Altinity's operator.
+//!
+//! `Completed` says that the operator has done its work, not that ClickHouse answers: it is also
+//! said over pods that are not ready. Its port has to be asked after this.
+
+use kube::core::DynamicObject;
+
+use super::fields::{list, number, short, text};
+use super::pods::{self, Trouble};
+use super::{Ages, Seen, Verdict, judge};
+use crate::readiness::Status;
+
+pub(super) fn evaluate(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
+    let troubles: Vec<Trouble> = seen
+        .pods
+        .iter()
+        .flat_map(|pod| pods::troubles(pod, seen))
+        .collect();
+    judge(progress(object, seen), troubles, ages)
+}
+
+fn progress(object: &DynamicObject, seen: &Seen) -> Status {
+    let status = |key: &str| text(&object.data, &["status", key]);
+    let count = |key: &str| number(&object.data, &["status", key]);
+    let ready = seen.pods.iter().filter(|pod| pods::ready(pod)).count();
+    let all: Vec<&DynamicObject> = seen.pods.iter().map(AsRef::as_ref).collect();
+    let hosts = count("hosts").and_then(|hosts| usize::try_from(hosts).ok());
+    let wanted = hosts.unwrap_or(1).max(1);
+    let counted = pods::count(ready, wanted);
+    let Some(state) = status("status") else {
+        return Status::in_progress("the operator has not reported yet");
+    };
+    let generation = object.metadata.generation.unwrap_or_default();
+    if count("generation").is_some_and(|seen| seen < generation) {
+        return Status::in_progress("the operator has not taken up the newest specification");
+    }
+    match state {
+        "Completed" => {}
+        // The operator gave up on this specification, and starts again with the next one only.
+        "Aborted" => {
+            let why = status("error").unwrap_or("no reason was given");
+            let errors = list(&object.data, &["status", "errors"]);
+            return Status::failed(format!("Aborted: {}", short(why))).with_evidence(
+                errors
+                    .iter()
+                    .filter_map(|line| line.as_str())
+                    .take(8)
+                    .map(str::to_owned)
+                    .collect(),
+            );
+        }
+        state => return Status::in_progress(format!("{state}; {counted}")),
+    }
+    // Nothing is known of the pods' number before the operator has counted the hosts.
+    if hosts.is_none() || ready < wanted || seen.pods.len() > ready {
+        let said = pods::unready(&all, seen).map_or_else(String::new, |said| format!("; {said}"));
+        return Status::in_progress(format!("Completed, but {counted}{said}"));
+    }
+    Status::current(format!("Completed, {counted}"))
+}

@@ -1,0 +1,475 @@
+//! What keeps a pod from becoming ready, and whether waiting mends it.
+//!
+//! The rule: a trouble whose next try can only end the same way ends the wait at once; one that is
+//! regularly seen while things fall into place gets a grace; one whose end is not in sight but
+//! possible (a volume that is being made, room that a leaving pod will make) never ends the wait by
+//! itself. Each constructor below says which and why.
+
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+use serde_json::Value;
+
+use super::Seen;
+use super::fields::{at, condition, label, leaving, list, name, number, short, text};
+
+/// Somebody else's next step (a scheduler's, an operator's, a controller's) may mend it.
+const SETTLES: Duration = Duration::from_secs(10);
+/// The kubelet tries a pull again after 10 seconds, and calls it a back-off from then on.
+const SECOND_PULL: Duration = Duration::from_secs(20);
+/// A node that has just started carries the taint until its network is there.
+const NODE_STARTS: Duration = Duration::from_secs(60);
+/// What a volume takes that is attached or mounted only at the second try.
+const VOLUME_SETTLES: Duration = Duration::from_secs(60);
+
+/// A container whose log explains a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOf {
+    /// The pod's namespace.
+    pub namespace: String,
+    /// The pod.
+    pub pod: String,
+    /// The container.
+    pub container: String,
+}
+
+/// An object that a pod needs and that is said to be missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// `Secret` or `ConfigMap`.
+    pub kind: &'static str,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Something that keeps a pod from becoming ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The same for the same trouble in every look.
+    pub key: String,
+    /// What it is, in one line.
+    pub message: String,
+    /// For how long it may pass by itself; none if it may at any time.
+    pub grace: Option<Duration>,
+    /// Lines that prove it.
+    pub evidence: Vec<String>,
+    /// Whose log explains it.
+    pub log: Option<LogOf>,
+    /// It holds only while this is missing.
+    pub missing: Option<Missing>,
+}
+
+impl Trouble {
+    fn new(pod: &DynamicObject, what: &str, message: String) -> Self {
+        let id = pod.metadata.uid.as_deref().unwrap_or(name(pod));
+        Trouble::of(
+            format!("{id}/{what}"),
+            format!("pod {}: {message}", name(pod)),
+        )
+    }
+
+    /// A trouble that may pass at any time.
+    pub(super) fn of(key: String, message: String) -> Self {
+        Trouble {
+            key,
+            message,
+            grace: None,
+            evidence: Vec::new(),
+            log: None,
+            missing: None,
+        }
+    }
+
+    /// Waiting does not mend it.
+    fn final_now(self) -> Self {
+        self.within(Duration::ZERO)
+    }
+
+    /// It may pass by itself for so long.
+    pub(super) fn within(mut self, grace: Duration) -> Self {
+        self.grace = Some(grace);
+        self
+    }
+
+    fn evidence(mut self, line: &str) -> Self {
+        if !line.trim().is_empty() {
+            self.evidence.push(short(line));
+        }
+        self
+    }
+
+    fn log(mut self, pod: &DynamicObject, container: &str) -> Self {
+        self.log = Some(LogOf {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            pod: name(pod).to_owned(),
+            container: container.to_owned(),
+        });
+        self
+    }
+}
+
+/// Whether the pod is ready, and will stay.
+pub(super) fn ready(pod: &DynamicObject) -> bool {
+    !leaving(pod) && condition(pod, "Ready").is_some_and(|ready| ready.is)
+}
+
+/// `1 of 2 pods ready`.
+pub(super) fn count(ready: usize, wanted: usize) -> String {
+    match wanted {
+        1 => format!("{ready} of 1 pod ready"),
+        _ => format!("{ready} of {wanted} pods ready"),
+    }
+}
+
+/// The troubles of a pod, the gravest first. A pod that is ready, leaves or has ended has none: its
+/// owner decides what follows.
+pub(super) fn troubles(pod: &DynamicObject, seen: &Seen) -> Vec<Trouble> {
+    let phase = text(&pod.data, &["status", "phase"]).unwrap_or_default();
+    if leaving(pod) || ready(pod) || matches!(phase, "Succeeded" | "Failed") {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    for (statuses, specs) in [
+        ("initContainerStatuses", "initContainers"),
+        ("containerStatuses", "containers"),
+    ] {
+        for status in list(&pod.data, &["status", statuses]) {
+            if status.get("ready").and_then(Value::as_bool) == Some(true) {
+                continue;
+            }
+            let who = text(status, &["name"]).unwrap_or("?");
+            let spec = list(&pod.data, &["spec", specs])
+                .iter()
+                .find(|spec| text(spec, &["name"]) == Some(who));
+            found.extend(container(pod, who, status, spec));
+        }
+    }
+    found.extend(scheduling(pod, seen));
+    found.extend(mounts(pod, seen));
+    // The gravest first: what ends the wait soonest.
+    found.sort_by_key(|trouble| trouble.grace.unwrap_or(Duration::MAX));
+    found
+}
+
+/// What a container waits for or ended with.
+fn container(
+    pod: &DynamicObject,
+    who: &str,
+    status: &Value,
+    spec: Option<&Value>,
+) -> Option<Trouble> {
+    let waiting = text(status, &["state", "waiting", "reason"]);
+    let said = text(status, &["state", "waiting", "message"]).unwrap_or_default();
+    let image = text(status, &["image"])
+        .filter(|image| !image.is_empty())
+        .or_else(|| text(spec?, &["image"]))
+        .unwrap_or("?");
+    let trouble = |what: &str, message: String| {
+        Trouble::new(pod, &format!("{who}/{what}"), message).evidence(said)
+    };
+    match waiting {
+        // It was tried and refused, and the pause before the next try grows.
+        Some(reason @ ("ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull")) => {
+            Some(trouble("image", format!("{reason} {image}")).final_now())
+        }
+        // The first try of several.
+        Some(reason @ ("ErrImagePull" | "RegistryUnavailable" | "ImageInspectError")) => {
+            Some(trouble("image", format!("{reason} {image}")).within(SECOND_PULL))
+        }
+        // It ended at least twice: the kubelet restarts a container at once after its first end.
+        Some("CrashLoopBackOff") => {
+            let ended = at(status, &["lastState", "terminated"])
+                .or_else(|| at(status, &["state", "terminated"]));
+            let why = ended.map_or_else(String::new, |ended| format!(": {}", end(ended, spec)));
+            Some(
+                trouble("crash", format!("container {who} keeps ending{why}"))
+                    .log(pod, who)
+                    .final_now(),
+            )
+        }
+        // The object may come a moment later: operators write Secrets while pods start.
+        Some(reason @ "CreateContainerConfigError") => {
+            let mut trouble = trouble("config", format!("{reason}: {}", short(said)));
+            trouble.evidence.clear();
+            trouble.missing = missing(pod, said);
+            Some(trouble.within(SETTLES))
+        }
+        Some(reason @ ("CreateContainerError" | "RunContainerError" | "StartError")) => {
+            let trouble = trouble("start", format!("{reason} in container {who}"));
+            Some(match no_program(said) {
+                true => trouble.final_now(),
+                false => trouble.within(SETTLES),
+            })
+        }
+        _ => {
+            let ended = at(status, &["state", "terminated"])?;
+            let code = number(ended, &["exitCode"]).unwrap_or_default();
+            let oom = text(ended, &["reason"]) == Some("OOMKilled");
+            let start = text(ended, &["message"]).is_some_and(no_program);
+            // Its limit, its path and its program are the same at the next try. Other ends may have
+            // another reason next time, and come back as CrashLoopBackOff if they haven't.
+            (oom || start || matches!(code, 126 | 127)).then(|| {
+                let message = format!("container {who} ended: {}", end(ended, spec));
+                trouble("crash", message)
+                    .evidence(text(ended, &["message"]).unwrap_or_default())
+                    .log(pod, who)
+                    .final_now()
+            })
+        }
+    }
+}
+
+/// Whether a runtime's message says that there is no program to run.
+fn no_program(message: &str) -> bool {
+    message.contains("executable file not found")
+        || (message.contains("exec") && message.contains("no such file or directory"))
+        || (message.contains("exec") && message.contains("permission denied"))
+}
+
+/// How a container ended.
+fn end(ended: &Value, spec: Option<&Value>) -> String {
+    let code = number(ended, &["exitCode"]).unwrap_or_default();
+    if text(ended, &["reason"]) == Some("OOMKilled") {
+        let limit = spec
+            .and_then(|spec| text(spec, &["resources", "limits", "memory"]))
+            .map_or_else(String::new, |limit| format!(" of {limit}"));
+        return format!("OOMKilled, it needs more than its memory limit{limit}");
+    }
+    match code {
+        126 => "exit code 126, its command cannot be executed".into(),
+        127 => "exit code 127, its command was not found".into(),
+        code => format!("exit code {code}"),
+    }
+}
+
+/// The Secret or ConfigMap that a message calls missing.
+fn missing(pod: &DynamicObject, message: &str) -> Option<Missing> {
+    let found = |kind, word: &str| {
+        let (before, _) = message.split_once("\" not found")?;
+        let (_, name) = before.rsplit_once(&format!("{word} \""))?;
+        Some(Missing {
+            kind,
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            // The kubelet says `secret "name"`; a projected volume says `secret "namespace/name"`.
+            name: name.rsplit('/').next().unwrap_or(name).to_owned(),
+        })
+    };
+    found("Secret", "secret").or_else(|| found("ConfigMap", "configmap"))
+}
+
+/// Why no node takes the pod.
+fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
+    let scheduled = condition(pod, "PodScheduled")?;
+    if scheduled.is || scheduled.reason != "Unschedulable" {
+        return None;
+    }
+    let said = scheduled.message.split(" preemption:").next()?.trim();
+    let reasons = said
+        .split_once("available: ")
+        .map_or(said, |(_, rest)| rest);
+    let reasons = reasons.trim_end_matches('.');
+    let trouble = |what: &str, message: String| Trouble::new(pod, what, message);
+    if said.contains("PersistentVolumeClaim") || said.contains("persistentvolumeclaim") {
+        return Some(claims(pod, seen).unwrap_or_else(|| {
+            // Binding is its provisioner's work; how long that takes is not known here.
+            trouble("volume", format!("waits for its volume ({reasons})"))
+        }));
+    }
+    let short_of: Vec<&str> = ["cpu", "memory", "ephemeral-storage", "pods"]
+        .into_iter()
+        .filter(|resource| {
+            said.contains(&format!("Insufficient {resource}"))
+                || (*resource == "pods" && said.contains("Too many pods"))
+        })
+        .collect();
+    if !short_of.is_empty() {
+        let message = format!(
+            "no node has enough {} for {} ({reasons})",
+            short_of.join(" and "),
+            requests(pod)
+        );
+        let trouble = trouble("room", message);
+        let leaving = seen.pods.iter().any(|other| leaving(other));
+        let growing = text(&pod.data, &["status", "nominatedNodeName"]).is_some()
+            || newest_event(pod, seen, &["TriggeredScaleUp"]).is_some();
+        return Some(match leaving || growing {
+            true => trouble,
+            false => trouble.within(SETTLES),
+        });
+    }
+    let node_starts = said.contains("node.kubernetes.io/not-ready")
+        || said.contains("node.kubernetes.io/network-unavailable")
+        || said.contains("node.cloudprovider.kubernetes.io/uninitialized")
+        || said.contains("no nodes available");
+    let grace = if node_starts { NODE_STARTS } else { SETTLES };
+    let message = format!("no node takes it ({reasons})");
+    Some(trouble("nodes", message).within(grace))
+}
+
+/// What the pod asks for, for people.
+fn requests(pod: &DynamicObject) -> String {
+    let all: Vec<String> = list(&pod.data, &["spec", "containers"])
+        .iter()
+        .filter_map(|container| {
+            let requests = at(container, &["resources", "requests"])?;
+            let parts: Vec<String> = ["cpu", "memory"]
+                .into_iter()
+                .filter_map(|key| Some(format!("{key} {}", text(requests, &[key])?)))
+                .collect();
+            (!parts.is_empty()).then(|| {
+                format!(
+                    "{}: {}",
+                    text(container, &["name"]).unwrap_or("?"),
+                    parts.join(", ")
+                )
+            })
+        })
+        .collect();
+    match all.is_empty() {
+        true => "it".into(),
+        false => all.join("; "),
+    }
+}
+
+/// What is wrong with a claim of the pod that is not bound.
+fn claims(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
+    list(&pod.data, &["spec", "volumes"])
+        .iter()
+        .filter_map(|volume| text(volume, &["persistentVolumeClaim", "claimName"]))
+        .find_map(|wanted| {
+            let claim = seen.claims.iter().find(|claim| name(claim) == wanted)?;
+            claim_trouble(claim, seen).map(|(message, grace)| {
+                Trouble::new(pod, &format!("claim/{wanted}"), message).within(grace)
+            })
+        })
+}
+
+/// Why a pending claim is not going to be bound; none if it is on its way. `WaitForFirstConsumer`
+/// is on its way: it waits for the pod's node to be chosen.
+pub(super) fn claim_trouble(claim: &DynamicObject, seen: &Seen) -> Option<(String, Duration)> {
+    if text(&claim.data, &["status", "phase"]) != Some("Pending") {
+        return None;
+    }
+    let event = newest_event(
+        claim,
+        seen,
+        &[
+            "ProvisioningFailed",
+            "FailedBinding",
+            "WaitForFirstConsumer",
+            "ExternalProvisioning",
+            "Provisioning",
+        ],
+    )?;
+    let said = text(&event.data, &["message"]).unwrap_or_default();
+    let class = text(&claim.data, &["spec", "storageClassName"]).unwrap_or_default();
+    let who = name(claim);
+    match text(&event.data, &["reason"]) {
+        // A class that is not there is not made by waiting, but may be applied a moment later.
+        Some("ProvisioningFailed")
+            if said.contains("storageclass") && said.contains("not found") =>
+        {
+            Some((
+                format!("claim {who}: there is no storage class `{class}`"),
+                SETTLES,
+            ))
+        }
+        Some("ProvisioningFailed") => Some((
+            format!("claim {who} cannot be provisioned: {}", short(said)),
+            VOLUME_SETTLES,
+        )),
+        Some("FailedBinding") if class.is_empty() => Some((
+            format!("claim {who} names no storage class, and the cluster has no default"),
+            SETTLES,
+        )),
+        Some("FailedBinding") => Some((
+            format!("claim {who} cannot be bound: {}", short(said)),
+            SETTLES,
+        )),
+        _ => None,
+    }
+}
+
+/// A volume that cannot be mounted. Only a pod none of whose containers runs waits for one.
+fn mounts(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
+    let started = ["initContainerStatuses", "containerStatuses"]
+        .into_iter()
+        .flat_map(|key| list(&pod.data, &["status", key]))
+        .any(|status| {
+            at(status, &["state", "running"]).is_some()
+                || at(status, &["state", "terminated"]).is_some()
+        });
+    if started {
+        return None;
+    }
+    let event = newest_event(
+        pod,
+        seen,
+        &["FailedMount", "FailedAttachVolume", "FailedMapVolume"],
+    )?;
+    let said = text(&event.data, &["message"]).unwrap_or_default();
+    let missing = missing(pod, said);
+    let message = match &missing {
+        Some(missing) => format!("{} `{}` is missing", missing.kind, missing.name),
+        None => format!("a volume cannot be mounted: {}", short(said)),
+    };
+    // The kubelet tries again by itself, with growing pauses.
+    let grace = match missing {
+        Some(_) => SETTLES,
+        None => VOLUME_SETTLES,
+    };
+    let mut trouble = Trouble::new(pod, "mount", message).within(grace);
+    if missing.is_some() {
+        trouble = trouble.evidence(said);
+    }
+    trouble.missing = missing;
+    Some(trouble)
+}
+
+/// The newest event about an object with one of the reasons.
+pub(super) fn newest_event<'a>(
+    object: &DynamicObject,
+    seen: &'a Seen,
+    reasons: &[&str],
+) -> Option<&'a DynamicObject> {
+    let uid = object.metadata.uid.as_deref();
+    seen.events
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|event: &&DynamicObject| {
+            let about = text(&event.data, &["involvedObject", "uid"]);
+            about.is_some()
+                && about == uid
+                && text(&event.data, &["reason"]).is_some_and(|it| reasons.contains(&it))
+        })
+        // RFC 3339 in UTC: the text's order is the time's. Newer recorders set eventTime only.
+        .max_by_key(|event| {
+            text(&event.data, &["lastTimestamp"])
+                .or_else(|| text(&event.data, &["series", "lastObservedTime"]))
+                .or_else(|| text(&event.data, &["eventTime"]))
+                .unwrap_or_default()
+                .to_owned()
+        })
+}
+
+/// What a pod that runs but is not ready says about itself.
+pub(super) fn unready(pods: &[&DynamicObject], seen: &Seen) -> Option<String> {
+    let pod = pods.iter().find(|pod| !ready(pod) && !leaving(pod))?;
+    let event = newest_event(pod, seen, &["Unhealthy"])?;
+    let said = text(&event.data, &["message"])?;
+    Some(format!("pod {}: {}", name(pod), short(said)))
+}
+
+/// The pods of the newest template, if they carry its hash in this label.
+pub(super) fn with_label<'a>(
+    pods: &'a [std::sync::Arc<DynamicObject>],
+    key: &str,
+    value: &str,
+) -> Vec<&'a DynamicObject> {
+    pods.iter()
+        .map(AsRef::as_ref)
+        .filter(|pod| label(pod, key) == Some(value))
+        .collect()
+}

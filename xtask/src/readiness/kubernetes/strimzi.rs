@@ -1,0 +1,419 @@
+//! Strimzi's kinds, as the real operator was seen to report them.
+//!
+//! `Ready` is true only of the generation that the status observed, and even then of the time of
+//! the operator's last look: pods leave, roll and break without it. `NotReady` may be of a cause
+//! that is mended; the operator looks again every 120 s, and not at all while it waits up to 300 s
+//! for a pod. So: the generation, the conditions, the sets of pods, the pods, in this order.
+
+use std::time::Duration;
+
+use kube::core::DynamicObject;
+
+use super::fields::{
+    annotation, condition, label, last_written, leaving, list, name, number, observed, short, text,
+};
+use super::pods::{self, Missing, Trouble};
+use super::{Ages, Seen, Verdict, judge};
+use crate::readiness::Status;
+
+/// The operator's own timer is 120 s: what still stands after it was looked at again.
+const LOOKED_AGAIN: Duration = Duration::from_secs(150);
+/// What another object of the same run may still bring.
+const SETTLES: Duration = Duration::from_secs(10);
+/// How long after a change of the specification the operator may take to change the set of pods.
+/// Seen: 0.3 s between the pool's `observedGeneration` and the set's new generation.
+const FOLLOWS: Duration = Duration::from_secs(5);
+
+const REVISION: &str = "strimzi.io/revision";
+
+/// The status of an object of the group `kafka.strimzi.io`.
+pub(super) fn evaluate(
+    object: &DynamicObject,
+    kind: &str,
+    seen: &Seen,
+    ages: &mut Ages,
+) -> Verdict {
+    let report = report(object, seen);
+    match kind {
+        "Kafka" | "KafkaConnect" => with_pods(object, report, seen, ages),
+        // It has no condition of its own, ever.
+        "KafkaNodePool" => {
+            let report = match report {
+                Report::Silent => Report::Ready,
+                other => other,
+            };
+            with_pods(object, report, seen, ages)
+        }
+        _ => match report {
+            Report::Ready => Status::current(accepted(object, kind)).into(),
+            report => {
+                let (status, trouble) = report.progress();
+                judge(status, trouble.into_iter().collect(), ages)
+            }
+        },
+    }
+}
+
+/// What current means for a kind without pods.
+fn accepted(object: &DynamicObject, kind: &str) -> String {
+    match kind {
+        // Whether it works is only known over Connect's REST interface: `Ready` is also said of a
+        // connector whose task fails or is restarted without end.
+        "KafkaConnector" => "accepted by Connect".into(),
+        "KafkaTopic" => {
+            let partitions = number(&object.data, &["spec", "partitions"]);
+            partitions.map_or_else(
+                || "ready".into(),
+                |count| match count {
+                    1 => "ready, 1 partition".into(),
+                    count => format!("ready, {count} partitions"),
+                },
+            )
+        }
+        _ => "ready".into(),
+    }
+}
+
+/// What the operator says about the newest specification.
+enum Report {
+    /// Nothing yet, or about an older specification.
+    Unseen(String),
+    /// It has seen it and has no condition.
+    Silent,
+    /// It is as wanted.
+    Ready,
+    /// It is not, and why.
+    NotReady(Trouble),
+    /// It is not, and waiting does not mend it.
+    Refused(Status),
+}
+
+impl Report {
+    fn progress(self) -> (Status, Option<Trouble>) {
+        match self {
+            Report::Unseen(message) => (Status::in_progress(message), None),
+            Report::Silent => (
+                Status::in_progress("the operator reports no condition"),
+                None,
+            ),
+            Report::Ready => (Status::current("ready"), None),
+            Report::NotReady(trouble) => (
+                Status::in_progress("the operator says NotReady"),
+                Some(trouble),
+            ),
+            Report::Refused(status) => (status, None),
+        }
+    }
+}
+
+fn report(object: &DynamicObject, seen: &Seen) -> Report {
+    let generation = object.metadata.generation.unwrap_or_default();
+    let Some(status) = object.data.get("status").filter(|status| !status.is_null()) else {
+        // Up to 300 s in a first reconcile.
+        return Report::Unseen("the operator has not reported yet".into());
+    };
+    // Kinds differ: a topic says `Ready: False`, the others `NotReady: True`.
+    let refused = condition(object, "NotReady")
+        .filter(|it| it.is)
+        .or_else(|| condition(object, "Ready").filter(|it| !it.is));
+    if !observed(object) {
+        let seen = number(status, &["observedGeneration"]).unwrap_or_default();
+        return Report::Unseen(match refused {
+            Some(it) if seen == 0 && it.reason == "Creating" => short(it.message),
+            _ => format!(
+                "the operator has not taken up generation {generation} yet (it reports {seen})"
+            ),
+        });
+    }
+    match (refused, condition(object, "Ready")) {
+        (Some(it), _) => refusal(object, it.reason, it.message, seen),
+        (None, Some(ready)) if ready.is => Report::Ready,
+        _ => Report::Silent,
+    }
+}
+
+/// Whether a refusal passes by itself.
+fn refusal(object: &DynamicObject, reason: &str, message: &str, seen: &Seen) -> Report {
+    let said = match message {
+        "" => reason.to_owned(),
+        message => format!("{reason}: {}", short(message)),
+    };
+    let passing = |grace: Option<Duration>| {
+        let mut trouble = Trouble::of(format!("{}/{reason}/{message}", name(object)), said.clone());
+        trouble.grace = grace;
+        Report::NotReady(trouble)
+    };
+    let never = || Report::Refused(Status::failed(said.clone()));
+    match reason {
+        "Creating" => Report::Unseen(short(message)),
+        // The specification itself is wrong, unless it names what another object brings.
+        "InvalidConfigurationException" | "InvalidResourceException" => {
+            match (absent(object, message), message) {
+                (Some(missing), _) => {
+                    let Report::NotReady(trouble) = passing(Some(SETTLES)) else {
+                        return never();
+                    };
+                    Report::NotReady(Trouble {
+                        missing: Some(missing),
+                        ..trouble
+                    })
+                }
+                (None, message) if message.contains("No KafkaNodePools found") => {
+                    passing(Some(LOOKED_AGAIN))
+                }
+                _ => never(),
+            }
+        }
+        reason if reason.starts_with("Unsupported") => never(),
+        "ConnectRestException" => rejected(message, passing),
+        "KafkaError" => topic_error(object, message, seen, passing),
+        // Of a topic: two resources for one topic, or a change that Kafka does not know.
+        "ResourceConflict" | "NotSupported" => never(),
+        // A timeout, no connection, a cluster that is not there (yet) or has no replicas, tasks that
+        // failed and that the operator may restart: what is behind it has a gate of its own.
+        _ => passing(None),
+    }
+}
+
+/// What `ConfigMap connect-metrics does not exist` names.
+fn absent(object: &DynamicObject, message: &str) -> Option<Missing> {
+    let said = message.strip_suffix(" does not exist")?;
+    let (kind, name) = said.split_once(' ')?;
+    let kind = ["ConfigMap", "Secret"].into_iter().find(|it| *it == kind)?;
+    (!name.contains(' ')).then(|| Missing {
+        kind,
+        namespace: object.metadata.namespace.clone().unwrap_or_default(),
+        name: name.to_owned(),
+    })
+}
+
+/// Connect's answer to a connector's configuration.
+fn rejected(message: &str, passing: impl Fn(Option<Duration>) -> Report) -> Report {
+    let (code, text) = message
+        .split_once(" returned ")
+        .and_then(|(_, rest)| {
+            let (head, text) = rest.split_once("): ").unwrap_or((rest, rest));
+            let code: u16 = head.split(' ').next()?.parse().ok()?;
+            Some((code, text))
+        })
+        .unwrap_or((0, message));
+    // The source is not up yet: it is asked for while the configuration is validated.
+    const NOT_UP_YET: [&str; 7] = [
+        "refused",
+        "The connection attempt failed",
+        "UnknownHost",
+        "the database system is starting up",
+        "the database system is shutting down",
+        "Timed out",
+        "timed out",
+    ];
+    match code {
+        400 if NOT_UP_YET.iter().any(|it| text.contains(it)) => passing(None),
+        400 | 422 => Report::Refused(
+            Status::failed(format!(
+                "Connect rejects its configuration: {}",
+                reason_of(text)
+            ))
+            .with_evidence(text.lines().map(str::to_owned).collect()),
+        ),
+        500 if text.contains("Failed to find any class") => {
+            // The text goes on with every plugin that is there.
+            let first = text.split(", available connectors").next().unwrap_or(text);
+            Report::Refused(Status::failed(short(first)).with_evidence(vec![text.to_owned()]))
+        }
+        // A permission or a Secret that a config provider needs may come with the same run.
+        500 => passing(Some(LOOKED_AGAIN)),
+        // 409: the workers rebalance. 404: the worker does not know it yet.
+        _ => passing(None),
+    }
+}
+
+/// The lines of Connect's list of errors that say something.
+fn reason_of(text: &str) -> String {
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| {
+            !line.starts_with("Connector configuration is invalid")
+                && !line.starts_with("You can also find")
+        })
+        .collect();
+    short(&match lines.is_empty() {
+        true => text.to_owned(),
+        false => lines.join("; "),
+    })
+}
+
+/// Kafka's answer to a topic's specification.
+fn topic_error(
+    topic: &DynamicObject,
+    message: &str,
+    seen: &Seen,
+    passing: impl Fn(Option<Duration>) -> Report,
+) -> Report {
+    const PASSING: [&str; 6] = [
+        "Timeout",
+        "Disconnect",
+        "NotController",
+        "NotAvailable",
+        "NotEnoughReplicas",
+        "UnknownTopicOrPartition",
+    ];
+    if message.contains("InvalidReplicationFactor") {
+        let wanted = number(&topic.data, &["spec", "replicas"]).unwrap_or(1);
+        let brokers = i64::try_from(seen.pods.len()).unwrap_or(i64::MAX);
+        return match brokers >= wanted {
+            // A broker restarts.
+            true => passing(None),
+            false => Report::Refused(Status::failed(format!(
+                "{wanted} replicas need {wanted} brokers, and there are {brokers}"
+            ))),
+        };
+    }
+    match PASSING.iter().any(|it| message.contains(it)) {
+        true => passing(None),
+        false => Report::Refused(Status::failed(format!("KafkaError: {}", short(message)))),
+    }
+}
+
+fn with_pods(object: &DynamicObject, report: Report, seen: &Seen, ages: &mut Ages) -> Verdict {
+    let (mut status, trouble) = report.progress();
+    let mut troubles: Vec<Trouble> = trouble.into_iter().collect();
+    let outdated = outdated(object, seen);
+    for pod in &seen.pods {
+        troubles.extend(pods::troubles(pod, seen).into_iter().map(|mut trouble| {
+            if of_older_revision(pod, seen) {
+                trouble.grace = None;
+                trouble.message += "; it is about to be replaced";
+            } else if outdated {
+                // The operator looks at the new specification only when it has given up on this pod.
+                trouble.grace = None;
+                trouble.message += "; its specification was changed since, which the operator \
+                    takes up within 300 s, or at once if its own pod is deleted";
+            }
+            trouble
+        }));
+    }
+    troubles.sort_by_key(|trouble| trouble.grace.unwrap_or(Duration::MAX));
+    if status.state == crate::readiness::State::Current {
+        status = settled(object, seen, ages).unwrap_or_else(|| pods_status(object, seen));
+    } else if status.state == crate::readiness::State::InProgress && !seen.pods.is_empty() {
+        let ready = seen.pods.iter().filter(|pod| pods::ready(pod)).count();
+        let all = pods::count(ready, seen.pods.len());
+        status.message = format!("{}; {all}", status.message);
+    }
+    judge(status, troubles, ages)
+}
+
+/// Whether the pods' specification is older than the object's.
+fn outdated(object: &DynamicObject, seen: &Seen) -> bool {
+    let sets = seen.sets.iter().filter_map(|set| last_written(set)).max();
+    owners(object, seen)
+        .filter_map(last_written)
+        .max()
+        .is_some_and(|owner| sets.is_some_and(|sets| owner > sets))
+}
+
+/// The objects that decide over the pods: it, and for a Kafka its pools.
+fn owners<'a>(
+    object: &'a DynamicObject,
+    seen: &'a Seen,
+) -> impl Iterator<Item = &'a DynamicObject> {
+    std::iter::once(object).chain(seen.pools.iter().map(AsRef::as_ref))
+}
+
+/// Why the pods that are there may not be those of the newest specification. A pool and its Kafka
+/// reach `observedGeneration = generation` before the set of pods is changed.
+fn settled(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Option<Status> {
+    for owner in owners(object, seen) {
+        if leaving(owner) {
+            continue;
+        }
+        if !observed(owner) {
+            return Some(Status::in_progress(format!(
+                "the operator has not taken up the newest specification of {}",
+                name(owner)
+            )));
+        }
+        let written = last_written(owner).unwrap_or_default();
+        let followed = seen
+            .sets
+            .iter()
+            .any(|set| belongs(set, owner) && last_written(set).is_some_and(|set| set > written));
+        // By the cluster's clock, and no longer than that by our own.
+        let recent = seen.now.saturating_sub(written) < FOLLOWS.as_secs() as i64;
+        let generation = owner.metadata.generation.unwrap_or_default();
+        let key = format!("follows/{}/{generation}/{written}", name(owner));
+        if !followed && recent && ages.lasted(&key) < FOLLOWS {
+            return Some(Status::in_progress(
+                "ready; its pods may have to follow the last change",
+            ));
+        }
+    }
+    None
+}
+
+/// Whether the set of pods is of this object. A pool has a set of its own, a Kafka those of its
+/// pools.
+fn belongs(set: &DynamicObject, owner: &DynamicObject) -> bool {
+    let pool = label(set, "strimzi.io/pool-name");
+    let is_pool = owner
+        .types
+        .as_ref()
+        .is_some_and(|types| types.kind == "KafkaNodePool");
+    !is_pool || pool == owner.metadata.name.as_deref()
+}
+
+/// Whether the pod's set wants it to be of another revision than it is.
+fn of_older_revision(pod: &DynamicObject, seen: &Seen) -> bool {
+    let wanted = seen.sets.iter().find_map(|set| {
+        list(&set.data, &["spec", "pods"])
+            .iter()
+            .find(|wanted| text(wanted, &["metadata", "name"]) == pod.metadata.name.as_deref())
+            .and_then(|wanted| text(wanted, &["metadata", "annotations", REVISION]))
+    });
+    wanted.is_some_and(|wanted| annotation(pod, REVISION) != Some(wanted))
+}
+
+/// Whether the sets' pods are there, of the newest revision and ready.
+fn pods_status(object: &DynamicObject, seen: &Seen) -> Status {
+    if seen.sets.is_empty() {
+        return Status::in_progress("ready; its set of pods is not there");
+    }
+    let mut wanted = 0;
+    for set in &seen.sets {
+        if leaving(set) || !observed(set) {
+            return Status::in_progress(format!("the pods of {} are being changed", name(set)));
+        }
+        let count = |key: &str| number(&set.data, &["status", key]).unwrap_or_default();
+        if count("currentPods") < count("pods") {
+            return Status::in_progress(format!(
+                "{} of {} pods of the newest revision",
+                count("currentPods"),
+                count("pods")
+            ));
+        }
+        let listed = list(&set.data, &["spec", "pods"]).len();
+        wanted += listed.max(usize::try_from(count("pods")).unwrap_or_default());
+        let replicas = number(&object.data, &["spec", "replicas"]);
+        if seen.sets.len() == 1 && replicas.is_some_and(|replicas| replicas != count("pods")) {
+            return Status::in_progress(format!(
+                "{} pods instead of {}",
+                count("pods"),
+                replicas.unwrap_or_default()
+            ));
+        }
+    }
+    if let Some(old) = seen.pods.iter().find(|pod| of_older_revision(pod, seen)) {
+        return Status::in_progress(format!("pod {} is of an older revision", name(old)));
+    }
+    let all: Vec<&DynamicObject> = seen.pods.iter().map(AsRef::as_ref).collect();
+    let ready = all.iter().filter(|pod| pods::ready(pod)).count();
+    // The entity operator's pod is Kafka's too, and in no set.
+    let wanted = wanted.max(all.iter().filter(|pod| !leaving(pod)).count());
+    let counted = pods::count(ready, wanted);
+    if ready < wanted || all.len() > ready {
+        let said = pods::unready(&all, seen).map_or_else(String::new, |said| format!("; {said}"));
+        return Status::in_progress(format!("{counted}{said}"));
+    }
+    Status::current(format!("ready, {counted}"))
+}

@@ -1,0 +1,169 @@
+//! The objects for clusters: what every profile renders, checked field by field.
+
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+
+mod support;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaimSpec, PodSpec, Secret, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use serde_json::{Value, json};
+use support::crds::{Crds, bundles, typed};
+use support::objects::{CASES, objects_with};
+use xtask::render::objects::Object;
+
+fn value(object: &Object) -> Value {
+    serde_json::to_value(&object.object).expect("JSON")
+}
+
+fn name(value: &Value) -> String {
+    let text = |path: &str| value.pointer(path).and_then(Value::as_str).unwrap_or("");
+    format!(
+        "{} {}/{}",
+        text("/kind"),
+        text("/metadata/namespace"),
+        text("/metadata/name")
+    )
+}
+
+/// What is wrong with an object of Kubernetes' own kinds; nothing said about others.
+fn core_faults(value: &Value) -> Option<Vec<String>> {
+    let kind = value["kind"].as_str().expect("a kind");
+    Some(
+        match (value["apiVersion"].as_str().expect("a version"), kind) {
+            ("v1", "Namespace") => typed::<Namespace>(value),
+            ("v1", "Secret") => typed::<Secret>(value),
+            ("v1", "Service") => typed::<Service>(value),
+            ("apps/v1", "StatefulSet") => typed::<StatefulSet>(value),
+            ("networking.k8s.io/v1", "NetworkPolicy") => typed::<NetworkPolicy>(value),
+            ("policy/v1", "PodDisruptionBudget") => typed::<PodDisruptionBudget>(value),
+            _ => return None,
+        },
+    )
+}
+
+/// The definitions leave these parts open: they are Kubernetes' own types.
+fn inner_faults(value: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    if value["kind"]
+        .as_str()
+        .is_some_and(|kind| kind.starts_with("ClickHouse"))
+    {
+        let templates = &value["spec"]["templates"];
+        for template in templates["podTemplates"].as_array().into_iter().flatten() {
+            faults.extend(typed::<PodSpec>(&template["spec"]));
+        }
+        for template in templates["volumeClaimTemplates"]
+            .as_array()
+            .into_iter()
+            .flatten()
+        {
+            faults.extend(typed::<PersistentVolumeClaimSpec>(&template["spec"]));
+        }
+    }
+    faults
+}
+
+#[test]
+fn every_object_of_every_profile() {
+    for (case, profile, set, cluster) in CASES {
+        let mut text = String::new();
+        for object in objects_with(profile, set, cluster) {
+            let yaml = serde_yaml::to_string(&value(&object)).expect("YAML");
+            text.push_str(&format!("---\n{yaml}"));
+        }
+        assert!(!text.contains("password123"), "{case}");
+        insta::assert_snapshot!(format!("objects_{case}"), text);
+    }
+}
+
+#[test]
+fn kubernetes_own_kinds_hold_no_unknown_field() {
+    let mut seen = 0;
+    for (case, profile, set, cluster) in CASES {
+        for object in objects_with(profile, set, cluster) {
+            let value = value(&object);
+            let mut faults = core_faults(&value).unwrap_or_default();
+            seen += usize::from(core_faults(&value).is_some());
+            faults.extend(inner_faults(&value));
+            assert!(faults.is_empty(), "{case}: {}: {faults:#?}", name(&value));
+        }
+    }
+    assert!(seen > 50, "{seen}");
+}
+
+#[test]
+#[ignore = "needs the operators' bundles: CDC_TEST_CRDS, or ../shared/data"]
+fn custom_resources_obey_their_definitions() {
+    let dir = bundles();
+    let others = [
+        dir.join("altinity-clickhouse-operator-0.25.6/clickhouse-operator-install-bundle.yaml"),
+        dir.join("cloudnative-pg-1.30.0/cnpg-1.30.0.yaml"),
+    ];
+    let crds = |strimzi: &str| {
+        let mut paths = others.to_vec();
+        paths.push(dir.join(format!("strimzi-{strimzi}/install/cluster-operator")));
+        Crds::read(&paths)
+    };
+    let (pinned, manual) = (crds("0.50.1"), crds("0.50.0"));
+    let mut seen = 0;
+    for (case, profile, set, cluster) in CASES {
+        let crds = if profile == "clickhouse-manual" {
+            &manual
+        } else {
+            &pinned
+        };
+        for object in objects_with(profile, set, cluster) {
+            let value = value(&object);
+            if core_faults(&value).is_some() {
+                continue;
+            }
+            assert!(crds.knows(&value), "{case}: {}: unknown kind", name(&value));
+            let faults = crds.faults(&value);
+            assert!(faults.is_empty(), "{case}: {}: {faults:#?}", name(&value));
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen}");
+    // A slip is found, wherever it is.
+    let mut found = 0;
+    for object in objects_with(CASES[3].1, CASES[3].2, CASES[3].3) {
+        let mut value = value(&object);
+        if core_faults(&value).is_some() {
+            continue;
+        }
+        value["spec"]["replicsa"] = json!(3);
+        let faults = pinned.faults(&value);
+        assert!(
+            faults.iter().any(|fault| fault.contains("replicsa")),
+            "{}: {faults:?}",
+            name(&value)
+        );
+        found += 1;
+    }
+    assert!(found > 5, "{found}");
+}
+
+#[test]
+fn a_slip_in_kubernetes_own_kinds_is_found() {
+    for object in objects_with(CASES[3].1, CASES[3].2, CASES[3].3) {
+        let mut value = value(&object);
+        if value["kind"]
+            .as_str()
+            .is_some_and(|kind| kind.starts_with("ClickHouse"))
+        {
+            value["spec"]["templates"]["podTemplates"][0]["spec"]["automountServiceAcountToken"] =
+                json!(false);
+            assert_eq!(inner_faults(&value).len(), 1);
+        } else if core_faults(&value).is_some() {
+            value["spec"]["slcetor"] = json!({});
+            let faults = core_faults(&value).expect("its own kind");
+            assert!(
+                faults.iter().any(|fault| fault.contains("no such field")),
+                "{}: {faults:?}",
+                name(&value)
+            );
+        }
+    }
+}
