@@ -74,11 +74,35 @@ pub(super) async fn adopt_passwords(
     let database = profile.kubernetes.database_namespace.as_str();
     let kafka = profile.kubernetes.kafka_namespace.as_str();
     for (component, namespace, name, key, fixed) in [
-        ("postgres", database, "postgres-credentials", "password", profile.postgres.password.is_some()),
-        ("mongodb", database, "mongo-credentials", "password", profile.mongodb.password.is_some()),
-        ("clickhouse", database, "clickhouse-credentials", "password", profile.clickhouse.password.is_some()),
+        (
+            "postgres",
+            database,
+            "postgres-credentials",
+            "password",
+            profile.postgres.password.is_some(),
+        ),
+        (
+            "mongodb",
+            database,
+            "mongo-credentials",
+            "password",
+            profile.mongodb.password.is_some(),
+        ),
+        (
+            "clickhouse",
+            database,
+            "clickhouse-credentials",
+            "password",
+            profile.clickhouse.password.is_some(),
+        ),
         ("kafka-connect", kafka, "kafka-users", "connect", false),
-        ("kafka-clickhouse", kafka, "kafka-users", "clickhouse", false),
+        (
+            "kafka-clickhouse",
+            kafka,
+            "kafka-users",
+            "clickhouse",
+            false,
+        ),
     ] {
         if fixed || env.is_external(component) {
             continue;
@@ -99,7 +123,12 @@ pub(super) async fn adopt_passwords(
 ///
 /// # Errors
 /// It was not confirmed.
-pub(super) fn confirm_first(cluster: &Cluster, env: &Environment, first: bool, yes: bool) -> Result<()> {
+pub(super) fn confirm_first(
+    cluster: &Cluster,
+    env: &Environment,
+    first: bool,
+    yes: bool,
+) -> Result<()> {
     if env.platform != Platform::Kubernetes || !first || yes {
         return Ok(());
     }

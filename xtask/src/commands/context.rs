@@ -171,7 +171,9 @@ pub(super) async fn existing(global: &Global) -> Result<Arc<Environment>> {
 pub(super) fn remembered_profile(global: &Global) -> Result<Loaded> {
     let mut selection = selection(global);
     let remembered = remembered(&Dirs::of(&profile_name(global)?)?)?;
-    let mut set = remembered.map(|remembered| remembered.set).unwrap_or_default();
+    let mut set = remembered
+        .map(|remembered| remembered.set)
+        .unwrap_or_default();
     set.append(&mut selection.set);
     selection.set = set;
     load(&selection)

@@ -50,7 +50,11 @@ async fn compare(
 ) -> Result<(Vec<Difference>, Vec<Owned>)> {
     let progress = Progress::silent();
     let (mut all, _) = operators::objects(env, args.bundle_dir.as_deref(), &progress).await?;
-    all.extend(objects(env, Show::Secrets)?.into_iter().map(|object| object.object));
+    all.extend(
+        objects(env, Show::Secrets)?
+            .into_iter()
+            .map(|object| object.object),
+    );
     let differences = cluster.diff(&all, &env.name).await?;
     let left = left(env, cluster, &all).await?;
     Ok((differences, left))

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{confirm, context, down_cluster};
 use super::stdout::say;
+use super::{confirm, context, down_cluster};
 use crate::cli::{Down, Global};
 use crate::error::Result;
 use crate::plan::Progress;
@@ -47,7 +47,10 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
     if !args.keep_data && !args.yes {
         confirm::typed(
             &name,
-            &format!("This removes all databases and topics below {}", dirs.state.display()),
+            &format!(
+                "This removes all databases and topics below {}",
+                dirs.state.display()
+            ),
             "cargo xtask down --yes, or keep the data: cargo xtask down --keep-data",
         )?;
     }
@@ -115,7 +118,13 @@ async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
 }
 
 /// Prints the result; `sentence` is it for people.
-pub(super) fn print(output: Output, profile: &str, stopped: &[String], data_removed: bool, sentence: &str) {
+pub(super) fn print(
+    output: Output,
+    profile: &str,
+    stopped: &[String],
+    data_removed: bool,
+    sentence: &str,
+) {
     match output {
         Output::Json => say!(
             "{}",

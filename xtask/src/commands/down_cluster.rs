@@ -12,11 +12,11 @@ use crate::components::cluster::{REMOVED_WITHIN, kind_name, kind_source, namespa
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
+use crate::platform::Platform;
 use crate::platform::docker::{self, failed};
 use crate::platform::host::{dirs, lock};
 use crate::platform::kind::{self, Kind};
 use crate::platform::kubernetes::Owned;
-use crate::platform::Platform;
 use crate::report;
 
 pub(super) async fn run(global: &Global, args: &Down, platform: Platform) -> Result<ExitCode> {
@@ -83,7 +83,9 @@ async fn existing(env: &Environment, args: &Down) -> Result<String> {
             Code::Usage,
             "the profile has volumes removed together with what they belong to",
         )
-        .hint("cargo xtask up --set kubernetes.keep_volumes=true, then cargo xtask down --keep-data"));
+        .hint(
+            "cargo xtask up --set kubernetes.keep_volumes=true, then cargo xtask down --keep-data",
+        ));
     }
     let inventory = cluster.inventory(&env.name, &namespaces(env)).await?;
     let mut objects = inventory.objects;
@@ -95,21 +97,34 @@ async fn existing(env: &Environment, args: &Down) -> Result<String> {
     if objects.is_empty() {
         return Ok(format!("nothing of it is in {}", cluster.context));
     }
-    let list: Vec<String> = objects.iter().map(|owned| owned.object.to_string()).collect();
+    let list: Vec<String> = objects
+        .iter()
+        .map(|owned| owned.object.to_string())
+        .collect();
     if args.dry_run {
-        return Ok(format!("would remove from {}: {}", cluster.context, list.join(", ")));
+        return Ok(format!(
+            "would remove from {}: {}",
+            cluster.context,
+            list.join(", ")
+        ));
     }
     if !args.yes {
         confirm::typed(
             &env.name,
-            &format!("This removes from the cluster of context {}: {}", cluster.context, list.join(", ")),
+            &format!(
+                "This removes from the cluster of context {}: {}",
+                cluster.context,
+                list.join(", ")
+            ),
             "cargo xtask down --yes, or keep the volumes: cargo xtask down --keep-data",
         )?;
     }
     env.dirs.create()?;
     let _lock = lock::take(&env.dirs.lock(), "cargo xtask down")?;
     let begin = std::time::Instant::now();
-    let removed = cluster.remove(&objects, REMOVED_WITHIN, &Progress::silent()).await?;
+    let removed = cluster
+        .remove(&objects, REMOVED_WITHIN, &Progress::silent())
+        .await?;
     let kept: Vec<String> = removed
         .kept
         .iter()

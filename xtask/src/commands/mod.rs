@@ -2,12 +2,12 @@
 
 mod stdout;
 
+mod cluster;
 pub(crate) mod complete;
 mod completions;
-mod cluster;
 mod confirm;
-mod diff;
 mod context;
+mod diff;
 mod doctor;
 mod down;
 mod down_cluster;

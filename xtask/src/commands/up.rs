@@ -41,8 +41,11 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     require(&env, &args.require)?;
     plan_of(&env, args)?;
     if args.dry_run && platform != Platform::Host {
-        return Err(Error::new(Code::Usage, "on a cluster, `diff` shows what `up` would change")
-            .hint("cargo xtask diff"));
+        return Err(Error::new(
+            Code::Usage,
+            "on a cluster, `diff` shows what `up` would change",
+        )
+        .hint("cargo xtask diff"));
     }
     if args.dry_run {
         return dry_run(global.output, &env);

@@ -136,9 +136,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         "cluster/check",
         "permissions, room, what pods refer to",
         &needs,
-        async move |progress| {
-            check(&at, &together(&found, &wanted), &progress).await
-        },
+        async move |progress| check(&at, &together(&found, &wanted), &progress).await,
     );
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
     plan.step(
@@ -324,7 +322,11 @@ async fn apply(
     progress: &Progress,
 ) -> Result<Outcome> {
     let options = Options::new(&env.name);
-    let applied = env.link()?.cluster.apply(objects, &options, progress).await?;
+    let applied = env
+        .link()?
+        .cluster
+        .apply(objects, &options, progress)
+        .await?;
     Ok(if applied.changed() {
         Outcome::Changed(format!(
             "{} created, {} changed, {} as they were",

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use super::{kafka, service};
 use crate::environment::Environment;
-use crate::image;
 use crate::error::{Code, Error, Result};
+use crate::image;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
 use crate::platform::host::apply::{self, Rendered};

@@ -57,26 +57,42 @@ pub(super) fn steps(
             Code::ProfileInvalid,
             "the cluster's nodes can have Connect's image from a registry only",
         )
-        .hint("set connect.registry=REGISTRY/PATH to push it there, or connect.image to one of yours"));
+        .hint(
+            "set connect.registry=REGISTRY/PATH to push it there, or connect.image to one of yours",
+        ));
     }
     let at = env.clone();
-    plan.step("image/build", "Connect's image", &[], async move |progress| {
-        build_step(&at, &progress).await
-    });
+    plan.step(
+        "image/build",
+        "Connect's image",
+        &[],
+        async move |progress| build_step(&at, &progress).await,
+    );
     let at = env.clone();
     if connect.registry.is_some() {
-        plan.step("image/push", "push it", &["image/build"], async move |progress| {
-            let docker = docker::connect().await?;
-            let pushed = push::push(&docker, &reference(&at)?, &progress).await?;
-            Ok(Outcome::Unchanged(format!("the registry has {}", pushed.digest)))
-        });
+        plan.step(
+            "image/push",
+            "push it",
+            &["image/build"],
+            async move |progress| {
+                let docker = docker::connect().await?;
+                let pushed = push::push(&docker, &reference(&at)?, &progress).await?;
+                Ok(Outcome::Unchanged(format!(
+                    "the registry has {}",
+                    pushed.digest
+                )))
+            },
+        );
         return Ok(Some("image/push"));
     }
     let mut needs = connected.to_vec();
     needs.push("image/build");
-    plan.step("image/load", "load it into the nodes", &needs, async move |progress| {
-        load_step(&at, &progress).await
-    });
+    plan.step(
+        "image/load",
+        "load it into the nodes",
+        &needs,
+        async move |progress| load_step(&at, &progress).await,
+    );
     Ok(Some("image/load"))
 }
 
