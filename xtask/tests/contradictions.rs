@@ -2,6 +2,7 @@
 
 mod support;
 
+use support::Xtask;
 use support::refusal::{GOOD, refused, refused_line, refused_set};
 
 #[test]
@@ -234,6 +235,36 @@ fn evil_texts() {
         "versions.postgres",
         "versions.chdb",
         "versions.maven_dependency_plugin",
+        "versions.strimzi",
+        "versions.altinity_operator",
+        "versions.cloudnative_pg",
+        "versions.clickhouse",
+        "versions.mongodb",
+        "versions.kind",
+        "versions.kind_node",
+        "kubernetes.kafka_namespace",
+        "kubernetes.database_namespace",
+        "kubernetes.storage_class",
+        "kind.name",
+        "kafka.resources.cpu",
+        "kafka.resources.memory",
+        "kafka.storage",
+        "connect.image",
+        "connect.registry",
+        "connect.resources.cpu",
+        "connect.resources.memory",
+        "postgres.resources.cpu",
+        "postgres.resources.memory",
+        "postgres.storage",
+        "mongodb.resources.cpu",
+        "mongodb.resources.memory",
+        "mongodb.storage",
+        "clickhouse.resources.cpu",
+        "clickhouse.resources.memory",
+        "clickhouse.keeper_resources.cpu",
+        "clickhouse.keeper_resources.memory",
+        "clickhouse.storage",
+        "clickhouse.keeper_storage",
     ] {
         for evil in EVIL {
             let value = serde_json::json!(evil);
@@ -339,4 +370,93 @@ fn settings_that_have_an_owner() {
         &["--set kafka.config.log.dirs: ", "depends on"],
     );
     refused_set("connect.config.group.id=x", &["set `connect.group`"]);
+}
+
+#[test]
+fn clusters_that_cannot_be() {
+    for (set, parts) in [
+        (
+            "kafka.replicas=0",
+            &["--set kafka.replicas: ", "not between 1 and 100"][..],
+        ),
+        ("mongodb.replicas=2", &["none of 1, 3, 5, 7", "majority"]),
+        ("clickhouse.keepers=2", &["none of 0, 1, 3, 5"]),
+        (
+            "clickhouse.replicas=2",
+            &["there is none", "set `clickhouse.keepers: 3`"],
+        ),
+        (
+            "postgres.replicas=3",
+            &["runs one server, not 3", "cloudnative-pg"],
+        ),
+        (
+            "postgres.managed_by=cloudnative-pg",
+            &["`postgres.user`", "keeps `postgres` for itself"],
+        ),
+        (
+            "postgres.managed_by=cloudnativepg",
+            &["did you mean `cloudnative-pg`?"],
+        ),
+        (
+            "kubernetes.database_namespace=kafka",
+            &[
+                "--set kubernetes.database_namespace: ",
+                "a namespace of its own",
+            ],
+        ),
+        (
+            "kind.node_ports.web=30001",
+            &["port 30001 of the node is wanted twice: by `web` and `postgres`"],
+        ),
+        (
+            "kind.node_ports.kafka=8123",
+            &["8123 is not between 30000 and 32767"],
+        ),
+        (
+            "clickhouse.networks=[10.0.0.0/33]",
+            &["--set clickhouse.networks", "is a network such as"],
+        ),
+        (
+            "kubernetes.context=\"a\\nb\"",
+            &["--set kubernetes.context: ", "one line"],
+        ),
+        (
+            "platform=kubernetes",
+            &["--set platform: ", "set `connect.registry: registry/path`"],
+        ),
+        (
+            "versions.debezium=2.7.0.Final",
+            &[
+                "--set versions.debezium: ",
+                "plugin 2.7.0.Final and PostgreSQL 17.6.0 do not work together",
+                "set `versions.postgres: 16.10.0`",
+            ],
+        ),
+    ] {
+        refused_set(set, parts);
+    }
+    Xtask::new()
+        .file("own.yaml", GOOD)
+        .args("up --set platform=kind --set kind.web_port=5432")
+        .profile("own.yaml")
+        .refuses(
+            3,
+            &["port 5432 of this machine is wanted twice: by `kind.web_port` and `postgres.port`"],
+        );
+    Xtask::new()
+        .file("own.yaml", GOOD)
+        .args("up --set platform=kind --set versions.kafka=4.2.0")
+        .profile("own.yaml")
+        .refuses(
+            3,
+            &[
+                "--set versions.kafka: Strimzi 0.50.1 and Kafka 4.2.0 do not work together",
+                "set `versions.kafka: 4.0.0`",
+            ],
+        );
+    Xtask::new()
+        .file("own.yaml", GOOD)
+        .args("up --set kafka.security=scram --set kafka.external=k.example:9092")
+        .profile("own.yaml")
+        .refuses(3, &["makes users only on brokers that it runs"]);
 }

@@ -110,7 +110,12 @@ mod tests {
                 "kafka.port=",
                 "kafka.controller_port=",
                 "kafka.heap=",
-                "kafka.config."
+                "kafka.config.",
+                "kafka.replicas=",
+                "kafka.security=",
+                "kafka.resources.cpu=",
+                "kafka.resources.memory=",
+                "kafka.storage=",
             ]
         );
         assert_eq!(texts(&keys(OsStr::new("kafka.port="))), ["kafka.port=9092"]);

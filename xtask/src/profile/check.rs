@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::combinations::{self, InUse};
 use super::kubernetes;
 use super::schema::{Connector, Flow, Keep, Source};
 use super::types;
@@ -32,7 +33,8 @@ pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
     values::check(tree, profile)?;
     kubernetes::check(tree, profile)?;
     connectors(tree, profile)?;
-    flows(tree, profile)
+    flows(tree, profile)?;
+    combinations::refuse(tree, &InUse::of(profile, profile.platform, None))
 }
 
 /// Every port of the profile with its path, whether or not its component runs here.

@@ -4,6 +4,7 @@
 //! the profiles named by `extends`, the profile itself, `--set`.
 
 mod check;
+pub mod combinations;
 mod decode;
 pub mod kubernetes;
 pub mod node;

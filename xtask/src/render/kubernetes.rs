@@ -33,6 +33,8 @@ pub struct Passwords {
     pub kafka_connect: String,
     /// ClickHouse's user at Kafka; used with `kafka.security: scram` only.
     pub kafka_clickhouse: String,
+    /// The user that ClickHouse's operator makes for itself (see `platform::kubernetes::bundles`).
+    pub clickhouse_operator: String,
 }
 
 impl Passwords {
@@ -45,6 +47,7 @@ impl Passwords {
             clickhouse: mask(),
             kafka_connect: mask(),
             kafka_clickhouse: mask(),
+            clickhouse_operator: mask(),
         }
     }
 }
@@ -367,7 +370,7 @@ fn resource_name(topic: &str) -> String {
     let suffix: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
     // A label follows each dot: none may begin or end with anything but a letter or a digit.
     let dashed = plain.replace('.', "-");
-    let stem: String = dashed.trim_matches('-').chars().take(240).collect();
+    let stem: String = dashed.trim_matches('-').chars().take(238).collect();
     format!("topic-{stem}-{suffix}")
 }
 

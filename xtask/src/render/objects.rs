@@ -233,7 +233,7 @@ mod tests {
                 format!("{good}---\nkind: x\n"),
                 "x:5: an object without `apiVersion`",
             ),
-            (format!("{good}---\na: b\nc: {{\n"), "x:6:"),
+            (format!("{good}---\na: b\nc: {{\n"), "x:7:1: not YAML"),
             (format!("{good}a: 1\na: 2\n"), "duplicate"),
         ] {
             let error = parse("x", &text).expect_err(&text).to_string();

@@ -1,5 +1,8 @@
 //! Strict validation: a field that the resource's own definition does not know is an error.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,8 @@
 //! Renders a profile's objects as the command line would.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};

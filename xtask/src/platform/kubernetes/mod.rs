@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod apply;
+pub mod bundles;
 pub mod cluster;
 pub mod desired;
 pub mod diff;

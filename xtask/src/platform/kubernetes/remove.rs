@@ -91,8 +91,10 @@ impl Cluster {
         deadline: Duration,
         progress: &Progress,
     ) -> Result<()> {
-        let results = stream::iter(going)
-            .map(|owned| async move {
+        // By index: a closure over references would keep the whole from being sent to a task.
+        let results = stream::iter(0..going.len())
+            .map(|index| async move {
+                let owned = &going[index];
                 let deleted = self.delete_one(owned).await;
                 deleted.map_err(|refusal| {
                     self.refused(&format!("deleting {}", owned.object), &refusal)
@@ -235,19 +237,19 @@ impl Cluster {
 
     /// What is in a namespace and not this tool's, nor made by the cluster itself for every namespace.
     async fn of_others(&self, namespace: &str) -> Result<Result<Vec<ObjectRef>, Refusal>> {
-        let kinds = self.listable().await?;
-        let found: Vec<Result<Vec<ObjectRef>, Refusal>> =
-            stream::iter(kinds.into_iter().filter(|kind| kind.namespaced))
-                .map(|kind| async move {
-                    let all = self
-                        .select(&kind, Some(namespace), &ListParams::default())
-                        .await?;
-                    let others = all.iter().filter(|live| of_others(&kind, live));
-                    Ok(others.map(|live| name(&kind, live)).collect())
-                })
-                .buffer_unordered(IN_FLIGHT)
-                .collect()
-                .await;
+        let mut kinds = self.listable().await?;
+        kinds.retain(|kind| kind.namespaced);
+        let found: Vec<Result<Vec<ObjectRef>, Refusal>> = stream::iter(kinds)
+            .map(|kind| async move {
+                let all = self
+                    .select(&kind, Some(namespace), &ListParams::default())
+                    .await?;
+                let others = all.iter().filter(|live| of_others(&kind, live));
+                Ok(others.map(|live| name(&kind, live)).collect())
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await;
         let found: Result<Vec<Vec<ObjectRef>>, Refusal> = found.into_iter().collect();
         Ok(found.map(|found| found.into_iter().flatten().collect()))
     }

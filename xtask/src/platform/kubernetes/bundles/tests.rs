@@ -1,0 +1,141 @@
+//! Downloads against a server of the test's own, and the installation of files with known content.
+//! The real bundles are read in `tests/bundles.rs`.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::Path;
+
+use super::*;
+
+/// Serves `GET /<name>` from `files`, one connection after the other.
+fn serve(files: Vec<(&'static str, &'static str)>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.expect("a connection");
+            let mut request = [0_u8; 4096];
+            let count = stream.read(&mut request).unwrap_or_default();
+            let line = String::from_utf8_lossy(&request[..count]).into_owned();
+            let path = line.split_whitespace().nth(1).unwrap_or_default();
+            let found = files.iter().find(|(name, _)| path == format!("/v1/{name}"));
+            let (status, body) = match found {
+                Some((_, body)) => ("200 OK", *body),
+                None => ("404 Not Found", ""),
+            };
+            let head = format!(
+                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                body.len()
+            );
+            // A client that has seen enough may be gone.
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    format!("http://{address}/v1")
+}
+
+fn locked(file: &str, text: &str) -> Locked {
+    Locked {
+        file: file.to_owned(),
+        sha256: lockfile::digest(text),
+        bytes: text.len() as u64,
+    }
+}
+
+fn bundle(url: String, files: Vec<Locked>) -> Bundle {
+    Bundle {
+        operator: "strimzi",
+        version: "1".into(),
+        url,
+        dir: "strimzi-1".into(),
+        files,
+    }
+}
+
+fn left_behind(cache: &Path) -> Vec<String> {
+    std::fs::read_dir(cache)
+        .expect("listed")
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.to_string_lossy().into_owned()
+        })
+        .filter(|name| name != "bundles.lock")
+        .collect()
+}
+
+#[tokio::test]
+async fn files_are_fetched_once_and_proven() {
+    let url = serve(vec![("a.yaml", "kind: A\n"), ("b.yaml", "kind: B\n")]);
+    let cache = tempfile::tempdir().expect("a directory");
+    let files = vec![locked("a.yaml", "kind: A\n"), locked("b.yaml", "kind: B\n")];
+    let bundle = bundle(url, files);
+    let bundles = [bundle.clone()];
+    let fetched = fetch(&bundles, cache.path(), &Progress::silent())
+        .await
+        .expect("fetched");
+    assert_eq!(fetched, ["strimzi 1"]);
+    let texts = bundle.read_cached(cache.path()).expect("read");
+    assert_eq!(texts[1], ("b.yaml".into(), "kind: B\n".into()));
+    // A second time there is nothing to do, nobody to ask, and nothing was left lying about.
+    let gone = [Bundle {
+        url: "http://127.0.0.1:1".into(),
+        ..bundle.clone()
+    }];
+    let again = fetch(&gone, cache.path(), &Progress::silent()).await;
+    assert!(again.expect("in the cache").is_empty());
+    let name = bundle.cached(cache.path());
+    let name = name.file_name().expect("a name").to_string_lossy();
+    assert_eq!(left_behind(cache.path()), [name.as_ref()]);
+    // What was changed in the cache since is found when it is read.
+    std::fs::write(bundle.cached(cache.path()).join("a.yaml"), "kind: X\n").expect("written");
+    let error = bundle.read_cached(cache.path()).expect_err("changed");
+    assert!(error.to_string().contains("a.yaml"), "{error}");
+}
+
+#[tokio::test]
+async fn a_file_with_another_digest_is_never_used() {
+    let url = serve(vec![("a.yaml", "kind: Evil\n")]);
+    let cache = tempfile::tempdir().expect("a directory");
+    let bundle = bundle(url, vec![locked("a.yaml", "kind: A\n")]);
+    let error = fetch(
+        std::slice::from_ref(&bundle),
+        cache.path(),
+        &Progress::silent(),
+    )
+    .await
+    .expect_err("another digest");
+    assert_eq!(error.code, Code::Artifact);
+    let said = error.to_string();
+    for part in ["a.yaml is not the file that was locked", "found  sha256"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!bundle.cached(cache.path()).exists());
+}
+
+#[tokio::test]
+async fn a_server_that_fails_is_named() {
+    let cache = tempfile::tempdir().expect("a directory");
+    for url in [serve(Vec::new()), "http://127.0.0.1:1/v1".to_owned()] {
+        let bundles = [bundle(url.clone(), vec![locked("a.yaml", "x")])];
+        let error = fetch(&bundles, cache.path(), &Progress::silent())
+            .await
+            .expect_err("no file");
+        let said = error.to_string();
+        assert!(said.contains(&format!("{url}/a.yaml")), "{said}");
+        assert!(said.contains("--bundle-dir"), "{said}");
+    }
+}
+
+#[test]
+fn a_directory_of_bundles_is_proven_too() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let bundle = bundle(String::new(), vec![locked("a.yaml", "kind: A\n")]);
+    let error = bundle.read_from(dir.path()).expect_err("nothing there");
+    assert!(error.to_string().contains("strimzi-1/a.yaml"), "{error}");
+    std::fs::create_dir(dir.path().join("strimzi-1")).expect("a directory");
+    let file = dir.path().join("strimzi-1/a.yaml");
+    std::fs::write(&file, "kind: B\n").expect("written");
+    assert!(bundle.read_from(dir.path()).is_err());
+    std::fs::write(&file, "kind: A\n").expect("written");
+    assert_eq!(bundle.read_from(dir.path()).expect("right").len(), 1);
+}
