@@ -2,7 +2,7 @@
 //! there, and a loopback port that leads to each service.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Mutex;
 
@@ -26,6 +26,8 @@ pub struct Link {
     brokers: Arc<BTreeMap<i32, String>>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
+    /// The certificate of Kafka's own authority (PEM), once it was read: where clients log in.
+    pub kafka_ca: OnceLock<String>,
     /// The gates that were looked at, by component.
     gates: Mutex<BTreeMap<String, Vec<Gate>>>,
     _forwards: Vec<Forward>,
@@ -70,6 +72,7 @@ impl Link {
             cluster,
             reach,
             brokers: Arc::new(brokers),
+            kafka_ca: OnceLock::new(),
             gates: Mutex::default(),
             _forwards: forwards,
         })

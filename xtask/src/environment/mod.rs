@@ -226,6 +226,16 @@ impl Environment {
     pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
         let mut config = kafka::Config::new(&[self.kafka().address()], timeout);
         config.route = self.link.get().map(Link::route);
+        if self.profile.kafka.security == KafkaSecurity::Scram
+            && let Some(ca) = self.link.get().and_then(|link| link.kafka_ca.get())
+        {
+            config.tls = Some(kafka::Tls {
+                ca: ca.clone().into_bytes(),
+                server_name: Some(self.inside.kafka.host.clone()),
+            });
+            let password = self.passwords.kafka_connect.clone();
+            config.sasl = Some(kafka::Sasl::scram_sha_512("connect", password));
+        }
         config
     }
 
