@@ -13,6 +13,7 @@ mod live;
 pub mod object;
 pub mod order;
 pub mod owned;
+mod refusals;
 pub mod remove;
 pub mod resources;
 pub mod retry;
