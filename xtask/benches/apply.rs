@@ -39,24 +39,24 @@ async fn main() {
     let cluster = server::admin().await;
     println!("server:  {}", cluster.version().await.unwrap());
     println!("date:    {}", xtask::clock::utc(xtask::clock::now_ms()));
-    println!("medians of {ROUNDS} rounds in turns, {IN_FLIGHT} requests in flight\n");
+    println!("medians of {ROUNDS} rounds in turns, {IN_FLIGHT} requests in flight; in brackets");
+    println!("the processor time that the server itself spent (etcd and kube-apiserver)\n");
     println!(
-        "{:<10} {:<8} {:>9} {:>9} {:>9}   kubectl / xtask",
+        "{:<8} {:<6} {:>18} {:>18} {:>18}   kubectl / xtask",
         "objects", "apply", "xtask", "kubectl", "bound"
     );
     for count in [100, 1_000] {
-        let mut times: [Vec<Duration>; 5] = Default::default();
+        let mut times: [Vec<Took>; 5] = Default::default();
         for round in 0..ROUNDS {
-            let name = |who: &str| format!("{who}-{count}-{round}");
             let [ours, theirs, bound] = ["xtask", "kubectl", "bound"].map(|who| {
-                let namespace = name(who);
+                let namespace = format!("{who}-{count}-{round}");
                 (namespace.clone(), objects(&namespace, count))
             });
             for pass in 0..2 {
-                times[pass].push(xtask(&ours.0, &ours.1).await);
-                times[2 + pass].push(apply_with(&kubectl, &theirs.1));
+                times[pass].push(took(xtask(&ours.0, &ours.1)).await);
+                times[2 + pass].push(took(apply_with(&kubectl, &theirs.1)).await);
             }
-            times[4].push(raw(&bound.0, &bound.1).await);
+            times[4].push(took(raw(&bound.0, &bound.1)).await);
         }
         let [first, again, their_first, their_again, bound] = times.map(median);
         row(count, "first", first, their_first, Some(bound), "goal 3 x");
@@ -64,25 +64,36 @@ async fn main() {
     }
 }
 
-fn row(
-    count: usize,
-    what: &str,
-    ours: Duration,
-    theirs: Duration,
-    bound: Option<Duration>,
-    goal: &str,
-) {
-    let bound = bound.map_or_else(String::new, |bound| format!("{:.3} s", bound.as_secs_f64()));
+/// How long something took, and how much of the processor it cost the server.
+#[derive(Clone, Copy)]
+struct Took {
+    wall: Duration,
+    server: Duration,
+}
+
+async fn took(work: impl Future<Output = Duration>) -> Took {
+    let before = server::processor_time();
+    let wall = work.await;
+    let server = server::processor_time() - before;
+    Took { wall, server }
+}
+
+fn row(count: usize, what: &str, ours: Took, theirs: Took, bound: Option<Took>, goal: &str) {
+    let cell = |took: Took| {
+        let (wall, server) = (took.wall.as_secs_f64(), took.server.as_secs_f64());
+        format!("{wall:.3} s ({server:.2} s)")
+    };
     println!(
-        "{count:<10} {what:<8} {:>7.3} s {:>7.3} s {bound:>9}   {:.1} x ({goal})",
-        ours.as_secs_f64(),
-        theirs.as_secs_f64(),
-        theirs.as_secs_f64() / ours.as_secs_f64(),
+        "{count:<8} {what:<6} {:>18} {:>18} {:>18}   {:.1} x ({goal})",
+        cell(ours),
+        cell(theirs),
+        bound.map(cell).unwrap_or_default(),
+        theirs.wall.as_secs_f64() / ours.wall.as_secs_f64(),
     );
 }
 
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort();
+fn median(mut times: Vec<Took>) -> Took {
+    times.sort_by_key(|took| took.wall);
     times[times.len() / 2]
 }
 
@@ -119,7 +130,7 @@ async fn xtask(environment: &str, objects: &[DynamicObject]) -> Duration {
     begin.elapsed()
 }
 
-fn apply_with(kubectl: &PathBuf, objects: &[DynamicObject]) -> Duration {
+async fn apply_with(kubectl: &PathBuf, objects: &[DynamicObject]) -> Duration {
     let dir = tempfile::tempdir().unwrap();
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
     let (file, config) = (dir.path().join("list.json"), dir.path().join("config"));

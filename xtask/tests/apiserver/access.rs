@@ -55,15 +55,15 @@ async fn missing_permissions_are_named_before_anything_changes() {
         namespace("limited"),
         config_map("limited", "c", &json!({ "a": "1" })),
     ];
-    limited.check_access(&permitted).await.unwrap();
-    admin.check_access(&permitted).await.unwrap();
+    limited.check_access(&permitted, "limited").await.unwrap();
+    admin.check_access(&permitted, "limited").await.unwrap();
 
     let mut set = permitted.to_vec();
     set.push(object(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": "limited" },
     })));
     set.push(namespace("limited-new"));
-    let error = limited.check_access(&set).await.unwrap_err();
+    let error = limited.check_access(&set, "limited").await.unwrap_err();
     assert_eq!(error.code, Code::Platform);
     assert_eq!(
         error.details,

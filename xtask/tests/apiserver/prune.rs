@@ -86,6 +86,9 @@ async fn a_namespace_with_things_of_others_stays_and_goes_without_them() {
     )
     .await
     .unwrap();
+    let guest = [namespace("down"), config_map("down", "guest", &json!({}))];
+    let applied = apply(&cluster, "down-guest", &guest).await;
+    assert_eq!(counts(&applied), [1, 0, 0, 1]);
     let inventory = cluster.inventory("down", &[]).await.unwrap();
     let removed = cluster
         .remove(&inventory.objects, DEADLINE, &Progress::silent())
@@ -96,11 +99,18 @@ async fn a_namespace_with_things_of_others_stays_and_goes_without_them() {
     assert!(
         removed.kept[0]
             .1
-            .contains("ConfigMap down/theirs is still there"),
+            .contains("ConfigMap down/guest and 1 more are still there"),
         "{:?}",
         removed.kept
     );
     maps.get("theirs").await.unwrap();
+    let guest = cluster.inventory("down-guest", &[]).await.unwrap();
+    assert_eq!(guest.objects.len(), 1);
+    let removed = cluster
+        .remove(&guest.objects, DEADLINE, &Progress::silent())
+        .await
+        .unwrap();
+    assert_eq!(removed.gone.len(), 1);
 
     maps.delete("theirs", &Default::default()).await.unwrap();
     if has_controllers() {

@@ -70,7 +70,7 @@ impl Cluster {
     ///
     /// # Errors
     /// One error that names every permission that is missing.
-    pub async fn check_access(&self, objects: &[DynamicObject]) -> Result<()> {
+    pub async fn check_access(&self, objects: &[DynamicObject], environment: &str) -> Result<()> {
         let asked = "the permissions of this context";
         let everything = Permission {
             namespace: None,
@@ -82,7 +82,7 @@ impl Cluster {
         if self.may(&everything).await.map_err(refused)? {
             return Ok(());
         }
-        let desired = desired::prepare(objects, "")?;
+        let desired = desired::prepare(objects, environment)?;
         let kinds = self.kinds(&desired).await?;
         let mut places = Vec::new();
         for (desired, kind) in desired.iter().zip(&kinds) {
@@ -91,7 +91,10 @@ impl Cluster {
                 let there = self
                     .metadata(&kind.resource, None, &desired.object.name)
                     .await;
-                if there.map_err(refused)?.is_some_and(|live| !live.created()) {
+                if there
+                    .map_err(refused)?
+                    .is_some_and(|live| live.is_used_only(environment))
+                {
                     continue;
                 }
             }

@@ -4,6 +4,7 @@
 //! Existing namespaces of others are used, never changed. What was there before this tool came is
 //! adopted if nobody else owns what shall be set, and carries no [`CREATED`]: it is never deleted.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -16,8 +17,9 @@ use tokio::sync::Semaphore;
 use super::desired::{Desired, annotate};
 use super::live::Situation;
 use super::object::{Metadata, Partial};
+use super::refusals::{Taken, conflict, conflicts, explain};
 use super::resources::{Resource, defined};
-use super::retry::{Answer, Refusal, send};
+use super::retry::{Answer, Refusal, send, send_while};
 use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -91,13 +93,6 @@ enum Problem {
     /// Other managers own fields that shall be set.
     Owned(Vec<Taken>),
     Other(Error),
-}
-
-/// A field that another manager owns.
-struct Taken {
-    object: ObjectRef,
-    field: String,
-    manager: String,
 }
 
 impl Cluster {
@@ -245,8 +240,9 @@ impl Run<'_> {
             self.gone(desired, &resource, &going.uid).await?;
             live = None;
         }
+        let environment = &self.options.environment;
         let change = match live {
-            Some(live) if desired.object.is_namespace() && !live.created() => {
+            Some(live) if desired.object.is_namespace() && live.is_used_only(environment) => {
                 return Ok(Change::Kept);
             }
             Some(live) if owned::unchanged(desired, live) => Change::Unchanged,
@@ -288,16 +284,18 @@ impl Run<'_> {
         if live.is_none_or(Metadata::created) {
             annotate(&mut body, CREATED, "true");
         }
-        let mut answer = self.patch(desired, resource, &body).await?;
+        // A definition that was made a moment ago may not be served by every API server yet.
+        let fresh = self.situation.fresh(&desired.object);
+        let mut answer = self.patch(desired, resource, &body, fresh).await?;
         if live.is_none() && answer.status == 200 {
-            // It was there without this tool's label: it is adopted, and not this tool's to delete.
-            answer = self.patch(desired, resource, &desired.body).await?;
+            // Somebody made it since this tool looked: it is not this tool's to delete.
+            answer = self.patch(desired, resource, &desired.body, false).await?;
         }
         let told: Partial = self.read(desired, &answer)?;
         if told.metadata.deletion_timestamp.is_some() {
             self.gone(desired, resource, &told.metadata.uid).await?;
             annotate(&mut body, CREATED, "true");
-            answer = self.patch(desired, resource, &body).await?;
+            answer = self.patch(desired, resource, &body, false).await?;
         }
         let version = |live: &Metadata| live.resource_version == told.metadata.resource_version;
         Ok(match answer.status {
@@ -312,6 +310,7 @@ impl Run<'_> {
         desired: &Desired,
         resource: &Resource,
         body: &Value,
+        fresh: bool,
     ) -> Result<Answer, Problem> {
         let request = parameters(self.options.force)
             .and_then(|params| {
@@ -320,7 +319,8 @@ impl Run<'_> {
             })
             .map_err(|refusal| self.refused(desired, &refusal))?;
         let _permit = self.permits.acquire().await;
-        send(&self.cluster.client, &request)
+        let unserved = |refusal: &Refusal| fresh && refusal.is_unknown_kind();
+        send_while(&self.cluster.client, &request, unserved)
             .await
             .map_err(|refusal| self.refused(desired, &refusal))
     }
@@ -380,6 +380,7 @@ impl Run<'_> {
         if !kinds.iter().any(unknown) {
             return Ok(());
         }
+        let looks = AtomicUsize::new(0);
         let look = || async {
             let wanted = kinds
                 .iter()
@@ -387,6 +388,10 @@ impl Run<'_> {
             match known.learn(&self.cluster.client, wanted).await {
                 Err(refusal) => Status::failed(refusal.to_string()),
                 Ok(()) if !kinds.iter().any(unknown) => Status::current("served"),
+                // A definition can be a third of a megabyte: it is read now and then only.
+                Ok(()) if looks.fetch_add(1, Ordering::Relaxed) % 8 != 7 => {
+                    Status::in_progress("the server does not serve it yet")
+                }
                 Ok(()) => self.established(desired).await,
             }
         };
@@ -407,7 +412,8 @@ impl Run<'_> {
         #[derive(Deserialize, Default)]
         #[serde(default)]
         struct Conditions {
-            conditions: Vec<Condition>,
+            /// A new definition has none.
+            conditions: Option<Vec<Condition>>,
         }
         #[derive(Deserialize, Default)]
         #[serde(default)]
@@ -431,7 +437,7 @@ impl Run<'_> {
             Ok(definition) => definition,
             Err(refusal) => return Status::failed(refusal.to_string()),
         };
-        let conditions = definition.status.conditions;
+        let conditions = definition.status.conditions.unwrap_or_default();
         match conditions
             .iter()
             .find(|c| c.r#type == "NamesAccepted" && c.status == "False")
@@ -476,71 +482,4 @@ pub(super) fn held(live: &Metadata) -> String {
         [] => String::new(),
         finalizers => format!(" (finalizers: {})", finalizers.join(", ")),
     }
-}
-
-/// The fields that a refused apply names.
-fn conflicts(object: &ObjectRef, refusal: &Refusal) -> Vec<Taken> {
-    let Some(details) = refusal.status().and_then(|status| status.details.as_ref()) else {
-        return Vec::new();
-    };
-    let causes = details.causes.iter();
-    causes
-        .filter(|cause| cause.reason == "FieldManagerConflict")
-        .map(|cause| Taken {
-            object: object.clone(),
-            field: cause.field.trim_start_matches('.').to_owned(),
-            // conflict with "kubectl-edit" using v1
-            manager: cause
-                .message
-                .split('"')
-                .nth(1)
-                .unwrap_or(&cause.message)
-                .to_owned(),
-        })
-        .collect()
-}
-
-fn conflict(taken: Vec<Taken>) -> Error {
-    let mut managers: Vec<&str> = taken.iter().map(|taken| taken.manager.as_str()).collect();
-    managers.sort_unstable();
-    managers.dedup();
-    let fields = if taken.len() == 1 {
-        "a field is"
-    } else {
-        "fields are"
-    };
-    let what = format!("{fields} owned by {}", managers.join(", "));
-    let lines: Vec<String> = taken
-        .iter()
-        .map(|taken| {
-            format!(
-                "{}: {} (owned by {})",
-                taken.object, taken.field, taken.manager
-            )
-        })
-        .collect();
-    Error::new(Code::Drift, what).details(lines).hint(
-        "see both values with `cargo xtask diff`; let the other manager give the fields up, or take them over with `--force`",
-    )
-}
-
-/// A refusal of an object, as the user reads it.
-pub(super) fn explain(cluster: &Cluster, object: &ObjectRef, refusal: &Refusal) -> Error {
-    let causes = refusal
-        .status()
-        .and_then(|status| status.details.as_ref())
-        .map(|details| details.causes.as_slice())
-        .unwrap_or_default();
-    if causes
-        .iter()
-        .any(|cause| cause.reason == "NamespaceTerminating")
-    {
-        let namespace = object.namespace.as_deref().unwrap_or_default();
-        let what = format!("{object}: the namespace {namespace} is being deleted");
-        return Error::new(Code::Service, what).hint(format!(
-            "wait until it is gone; what holds it: `kubectl --context {} get namespace {namespace} -o yaml`",
-            cluster.context
-        ));
-    }
-    cluster.refused(&object.to_string(), refusal)
 }

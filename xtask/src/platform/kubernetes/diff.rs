@@ -7,9 +7,10 @@ use kube::core::DynamicObject;
 use kube::core::params::{GetParams, Patch};
 use serde_json::{Map, Value};
 
-use super::apply::{all, explain, parameters};
+use super::apply::{all, parameters};
 use super::desired::{self, Desired, annotate};
 use super::live::Situation;
+use super::refusals::explain;
 use super::resources::Resource;
 use super::retry::{Refusal, send};
 use super::unified::unified;
@@ -79,7 +80,8 @@ impl Cluster {
         let mut body = desired.body.clone();
         let mut conflicts = Vec::new();
         if let Some(live) = live {
-            if owned::unchanged(desired, live) || (desired.object.is_namespace() && !live.created())
+            if owned::unchanged(desired, live)
+                || (desired.object.is_namespace() && live.is_used_only(environment))
             {
                 return Ok(None);
             }
@@ -89,7 +91,9 @@ impl Cluster {
             if live.created() {
                 annotate(&mut body, CREATED, "true");
             }
-            let other = live.environment().filter(|other| *other != environment);
+            let other = live
+                .environment()
+                .filter(|other| live.labelled() && *other != environment);
             conflicts.extend(other.map(|other| format!("belongs to the environment `{other}`")));
         }
         let refused = |refusal: Refusal| explain(self, &desired.object, &refusal);

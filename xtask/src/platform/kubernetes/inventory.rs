@@ -28,6 +28,8 @@ pub struct Owned {
     pub resource: Resource,
     /// Names this very object.
     pub uid: String,
+    /// The environment that it belongs to.
+    pub environment: String,
     /// The component that it belongs to.
     pub component: Option<String>,
     /// Whether this tool made it; if not, it was there before and is only given up.
@@ -181,6 +183,7 @@ pub(super) fn owned(kind: &Resource, metadata: &Metadata) -> Owned {
         object: name(kind, metadata),
         resource: kind.clone(),
         uid: metadata.uid.clone(),
+        environment: metadata.environment().unwrap_or_default().to_owned(),
         component: metadata.labels.get(COMPONENT).cloned(),
         created: metadata.created(),
     }

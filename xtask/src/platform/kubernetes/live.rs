@@ -1,6 +1,6 @@
 //! What is there: the metadata of the objects that a set is about, asked for at once.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use kube::core::DynamicObject;
@@ -21,8 +21,16 @@ pub(super) struct Situation {
     /// The kind of each; none where a definition of the set brings it and the server does not know
     /// it yet.
     pub(super) resources: Vec<Option<Resource>>,
-    /// What is there and labelled as this tool's, and namespaces whoever made them.
+    /// What is there of it, whoever made it.
     pub(super) live: HashMap<ObjectRef, Metadata>,
+}
+
+impl Situation {
+    /// Whether the object's kind was not served when this was looked at.
+    pub(super) fn fresh(&self, object: &ObjectRef) -> bool {
+        let mut kinds = self.desired.iter().zip(&self.resources);
+        kinds.any(|(desired, kind)| kind.is_none() && desired.object == *object)
+    }
 }
 
 /// An object's kind.
@@ -111,34 +119,53 @@ impl Cluster {
         desired: &[Desired],
         resources: &[Option<Resource>],
     ) -> Result<HashMap<ObjectRef, Metadata>, Refusal> {
-        let mut places = BTreeSet::new();
+        let mut places: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
         for (desired, resource) in desired.iter().zip(resources) {
             if let Some(resource) = resource {
                 let object = &desired.object;
-                // An existing namespace of others carries no label of ours.
-                let one = object.is_namespace().then(|| object.name.clone());
-                places.insert((resource.clone(), object.namespace.clone(), one));
+                let place = (resource.clone(), object.namespace.clone());
+                places.entry(place).or_default().insert(&object.name);
             }
         }
         let found: Vec<Vec<(ObjectRef, Metadata)>> = stream::iter(places)
-            .map(|(resource, namespace, one)| async move {
-                let found = match one {
-                    Some(name) => self
-                        .metadata(&resource, None, &name)
-                        .await?
-                        .into_iter()
-                        .collect(),
-                    None => self.labelled(&resource, namespace.as_deref(), None).await?,
-                };
-                let named = found
-                    .into_iter()
-                    .map(|metadata| (name(&resource, &metadata), metadata));
+            .map(|((resource, namespace), names)| async move {
+                let found = self.there(&resource, namespace.as_deref(), &names).await?;
+                let found = found.into_iter();
+                let named = found.map(|metadata| (name(&resource, &metadata), metadata));
                 Ok::<_, Refusal>(named.collect())
             })
             .buffer_unordered(IN_FLIGHT)
             .try_collect()
             .await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// What is there under these names of one kind in one namespace. Mostly all of it carries this
+    /// tool's label; only where something does not, everything is listed: what was there before must
+    /// be known before it is touched.
+    async fn there(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        names: &BTreeSet<&str>,
+    ) -> Result<Vec<Metadata>, Refusal> {
+        // Who may use some namespaces may not list them all.
+        if resource.kind == "Namespace" && resource.api_version == "v1" {
+            let mut found = Vec::new();
+            for name in names {
+                found.extend(self.metadata(resource, None, name).await?);
+            }
+            return Ok(found);
+        }
+        let mut found = self.labelled(resource, namespace, None).await?;
+        found.retain(|live| names.contains(live.name.as_str()));
+        if found.len() < names.len() {
+            found = self
+                .select(resource, namespace, &ListParams::default())
+                .await?;
+            found.retain(|live| names.contains(live.name.as_str()));
+        }
+        Ok(found)
     }
 
     /// The metadata of one object, if it is there.

@@ -16,6 +16,7 @@ pub mod object;
 pub mod order;
 pub mod owned;
 pub mod preflight;
+mod refusals;
 pub mod remove;
 pub mod resources;
 pub mod retry;

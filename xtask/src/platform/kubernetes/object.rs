@@ -123,6 +123,11 @@ impl Metadata {
         self.labels.get(ENVIRONMENT).map(String::as_str)
     }
 
+    /// Whether it is a namespace of others, or of another environment: used, never changed.
+    pub fn is_used_only(&self, environment: &str) -> bool {
+        !self.created() || self.environment() != Some(environment)
+    }
+
     /// Whether this tool made it (and not only changes it).
     pub fn created(&self) -> bool {
         self.annotations.contains_key(CREATED)

@@ -17,7 +17,7 @@ use super::live::name;
 use super::object::Metadata;
 use super::resources::Resource;
 use super::retry::{Refusal, send};
-use super::{Cluster, ENVIRONMENT, IN_FLIGHT, ObjectRef, Owned};
+use super::{Cluster, IN_FLIGHT, ObjectRef, Owned};
 use crate::error::Result;
 use crate::plan::Progress;
 use crate::readiness::Status;
@@ -202,7 +202,7 @@ impl Cluster {
         let found = if object.is_definition() {
             self.of_definition(&object.name).await
         } else if object.is_namespace() {
-            self.of_others(&object.name).await?
+            self.of_others(&object.name, &owned.environment).await?
         } else {
             return Ok(None);
         };
@@ -235,27 +235,34 @@ impl Cluster {
         Ok(found.iter().map(|live| self::name(kind, live)).collect())
     }
 
-    /// What is in a namespace and not this tool's, nor made by the cluster itself for every namespace.
-    async fn of_others(&self, namespace: &str) -> Result<Result<Vec<ObjectRef>, Refusal>> {
+    /// What is in a namespace and not the environment's, nor made by the cluster itself for every namespace.
+    async fn of_others(
+        &self,
+        namespace: &str,
+        environment: &str,
+    ) -> Result<Result<Vec<ObjectRef>, Refusal>> {
         let mut kinds = self.listable().await?;
         kinds.retain(|kind| kind.namespaced);
-        let found: Vec<Result<Vec<ObjectRef>, Refusal>> = stream::iter(kinds)
-            .map(|kind| async move {
-                let all = self
-                    .select(&kind, Some(namespace), &ListParams::default())
-                    .await?;
-                let others = all.iter().filter(|live| of_others(&kind, live));
-                Ok(others.map(|live| name(&kind, live)).collect())
-            })
-            .buffer_unordered(IN_FLIGHT)
-            .collect()
-            .await;
+        let found: Vec<Result<Vec<ObjectRef>, Refusal>> =
+            stream::iter(kinds)
+                .map(|kind| async move {
+                    let all = self
+                        .select(&kind, Some(namespace), &ListParams::default())
+                        .await?;
+                    let others = all
+                        .iter()
+                        .filter(|live| of_others(&kind, live, environment));
+                    Ok(others.map(|live| name(&kind, live)).collect())
+                })
+                .buffer_unordered(IN_FLIGHT)
+                .collect()
+                .await;
         let found: Result<Vec<Vec<ObjectRef>>, Refusal> = found.into_iter().collect();
         Ok(found.map(|found| found.into_iter().flatten().collect()))
     }
 }
 
-fn of_others(kind: &Resource, live: &Metadata) -> bool {
+fn of_others(kind: &Resource, live: &Metadata, environment: &str) -> bool {
     let automatic = match kind.kind.as_str() {
         "ServiceAccount" => live.name == "default",
         "ConfigMap" => live.name == "kube-root-ca.crt",
@@ -266,7 +273,7 @@ fn of_others(kind: &Resource, live: &Metadata) -> bool {
             .contains_key("kubernetes.io/service-account.name"),
         _ => false,
     };
-    let ours = live.labels.contains_key(ENVIRONMENT);
+    let ours = live.environment() == Some(environment);
     let goes_along = !live.owner_references.is_empty() || live.deletion_timestamp.is_some();
     !(automatic || ours || goes_along)
 }
@@ -274,6 +281,7 @@ fn of_others(kind: &Resource, live: &Metadata) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::kubernetes::ENVIRONMENT;
 
     fn object(api_version: &str, kind: &str) -> ObjectRef {
         ObjectRef {
@@ -322,15 +330,24 @@ mod tests {
             name: name.into(),
             ..Metadata::default()
         };
-        assert!(!of_others(&kind("ServiceAccount"), &live("default")));
-        assert!(!of_others(&kind("ConfigMap"), &live("kube-root-ca.crt")));
-        assert!(of_others(&kind("ConfigMap"), &live("theirs")));
-        assert!(of_others(&kind("PersistentVolumeClaim"), &live("data")));
+        assert!(!of_others(&kind("ServiceAccount"), &live("default"), "e"));
+        assert!(!of_others(
+            &kind("ConfigMap"),
+            &live("kube-root-ca.crt"),
+            "e"
+        ));
+        assert!(of_others(&kind("ConfigMap"), &live("theirs"), "e"));
+        assert!(of_others(
+            &kind("PersistentVolumeClaim"),
+            &live("data"),
+            "e"
+        ));
         let mut ours = live("data");
         ours.labels.insert(ENVIRONMENT.into(), "e".into());
-        assert!(!of_others(&kind("PersistentVolumeClaim"), &ours));
+        assert!(!of_others(&kind("PersistentVolumeClaim"), &ours, "e"));
+        assert!(of_others(&kind("PersistentVolumeClaim"), &ours, "f"));
         let mut child = live("pod");
         child.owner_references.push(json!({ "kind": "ReplicaSet" }));
-        assert!(!of_others(&kind("Pod"), &child));
+        assert!(!of_others(&kind("Pod"), &child, "e"));
     }
 }

@@ -82,6 +82,14 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether it is the kind that the server does not know, rather than an object or a namespace.
+    pub fn is_unknown_kind(&self) -> bool {
+        let named = |status: &Status| status.details.as_ref().is_some_and(|d| !d.name.is_empty());
+        self.is_not_found() && !self.status().is_some_and(named)
+    }
+}
+
 fn said(status: &Status) -> String {
     match (status.code, status.message.trim()) {
         (code, "") => format!("HTTP {code}"),
@@ -101,11 +109,23 @@ impl From<kube::core::request::Error> for Refusal {
 /// # Errors
 /// The last refusal.
 pub async fn send(client: &Client, request: &Request<Vec<u8>>) -> Result<Answer, Refusal> {
+    send_while(client, request, |_| false).await
+}
+
+/// As [`send`], and sent again too where `passing` says that the refusal will pass.
+///
+/// # Errors
+/// The last refusal.
+pub async fn send_while(
+    client: &Client,
+    request: &Request<Vec<u8>>,
+    passing: impl Fn(&Refusal) -> bool,
+) -> Result<Answer, Refusal> {
     let mut attempt = 1;
     loop {
         match once(client, request).await {
             Ok(answer) => return Ok(answer),
-            Err((refusal, asked)) => match pause(&refusal, asked, attempt) {
+            Err((refusal, asked)) => match pause(&refusal, passing(&refusal), asked, attempt) {
                 Some(pause) => wait::before_retry(pause).await,
                 None => return Err(refusal),
             },
@@ -174,8 +194,14 @@ fn no_answer(error: &kube::Error) -> Refusal {
 }
 
 /// How long to rest before the next attempt; none if there is to be none.
-fn pause(refusal: &Refusal, asked: Option<Duration>, attempt: u32) -> Option<Duration> {
+fn pause(
+    refusal: &Refusal,
+    passing: bool,
+    asked: Option<Duration>,
+    attempt: u32,
+) -> Option<Duration> {
     let again = match refusal {
+        _ if passing => true,
         Refusal::NoAnswer(_) => true,
         Refusal::Status(status) => status.code == 429 || status.code >= 500,
         Refusal::Unreadable(_) | Refusal::Request(_) => false,
@@ -198,20 +224,24 @@ mod tests {
     #[test]
     fn what_a_retry_cannot_mend_is_not_retried() {
         for code in [400, 401, 403, 404, 409, 410, 415, 422] {
-            assert_eq!(pause(&refused(code), None, 1), None, "{code}");
+            assert_eq!(pause(&refused(code), false, None, 1), None, "{code}");
         }
-        assert_eq!(pause(&Refusal::Unreadable("x".into()), None, 1), None);
+        assert_eq!(
+            pause(&Refusal::Unreadable("x".into()), false, None, 1),
+            None
+        );
         for code in [429, 500, 502, 503, 504] {
-            assert!(pause(&refused(code), None, 1).is_some(), "{code}");
+            assert!(pause(&refused(code), false, None, 1).is_some(), "{code}");
         }
-        assert!(pause(&Refusal::NoAnswer("reset".into()), None, 1).is_some());
+        assert!(pause(&refused(404), true, None, 1).is_some());
+        assert!(pause(&Refusal::NoAnswer("reset".into()), false, None, 1).is_some());
     }
 
     proptest::proptest! {
         #[test]
         fn pauses_honour_the_server_and_end(attempt in 1_u32..20, asked in proptest::option::of(0_u64..100)) {
             let asked = asked.map(Duration::from_secs);
-            match pause(&refused(503), asked, attempt) {
+            match pause(&refused(503), false, asked, attempt) {
                 None => proptest::prop_assert!(attempt >= ATTEMPTS),
                 Some(pause) => {
                     proptest::prop_assert!(attempt < ATTEMPTS);
