@@ -92,7 +92,7 @@ class _Connector:
         target = {"resume": "RUNNING", "pause": "PAUSED", "stop": "STOPPED"}[verb]
         for _ in range(30):
             status = self._status()
-            if status["connector"]["state"] == target:
+            if status["connector"]["state"] == target and (verb != "stop" or not status["tasks"]):
                 return status
             time.sleep(0.1)
         return status

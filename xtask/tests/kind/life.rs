@@ -1,0 +1,93 @@
+//! Up, proven, unchanged, down; and a node that restarts.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::Kind;
+
+/// `verify` has proven all three kinds of change on every flow.
+fn assert_proven(kind: &Kind) {
+    let proofs = kind.json(&["verify"]);
+    let proofs = proofs["proofs"].as_array().unwrap();
+    for flow in ["users", "events"] {
+        let changes: Vec<&str> = proofs
+            .iter()
+            .filter(|proof| proof["flow"] == flow)
+            .map(|proof| proof["change"].as_str().unwrap())
+            .collect();
+        assert_eq!(changes, ["insert", "update", "delete"], "{flow}");
+    }
+}
+
+async fn silver(kind: &Kind, name: &str) -> String {
+    kind.clickhouse()
+        .text(&format!(
+            "SELECT count() FROM users_silver FINAL WHERE full_name = '{name}' AND is_deleted = 0"
+        ))
+        .await
+        .unwrap_or_else(|error| error.to_string())
+}
+
+async fn arrives(kind: &Kind, name: &str, within: Duration) {
+    let begin = Instant::now();
+    loop {
+        let count = silver(kind, name).await;
+        if count.trim() == "1" {
+            eprintln!(
+                "{name} is in silver after {:.1} s",
+                begin.elapsed().as_secs_f64()
+            );
+            return;
+        }
+        assert!(begin.elapsed() < within, "{name}: {count}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn insert(kind: &Kind, name: &str) {
+    let statement =
+        format!("INSERT INTO users (full_name, email) VALUES ('{name}', '{name}@example.com')");
+    kind.postgres().await.execute(&statement).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs KIND_NODE_IMAGE"]
+async fn up_verify_nothing_to_do_status_down() {
+    let kind = Kind::new("life");
+    kind.ok(&["up", "--yes"]);
+    assert_proven(&kind);
+    // A row of a user's own, read from the target itself.
+    insert(&kind, "by-hand").await;
+    arrives(&kind, "by-hand", Duration::from_secs(20)).await;
+    let before = kind.kubectl(&["get", "pods", "-A", "-o", "name"]).unwrap();
+    let (_, took) = kind.ok(&["up", "--yes"]);
+    assert!(
+        took < Duration::from_secs(30),
+        "nothing to do took {took:?}"
+    );
+    assert_eq!(
+        before,
+        kind.kubectl(&["get", "pods", "-A", "-o", "name"]).unwrap()
+    );
+    kind.ok(&["status"]);
+    kind.ok(&["down", "--yes"]);
+    let left = kind
+        .docker(&["ps", "--all", "--format", "{{.Names}}"])
+        .unwrap();
+    assert!(!left.lines().any(|line| line == kind.node()), "{left}");
+}
+
+#[tokio::test]
+#[ignore = "needs KIND_NODE_IMAGE"]
+async fn a_node_that_restarts_keeps_its_data_and_goes_on() {
+    let kind = Kind::new("restart");
+    kind.ok(&["up", "--yes"]);
+    insert(&kind, "before").await;
+    arrives(&kind, "before", Duration::from_secs(20)).await;
+    kind.docker(&["restart", &kind.node()]).unwrap();
+    kind.ok(&["up", "--yes"]);
+    assert_eq!(silver(&kind, "before").await.trim(), "1");
+    insert(&kind, "after").await;
+    arrives(&kind, "after", Duration::from_secs(30)).await;
+    assert_proven(&kind);
+    kind.ok(&["down", "--yes"]);
+}
