@@ -185,130 +185,71 @@ fn texts(tree: &Node, profile: &Profile) -> Result<()> {
     let (kubernetes, versions) = (&profile.kubernetes, &profile.versions);
     let (kafka, connect, postgres) = (&profile.kafka, &profile.connect, &profile.postgres);
     let (mongodb, clickhouse) = (&profile.mongodb, &profile.clickhouse);
-    let kafka_namespace = Some(&kubernetes.kafka_namespace);
-    let database_namespace = Some(&kubernetes.database_namespace);
-    let two: [(&[&str], Option<&String>, &Rule); 32] = [
-        (&["versions", "strimzi"], Some(&versions.strimzi), &NAME),
+    let given = [
+        ("versions.strimzi", &versions.strimzi, &NAME),
         (
-            &["versions", "altinity_operator"],
-            Some(&versions.altinity_operator),
+            "versions.altinity_operator",
+            &versions.altinity_operator,
             &NAME,
         ),
+        ("versions.cloudnative_pg", &versions.cloudnative_pg, &NAME),
+        ("versions.clickhouse", &versions.clickhouse, &NAME),
+        ("versions.mongodb", &versions.mongodb, &NAME),
+        ("versions.kind", &versions.kind, &NAME),
+        ("versions.kind_node", &versions.kind_node, &NODE_IMAGE),
         (
-            &["versions", "cloudnative_pg"],
-            Some(&versions.cloudnative_pg),
-            &NAME,
-        ),
-        (
-            &["versions", "clickhouse"],
-            Some(&versions.clickhouse),
-            &NAME,
-        ),
-        (&["versions", "mongodb"], Some(&versions.mongodb), &NAME),
-        (&["versions", "kind"], Some(&versions.kind), &NAME),
-        (
-            &["versions", "kind_node"],
-            Some(&versions.kind_node),
-            &NODE_IMAGE,
-        ),
-        (
-            &["kubernetes", "context"],
-            kubernetes.context.as_ref(),
-            &ONE_LINE,
-        ),
-        (&["kubernetes", "kafka_namespace"], kafka_namespace, &LABEL),
-        (
-            &["kubernetes", "database_namespace"],
-            database_namespace,
+            "kubernetes.kafka_namespace",
+            &kubernetes.kafka_namespace,
             &LABEL,
         ),
         (
-            &["kubernetes", "storage_class"],
-            kubernetes.storage_class.as_ref(),
-            &NAME,
+            "kubernetes.database_namespace",
+            &kubernetes.database_namespace,
+            &LABEL,
         ),
-        (&["kind", "name"], profile.kind.name.as_ref(), &LABEL),
+        ("kafka.storage", &kafka.storage, &QUANTITY),
+        ("postgres.storage", &postgres.storage, &QUANTITY),
+        ("mongodb.storage", &mongodb.storage, &QUANTITY),
+        ("clickhouse.storage", &clickhouse.storage, &QUANTITY),
         (
-            &["kafka", "resources", "cpu"],
-            Some(&kafka.resources.cpu),
+            "clickhouse.keeper_storage",
+            &clickhouse.keeper_storage,
             &QUANTITY,
         ),
-        (
-            &["kafka", "resources", "memory"],
-            Some(&kafka.resources.memory),
-            &QUANTITY,
-        ),
-        (&["kafka", "storage"], Some(&kafka.storage), &QUANTITY),
-        (&["connect", "image"], connect.image.as_ref(), &IMAGE),
-        (&["connect", "registry"], connect.registry.as_ref(), &IMAGE),
-        (
-            &["connect", "resources", "cpu"],
-            Some(&connect.resources.cpu),
-            &QUANTITY,
-        ),
-        (
-            &["connect", "resources", "memory"],
-            Some(&connect.resources.memory),
-            &QUANTITY,
-        ),
-        (
-            &["postgres", "resources", "cpu"],
-            Some(&postgres.resources.cpu),
-            &QUANTITY,
-        ),
-        (
-            &["postgres", "resources", "memory"],
-            Some(&postgres.resources.memory),
-            &QUANTITY,
-        ),
-        (&["postgres", "storage"], Some(&postgres.storage), &QUANTITY),
-        (
-            &["mongodb", "resources", "cpu"],
-            Some(&mongodb.resources.cpu),
-            &QUANTITY,
-        ),
-        (
-            &["mongodb", "resources", "memory"],
-            Some(&mongodb.resources.memory),
-            &QUANTITY,
-        ),
-        (&["mongodb", "storage"], Some(&mongodb.storage), &QUANTITY),
-        (
-            &["clickhouse", "resources", "cpu"],
-            Some(&clickhouse.resources.cpu),
-            &QUANTITY,
-        ),
-        (
-            &["clickhouse", "resources", "memory"],
-            Some(&clickhouse.resources.memory),
-            &QUANTITY,
-        ),
-        (
-            &["clickhouse", "keeper_resources", "cpu"],
-            Some(&clickhouse.keeper_resources.cpu),
-            &QUANTITY,
-        ),
-        (
-            &["clickhouse", "keeper_resources", "memory"],
-            Some(&clickhouse.keeper_resources.memory),
-            &QUANTITY,
-        ),
-        (
-            &["clickhouse", "storage"],
-            Some(&clickhouse.storage),
-            &QUANTITY,
-        ),
-        (
-            &["clickhouse", "keeper_storage"],
-            Some(&clickhouse.keeper_storage),
-            &QUANTITY,
-        ),
-        (&["clickhouse", "networks"], None, &NETWORK),
     ];
-    for (path, text, rule) in two {
-        if let Some(text) = text {
-            obeys(tree, path, text, rule)?;
-        }
+    let optional = [
+        ("kubernetes.context", &kubernetes.context, &ONE_LINE),
+        ("kubernetes.storage_class", &kubernetes.storage_class, &NAME),
+        ("kind.name", &profile.kind.name, &LABEL),
+        ("connect.image", &connect.image, &IMAGE),
+        ("connect.registry", &connect.registry, &IMAGE),
+    ];
+    let optional = optional
+        .into_iter()
+        .filter_map(|(path, text, rule)| Some((path, text.as_ref()?, rule)));
+    for (path, text, rule) in given.into_iter().chain(optional) {
+        let path: Vec<&str> = path.split('.').collect();
+        obeys(tree, &path, text, rule)?;
+    }
+    for (component, key, resources) in [
+        ("kafka", "resources", &kafka.resources),
+        ("connect", "resources", &connect.resources),
+        ("postgres", "resources", &postgres.resources),
+        ("mongodb", "resources", &mongodb.resources),
+        ("clickhouse", "resources", &clickhouse.resources),
+        (
+            "clickhouse",
+            "keeper_resources",
+            &clickhouse.keeper_resources,
+        ),
+    ] {
+        obeys(tree, &[component, key, "cpu"], &resources.cpu, &QUANTITY)?;
+        obeys(
+            tree,
+            &[component, key, "memory"],
+            &resources.memory,
+            &QUANTITY,
+        )?;
     }
     for network in &clickhouse.networks {
         obeys(tree, &["clickhouse", "networks"], network, &NETWORK)?;
