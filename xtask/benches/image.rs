@@ -13,16 +13,13 @@
     clippy::panic
 )]
 
-#[path = "../tests/docker/clusters.rs"]
-mod clusters;
 #[path = "../tests/docker/lab.rs"]
 mod lab;
 
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use clusters::{kind, spec, templates};
-use lab::{Lab, noise};
+use lab::{Lab, kind, noise, spec, templates};
 use xtask::image::{load, push};
 use xtask::plan::Progress;
 use xtask::platform::{docker, docker::exec::exec, kind as cluster};

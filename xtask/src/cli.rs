@@ -94,6 +94,11 @@ pub enum Command {
     Test(Test),
     /// Lock the digests of the pinned versions' artifacts.
     Lock,
+    /// Build, load, push and list the image of Connect's workers.
+    #[command(subcommand)]
+    Image(ImageCommand),
+    /// Write the image's tags, which follow from what goes into it, where reviews and CI see them.
+    ImageBump(ImageBump),
     /// Become a daemon. For the tool's own use.
     #[command(hide = true)]
     Launch {
@@ -296,4 +301,32 @@ pub struct Test {
     /// Leave out the end-to-end tests, which start the real components.
     #[arg(long)]
     pub quick: bool,
+}
+
+/// Subcommands of `image`.
+#[derive(Clone, Debug, Subcommand)]
+#[command(after_help = "Examples:
+  cargo xtask image build               build it, unless it is there, and look into it
+  cargo xtask image load                have it on every node of the profile's Kind cluster
+  cargo xtask image list                images that this tool built, and which profiles mean them")]
+pub enum ImageCommand {
+    /// Build the profile's image, unless it is there, and look into it.
+    Build,
+    /// Build it and have it on every node of the profile's Kind cluster.
+    Load,
+    /// Build it and have it in the profile's registry (connect.registry).
+    Push,
+    /// List the images that this tool built.
+    List,
+}
+
+/// Options of `image-bump`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask image-bump                write images/connect/tags.yaml and print old -> new
+  cargo xtask image-bump --check        change nothing; exit code 2 if a committed tag is stale")]
+pub struct ImageBump {
+    /// Change nothing; exit code 2 if a committed tag is stale.
+    #[arg(long)]
+    pub check: bool,
 }

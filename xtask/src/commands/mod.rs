@@ -11,6 +11,8 @@ mod diff;
 mod doctor;
 mod down;
 mod down_cluster;
+mod image;
+mod image_bump;
 mod lock;
 mod logs;
 mod plan;
@@ -83,6 +85,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
+        Command::Image(command) => image::run(&global, &command).await,
+        Command::ImageBump(args) => image_bump::run(&global, args),
         Command::Lock => lock::run(&global).await,
         Command::Test(args) => test::run(&global, &args).await,
         // Answered before there is a runtime.

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::{ConnectImage, digest};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
+use crate::plan::Progress;
 use crate::platform::docker::{self, failed};
 use crate::platform::host::dirs;
 
@@ -94,6 +95,7 @@ pub async fn inspect(
     image: &ConnectImage,
     id: &str,
     cache: &Path,
+    progress: &Progress,
 ) -> Result<bool> {
     let expected = Expected {
         architecture: docker::facts(docker).await?.architecture,
@@ -110,6 +112,7 @@ pub async fn inspect(
     if proof.is_file() {
         return Ok(false);
     }
+    progress.observe("looking into the image");
     let found = look(docker, id, expected.classes.values().cloned().collect()).await?;
     let wrong = judge(&found, &expected);
     if !wrong.is_empty() {

@@ -1,6 +1,5 @@
 //! A cluster's life: made, found again, never changed by surprise, removed only by its maker.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
@@ -10,40 +9,9 @@ use bollard::query_parameters::{
 use xtask::error::Code;
 use xtask::plan::Progress;
 use xtask::platform::docker;
-use xtask::platform::kind::{self, Ensured, Kind, PortMapping, Source, Spec, found};
-use xtask::render::Templates;
+use xtask::platform::kind::{self, Ensured, Spec, found};
 
-pub fn templates() -> Templates {
-    Templates::new(root().join("manifests"))
-}
-
-fn root() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-pub fn spec(name: &str, nodes: u16, host: u16) -> Spec {
-    Spec {
-        name: name.into(),
-        node_image: std::env::var("KIND_NODE_IMAGE").expect("KIND_NODE_IMAGE"),
-        nodes,
-        ports: vec![PortMapping {
-            name: "web".into(),
-            host,
-            node: 30000,
-        }],
-    }
-}
-
-/// Kind with a kubeconfig and a cache of the test's own.
-pub async fn kind(dir: &Path) -> Kind {
-    let source = Source {
-        version: "0.33.0".into(),
-        root: root(),
-        cache: dir.join("kind-cache"),
-    };
-    let kind = Kind::find(&source, &Progress::silent()).await.unwrap();
-    kind.with_kubeconfig(dir.join("kubeconfig"))
-}
+use crate::lab::{kind, spec, templates};
 
 #[tokio::test]
 #[ignore = "needs KIND_NODE_IMAGE and a Docker engine"]

@@ -43,12 +43,12 @@ async fn the_image_is_built_once_and_anew_when_anything_changes() {
     assert!(build::build(&lab.docker, &fake, &quiet).await.unwrap().new);
 
     assert!(
-        inspect::inspect(&lab.docker, &image, &built.id, &lab.cache())
+        inspect::inspect(&lab.docker, &image, &built.id, &lab.cache(), &quiet)
             .await
             .unwrap()
     );
     assert!(
-        !inspect::inspect(&lab.docker, &image, &built.id, &lab.cache())
+        !inspect::inspect(&lab.docker, &image, &built.id, &lab.cache(), &quiet)
             .await
             .unwrap(),
         "the second look is spared"
@@ -78,7 +78,7 @@ async fn an_image_that_is_not_fit_is_refused_with_its_faults() {
     let quiet = Progress::silent();
     let built = build::build(&lab.docker, &image, &quiet).await.unwrap();
     lab.forget(&built.reference);
-    let refusal = inspect::inspect(&lab.docker, &image, &built.id, &lab.cache()).await;
+    let refusal = inspect::inspect(&lab.docker, &image, &built.id, &lab.cache(), &quiet).await;
     let error = refusal.unwrap_err();
     assert_eq!(error.code, Code::GateFailed);
     assert_eq!(error.details.len(), 1, "{error}");
@@ -97,7 +97,7 @@ async fn an_image_that_is_not_fit_is_refused_with_its_faults() {
         .unwrap()
         .id
         .unwrap();
-    let refusal = inspect::inspect(&lab.docker, &image, &id, &lab.cache()).await;
+    let refusal = inspect::inspect(&lab.docker, &image, &id, &lab.cache(), &quiet).await;
     let details = refusal.unwrap_err().details.join("\n");
     for part in [
         "kafka_connect_run.sh is missing",

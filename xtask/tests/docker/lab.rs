@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use bollard::Docker;
 use bollard::query_parameters::RemoveImageOptionsBuilder;
 use xtask::image::{ConnectImage, Plugin};
+use xtask::plan::Progress;
 use xtask::platform::docker;
+use xtask::platform::kind::{Kind, PortMapping, Source, Spec};
 use xtask::process::{Job, capture};
+use xtask::render::Templates;
 
 pub const POSTGRES: &str = "io.debezium.connector.postgresql.PostgresConnector";
 
@@ -125,4 +128,36 @@ pub fn noise(bytes: usize, mut seed: u64) -> Vec<u8> {
     .flatten()
     .take(bytes)
     .collect()
+}
+
+pub fn templates() -> Templates {
+    Templates::new(root().join("manifests"))
+}
+
+fn root() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+pub fn spec(name: &str, nodes: u16, host: u16) -> Spec {
+    Spec {
+        name: name.into(),
+        node_image: std::env::var("KIND_NODE_IMAGE").expect("KIND_NODE_IMAGE"),
+        nodes,
+        ports: vec![PortMapping {
+            name: "web".into(),
+            host,
+            node: 30000,
+        }],
+    }
+}
+
+/// Kind with a kubeconfig and a cache of the test's own.
+pub async fn kind(dir: &Path) -> Kind {
+    let source = Source {
+        version: "0.33.0".into(),
+        root: root(),
+        cache: dir.join("kind-cache"),
+    };
+    let kind = Kind::find(&source, &Progress::silent()).await.unwrap();
+    kind.with_kubeconfig(dir.join("kubeconfig"))
 }

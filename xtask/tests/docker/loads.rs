@@ -7,8 +7,7 @@ use xtask::plan::Progress;
 use xtask::platform::docker::{self, exec::exec};
 use xtask::platform::kind;
 
-use crate::clusters::{kind, spec, templates};
-use crate::lab::{Lab, noise};
+use crate::lab::{Lab, kind, noise, spec, templates};
 
 const NAME: &str = "cdc-test-load";
 const IMAGE: &str = "cdc-test-load:app";

@@ -17,17 +17,15 @@ const NAMESPACE: &str = "--namespace=k8s.io";
 pub(super) struct NodeImage {
     /// Digest of its configuration.
     pub(super) id: String,
-    /// Digests of its uncompressed layers.
-    layers: Vec<String>,
     /// Digests of manifests that it is known by.
     manifests: Vec<String>,
 }
 
 impl NodeImage {
-    /// Whether it is that image of the engine: the same configuration and so the same content, or
-    /// the same manifest where the engine's ids are digests of manifests.
+    /// Whether it is that image of the engine: the same configuration, which holds the digests of
+    /// the layers, or the same manifest where the engine's ids are digests of manifests.
     pub(super) fn is(&self, image: &Image) -> bool {
-        self.layers == image.layers && (self.id == image.id || self.manifests.contains(&image.id))
+        self.id == image.id || self.manifests.contains(&image.id)
     }
 }
 
@@ -57,19 +55,14 @@ pub(super) async fn image(
 
 fn parse(text: &str) -> Option<NodeImage> {
     let seen: Value = serde_json::from_str(text).ok()?;
-    let strings = |list: &Value| -> Option<Vec<String>> {
-        list.as_array()?
-            .iter()
-            .map(|item| item.as_str().map(str::to_owned))
-            .collect()
-    };
-    let digests = strings(&seen["status"]["repoDigests"]).unwrap_or_default();
+    // Null where there are none.
+    let names = seen["status"]["repoDigests"].as_array();
     Some(NodeImage {
         id: seen["status"]["id"].as_str()?.to_owned(),
-        layers: strings(&seen["info"]["imageSpec"]["rootfs"]["diff_ids"])?,
-        manifests: digests
-            .iter()
-            .filter_map(|name| name.split_once('@'))
+        manifests: names
+            .into_iter()
+            .flatten()
+            .filter_map(|name| name.as_str()?.split_once('@'))
             .map(|(_, digest)| digest.to_owned())
             .collect(),
     })
@@ -133,8 +126,8 @@ mod tests {
 
     #[test]
     fn a_nodes_answer_is_read() {
-        let text = r#"{"status": {"id": "sha256:c", "repoDigests": ["docker.io/library/x@sha256:m"]},
-                       "info": {"imageSpec": {"rootfs": {"type": "layers", "diff_ids": ["sha256:1"]}}}}"#;
+        let text =
+            r#"{"status": {"id": "sha256:c", "repoDigests": ["docker.io/library/x@sha256:m"]}}"#;
         let seen = parse(text).expect("well formed");
         let mut image = Image {
             reference: "x:1".into(),
@@ -151,9 +144,8 @@ mod tests {
         );
         image.id = "sha256:other".into();
         assert!(!seen.is(&image));
-        image.id = "sha256:c".into();
-        image.layers.push("sha256:2".into());
-        assert!(!seen.is(&image));
+        let none = r#"{"status": {"id": "sha256:c", "repoDigests": null}}"#;
+        assert!(parse(none).is_some());
         assert_eq!(parse("{}"), None);
     }
 

@@ -63,7 +63,7 @@ pub struct OpenPort {
 
 impl Found {
     /// Whether a killed `kind create` left it. Of what others made, only the worst is known: that
-    /// no node has a configuration.
+    /// its control plane has no configuration.
     pub fn is_half_made(&self) -> bool {
         !self.complete
     }
@@ -85,11 +85,15 @@ pub async fn find(docker: &Docker, name: &str) -> Result<Option<Found>> {
         .map_err(|error| failed("list containers", &error))?;
     let mut nodes = Vec::new();
     for id in listed.into_iter().filter_map(|container| container.id) {
-        let seen = docker
+        match docker
             .inspect_container(&id, None::<InspectContainerOptions>)
             .await
-            .map_err(|error| failed(&format!("look at container {id}"), &error))?;
-        nodes.extend(node(seen));
+        {
+            Ok(seen) => nodes.extend(node(seen)),
+            // It went after it was listed, as nodes do while a cluster is removed.
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(failed(&format!("look at container {id}"), &error)),
+        }
     }
     // Roles sort as the control plane, then a load balancer of several, then workers.
     nodes.sort_by(|(one_role, one), (two_role, two)| {
