@@ -218,6 +218,90 @@ mod tests {
         assert!(error.message.contains("last seen: connection refused"));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_looked_at_at_once() {
+        let (changes, mut seen) = watch::channel(0);
+        let begin = Instant::now();
+        let looks = std::cell::Cell::new(0);
+        let silent = Progress::silent();
+        let wait = until_changed("x", Duration::from_secs(60), &silent, &mut seen, || async {
+            looks.set(looks.get() + 1);
+            match begin.elapsed() >= Duration::from_millis(300) {
+                true => Status::current("there"),
+                false => Status::in_progress("not yet"),
+            }
+        });
+        let change = async {
+            sleep(Duration::from_millis(300)).await;
+            changes.send_modify(|version| *version += 1);
+        };
+        let (message, ()) = tokio::join!(wait, change);
+        assert_eq!(message.expect("current"), "there");
+        assert_eq!(
+            (begin.elapsed(), looks.get()),
+            (Duration::from_millis(300), 2)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_lasts_is_looked_at_without_a_change_and_gives_up_in_time() {
+        // With somebody who could still send, and with nobody.
+        for keep in [true, false] {
+            let (changes, mut seen) = watch::channel(0);
+            let kept = keep.then_some(changes);
+            let begin = Instant::now();
+            let looks = std::cell::Cell::new(0);
+            let error = until_changed(
+                "x",
+                Duration::from_millis(3500),
+                &Progress::silent(),
+                &mut seen,
+                || async {
+                    looks.set(looks.get() + 1);
+                    Status::in_progress("1 of 2 pods ready")
+                },
+            )
+            .await
+            .expect_err("timeout");
+            assert_eq!(error.code, Code::GateTimeout);
+            assert!(
+                error.message.ends_with("last seen: 1 of 2 pods ready"),
+                "{error}"
+            );
+            assert!((3..=5).contains(&looks.get()), "{}", looks.get());
+            assert!(
+                begin.elapsed() <= Duration::from_millis(3502),
+                "{:?}",
+                begin.elapsed()
+            );
+            drop(kept);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_during_a_look_is_not_lost() {
+        let (changes, mut seen) = watch::channel(0);
+        let looks = std::cell::Cell::new(0);
+        let begin = Instant::now();
+        until_changed(
+            "x",
+            Duration::from_secs(60),
+            &Progress::silent(),
+            &mut seen,
+            || async {
+                looks.set(looks.get() + 1);
+                if looks.get() > 1 {
+                    return Status::current("there");
+                }
+                changes.send_modify(|version| *version += 1);
+                Status::in_progress("before the change")
+            },
+        )
+        .await
+        .expect("current");
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+
     /// A look: how long it takes, and what it sees.
     fn look() -> impl proptest::strategy::Strategy<Value = (u64, State)> {
         use proptest::prelude::*;

@@ -52,6 +52,8 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
             e2e.push("--include-ignored".into());
         }
         steps.push(("end-to-end tests", e2e));
+        steps.push(("readiness against recorded statuses", recorded()));
+        steps.push(("gates against real servers", gates()));
     }
     let shell = Shell::new().map_err(|error| Error::new(Code::Check, error.to_string()))?;
     shell.change_dir(context::root());
@@ -90,6 +92,31 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         Code::Check,
         format!("failed: {}", failed.join(", ")),
     ))
+}
+
+/// Without the records they are skipped, and counted as such.
+fn recorded() -> Vec<String> {
+    let mut tests = words("cargo test --package xtask --lib -- replay bundles_are_complete");
+    let data = std::env::var_os("CDC_TEST_CAPTURES")
+        .map_or_else(|| context::root().join("../shared/data"), Into::into);
+    if data.is_dir() {
+        tests.push("--include-ignored".into());
+    }
+    tests
+}
+
+/// What needs an API server's programs or a cluster that are not there is skipped, and counted.
+fn gates() -> Vec<String> {
+    let mut tests = words("cargo test --package xtask --test gates -- --test-threads=1");
+    let there = |name| std::env::var_os(name).is_some();
+    let (server, cluster) = (there("KUBEBUILDER_ASSETS"), there("CDC_TEST_KUBECONFIG"));
+    tests.extend(words(match (server, cluster) {
+        (true, true) => "--include-ignored",
+        (true, false) => "--include-ignored apiserver",
+        (false, true) => "--include-ignored cluster",
+        (false, false) => "",
+    }));
+    tests
 }
 
 /// One of the checks.

@@ -30,7 +30,7 @@ async fn status(client: &Client, space: &str, kind: (&str, &str), name: &str, st
 const SET: (&str, &str) = ("apps/v1", "StatefulSet");
 
 fn ready(generation: i64) -> Value {
-    json!({"observedGeneration": generation, "replicas": 1, "readyReplicas": 1, "updatedReplicas": 1})
+    json!({"observedGeneration": generation, "replicas": 1, "readyReplicas": 1, "availableReplicas": 1, "updatedReplicas": 1})
 }
 
 /// Opens a gate and waits until it has seen the server once.
@@ -75,7 +75,7 @@ async fn reacts_within_100_ms(client: &Client) {
             "react",
             SET,
             "s",
-            json!({"observedGeneration": 1, "readyReplicas": 0, "replicas": 1}),
+            json!({"observedGeneration": 1, "readyReplicas": 0, "availableReplicas": 0, "replicas": 1}),
         )
         .await;
         let mut gate = settled(&watches, stateful_set("react", "s")).await;

@@ -94,7 +94,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
             "name",
             set("name", json!({"name": "main", "image": "Not A Name"})),
             "InvalidImageName",
-            15,
+            60,
         ),
         (
             "never",
@@ -103,19 +103,19 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 json!({"name": "main", "image": "absent:1", "imagePullPolicy": "Never"}),
             ),
             "ErrImageNeverPull",
-            15,
+            60,
         ),
         (
             "crash",
             set("crash", shell("echo the reason is here; exit 3")),
             "exit code 3",
-            30,
+            60,
         ),
         (
             "command",
             set("command", shell("no-such-command")),
             "its command was not found",
-            15,
+            60,
         ),
         (
             "program",
@@ -124,7 +124,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 json!({"name": "main", "image": image(), "command": ["/nowhere"]}),
             ),
             "container main",
-            30,
+            60,
         ),
         (
             "oom",
@@ -150,7 +150,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 ),
             ),
             "no node has enough cpu for main: cpu 900",
-            20,
+            60,
         ),
         (
             "node",
@@ -160,7 +160,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 json!({"no": "such"}),
             ),
             "no node takes it",
-            20,
+            60,
         ),
         (
             "mount",
@@ -177,7 +177,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 secret,
             ),
             "Secret `absent` is missing",
-            25,
+            60,
         ),
         (
             "env",
@@ -190,7 +190,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 ),
             ),
             "configmap \"absent\" not found",
-            25,
+            60,
         ),
         (
             "init",
@@ -200,7 +200,7 @@ async fn cluster_broken_pods_end_the_wait_with_their_reason() {
                 json!([{"name": "first", "image": image(), "command": ["/bin/busybox", "sh", "-c", "echo in init; exit 4"]}]),
             ),
             "container first keeps ending: exit code 4",
-            30,
+            60,
         ),
         (
             "class",

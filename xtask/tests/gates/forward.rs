@@ -17,15 +17,33 @@ use crate::support::{api, create, set, stateful_set};
 
 const MIB: usize = 64;
 
-/// The body of an HTTP answer.
+/// The body of an HTTP answer, which is complete when it has the length that it says: the runtime
+/// in the node passes a pod's end of a connection on only after a second.
 async fn get(address: SocketAddr, path: &str) -> std::io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
-    let request = format!("GET {path} HTTP/1.0\r\nHost: x\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).await?;
-    let end = answer.windows(4).position(|it| it == b"\r\n\r\n");
-    Ok(end.map_or_else(Vec::new, |end| answer.split_off(end + 4)))
+    let mut body: Option<(usize, usize)> = None;
+    loop {
+        if stream.read_buf(&mut answer).await? == 0 {
+            return Ok(Vec::new());
+        }
+        if body.is_none()
+            && let Some(end) = answer.windows(4).position(|it| it == b"\r\n\r\n")
+        {
+            let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+            body = Some((end + 4, length.unwrap()));
+        }
+        if let Some((begin, length)) = body
+            && answer.len() >= begin + length
+        {
+            return Ok(answer.split_off(begin));
+        }
+    }
 }
 
 async fn text(address: SocketAddr) -> String {

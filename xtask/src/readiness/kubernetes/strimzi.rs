@@ -335,6 +335,11 @@ fn settled(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Option<Statu
             )));
         }
         let written = last_written(owner).unwrap_or_default();
+        // Connect's status is written when its pods have rolled.
+        let kind = owner.types.as_ref().map(|types| types.kind.as_str());
+        if kind == Some("KafkaConnect") {
+            continue;
+        }
         let followed = seen
             .sets
             .iter()

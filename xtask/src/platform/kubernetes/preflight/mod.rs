@@ -7,6 +7,8 @@
 
 mod check;
 mod quantity;
+#[cfg(test)]
+mod tests;
 mod wants;
 
 use std::collections::BTreeSet;

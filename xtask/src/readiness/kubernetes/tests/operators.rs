@@ -71,7 +71,8 @@ fn good_one(kind: &str) -> Seen {
 #[test]
 fn ready_needs_sets_and_pods_of_the_newest_revision() {
     assert_eq!(state(&good()), State::Current);
-    let broken: [(&str, fn(&mut Seen)); 6] = [
+    type Breaks = fn(&mut Seen);
+    let broken: [(&str, Breaks); 6] = [
         ("no set", |seen| seen.sets.clear()),
         ("no pod", |seen| seen.pods.clear()),
         ("old pod", |seen| {

@@ -262,9 +262,12 @@ impl World {
     }
 }
 
+/// From and to, as times of the recorded day.
+type Windows = &'static [(&'static str, &'static str)];
+
 /// When a target was as its specification wanted it, from the logs: `(from, to)`. Everything else is
 /// not ready.
-const TRUTH: [(&str, &str, &[(&str, &str)]); 5] = [
+const TRUTH: [(&str, &str, Windows); 5] = [
     (
         "Kafka",
         "my-cluster",
