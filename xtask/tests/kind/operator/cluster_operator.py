@@ -135,8 +135,11 @@ def _on_connector(operator: Operator) -> Callable[[str, Object], None]:
 def _timer(operator: Operator, stop: threading.Event) -> None:
     while not stop.wait(operator.interval):
         for kind, again in (("Kafka", operator.kafka), ("KafkaConnect", operator.connect)):
-            for resource in operator.kube.list(STRIMZI, kind, operator.namespace):
-                again(resource["metadata"]["name"], "timer")
+            try:
+                for resource in operator.kube.list(STRIMZI, kind, operator.namespace):
+                    again(resource["metadata"]["name"], "timer")
+            except (ApiError, OSError) as error:
+                log(f"timer: {error}")
 
 
 def main() -> None:

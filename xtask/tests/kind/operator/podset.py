@@ -69,6 +69,12 @@ class _Sets:
         self._lock = threading.Lock()
 
     def converge(self, name: str) -> None:
+        try:
+            self._converge(name)
+        except (ApiError, OSError) as error:
+            log(f"pod set {name}: {error}")  # the watches begin anew too, and bring us here again
+
+    def _converge(self, name: str) -> None:
         with self._lock:
             current = self.kube.get(PODSET, "StrimziPodSet", self.namespace, name)
             if current is None or current["metadata"].get("deletionTimestamp"):

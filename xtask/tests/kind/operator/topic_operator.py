@@ -10,7 +10,7 @@ import time
 
 import health
 from kafka_wire import Broker, KafkaError
-from kube import STRIMZI, Kube, Object, condition, log, thread
+from kube import STRIMZI, ApiError, Kube, Object, condition, log, thread
 
 FINALIZER = "strimzi.io/topic-operator"
 INTERVAL = 120.0
@@ -25,7 +25,16 @@ class _Topics:
         self.broker = Broker(host, int(port))
         self.lock = threading.Lock()
 
-    def reconcile(self, name: str) -> None:
+    def reconcile(self, name: str) -> bool:
+        """False when it has to be tried again."""
+        try:
+            self._reconcile(name)
+            return True
+        except (ApiError, OSError) as error:
+            log(f"topic {name}: {error}")
+            return False
+
+    def _reconcile(self, name: str) -> None:
         with self.lock:
             resource = self.kube.get(STRIMZI, "KafkaTopic", self.namespace, name)
             if resource is None:
@@ -95,7 +104,12 @@ class _Topics:
         while True:
             time.sleep(INTERVAL)
             key, value = self.selector.split("=", 1)
-            for resource in self.kube.list(STRIMZI, "KafkaTopic", self.namespace, **{key: value}):
+            try:
+                listed = self.kube.list(STRIMZI, "KafkaTopic", self.namespace, **{key: value})
+            except (ApiError, OSError) as error:
+                log(f"timer: {error}")
+                continue
+            for resource in listed:
                 self.reconcile(resource["metadata"]["name"])
 
 
@@ -116,8 +130,8 @@ def _watch(topics: _Topics) -> None:
         meta = event["object"]["metadata"]
         essence = (meta["uid"], meta.get("generation"), meta.get("deletionTimestamp"), str(meta.get("annotations")))
         if event["type"] != "DELETED" and seen.get(meta["name"]) != essence:
-            seen[meta["name"]] = essence
-            topics.reconcile(meta["name"])
+            if topics.reconcile(meta["name"]):
+                seen[meta["name"]] = essence
 
 
 def main() -> None:
