@@ -95,6 +95,13 @@ pub(super) async fn adopt_passwords(
             "password",
             profile.clickhouse.password.is_some(),
         ),
+        (
+            "clickhouse-operator",
+            database,
+            "clickhouse-operator",
+            "password",
+            false,
+        ),
         ("kafka-connect", kafka, "kafka-users", "connect", false),
         (
             "kafka-clickhouse",

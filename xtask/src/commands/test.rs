@@ -39,6 +39,12 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
             words("cargo test --workspace"),
         ),
     ];
+    if std::env::var_os("CDC_TEST_CRDS").is_some() {
+        steps.push((
+            "objects against the operators' definitions",
+            words("cargo test --package xtask --test objects --test bundles -- --ignored"),
+        ));
+    }
     if !args.quick {
         // Each environment wants a machine's worth of memory and processor: one after the other.
         let mut e2e = words("cargo test --package xtask --test e2e -- --test-threads=1");

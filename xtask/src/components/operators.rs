@@ -34,7 +34,7 @@ pub async fn objects(
         kafka_namespace: &env.profile.kubernetes.kafka_namespace,
         database_namespace: &env.profile.kubernetes.database_namespace,
     };
-    let password = env.cluster_passwords().clickhouse;
+    let password = env.cluster_passwords().clickhouse_operator;
     let mut all = Vec::new();
     for bundle in &bundles {
         let files = match bundle_dir {

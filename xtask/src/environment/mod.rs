@@ -98,6 +98,8 @@ struct Passwords {
     postgres: Secret,
     mongodb: Secret,
     clickhouse: Secret,
+    /// The user that ClickHouse's operator makes for itself; empty on `host`.
+    clickhouse_operator: Secret,
     /// Users of a broker that asks who connects; empty for one that does not.
     kafka_connect: Secret,
     kafka_clickhouse: Secret,
@@ -147,6 +149,10 @@ impl Environment {
             postgres: password("postgres", &postgres.password, &postgres.external)?,
             mongodb: password("mongodb", &mongodb.password, &mongodb.external)?,
             clickhouse: password("clickhouse", &clickhouse.password, &clickhouse.external)?,
+            clickhouse_operator: match platform {
+                Platform::Host => Secret::new(""),
+                _ => password("clickhouse-operator", &None, &None)?,
+            },
             kafka_connect: user("kafka-connect")?,
             kafka_clickhouse: user("kafka-clickhouse")?,
         };
@@ -291,6 +297,7 @@ impl Environment {
             postgres: text(&self.passwords.postgres),
             mongodb: text(&self.passwords.mongodb),
             clickhouse: text(&self.passwords.clickhouse),
+            clickhouse_operator: text(&self.passwords.clickhouse_operator),
             kafka_connect: text(&self.passwords.kafka_connect),
             kafka_clickhouse: text(&self.passwords.kafka_clickhouse),
         }

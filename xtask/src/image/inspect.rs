@@ -18,7 +18,6 @@ use tokio::sync::mpsc;
 use super::{ConnectImage, digest};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
-use crate::plan::Progress;
 use crate::platform::docker::{self, failed};
 use crate::platform::host::dirs;
 
@@ -95,7 +94,6 @@ pub async fn inspect(
     image: &ConnectImage,
     id: &str,
     cache: &Path,
-    progress: &Progress,
 ) -> Result<bool> {
     let expected = Expected {
         architecture: docker::facts(docker).await?.architecture,
@@ -112,7 +110,6 @@ pub async fn inspect(
     if proof.is_file() {
         return Ok(false);
     }
-    progress.observe("looking into the image");
     let found = look(docker, id, expected.classes.values().cloned().collect()).await?;
     let wrong = judge(&found, &expected);
     if !wrong.is_empty() {

@@ -125,8 +125,7 @@ impl Profile {
             .collect()
     }
 
-    /// The ports of this machine that lead into a Kind cluster. ClickHouse's is the node's own port
-    /// 8123: it is outside the range of a NodePort.
+    /// The ports of this machine that lead into a Kind cluster.
     pub fn host_ports(&self) -> Vec<HostPort> {
         let node = &self.kind.node_ports;
         let mut ports = Vec::new();
@@ -137,7 +136,7 @@ impl Profile {
         if self.postgres.external.is_none() {
             add("postgres.port", self.postgres.port, node.postgres);
         }
-        if self.clickhouse.external.is_none() && !self.several_clickhouse() {
+        if self.clickhouse.external.is_none() && self.clickhouse_has_node_port() {
             add("clickhouse.port", self.clickhouse.port, 8123);
         }
         add("connect.port", self.connect.port, node.connect);
@@ -147,6 +146,13 @@ impl Profile {
             }
         }
         ports
+    }
+
+    /// Whether ClickHouse on Kind has the port 8123 of the node, which is outside the range of a
+    /// NodePort and therefore the pod's own. That wants one server, on the node that has this
+    /// machine's ports, which is the first; it runs pods only where it is alone.
+    pub fn clickhouse_has_node_port(&self) -> bool {
+        self.kind.nodes == 1 && !self.several_clickhouse()
     }
 
     /// Whether there is more than one ClickHouse server.

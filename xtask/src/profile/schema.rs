@@ -92,6 +92,11 @@ impl Versions {
         }
     }
 
+    /// PostgreSQL's major version.
+    pub fn postgres_major(&self) -> Option<u32> {
+        self.postgres.split('.').next()?.parse().ok()
+    }
+
     /// The image of Kind's nodes.
     pub fn kind_node_image(&self) -> String {
         format!("kindest/node:v{}", self.kind_node)

@@ -294,9 +294,10 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
         "connect_image": inputs.connect_image,
         "mounts": mounts(profile, passwords),
         "postgres_tag": profile.versions.postgres_image_tag(),
+        "postgres_syncs_slots": profile.versions.postgres_major().is_some_and(|major| major >= 17),
         "mongodb_cache_gb": gigabytes(bytes(&profile.mongodb.cache)?),
         "clickhouse_memory": bytes(&profile.clickhouse.memory)?.to_string(),
-        "clickhouse_host_port": on_kind && !several_clickhouse,
+        "clickhouse_host_port": on_kind && profile.clickhouse_has_node_port(),
         "keepers": profile.clickhouse.keepers > 0,
         "spread_required": profile.kubernetes.spread == Spread::Required,
         "several": {

@@ -27,7 +27,7 @@ async fn an_unknown_context_names_the_nearest_and_all() {
     let text = error.to_string();
     assert!(text.contains("there is no context `limted`"), "{text}");
     assert!(
-        text.contains("there are: admin, limited, nobody, nowhere"),
+        text.contains("there are: admin, limited, nobody, reader, nowhere"),
         "{text}"
     );
     assert!(text.contains("`--context limited`"), "{text}");

@@ -65,7 +65,11 @@ async fn ready(cluster: &Cluster) -> bool {
 }
 
 pub fn kubeconfig() -> Kubeconfig {
-    Kubeconfig::from_yaml(&server().kubeconfig).unwrap()
+    Kubeconfig::from_yaml(&kubeconfig_text()).unwrap()
+}
+
+pub fn kubeconfig_text() -> String {
+    server().kubeconfig.clone()
 }
 
 /// Whether there is garbage collection, and whether namespaces go away.
@@ -96,7 +100,7 @@ fn start(assets: &Path) -> Server {
     assert!(openssl.success(), "openssl genrsa: {openssl}");
     file(
         "tokens.csv",
-        "admin-token,admin,admin,system:masters\nlimited-token,limited,limited,\n",
+        "admin-token,admin,admin,system:masters\nlimited-token,limited,limited,\nreader-token,reader,reader,\n",
     );
     let [client, peer, secure] = ports();
     let user = |name: &str| json!({ "name": name, "user": { "token": format!("{name}-token") } });
@@ -111,10 +115,10 @@ fn start(assets: &Path) -> Server {
             { "name": "nowhere", "cluster": { "server": "https://127.0.0.1:1" } },
         ],
         "contexts": [
-            context("admin"), context("limited"), context("nobody"),
+            context("admin"), context("limited"), context("nobody"), context("reader"),
             { "name": "nowhere", "context": { "cluster": "nowhere", "user": "admin" } },
         ],
-        "users": [user("admin"), user("limited"), user("nobody")],
+        "users": [user("admin"), user("limited"), user("nobody"), user("reader")],
     })
     .to_string();
     file("kubeconfig", &kubeconfig);

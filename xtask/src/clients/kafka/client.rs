@@ -16,9 +16,11 @@ use kafka_protocol::{
 };
 
 use super::{
-    connection::{Connection, Deadline, FRAME_LIMIT},
+    connection::{Connection, Deadline, FRAME_LIMIT, Security},
     error::{ErrorCode, KafkaError, check},
-    routing::{Broker, RoutingTable},
+    routing::{Broker, Destination, RoutingTable},
+    sasl::Sasl,
+    tls::{Connector, Tls},
     wire::Api,
 };
 
@@ -39,15 +41,21 @@ pub struct Config {
     pub timeout: Duration,
     /// The addresses of brokers that cannot be reached where they advertise themselves.
     pub route: Option<Route>,
+    /// How to recognise the brokers; without, TLS is not spoken.
+    pub tls: Option<Tls>,
+    /// As whom to log in, if the listener wants that.
+    pub sasl: Option<Sasl>,
 }
 
 impl Config {
-    /// A configuration without a route.
+    /// A configuration without a route, TLS and a login.
     pub fn new(addresses: &[impl AsRef<str>], timeout: Duration) -> Self {
         Self {
             addresses: addresses.iter().map(|a| a.as_ref().to_owned()).collect(),
             timeout,
             route: None,
+            tls: None,
+            sasl: None,
         }
     }
 }
@@ -58,6 +66,8 @@ impl fmt::Debug for Config {
             .field("addresses", &self.addresses)
             .field("timeout", &self.timeout)
             .field("route", &self.route.as_ref().map(|_| "Fn"))
+            .field("tls", &self.tls)
+            .field("sasl", &self.sasl)
             .finish()
     }
 }
@@ -73,13 +83,13 @@ pub struct KafkaClient {
 
 struct Shared {
     config: Config,
+    security: Security,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Idle connections by dialled address.
-    idle: HashMap<String, Vec<Connection>>,
+    idle: HashMap<Destination, Vec<Connection>>,
     routes: RoutingTable,
     /// Index of the bootstrap address that answered last.
     preferred: usize,
@@ -111,9 +121,14 @@ impl KafkaClient {
             let text = "no Kafka bootstrap address was given";
             return Err(KafkaError::Unsupported(text.to_owned()));
         }
+        let security = Security {
+            tls: config.tls.as_ref().map(Connector::new).transpose()?,
+            sasl: config.sasl.clone(),
+        };
         let client = Self {
             shared: Arc::new(Shared {
                 config,
+                security,
                 state: Mutex::default(),
             }),
         };
@@ -248,15 +263,12 @@ impl KafkaClient {
         limit: usize,
         deadline: Deadline,
     ) -> Result<A::Response, KafkaError> {
-        let config = &self.shared.config;
         let Target::Broker(id) = target else {
             return self.call_any(request, limit, deadline).await;
         };
-        let route = |broker: &Broker| config.route.as_ref().and_then(|route| route(broker));
-        let address = self.state().routes.address(id, &config.addresses, route);
-        match address {
-            Some(address) => {
-                let outcome = self.call_at(&address, request, limit, deadline).await;
+        match self.destination(id) {
+            Some(destination) => {
+                let outcome = self.call_at(&destination, request, limit, deadline).await;
                 outcome.map_err(|error| self.explain(error, id))
             }
             // A leader can be named before the broker list has it: it is starting or gone.
@@ -267,6 +279,19 @@ impl KafkaClient {
                 message: Some("the cluster does not list this broker".to_owned()),
             }),
         }
+    }
+
+    /// Where broker `id` is dialled, if the cluster has it.
+    fn destination(&self, id: i32) -> Option<Destination> {
+        let config = &self.shared.config;
+        let route = |broker: &Broker| config.route.as_ref().and_then(|route| route(broker));
+        let state = self.state();
+        let mut found = state.routes.destination(id, &config.addresses, route)?;
+        if self.shared.security.tls.is_none() {
+            // Nobody proves to be anybody: all connections to an address are alike.
+            found.advertised_host = None;
+        }
+        Some(found)
     }
 
     /// Adds to a failed connection to broker `id` that the address was the broker's idea.
@@ -297,7 +322,8 @@ impl KafkaClient {
         for tried in 0..addresses.len() {
             let index = (first + tried) % addresses.len();
             let share = deadline.part(addresses.len() - tried);
-            match self.call_at(&addresses[index], request, limit, share).await {
+            let destination = Destination::any(&addresses[index]);
+            match self.call_at(&destination, request, limit, share).await {
                 Ok(response) => {
                     self.state().preferred = index;
                     return Ok(response);
@@ -316,12 +342,12 @@ impl KafkaClient {
     /// Sends a request over an idle connection, or a new one if there is none or it had broken.
     async fn call_at<A: Api>(
         &self,
-        address: &str,
+        destination: &Destination,
         request: &A,
         limit: usize,
         deadline: Deadline,
     ) -> Result<A::Response, KafkaError> {
-        if let Some(mut connection) = self.take_idle(address) {
+        if let Some(mut connection) = self.take_idle(destination) {
             match connection.call(request, limit, deadline).await {
                 Ok(response) => {
                     self.put_idle(connection);
@@ -329,29 +355,39 @@ impl KafkaClient {
                 }
                 Err(KafkaError::Disconnected { .. }) if A::REPEATABLE => {
                     // The broker restarted or had enough of us; its other connections are as dead.
-                    self.state().idle.remove(address);
+                    self.state().idle.remove(destination);
                 }
                 Err(error) => return Err(error),
             }
         }
-        let mut connection = Connection::open(address, deadline).await?;
-        let response = connection.call(request, limit, deadline).await?;
-        self.put_idle(connection);
-        Ok(response)
+        let security = &self.shared.security;
+        let mut connection = Connection::open(destination, security, deadline).await?;
+        match connection.call(request, limit, deadline).await {
+            Ok(response) => {
+                self.put_idle(connection);
+                Ok(response)
+            }
+            Err(error @ KafkaError::Disconnected { .. }) if security.sasl.is_none() => {
+                // A listener that wants a login hangs up without a word. It says so when asked.
+                let wanted = Connection::login_wanted(destination, security, deadline).await;
+                Err(wanted.unwrap_or(error))
+            }
+            Err(error) => Err(error),
+        }
     }
 
-    fn take_idle(&self, address: &str) -> Option<Connection> {
+    fn take_idle(&self, destination: &Destination) -> Option<Connection> {
         let mut state = self.state();
-        let idle = state.idle.get_mut(address)?;
+        let idle = state.idle.get_mut(destination)?;
         idle.retain(|connection| connection.idle() < MAX_IDLE);
         idle.pop()
     }
 
     fn put_idle(&self, connection: Connection) {
-        let address = connection.address().to_owned();
+        let destination = connection.destination().clone();
         self.state()
             .idle
-            .entry(address)
+            .entry(destination)
             .or_default()
             .push(connection);
     }

@@ -15,6 +15,9 @@ use tokio::{
 
 use super::{
     error::{KafkaError, check},
+    routing::Destination,
+    sasl::{self, Sasl},
+    tls::{Connector, TlsProblem},
     wire::{self, Api},
 };
 
@@ -55,7 +58,7 @@ impl Deadline {
     }
 
     /// Runs `future` until the deadline.
-    async fn bound<T>(
+    pub(super) async fn bound<T>(
         self,
         what: impl FnOnce() -> String,
         future: impl Future<Output = Result<T, KafkaError>>,
@@ -70,17 +73,24 @@ impl Deadline {
     }
 }
 
-/// What a connection runs over: TCP today, TLS or a tunnel's stream tomorrow.
+/// What a connection runs over: TCP or TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// Opens the transport to `address` (`host:port`). The one place to change for TLS or SASL.
-async fn dial(address: &str) -> io::Result<Box<dyn Stream>> {
+/// What a connection needs before it can carry requests.
+#[derive(Default)]
+pub(super) struct Security {
+    pub(super) tls: Option<Connector>,
+    pub(super) sasl: Option<Sasl>,
+}
+
+/// Opens the transport to `address` (`host:port`).
+async fn dial(address: &str) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     // A request is one write and then waits for its answer: there is nothing to coalesce.
     stream.set_nodelay(true)?;
-    Ok(Box::new(stream))
+    Ok(stream)
 }
 
 /// A connection that carries one request at a time.
@@ -88,7 +98,7 @@ async fn dial(address: &str) -> io::Result<Box<dyn Stream>> {
 /// It is owned by whoever uses it. A request that fails or is cancelled half-way drops it, so no
 /// later request can read an answer that was meant for another.
 pub(super) struct Connection {
-    address: String,
+    destination: Destination,
     stream: Box<dyn Stream>,
     versions: HashMap<i16, VersionRange>,
     correlation: i32,
@@ -96,28 +106,60 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Dials `address` and asks which API versions the broker speaks.
-    pub(super) async fn open(address: &str, deadline: Deadline) -> Result<Self, KafkaError> {
+    /// Dials, secures the stream, asks which API versions the broker speaks, and logs in.
+    pub(super) async fn open(
+        destination: &Destination,
+        security: &Security,
+        deadline: Deadline,
+    ) -> Result<Self, KafkaError> {
+        let address = &destination.address;
         let stream = deadline
             .bound(|| format!("a connection to {address}"), async {
                 dial(address).await.map_err(|cause| KafkaError::Connect {
-                    address: address.to_owned(),
+                    address: address.clone(),
                     advertised_by: None,
                     cause,
                 })
             })
             .await?;
-        Self::negotiate(address, stream, deadline).await
+        let stream: Box<dyn Stream> = match &security.tls {
+            None => Box::new(stream),
+            Some(tls) => {
+                let waited_for = || format!("the TLS handshake from {address}");
+                let shaken = deadline.bound(waited_for, tls.connect(destination, stream));
+                Box::new(shaken.await?)
+            }
+        };
+        let mut connection = Self::negotiate(destination, stream, deadline).await?;
+        if let Some(sasl) = &security.sasl {
+            sasl::log_in(&mut connection, sasl, deadline).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Whether the listener wants a login, as the error that says so. It is asked over a connection
+    /// of its own; if that fails, nothing is known.
+    pub(super) async fn login_wanted(
+        destination: &Destination,
+        security: &Security,
+        deadline: Deadline,
+    ) -> Option<KafkaError> {
+        let mut connection = Self::open(destination, security, deadline).await.ok()?;
+        let offered = sasl::offered(&mut connection, deadline).await.ok()?;
+        offered.map(|offered| KafkaError::LoginWanted {
+            address: destination.address.clone(),
+            offered,
+        })
     }
 
     /// Makes a connection of an open stream.
     async fn negotiate(
-        address: &str,
+        destination: &Destination,
         stream: Box<dyn Stream>,
         deadline: Deadline,
     ) -> Result<Self, KafkaError> {
         let mut connection = Self {
-            address: address.to_owned(),
+            destination: destination.clone(),
             stream,
             versions: HashMap::from([(ApiVersionsRequest::KEY, ApiVersionsRequest::SPOKEN)]),
             correlation: 0,
@@ -130,7 +172,7 @@ impl Connection {
         check(
             ApiVersionsRequest::NAME,
             response.error_code,
-            || address.to_owned(),
+            || destination.address.clone(),
             None,
         )?;
         connection.versions = response
@@ -162,7 +204,7 @@ impl Connection {
         let frame = wire::encode(request, version, correlation).map_err(|detail| {
             KafkaError::Unsupported(format!("cannot encode the {} request: {detail}", A::NAME))
         })?;
-        let address = self.address.clone();
+        let address = self.address().to_owned();
         let answer = deadline
             .bound(
                 || format!("{} from {address}", A::NAME),
@@ -176,7 +218,12 @@ impl Connection {
 
     /// The dialled address.
     pub(super) fn address(&self) -> &str {
-        &self.address
+        &self.destination.address
+    }
+
+    /// What was dialled, and who was expected there.
+    pub(super) fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     /// How long ago the last answer arrived.
@@ -189,7 +236,7 @@ impl Connection {
         let Some(offered) = self.versions.get(&A::KEY) else {
             return Err(KafkaError::Unsupported(format!(
                 "the broker at {} has no {} API",
-                self.address,
+                self.address(),
                 A::NAME
             )));
         };
@@ -197,7 +244,7 @@ impl Connection {
         if common.is_empty() {
             return Err(KafkaError::Unsupported(format!(
                 "the broker at {} speaks {} versions {offered}, this client {}; Kafka 3.0 or newer is needed",
-                self.address,
+                self.address(),
                 A::NAME,
                 A::SPOKEN
             )));
@@ -222,6 +269,11 @@ impl Connection {
             .map_err(|cause| self.disconnected(api, cause))?;
         let size = match usize::try_from(i32::from_be_bytes(prefix)) {
             Ok(size) if size <= limit => size,
+            _ if is_tls(prefix) => {
+                return Err(KafkaError::TlsWanted {
+                    address: self.address().to_owned(),
+                });
+            }
             _ => {
                 let shown = prefix.escape_ascii();
                 return Err(self.protocol(
@@ -244,8 +296,14 @@ impl Connection {
     }
 
     fn disconnected(&self, api: &'static str, cause: io::Error) -> KafkaError {
+        if let Some(problem) = TlsProblem::of(&cause) {
+            return KafkaError::Tls {
+                address: self.address().to_owned(),
+                problem,
+            };
+        }
         KafkaError::Disconnected {
-            address: self.address.clone(),
+            address: self.address().to_owned(),
             api,
             cause,
         }
@@ -254,11 +312,17 @@ impl Connection {
     /// An error about the content of an answer that came over this connection.
     fn protocol(&self, api: &'static str, detail: String) -> KafkaError {
         KafkaError::Protocol {
-            address: self.address.clone(),
+            address: self.address().to_owned(),
             api,
             detail,
         }
     }
+}
+
+/// Whether these bytes begin a TLS record: an alert or a handshake message, of SSL 3 to TLS 1.3.
+/// As the size of an answer they are 336 MiB and more.
+fn is_tls(prefix: [u8; 4]) -> bool {
+    matches!(prefix, [0x15 | 0x16, 3, 0..=4, _])
 }
 
 #[cfg(test)]
@@ -277,7 +341,8 @@ mod tests {
             theirs.read_exact(&mut rest).await.expect("a whole request");
         });
         let deadline = Deadline::after(Duration::from_secs(5));
-        let outcome = Connection::negotiate("peer:1", Box::new(ours), deadline).await;
+        let outcome =
+            Connection::negotiate(&Destination::any("peer:1"), Box::new(ours), deadline).await;
         peer.await.expect("the peer does not panic");
         outcome.err().expect("not a valid answer")
     }
@@ -290,6 +355,13 @@ mod tests {
             error.to_string().contains("starts with \"HTTP\""),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_tls_alert_says_that_the_broker_speaks_tls() {
+        let error = talk_to(&[0x15, 3, 3, 0, 2, 2, 80]).await;
+        assert!(matches!(error, KafkaError::TlsWanted { .. }), "{error:?}");
+        assert!(!error.is_retriable());
     }
 
     #[tokio::test]
@@ -318,7 +390,8 @@ mod tests {
     async fn silence_is_a_timeout_that_names_the_address() {
         let (ours, _theirs) = tokio::io::duplex(4096);
         let deadline = Deadline::after(Duration::from_millis(20));
-        let outcome = Connection::negotiate("peer:1", Box::new(ours), deadline).await;
+        let outcome =
+            Connection::negotiate(&Destination::any("peer:1"), Box::new(ours), deadline).await;
         let error = outcome.err().expect("nobody answers");
         assert_eq!(
             error.to_string(),

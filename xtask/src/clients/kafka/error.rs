@@ -4,6 +4,8 @@ use std::{fmt, io, time::Duration};
 
 use kafka_protocol::ResponseError;
 
+use super::{sasl::LoginProblem, tls::TlsProblem};
+
 /// A Kafka error code, as the protocol defines it (`org.apache.kafka.common.protocol.Errors`).
 ///
 /// Compare with its variants (`ErrorCode::UnknownTopicOrPartition`); [`code_name`] gives the
@@ -76,6 +78,49 @@ pub enum KafkaError {
     #[error("{0}")]
     Unsupported(String),
 
+    /// The CA certificate that the caller gave is none.
+    #[error("the CA certificate for Kafka's brokers cannot be used: {0}")]
+    Ca(
+        /// What is wrong with it.
+        String,
+    ),
+
+    /// The broker could not be reached over TLS, or is not the one that was expected.
+    #[error("no TLS with Kafka at {address}: {problem}")]
+    Tls {
+        /// The dialled `host:port`.
+        address: String,
+        /// Why.
+        problem: TlsProblem,
+    },
+
+    /// The client was told to speak without TLS, and the broker wants it.
+    #[error("Kafka at {address} speaks TLS here, and the client was configured without")]
+    TlsWanted {
+        /// The dialled `host:port`.
+        address: String,
+    },
+
+    /// The client was told to log in as nobody, and the broker wants a login.
+    #[error("Kafka at {address} wants a login ({}), and the client was configured without", .offered.join(", "))]
+    LoginWanted {
+        /// The dialled `host:port`.
+        address: String,
+        /// The mechanisms that the listener offers.
+        offered: Vec<String>,
+    },
+
+    /// The login failed.
+    #[error("cannot log in to Kafka at {address} as {user}: {problem}")]
+    Login {
+        /// The dialled `host:port`.
+        address: String,
+        /// As whom.
+        user: String,
+        /// Why.
+        problem: LoginProblem,
+    },
+
     /// None of several bootstrap addresses answered.
     #[error("no Kafka broker answers: {}", Joined(.0))]
     NoBroker(
@@ -96,7 +141,14 @@ impl KafkaError {
             Self::Connect { cause, .. } => cause.kind() != io::ErrorKind::InvalidInput,
             Self::Disconnected { .. } | Self::Timeout { .. } => true,
             Self::Broker { code, .. } => code.is_retriable(),
-            Self::Protocol { .. } | Self::Unsupported(_) => false,
+            // A port-forward hangs up like this while its target is starting.
+            Self::Tls { problem, .. } => *problem == TlsProblem::Closed,
+            Self::Protocol { .. }
+            | Self::Unsupported(_)
+            | Self::Ca(_)
+            | Self::TlsWanted { .. }
+            | Self::LoginWanted { .. }
+            | Self::Login { .. } => false,
             Self::NoBroker(attempts) => attempts.iter().any(Self::is_retriable),
         }
     }

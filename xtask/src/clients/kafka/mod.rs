@@ -10,6 +10,8 @@
 //! | `client.rs` | configuration, connection pool, routing of requests |
 //! | `routing.rs` | which broker leads what, and where it is dialled (pure) |
 //! | `connection.rs` | one connection: dialling, versions, deadlines, frame limits |
+//! | `tls.rs`, `sasl.rs` | what lies below and before the requests: TLS and the login |
+//! | `scram.rs` | the mathematics of the login (pure) |
 //! | `wire.rs` | API versions, encoding and guarded decoding (pure) |
 //! | `topics.rs`, `offsets.rs`, `groups.rs` | metadata, topics, configs; positions; consumer groups |
 //! | `fetch.rs`, `produce.rs` | records |
@@ -31,9 +33,14 @@ mod offsets;
 mod produce;
 mod records;
 mod routing;
+mod sasl;
+pub mod scram;
+mod tls;
 mod topics;
 mod wire;
 
+#[cfg(test)]
+mod security_tests;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +51,9 @@ pub use groups::{Group, GroupListing, GroupMember, TopicPartition};
 pub use offsets::OffsetAt;
 pub use records::{Header, NO_TIMESTAMP, Record};
 pub use routing::Broker;
+pub use sasl::{LoginProblem, Sasl};
+pub use scram::{Mechanism, ScramError};
+pub use tls::{Tls, TlsProblem};
 pub use topics::{
     ClusterInfo, ConfigSource, ConfigValue, CreateOutcome, DeleteOutcome, PartitionInfo, TopicInfo,
     TopicSpec,

@@ -22,6 +22,25 @@ impl Broker {
     }
 }
 
+/// Where to dial, and whom to expect there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Destination {
+    /// The `host:port` to dial.
+    pub(super) address: String,
+    /// The host that the expected broker advertises; `None` where any broker may answer.
+    pub(super) advertised_host: Option<String>,
+}
+
+impl Destination {
+    /// Whichever broker answers at `address`.
+    pub(super) fn any(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            advertised_host: None,
+        }
+    }
+}
+
 /// What the latest metadata answers said.
 #[derive(Debug, Default)]
 pub(super) struct RoutingTable {
@@ -79,20 +98,24 @@ impl RoutingTable {
         self.leaders.remove(topic);
     }
 
-    /// The address to dial for a broker: what `route` says; else the given address, if it is the
+    /// Where to dial for a broker: what `route` says; else the given address, if it is the
     /// only one and the broker is alone, for then it can lead nowhere else; else the advertised
     /// address. `None` if the broker is unknown.
-    pub(super) fn address(
+    pub(super) fn destination(
         &self,
         id: i32,
         given: &[String],
         route: impl Fn(&Broker) -> Option<String>,
-    ) -> Option<String> {
+    ) -> Option<Destination> {
         let broker = self.brokers.get(&id)?;
-        Some(route(broker).unwrap_or_else(|| match given {
-            [only] if self.brokers.len() == 1 => only.clone(),
-            _ => broker.advertised(),
-        }))
+        let routed = route(broker);
+        if let ([only], None, 1) = (given, &routed, self.brokers.len()) {
+            return Some(Destination::any(only));
+        }
+        Some(Destination {
+            address: routed.unwrap_or_else(|| broker.advertised()),
+            advertised_host: Some(broker.host.clone()),
+        })
     }
 }
 
@@ -141,29 +164,43 @@ mod tests {
             .collect()
     }
 
+    fn broker(address: &str, advertised_host: &str) -> Option<Destination> {
+        Some(Destination {
+            address: address.to_owned(),
+            advertised_host: Some(advertised_host.to_owned()),
+        })
+    }
+
     #[test]
     fn a_single_broker_is_dialled_where_the_caller_said() {
-        let address = table(1, &[]).address(0, &given(&["127.0.0.1:5000"]), |_| None);
-        assert_eq!(address.as_deref(), Some("127.0.0.1:5000"));
+        let destination = table(1, &[]).destination(0, &given(&["127.0.0.1:5000"]), |_| None);
+        assert_eq!(destination, Some(Destination::any("127.0.0.1:5000")));
     }
 
     #[test]
     fn several_brokers_are_dialled_where_they_advertise() {
-        let address = table(3, &[]).address(2, &given(&["127.0.0.1:5000"]), |_| None);
-        assert_eq!(address.as_deref(), Some("kafka-2.svc:9092"));
+        let destination = table(3, &[]).destination(2, &given(&["127.0.0.1:5000"]), |_| None);
+        assert_eq!(destination, broker("kafka-2.svc:9092", "kafka-2.svc"));
     }
 
     #[test]
     fn the_callers_map_wins() {
-        let address = table(3, &[]).address(2, &given(&["127.0.0.1:5000"]), |broker| {
-            Some(format!("127.0.0.1:{}", 5000 + broker.id))
-        });
-        assert_eq!(address.as_deref(), Some("127.0.0.1:5002"));
+        for brokers in [3, 1] {
+            let table = table(brokers, &[]);
+            let destination =
+                table.destination(brokers - 1, &given(&["127.0.0.1:5000"]), |broker| {
+                    Some(format!("127.0.0.1:{}", 6000 + broker.id))
+                });
+            let dialled = format!("127.0.0.1:{}", 5999 + brokers);
+            let host = format!("kafka-{}.svc", brokers - 1);
+            assert_eq!(destination, broker(&dialled, &host));
+        }
     }
 
     #[test]
     fn an_unknown_broker_has_no_address() {
-        assert_eq!(table(1, &[]).address(9, &given(&["a:1"]), |_| None), None);
+        let destination = table(1, &[]).destination(9, &given(&["a:1"]), |_| None);
+        assert_eq!(destination, None);
     }
 
     #[test]

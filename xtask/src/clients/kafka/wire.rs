@@ -13,7 +13,8 @@ use kafka_protocol::{
         IncrementalAlterConfigsResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
         ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
         OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
-        ProduceResponse, RequestHeader, ResponseHeader,
+        ProduceResponse, RequestHeader, ResponseHeader, SaslAuthenticateRequest,
+        SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
     },
     protocol::{Decodable, Encodable, HeaderVersion, StrBytes, VersionRange, buf::ByteBuf},
 };
@@ -29,8 +30,8 @@ pub(super) trait Api: Encodable + HeaderVersion {
     const KEY: i16;
     /// The API's name in Kafka's documentation.
     const NAME: &'static str;
-    /// The versions that this client was written for. All of them are "flexible" (KIP-482), which
-    /// [`Guarded`] relies on, and none addresses topics by id only.
+    /// The versions that this client was written for. All of them are "flexible" (KIP-482) except
+    /// that of SaslHandshake, which [`Guarded`] relies on, and none addresses topics by id only.
     const SPOKEN: VersionRange;
     /// Whether sending the request twice has the effect of sending it once, so that it may be
     /// repeated after a connection broke before the answer came.
@@ -63,10 +64,12 @@ apis! {
     10 FindCoordinator 4..=4 FindCoordinatorRequest => FindCoordinatorResponse;
     15 DescribeGroups 5..=6 DescribeGroupsRequest => DescribeGroupsResponse;
     16 ListGroups 4..=5 ListGroupsRequest => ListGroupsResponse;
+    17 SaslHandshake 1..=1 SaslHandshakeRequest => SaslHandshakeResponse;
     18 ApiVersions 3..=3 ApiVersionsRequest => ApiVersionsResponse;
     19 CreateTopics 5..=7 CreateTopicsRequest => CreateTopicsResponse;
     20 DeleteTopics 6..=6 DeleteTopicsRequest => DeleteTopicsResponse;
     32 DescribeConfigs 4..=4 DescribeConfigsRequest => DescribeConfigsResponse;
+    36 SaslAuthenticate 2..=2 SaslAuthenticateRequest => SaslAuthenticateResponse;
     37 CreatePartitions 2..=3 CreatePartitionsRequest => CreatePartitionsResponse;
     42 DeleteGroups 2..=2 DeleteGroupsRequest => DeleteGroupsResponse;
     44 IncrementalAlterConfigs 1..=1 IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
@@ -106,6 +109,7 @@ pub(super) fn decode<A: Api>(
             header.correlation_id
         ));
     }
+    frame.fixed_lengths = A::KEY == SaslHandshakeRequest::KEY;
     let response = A::Response::decode(&mut frame, version).map_err(|error| error.to_string())?;
     match frame.remaining() {
         0 => Ok(response),
@@ -121,7 +125,10 @@ pub(super) fn decode<A: Api>(
 /// (and booleans, which are one byte below 0x80) through [`Buf::try_get_u8`] and nothing else
 /// through it, and every element takes at least one byte. So each multi-byte varint can be
 /// compared here with what is left of the frame.
+///
+/// SaslHandshake never became flexible: there, the one number of 32 bits is the length of an array.
 struct Guarded {
+    fixed_lengths: bool,
     bytes: Bytes,
     varint: u64,
     shift: u32,
@@ -130,6 +137,7 @@ struct Guarded {
 impl Guarded {
     fn new(bytes: Bytes) -> Self {
         Self {
+            fixed_lengths: false,
             bytes,
             varint: 0,
             shift: 0,
@@ -148,6 +156,19 @@ impl Buf for Guarded {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+    }
+
+    fn try_get_i32(&mut self) -> Result<i32, TryGetError> {
+        let number = self.bytes.try_get_i32()?;
+        // -1 is null.
+        let announced = usize::try_from(number).unwrap_or(0);
+        if self.fixed_lengths && announced > self.bytes.remaining() {
+            return Err(TryGetError {
+                requested: announced,
+                available: self.bytes.remaining(),
+            });
+        }
+        Ok(number)
     }
 
     fn try_get_u8(&mut self) -> Result<u8, TryGetError> {
@@ -217,6 +238,21 @@ mod tests {
     fn an_absurd_array_length_is_an_error_and_no_allocation() {
         let four_billion = [0xff, 0xff, 0xff, 0xff, 0x0f];
         assert!(decode::<MetadataRequest>(metadata(&four_billion), 12, 7).is_err());
+    }
+
+    #[test]
+    fn an_absurd_number_of_mechanisms_is_an_error_and_no_allocation() {
+        let answer = |count: i32, rest: &[u8]| {
+            let mut frame = BytesMut::new();
+            frame.put_i32(7);
+            frame.put_i16(33);
+            frame.put_i32(count);
+            frame.put_slice(rest);
+            decode::<SaslHandshakeRequest>(frame.freeze(), 1, 7)
+        };
+        let right = answer(1, b"\0\x05PLAIN").expect("valid");
+        assert_eq!(right.mechanisms, [StrBytes::from_static_str("PLAIN")]);
+        assert!(answer(i32::MAX, b"\0\x05PLAIN").is_err());
     }
 
     #[test]

@@ -234,7 +234,8 @@ mod tests {
     }
 
     fn content() -> impl Strategy<Value = Vec<u8>> {
-        prop::collection::vec(any::<u8>(), prop_oneof![Just(0), Just(512), 0..2000_usize])
+        let size = prop_oneof![Just(0_usize), Just(512), 0..2000_usize];
+        size.prop_flat_map(|size| prop::collection::vec(any::<u8>(), size))
     }
 
     /// Names of all lengths: long ones get an entry of their own that describes the next one.

@@ -1,15 +1,22 @@
 //! Brings an image of the engine to all nodes of a Kind cluster, and proves that it is there.
 //!
-//! A node is asked first what it has. What it lacks comes straight from the engine: read once,
-//! filtered on the way, and handed to all nodes at the pace of the slowest. There is no temporary
-//! archive. Measured choices are in `images/README.md`.
+//! A node is asked first what it has. What it lacks comes straight from the engine, in one of two
+//! ways, and is read once for all nodes. There is no temporary archive. [`stream`] passes the
+//! engine's archive on, filtered: best when most is lacking. [`depot`] has the engine push single
+//! layers: best when little is. Measurements are in `images/README.md`.
 
 mod archive;
+mod depot;
+mod http;
 mod layers;
+mod layout;
 mod node;
 mod stream;
 
+use std::collections::HashSet;
+
 use bollard::Docker;
+use bollard::query_parameters::ListImagesOptions;
 use futures_util::future::{join_all, try_join_all};
 
 use crate::error::{Code, Error, Result};
@@ -24,11 +31,28 @@ pub struct Loaded {
     pub node: String,
     /// Bytes sent; none if the node had the image.
     pub sent: Option<u64>,
+    /// How it was sent.
+    pub way: Way,
     /// Layers that the node had already.
     pub kept: usize,
     /// Layers of the image.
     pub layers: usize,
 }
+
+/// How an image comes to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It was there.
+    None,
+    /// As the engine's archive.
+    Archive,
+    /// As single layers that the engine pushed.
+    Layers,
+}
+
+/// The most that the engine is made to pack for a push without any need: layers that the nodes
+/// have, but that it has never seen in a registry and so cannot ask for by name.
+const WASTE: u64 = 256 << 20;
 
 /// Has the image `reference` on every node afterwards, proven by its id.
 ///
@@ -57,6 +81,7 @@ pub async fn load(
         .map(|node| Loaded {
             node: node.clone(),
             sent: None,
+            way: Way::None,
             kept: image.layers.len(),
             layers: image.layers.len(),
         })
@@ -108,7 +133,29 @@ async fn send(
     let nobody_lacks = (0..image.layers.len())
         .map(|layer| kept.iter().all(|kept| kept[layer]))
         .collect::<Vec<bool>>();
-    let sent = stream::send(docker, image, &nodes, &nobody_lacks, progress).await?;
+    let mut pushed = None;
+    if pushable(docker, image, &nobody_lacks).await? {
+        progress.observe("the engine packs the layers that the nodes lack");
+        let wanted: Vec<bool> = nobody_lacks.iter().map(|nobody| !nobody).collect();
+        match depot::fetch(docker, image, &wanted).await {
+            Ok(layers) => pushed = Some(layers),
+            // An engine elsewhere, such as in a virtual machine, does not reach this machine.
+            Err(error) => progress.observe(format!("{error}; it packs the whole image instead")),
+        }
+    }
+    let (way, sent) = match pushed {
+        Some(pushed) => {
+            let pieces = layout::pack(image, &pushed);
+            (
+                Way::Layers,
+                stream::send_pieces(docker, &nodes, pieces).await?,
+            )
+        }
+        None => {
+            let sent = stream::send(docker, image, &nodes, &nobody_lacks, progress).await?;
+            (Way::Archive, sent)
+        }
+    };
     let proofs = join_all(nodes.iter().map(|node| proof(docker, image, node))).await;
     proofs.into_iter().collect::<Result<Vec<()>>>()?;
     Ok(nodes
@@ -117,10 +164,36 @@ async fn send(
         .map(|(node, kept)| Loaded {
             node,
             sent: Some(sent),
+            way,
             kept: kept.iter().filter(|kept| **kept).count(),
             layers: image.layers.len(),
         })
         .collect())
+}
+
+/// Whether a push is likely to bring little more than what is lacking.
+async fn pushable(docker: &Docker, image: &Image, nobody_lacks: &[bool]) -> Result<bool> {
+    if !nobody_lacks.contains(&true) || docker::facts(docker).await?.containerd_store {
+        return Ok(false);
+    }
+    let listed = docker
+        .list_images(None::<ListImagesOptions>)
+        .await
+        .map_err(|error| failed("list images", &error))?;
+    // Layers of images that came from a registry or went to one: the engine can ask for them.
+    let ids: HashSet<String> = listed
+        .into_iter()
+        .filter(|seen| !seen.repo_digests.is_empty())
+        .map(|seen| seen.id)
+        .collect();
+    let known = try_join_all(ids.iter().map(|id| describe(docker, id))).await?;
+    let below = known
+        .iter()
+        .filter(|known| image.layers.starts_with(&known.layers))
+        .map(|known| known.bytes)
+        .max()
+        .unwrap_or_default();
+    Ok(image.bytes.saturating_sub(below) <= WASTE)
 }
 
 /// What the engine says about an image.

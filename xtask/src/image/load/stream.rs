@@ -44,12 +44,45 @@ pub(super) async fn send(
         join_all(imports)
     );
     // A node that refuses stops its own channel; its reason says more than the broken stream.
-    let mut errors = results.into_iter().filter_map(Result::err);
-    if let Some(mut first) = errors.next() {
-        first.others.extend(errors);
-        return Err(first);
-    }
+    all(results)?;
     sent
+}
+
+/// Sends an archive that is at hand to all nodes; returns its bytes.
+pub(super) async fn send_pieces(
+    docker: &Docker,
+    nodes: &[String],
+    pieces: Vec<Bytes>,
+) -> Result<u64> {
+    let imports = nodes.iter().map(|node| {
+        let (send, receive) = mpsc::channel(AHEAD);
+        let feed = async {
+            // The channel closes when the sender goes, after the last piece.
+            let send = send;
+            for piece in &pieces {
+                if send.send(piece.clone()).await.is_err() {
+                    break;
+                }
+            }
+        };
+        async {
+            let ((), result) = tokio::join!(feed, node::import(docker, node, receive));
+            result
+        }
+    });
+    all(join_all(imports).await)?;
+    Ok(pieces.iter().map(|piece| piece.len() as u64).sum())
+}
+
+fn all(results: Vec<Result<()>>) -> Result<()> {
+    let mut errors = results.into_iter().filter_map(Result::err);
+    match errors.next() {
+        None => Ok(()),
+        Some(mut first) => {
+            first.others.extend(errors);
+            Err(first)
+        }
+    }
 }
 
 async fn pump(

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use super::{Source, download};
 use crate::error::{Code, Error, Result};
+use crate::files::write_atomic;
 use crate::plan::Progress;
 use crate::platform::docker::address::{Address, Surroundings};
+use crate::platform::host::dirs;
 use crate::process::{Job, ProcessError, capture};
 
 /// Kind, found in PATH or fetched.
@@ -14,6 +16,8 @@ pub struct Kind {
     program: PathBuf,
     /// Where contexts of clusters are written; none uses the user's own kubeconfig.
     kubeconfig: Option<PathBuf>,
+    /// Where it is noted that a cluster is being made.
+    intents: PathBuf,
 }
 
 impl Kind {
@@ -29,6 +33,7 @@ impl Kind {
         Ok(Kind {
             program,
             kubeconfig: None,
+            intents: source.cache.clone(),
         })
     }
 
@@ -56,6 +61,32 @@ impl Kind {
         let what = format!("kind get kubeconfig of {name}");
         self.run(&["get", "kubeconfig", "--name", name], &what, |_| {})
             .await
+    }
+
+    /// A file that is there while this tool makes a cluster of this name. It is written only when
+    /// there is none: half a cluster beside it is this tool's own.
+    fn intent(&self, name: &str) -> PathBuf {
+        self.intents.join(format!("kind-{name}.creating"))
+    }
+
+    pub(super) fn has_begun(&self, name: &str) -> bool {
+        self.intent(name).is_file()
+    }
+
+    pub(super) fn begin(&self, name: &str) -> Result<()> {
+        let path = self.intent(name);
+        dirs::make(&self.intents, 0o755)?;
+        write_atomic(&path, b"", 0o644).map_err(|error| Error::io("write", path, &error))
+    }
+
+    pub(super) fn end(&self, name: &str) -> Result<()> {
+        let path = self.intent(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", path, &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn create(&self, name: &str, config: &str, progress: &Progress) -> Result<()> {

@@ -74,7 +74,7 @@ pub async fn ensure(
     let config = render(templates, spec)?;
     if let Some(found) = found::find(docker, &spec.name).await? {
         if found.is_half_made() {
-            if found.origin == Origin::Foreign {
+            if found.origin == Origin::Foreign && !kind.has_begun(&spec.name) {
                 return Err(half_made_by_others(&spec.name));
             }
             progress.observe("removing what a killed run left of the cluster");
@@ -84,8 +84,10 @@ pub async fn ensure(
         }
     }
     free_ports(spec).await?;
+    kind.begin(&spec.name)?;
     kind.create(&spec.name, &config, progress).await?;
     mark_complete(docker, &spec.name).await?;
+    kind.end(&spec.name)?;
     Ok(Ensured::Created)
 }
 
@@ -141,7 +143,8 @@ pub async fn delete(kind: &Kind, docker: &Docker, name: &str) -> Result<bool> {
     let Some(found) = found::find(docker, name).await? else {
         return Ok(false);
     };
-    if found.origin == Origin::Foreign {
+    let half_made_here = found.is_half_made() && kind.has_begun(name);
+    if found.origin == Origin::Foreign && !half_made_here {
         return Err(Error::new(
             Code::Drift,
             format!("the Kind cluster `{name}` was not made by this tool and is left alone"),
@@ -149,6 +152,7 @@ pub async fn delete(kind: &Kind, docker: &Docker, name: &str) -> Result<bool> {
         .hint(format!("if it is to go: kind delete cluster --name {name}")));
     }
     kind.delete(name).await?;
+    kind.end(name)?;
     Ok(true)
 }
 

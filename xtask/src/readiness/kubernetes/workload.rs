@@ -126,7 +126,9 @@ fn stateful_set(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict
     )
     .unwrap_or_default();
     let on_delete = text(&object.data, &["spec", "updateStrategy", "type"]) == Some("OnDelete");
-    let ready = status("readyReplicas");
+    // Ready for as long as `minReadySeconds` wants.
+    let available = number(&object.data, &["status", "availableReplicas"]);
+    let ready = status("readyReplicas").min(available.unwrap_or(i64::MAX));
     // Before Kubernetes 1.34 a finished roll removes the count of updated pods; then both revisions
     // are the same.
     let same = text(&object.data, &["status", "currentRevision"]) == Some(newest);

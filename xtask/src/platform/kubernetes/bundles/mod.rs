@@ -207,7 +207,8 @@ pub async fn fetch(bundles: &[Bundle], cache: &Path, progress: &Progress) -> Res
         progress.observe(format!("fetching {name}"));
         let unfinished = staging_dir.join(bundle.operator);
         dirs::make(&unfinished, 0o755)?;
-        stream::iter(&bundle.files)
+        // By value: a closure over references would keep the whole from being sent to a task.
+        stream::iter(bundle.files.clone())
             .map(|locked| {
                 let path = unfinished.join(&locked.file);
                 async move {
@@ -217,7 +218,7 @@ pub async fn fetch(bundles: &[Bundle], cache: &Path, progress: &Progress) -> Res
                         progress.bytes((now + bytes).min(total), total);
                     })
                     .await?;
-                    bundle.verify(&path, locked)
+                    bundle.verify(&path, &locked)
                 }
             })
             .buffer_unordered(AT_ONCE)

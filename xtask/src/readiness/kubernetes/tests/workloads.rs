@@ -165,6 +165,11 @@ fn stateful_sets_in_every_stage() {
             State::InProgress,
             "1 pods are to go",
         ),
+        (
+            with("availableReplicas", json!(1)),
+            State::InProgress,
+            "1 of 2 pods ready",
+        ),
         (all.clone(), State::Current, "2 of 2 pods ready"),
         // A finished roll of an older Kubernetes.
         (
