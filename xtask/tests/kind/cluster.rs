@@ -56,7 +56,11 @@ impl Kind {
             name,
             state,
             ports: PORTS.map(|key| (key, free_port())).into(),
-            extra: Vec::new(),
+            // What the components ask for by default is more than two processors have beside
+            // Kubernetes' own.
+            extra: ["kafka", "connect", "postgres", "mongodb", "clickhouse"]
+                .map(|component| format!("{component}.resources.cpu=50m"))
+                .to_vec(),
         }
     }
 

@@ -103,6 +103,7 @@ fn images() -> Vec<Image> {
         pypi::fetch(&engine, &cache, &progress).await.expect("pip");
     });
     let mongo = mongo(&cache);
+    let packages = site_packages(&engine.dir(&cache).expect("a lock file"));
     let postgres = versions.postgres.rsplit_once('.').expect("a version").0;
     let operator = |tag: String, script: &str| Image {
         tag,
@@ -142,10 +143,9 @@ fn images() -> Vec<Image> {
             tag: format!("clickhouse/clickhouse-server:{}", versions.clickhouse),
             folder: "clickhouse",
             parts: vec![
-                (
-                    "site-packages",
-                    site_packages(&engine.dir(&cache).expect("a lock file")),
-                ),
+                // The engine's alone: pip's own are of this machine's Python.
+                ("site-packages/chdb", packages.join("chdb")),
+                ("site-packages/chdb.libs", packages.join("chdb.libs")),
                 ("host", root.join("manifests/clickhouse/host")),
             ],
             arguments: Vec::new(),
@@ -181,7 +181,7 @@ fn block_on(work: impl Future<Output = ()> + Send) {
     });
 }
 
-/// The engine's package alone: pip's other directories are of this machine's Python.
+/// Where pip puts packages.
 fn site_packages(environment: &Path) -> PathBuf {
     let lib = std::fs::read_dir(environment.join("lib")).expect("a virtual environment");
     let python = lib.map(|entry| entry.expect("an entry").path()).next();
@@ -266,15 +266,13 @@ fn image_of(image: &Image, base: &str) {
     std::fs::remove_dir_all(&context).expect("removed");
 }
 
-/// A copy with modes, in which hard links stand for files: contexts hold half a gigabyte.
+/// A copy of a directory's content, with modes.
 fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
     run(Command::new("cp")
         .arg("-a")
         .arg(format!("{}/.", from.display()))
-        .arg({
-            std::fs::create_dir_all(to).expect("a directory");
-            to
-        }));
+        .arg(to));
 }
 
 /// Over paths, modes and contents below some files or directories, and more.
