@@ -301,7 +301,7 @@ async fn check(
 ) -> Result<Outcome> {
     let cluster = &env.link()?.cluster;
     progress.observe("asking what may be changed");
-    cluster.check_access(objects).await?;
+    cluster.check_access(objects, &env.name).await?;
     progress.observe("looking for room, Secrets and images");
     let options = preflight::Options {
         // The workers' image comes while this looks; it is proven on each node after its load.

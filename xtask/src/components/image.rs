@@ -107,7 +107,7 @@ pub async fn build_step(env: &Environment, progress: &Progress) -> Result<Outcom
     let docker = docker::connect().await?;
     let built = build::build(&docker, &image, progress).await?;
     progress.observe("inspecting the image");
-    inspect::inspect(&docker, &image, &built.id, &env.dirs.cache).await?;
+    inspect::inspect(&docker, &image, &built.id, &env.dirs.cache, progress).await?;
     Ok(if built.new {
         Outcome::Changed(format!("built {}", built.reference))
     } else {

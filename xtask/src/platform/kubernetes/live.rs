@@ -119,12 +119,13 @@ impl Cluster {
         desired: &[Desired],
         resources: &[Option<Resource>],
     ) -> Result<HashMap<ObjectRef, Metadata>, Refusal> {
-        let mut places: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+        // Names by value: references would keep the whole from being sent to a task.
+        let mut places: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
         for (desired, resource) in desired.iter().zip(resources) {
             if let Some(resource) = resource {
                 let object = &desired.object;
                 let place = (resource.clone(), object.namespace.clone());
-                places.entry(place).or_default().insert(&object.name);
+                places.entry(place).or_default().insert(object.name.clone());
             }
         }
         let found: Vec<Vec<(ObjectRef, Metadata)>> = stream::iter(places)
@@ -147,7 +148,7 @@ impl Cluster {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        names: &BTreeSet<&str>,
+        names: &BTreeSet<String>,
     ) -> Result<Vec<Metadata>, Refusal> {
         // Who may use some namespaces may not list them all.
         if resource.kind == "Namespace" && resource.api_version == "v1" {
@@ -158,12 +159,12 @@ impl Cluster {
             return Ok(found);
         }
         let mut found = self.labelled(resource, namespace, None).await?;
-        found.retain(|live| names.contains(live.name.as_str()));
+        found.retain(|live| names.contains(&live.name));
         if found.len() < names.len() {
             found = self
                 .select(resource, namespace, &ListParams::default())
                 .await?;
-            found.retain(|live| names.contains(live.name.as_str()));
+            found.retain(|live| names.contains(&live.name));
         }
         Ok(found)
     }
