@@ -24,7 +24,7 @@ pub fn image() -> String {
     std::env::var("CDC_TEST_IMAGE").expect("CDC_TEST_IMAGE")
 }
 
-/// A namespace that is removed at the test's end, also when it fails.
+/// A namespace of the test's own. It stays, to be looked at, when the test fails.
 pub async fn space(client: &Client, name: &str) -> String {
     let name = format!("gates-{name}-{}", std::process::id());
     namespace(client, &name).await;

@@ -173,10 +173,11 @@ async fn accept(listener: TcpListener, way: Arc<Way>) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((local, _)) => {
+                Ok((mut local, _)) => {
                     let way = Arc::clone(&way);
                     connections.spawn(async move {
-                        if let Err(error) = way.carry(local).await {
+                        // The reason is known before the client sees its connection end.
+                        if let Err(error) = way.carry(&mut local).await {
                             way.forget();
                             *way.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
                                 Some(error);
@@ -215,7 +216,7 @@ impl Way {
             .clone()
     }
 
-    async fn carry(&self, local: TcpStream) -> Result<(), ForwardError> {
+    async fn carry(&self, local: &mut TcpStream) -> Result<(), ForwardError> {
         // Small requests and answers: nothing is gained by waiting for more of them.
         let _ = local.set_nodelay(true);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
@@ -247,17 +248,16 @@ impl Way {
                 reason: "no stream was opened".into(),
             });
         };
-        let copied = both_ways(local, remote).await;
-        // The kubelet's reason comes on a channel of its own, which ends with the stream.
+        // An error is one of the ends that is gone, which is how connections end too.
+        if both_ways(local, remote).await.unwrap_or(true) {
+            return Ok(());
+        }
+        // The pod ended it without a word. The kubelet's reason comes on a channel of its own.
         let said = match failed {
             Some(failed) => timeout(LINGER, failed).await.ok().flatten(),
             None => None,
         };
-        match (said, copied) {
-            (Some(reason), _) => Err(ForwardError::Pod { pod, reason }),
-            // One of the ends is gone, which is how connections end too.
-            (None, Ok(()) | Err(_)) => Ok(()),
-        }
+        said.map_or(Ok(()), |reason| Err(ForwardError::Pod { pod, reason }))
     }
 
     /// The pod to use, and its port.
@@ -357,15 +357,16 @@ fn pod_port(pod: &Pod, port: &Port) -> Result<u16, ForwardError> {
 }
 
 /// Carries both directions until the pod's ends; the client's end gives the pod a moment to finish.
+/// Returns whether the pod sent anything.
 async fn both_ways(
-    local: TcpStream,
+    local: &mut TcpStream,
     remote: impl AsyncRead + AsyncWrite + Unpin,
-) -> std::io::Result<()> {
-    let (mut from_local, mut to_local) = local.into_split();
+) -> std::io::Result<bool> {
+    let (mut from_local, mut to_local) = local.split();
     let (mut from_pod, mut to_pod) = tokio::io::split(remote);
     let up = tokio::io::copy(&mut from_local, &mut to_pod);
     let mut up = std::pin::pin!(up);
-    let mut ended = false;
+    let (mut ended, mut answered) = (false, false);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let patience = if ended { LINGER } else { Duration::MAX };
@@ -378,9 +379,10 @@ async fn both_ways(
             read = timeout(patience, from_pod.read(&mut buffer)) => read.unwrap_or(Ok(0))?,
         };
         if read == 0 {
-            to_local.shutdown().await?;
-            return Ok(());
+            // A client that has ended its half is not told anything by it.
+            return Ok(answered || ended);
         }
+        answered = true;
         to_local.write_all(&buffer[..read]).await?;
     }
 }
