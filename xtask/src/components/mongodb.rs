@@ -18,7 +18,8 @@ use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
+use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
 
 /// The process; none for an external member, or where there is no `mongod`.
@@ -139,6 +140,61 @@ pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outco
         Err(error) => return Err(service(&error)),
     }
     Ok(Outcome::Changed(format!("initiated {}", spec.replica_set)))
+}
+
+/// Initiates the replica set on a cluster, where the image makes the user at its first start.
+///
+/// # Errors
+/// The member refuses, or does not become primary.
+pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
+    let set = &env.profile.mongodb.replica_set;
+    let client = env.mongodb_client().map_err(|error| service(&error))?;
+    let answered = wait::until(
+        "mongodb takes a login",
+        Patience::local(Duration::from_secs(600)),
+        &progress,
+        || async {
+            // Its pod is asked before it is ready: what makes it so may be what is done here.
+            if let Some(obstacle) = env.obstacle("mongodb").await
+                && obstacle.state == State::Failed
+            {
+                return obstacle;
+            }
+            match client.hello().await {
+                Ok(hello) if hello.primary => Status::current("primary"),
+                Ok(_) => Status::current("answers"),
+                Err(error) => Status::in_progress(error.reason),
+            }
+        },
+    )
+    .await?;
+    if answered == "primary" {
+        return Ok(Outcome::Unchanged(format!("{set} is initiated")));
+    }
+    let members: Vec<Document> = mongodb_members(&env.profile)
+        .into_iter()
+        .zip(0_i32..)
+        // This tool speaks to the first member: it shall be the primary whenever it can.
+        .map(|(host, id)| doc! { "_id": id, "host": host, "priority": if id == 0 { 2 } else { 1 } })
+        .collect();
+    let config = doc! { "_id": set, "members": members };
+    let changed = match client.admin(doc! { "replSetInitiate": config }).await {
+        Ok(_) => true,
+        Err(error) if error.reason.contains("already initialized") => false,
+        Err(error) => return Err(service(&error)),
+    };
+    wait::until(
+        "mongodb becomes primary",
+        Patience::local(Duration::from_secs(120)),
+        &progress,
+        || async { probe(&env).await },
+    )
+    .await?;
+    Ok(if changed {
+        Outcome::Changed(format!("initiated {set}"))
+    } else {
+        Outcome::Unchanged(format!("{set} is initiated"))
+    })
 }
 
 /// A seed file.

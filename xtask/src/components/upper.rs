@@ -71,7 +71,12 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, starts: &Starts) -> R
                 "mongodb/initiate",
                 "initiate the replica set",
                 &[starts["mongodb"].as_str()],
-                |progress| mongodb::initiate(at, progress),
+                async move |progress| match at.platform {
+                    Platform::Host => mongodb::initiate(at, progress).await,
+                    Platform::Kind | Platform::Kubernetes => {
+                        mongodb::initiate_in_cluster(at, progress).await
+                    }
+                },
             );
             needs = vec!["mongodb/initiate".into()];
         }

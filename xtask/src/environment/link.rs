@@ -56,7 +56,12 @@ impl Link {
         let mut reach = inside.clone();
         for endpoint in reach.own(profile) {
             let (service, namespace) = service(&endpoint.host);
-            *endpoint = open(namespace, To::Service(service.to_owned()), endpoint.port).await?;
+            let to = match service {
+                // Of several members the first one is the primary whenever it can.
+                "mongo-mongodb" if profile.mongodb.replicas > 1 => To::Pod("mongo-0".into()),
+                _ => To::Service(service.to_owned()),
+            };
+            *endpoint = open(namespace, to, endpoint.port).await?;
         }
         let mut brokers = BTreeMap::new();
         if profile.kafka.external.is_none() {
