@@ -22,7 +22,7 @@ use bollard::Docker;
 use lab::{Lab, kind, noise, spec, templates};
 use xtask::image::{load, push};
 use xtask::plan::Progress;
-use xtask::platform::{docker, docker::exec::exec, kind as cluster};
+use xtask::platform::{docker, kind as cluster};
 use xtask::process::{Job, capture};
 
 const NAME: &str = "cdc-test-bench";
@@ -44,7 +44,8 @@ async fn main() {
     let (megabytes, count) = (number("CDC_BENCH_MB", 1000), number("CDC_BENCH_NODES", 1));
     let engine = docker::connect().await.unwrap();
     let mut lab = Lab::new().await;
-    let program = kind(lab.dir.path()).await;
+    let lab_dir = lab.dir.path().to_owned();
+    let program = kind(&lab_dir).await;
     let cluster = spec(NAME, u16::try_from(count).unwrap(), 28_084);
     cluster::ensure(
         &program,
@@ -62,44 +63,53 @@ async fn main() {
     );
 
     let part = megabytes * 1_000_000 / 3;
-    let base: Vec<(&str, Vec<u8>)> = ["/a", "/b", "/c"]
-        .into_iter()
-        .zip(1..)
-        .map(|(path, seed)| (path, noise(part, seed)))
-        .collect();
-    let with = |seed: u64| {
-        let mut files = base.clone();
+    // Other seeds, other layers: what one side has brought to a node is of no use to the other.
+    let base = |seed: u64| -> Vec<(&str, Vec<u8>)> {
+        let seeds = (1..).map(|number| seed * 100 + number);
+        ["/a", "/b", "/c"]
+            .into_iter()
+            .zip(seeds)
+            .map(|(path, seed)| (path, noise(part, seed)))
+            .collect()
+    };
+    let with = |base: &[(&'static str, Vec<u8>)], seed: u64| {
+        let mut files = base.to_vec();
         files.push(("/top", noise(5_000_000, seed)));
         files
     };
     let mut rows: Vec<(&str, Duration, Duration)> = Vec::new();
+    let kind = which::which("kind").unwrap();
+    let peer = || peer(&kind, lab_dir.as_path());
 
-    lab.image(IMAGE, &with(10)).await;
-    let peer = peer(&program_path(), lab.dir.path()).await;
-    let unchanged_peer = self::peer(&program_path(), lab.dir.path()).await;
-    forget(&engine, &nodes).await;
-    let own = ours(&engine, &nodes).await;
-    rows.push(("first", peer, own));
+    let theirs = base(1);
+    lab.image(IMAGE, &with(&theirs, 10)).await;
+    let first_peer = peer().await;
+    let unchanged_peer = peer().await;
+    let own_base = base(2);
+    lab.image(IMAGE, &with(&own_base, 11)).await;
+    rows.push(("first", first_peer, ours(&engine, &nodes).await));
     rows.push(("unchanged", unchanged_peer, ours(&engine, &nodes).await));
 
-    lab.image(IMAGE, &with(11)).await;
+    lab.image(IMAGE, &with(&own_base, 12)).await;
     let own = ours(&engine, &nodes).await;
-    lab.image(IMAGE, &with(12)).await;
-    let peer = self::peer(&program_path(), lab.dir.path()).await;
-    rows.push(("one changed layer, base never in a registry", peer, own));
+    lab.image(IMAGE, &with(&own_base, 13)).await;
+    rows.push((
+        "one changed layer, base never in a registry",
+        peer().await,
+        own,
+    ));
 
     if let Ok(registry) = std::env::var("CDC_BENCH_REGISTRY") {
         // An engine that has pulled a base can ask for its layers by name; so can one that pushed it.
         let pushed = format!("{registry}/cdc-test-bench-base:1");
-        lab.image(&pushed, &base).await;
+        lab.image(&pushed, &own_base).await;
         push::push(&engine, &pushed, &Progress::silent())
             .await
             .unwrap();
-        lab.image(IMAGE, &with(13)).await;
+        lab.image(IMAGE, &with(&own_base, 14)).await;
         let own = ours(&engine, &nodes).await;
-        lab.image(IMAGE, &with(14)).await;
-        let peer = self::peer(&program_path(), lab.dir.path()).await;
-        rows.push(("one changed layer, base from a registry", peer, own));
+        lab.image(IMAGE, &with(&own_base, 15)).await;
+        rows.push(("one changed layer, base from a registry", peer().await, own));
     }
     println!(
         "\n{:<46} {:>10} {:>10} {:>8}",
@@ -113,10 +123,6 @@ async fn main() {
     lab.end().await;
 }
 
-fn program_path() -> std::path::PathBuf {
-    which::which("kind").unwrap()
-}
-
 async fn peer(program: &std::path::Path, dir: &std::path::Path) -> Duration {
     let mut job = Job::new(program, ["load", "docker-image", IMAGE, "--name", NAME]);
     job.env.insert(
@@ -125,7 +131,9 @@ async fn peer(program: &std::path::Path, dir: &std::path::Path) -> Duration {
     );
     let begin = Instant::now();
     capture(&job, |_| {}).await.unwrap();
-    begin.elapsed()
+    let took = begin.elapsed();
+    println!("  kind load in {took:.2?}");
+    took
 }
 
 async fn ours(engine: &Docker, nodes: &[String]) -> Duration {
@@ -136,31 +144,4 @@ async fn ours(engine: &Docker, nodes: &[String]) -> Duration {
     let took = begin.elapsed();
     println!("  {loaded:?} in {took:.2?}");
     took
-}
-
-/// Leaves nothing of the image on the nodes: what nobody refers to goes with the last name.
-async fn forget(engine: &Docker, nodes: &[String]) {
-    for node in nodes {
-        let list = exec(
-            engine,
-            node,
-            &["ctr", "--namespace=k8s.io", "images", "ls", "-q"],
-        )
-        .await
-        .unwrap();
-        for name in list
-            .stdout
-            .lines()
-            .filter(|name| name.contains("cdc-test-bench") || name.starts_with("import-"))
-        {
-            let said = exec(
-                engine,
-                node,
-                &["ctr", "--namespace=k8s.io", "images", "rm", "--sync", name],
-            )
-            .await
-            .unwrap();
-            assert_eq!(said.code, 0, "{said:?}");
-        }
-    }
 }

@@ -117,17 +117,18 @@ fn jar(entry: &str) -> Vec<u8> {
     jar.finish().unwrap().into_inner()
 }
 
-/// Content that no compression makes small.
+/// Content that no compression makes small: what repeats is farther apart than gzip looks back.
 pub fn noise(bytes: usize, mut seed: u64) -> Vec<u8> {
-    std::iter::repeat_with(|| {
+    let mut block = Vec::with_capacity(1 << 20);
+    while block.len() < 1 << 20 {
         seed ^= seed << 13;
         seed ^= seed >> 7;
         seed ^= seed << 17;
-        seed.to_le_bytes()
-    })
-    .flatten()
-    .take(bytes)
-    .collect()
+        block.extend_from_slice(&seed.to_le_bytes());
+    }
+    let mut noise = block.repeat(bytes.div_ceil(block.len()));
+    noise.truncate(bytes);
+    noise
 }
 
 pub fn templates() -> Templates {

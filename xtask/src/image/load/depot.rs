@@ -57,6 +57,8 @@ pub(super) struct Blob {
     #[serde(rename = "mediaType")]
     pub(super) media_type: String,
     pub(super) digest: String,
+    /// Left out for a layer that was said to be there, whose size nobody told the engine.
+    #[serde(default)]
     pub(super) size: u64,
 }
 
@@ -401,6 +403,14 @@ mod tests {
             );
         }
         assert_eq!(shelf.blobs.keys().collect::<Vec<_>>(), [&digest]);
+    }
+
+    #[test]
+    fn a_layer_without_a_size_is_read() {
+        let text = r#"{"schemaVersion": 2, "config": {"mediaType": "c", "digest": "sha256:c", "size": 2},
+                       "layers": [{"mediaType": "l", "digest": "sha256:l"}]}"#;
+        let manifest: Manifest = serde_json::from_str(text).expect("well formed");
+        assert_eq!(manifest.layers[0].size, 0);
     }
 
     #[test]
