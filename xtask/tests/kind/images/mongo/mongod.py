@@ -130,6 +130,7 @@ class Session(socketserver.BaseRequestHandler):
         try:
             if command == "saslStart":
                 self.conversation = Conversation(query["mechanism"], self.state.users, bytes(query["payload"]))
+                self.skip_empty = bool((query.get("options") or {}).get("skipEmptyExchange"))
                 payload = self.conversation.challenge.encode()
             elif self.conversation.done:
                 payload = b""
@@ -137,7 +138,7 @@ class Session(socketserver.BaseRequestHandler):
                 payload = self.conversation.finish(bytes(query["payload"]))
                 self.user = self.conversation.user
                 # Clients that do not skip the empty exchange send one more.
-                return {"conversationId": 1, "done": False, "payload": payload, "ok": 1.0}
+                return {"conversationId": 1, "done": self.skip_empty, "payload": payload, "ok": 1.0}
         except Refused:
             return failure(18, "AuthenticationFailed", "Authentication failed.")
         return {"conversationId": 1, "done": self.conversation.done, "payload": payload, "ok": 1.0}
