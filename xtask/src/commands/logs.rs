@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::context;
 use super::stdout::{self, Reader};
+use super::{context, logs_cluster};
 use crate::cli::{Global, Logs};
 use crate::components;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files;
+use crate::platform::Platform;
 use crate::report::Output;
 use crate::wait;
 
@@ -24,6 +25,9 @@ const PERIOD: Duration = Duration::from_millis(100);
 pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
     let component = components::named(&args.component)?;
     let env = context::existing(global).await?;
+    if env.platform != Platform::Host {
+        return logs_cluster::run(&env, component, args, global.output).await;
+    }
     let path = if args.previous {
         env.dirs.previous_log(component)
     } else {

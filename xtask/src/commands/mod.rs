@@ -15,6 +15,7 @@ mod image;
 mod image_bump;
 mod lock;
 mod logs;
+mod logs_cluster;
 mod plan;
 mod profile;
 mod render;

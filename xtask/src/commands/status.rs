@@ -118,7 +118,8 @@ fn component_lines(component: &Component, palette: Palette, lines: &mut Vec<Stri
             bytes(process.resident)
         ),
         Some(process) => format!("pid {} is gone", process.pid),
-        None => "external".into(),
+        None if component.external => "external".into(),
+        None => String::new(),
     };
     lines.push(format!(
         "  {} {:<11} {:<9} {:<24} {}",

@@ -155,20 +155,33 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// The addresses of what runs, by component.
+/// The addresses of what runs, by component: on Kind those of this machine.
 fn endpoints(env: &Environment) -> BTreeMap<&'static str, String> {
-    let mut endpoints = BTreeMap::from([
-        ("kafka", env.kafka().address()),
-        ("connect", env.connect().url()),
-        ("clickhouse", env.clickhouse().url()),
-    ]);
+    let mut names = vec!["kafka", "connect", "clickhouse"];
     if env.profile.uses(Source::Postgres) {
-        endpoints.insert("postgres", env.postgres().address());
+        names.push("postgres");
     }
     if env.profile.uses(Source::Mongodb) {
-        endpoints.insert("mongodb", env.mongodb().address());
+        names.push("mongodb");
     }
-    endpoints
+    let local: BTreeMap<String, u16> = match env.platform {
+        Platform::Kind => env
+            .profile
+            .host_ports()
+            .into_iter()
+            .rev()
+            .filter_map(|port| Some((port.key.strip_suffix(".port")?.to_owned(), port.host)))
+            .collect(),
+        Platform::Host | Platform::Kubernetes => BTreeMap::new(),
+    };
+    let address = |name: &str| match local.get(name) {
+        Some(port) => format!("127.0.0.1:{port}"),
+        None => env.shown(name),
+    };
+    names
+        .into_iter()
+        .map(|name| (name, address(name)))
+        .collect()
 }
 
 /// Refuses to leave out what `--require` names.

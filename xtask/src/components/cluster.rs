@@ -150,7 +150,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         },
     );
     let mut needs = vec!["cluster/apply"];
-    needs.extend(image.as_deref());
+    needs.extend(image);
     let (at, wanted) = (env.clone(), own.clone());
     plan.step(
         "connect/apply",
@@ -203,6 +203,22 @@ pub async fn left(
         .inventory(&env.name, &namespaces(env))
         .await?
         .left(wanted)
+}
+
+/// Where a component's pods are, and the labels that find them.
+pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
+    let spaces = &env.profile.kubernetes;
+    let labels = match component {
+        "kafka" => "strimzi.io/name=my-cluster-kafka",
+        "connect" => "strimzi.io/name=my-connect-cluster-connect",
+        "mongodb" => "app=mongo",
+        other => return (&spaces.database_namespace, format!("app={other}")),
+    };
+    let namespace = match component {
+        "mongodb" => &spaces.database_namespace,
+        _ => &spaces.kafka_namespace,
+    };
+    (namespace, labels.to_owned())
 }
 
 /// The namespaces that the environment uses.

@@ -222,6 +222,22 @@ impl Environment {
         })
     }
 
+    /// A component's address for people: on a cluster the service's, since forwards end with the
+    /// command.
+    pub fn shown(&self, component: &str) -> String {
+        let at = match self.platform {
+            Platform::Host => self.reach(),
+            Platform::Kind | Platform::Kubernetes => &self.inside,
+        };
+        match component {
+            "kafka" => at.kafka.address(),
+            "connect" => at.connect.url(),
+            "postgres" => at.postgres.address(),
+            "mongodb" => at.mongodb.address(),
+            _ => at.clickhouse.url(),
+        }
+    }
+
     /// How the broker is reached.
     pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
         let mut config = kafka::Config::new(&[self.kafka().address()], timeout);

@@ -46,7 +46,9 @@ pub struct Component {
     pub endpoint: String,
     /// Version that runs; none while it does not answer.
     pub version: Option<String>,
-    /// Its process, if this tool runs one.
+    /// Whether the user runs it.
+    pub external: bool,
+    /// Its process, if this tool runs one on this machine.
     pub process: Option<Process>,
 }
 
@@ -142,13 +144,7 @@ async fn components(env: &Arc<Environment>) -> Vec<Component> {
             tokio::time::timeout(PATIENCE, postgres::version(env))
         );
         let version = version.ok().flatten();
-        Some(component(
-            env,
-            "postgres",
-            status,
-            env.postgres().address(),
-            version,
-        ))
+        Some(component(env, "postgres", status, env.shown("postgres"), version).await)
     };
     let mongodb = async {
         if !env.profile.uses(Source::Mongodb) {
@@ -156,13 +152,7 @@ async fn components(env: &Arc<Environment>) -> Vec<Component> {
         }
         let status = patiently(mongodb::probe(env)).await;
         let version = after(&status, "version ");
-        Some(component(
-            env,
-            "mongodb",
-            status,
-            env.mongodb().address(),
-            version,
-        ))
+        Some(component(env, "mongodb", status, env.shown("mongodb"), version).await)
     };
     let connect = async {
         let classes = connect::classes(env).unwrap_or_default();
@@ -170,19 +160,19 @@ async fn components(env: &Arc<Environment>) -> Vec<Component> {
             env.connect_client().worker().await.ok()
         });
         let version = worker.map(|worker| worker.version);
-        component(env, "connect", status, env.connect().url(), version)
+        component(env, "connect", status, env.shown("connect"), version).await
     };
     let kafka = async {
         let status = patiently(kafka::probe(env)).await;
         // The broker tells API versions, not its own; the profile's is what was started.
         let known = env.profile.kafka.external.is_none() && status.state == State::Current;
         let version = known.then(|| env.profile.versions.kafka.clone());
-        component(env, "kafka", status, env.kafka().address(), version)
+        component(env, "kafka", status, env.shown("kafka"), version).await
     };
     let clickhouse = async {
         let status = patiently(clickhouse::probe(env)).await;
         let version = after(&status, "version ");
-        component(env, "clickhouse", status, env.clickhouse().url(), version)
+        component(env, "clickhouse", status, env.shown("clickhouse"), version).await
     };
     let (postgres, mongodb, kafka, connect, clickhouse) =
         tokio::join!(postgres, mongodb, kafka, connect, clickhouse);
@@ -198,7 +188,7 @@ fn after(status: &Status, word: &str) -> Option<String> {
 }
 
 /// A process that ended explains a service that does not answer.
-fn component(
+async fn component(
     env: &Environment,
     name: &'static str,
     status: Status,
@@ -206,6 +196,7 @@ fn component(
     version: Option<String>,
 ) -> Component {
     let process = match daemon::find(&env.dirs, name) {
+        _ if env.platform != Platform::Host => None,
         Ok(Found::Running(record, seen)) => Some(Process {
             pid: record.pid,
             running: true,
@@ -221,16 +212,17 @@ fn component(
         Ok(Found::Never) | Err(_) => None,
     };
     let died = process.as_ref().is_some_and(|process| !process.running);
-    let status = if status.state != State::Current && died {
-        daemon::ended(&env.dirs, name).unwrap_or(status)
-    } else {
+    let status = if status.state == State::Current || !(died || env.platform != Platform::Host) {
         status
+    } else {
+        env.obstacle(name).await.unwrap_or(status)
     };
     Component {
         name,
         status,
         endpoint,
         version,
+        external: env.is_external(name),
         process,
     }
 }

@@ -243,20 +243,19 @@ impl Cluster {
     ) -> Result<Result<Vec<ObjectRef>, Refusal>> {
         let mut kinds = self.listable().await?;
         kinds.retain(|kind| kind.namespaced);
-        let found: Vec<Result<Vec<ObjectRef>, Refusal>> =
-            stream::iter(kinds)
-                .map(|kind| async move {
-                    let all = self
-                        .select(&kind, Some(namespace), &ListParams::default())
-                        .await?;
-                    let others = all
-                        .iter()
-                        .filter(|live| of_others(&kind, live, environment));
-                    Ok(others.map(|live| name(&kind, live)).collect())
-                })
-                .buffer_unordered(IN_FLIGHT)
-                .collect()
-                .await;
+        let found: Vec<Result<Vec<ObjectRef>, Refusal>> = stream::iter(kinds)
+            .map(|kind| async move {
+                let all = self
+                    .select(&kind, Some(namespace), &ListParams::default())
+                    .await?;
+                let others = all
+                    .iter()
+                    .filter(|live| of_others(&kind, live, environment));
+                Ok(others.map(|live| name(&kind, live)).collect())
+            })
+            .buffer_unordered(IN_FLIGHT)
+            .collect()
+            .await;
         let found: Result<Vec<Vec<ObjectRef>>, Refusal> = found.into_iter().collect();
         Ok(found.map(|found| found.into_iter().flatten().collect()))
     }
