@@ -150,7 +150,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         },
     );
     let mut needs = vec!["cluster/apply"];
-    needs.extend(image.as_deref());
+    needs.extend(image);
     let (at, wanted) = (env.clone(), own.clone());
     plan.step(
         "connect/apply",

@@ -67,11 +67,11 @@ fn path(digest: &str) -> String {
 fn file(pieces: &mut Vec<Bytes>, path: &str, content: &[Bytes]) {
     let length = size(content);
     let mut header = tar::Header::new_gnu();
-    header.as_gnu_mut().map(|gnu| {
+    if let Some(gnu) = header.as_gnu_mut() {
         let name = path.as_bytes();
         // A digest's path is far shorter than the field.
         gnu.name[..name.len()].copy_from_slice(name);
-    });
+    }
     header.set_mode(0o644);
     header.set_size(length);
     header.set_cksum();
