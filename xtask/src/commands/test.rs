@@ -53,7 +53,10 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         }
         steps.push(("end-to-end tests", e2e));
         steps.push(("readiness against recorded statuses", recorded()));
+        steps.push(("the Kubernetes API server", apiserver()));
         steps.push(("gates against real servers", gates()));
+        steps.push(("images and clusters on a Docker engine", on_docker("docker")));
+        steps.push(("the pipeline on a Kind cluster", on_docker("kind")));
     }
     let shell = Shell::new().map_err(|error| Error::new(Code::Check, error.to_string()))?;
     shell.change_dir(context::root());
@@ -105,6 +108,29 @@ fn recorded() -> Vec<String> {
     tests
 }
 
+/// Without an API server's programs they are skipped, and counted as such.
+fn apiserver() -> Vec<String> {
+    let mut tests = words("cargo test --package xtask --test apiserver -- --test-threads=1");
+    if std::env::var_os("KUBEBUILDER_ASSETS").is_some() {
+        tests.push("--include-ignored".into());
+    }
+    tests
+}
+
+/// Without a node image, for which there must be an engine, they are skipped, and counted as such.
+fn on_docker(name: &str) -> Vec<String> {
+    let mut tests = words("cargo test --package xtask --test");
+    tests.extend(words(name));
+    tests.extend(words("-- --test-threads=1"));
+    if std::env::var_os("KIND_NODE_IMAGE").is_some() {
+        tests.push("--include-ignored".into());
+        if std::env::var_os("CDC_TEST_REGISTRY").is_none() {
+            tests.extend(words("--skip registry::"));
+        }
+    }
+    tests
+}
+
 /// What needs an API server's programs or a cluster that are not there is skipped, and counted.
 fn gates() -> Vec<String> {
     let mut tests = words("cargo test --package xtask --test gates -- --test-threads=1");
@@ -144,7 +170,7 @@ fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
     let tool = this_program().unwrap_or_else(|_| "xtask".into());
     let up = cmd!(
         shell,
-        "{tool} up --ports auto --output json --set kafka.config.auto.create.topics.enable=true"
+        "{tool} up --platform host --ports auto --output json --set kafka.config.auto.create.topics.enable=true"
     )
     .read()?;
     let report: serde_json::Value = serde_json::from_str(&up).unwrap_or_default();
@@ -155,6 +181,12 @@ fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
     )
     .env("CDC_TEST_KAFKA", address)
     .run();
+    // It starts brokers of its own, from the libraries that `up` has just had.
+    let logins = cmd!(
+        shell,
+        "cargo test --package xtask --lib clients::kafka::security_tests::broker -- --ignored"
+    )
+    .run();
     let server = python.map_or(Ok(()), |python| {
         let script = "manifests/clickhouse/host/test_server.py";
         cmd!(shell, "{python} -B {script}")
@@ -163,7 +195,7 @@ fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
     });
     cmd!(shell, "{tool} down --yes").run()?;
     shell.remove_path(&state)?;
-    tests.and(server)
+    tests.and(logins).and(server)
 }
 
 /// Has what the real components need: asks on a terminal, installs it unasked in CI. A port that is
