@@ -505,13 +505,18 @@ fn components_and_platforms_that_are_not_there() {
                 4,
                 &["mongodb is required", "`mongod`", "[PREREQUISITE_MISSING]"],
             );
-        Xtask::new()
-            .args(&format!("up --platform kind{dry}"))
-            .refuses(4, &["[PLATFORM]", "--platform host"]);
     }
     Xtask::new()
-        .args("plan --platform kubernetes")
-        .refuses(4, &["[PLATFORM]"]);
+        .args("up --platform kind")
+        .refuses(4, &["[PREREQUISITE_MISSING]", "no Docker engine answers"]);
+    Xtask::new()
+        .args("up --platform kubernetes --set connect.registry=localhost/x")
+        .refuses(4, &["[PLATFORM]", "--context NAME"]);
+    for command in ["plan", "up --context x"] {
+        Xtask::new()
+            .args(&format!("{command} --platform kubernetes"))
+            .refuses(3, &["[PROFILE_INVALID]", "connect.registry=REGISTRY/PATH"]);
+    }
 }
 
 #[test]

@@ -55,7 +55,10 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         steps.push(("readiness against recorded statuses", recorded()));
         steps.push(("the Kubernetes API server", apiserver()));
         steps.push(("gates against real servers", gates()));
-        steps.push(("images and clusters on a Docker engine", on_docker("docker")));
+        steps.push((
+            "images and clusters on a Docker engine",
+            on_docker("docker"),
+        ));
         steps.push(("the pipeline on a Kind cluster", on_docker("kind")));
     }
     let shell = Shell::new().map_err(|error| Error::new(Code::Check, error.to_string()))?;
