@@ -56,6 +56,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next request's head; none when the client has closed the connection.
     pub(super) async fn request(&mut self) -> io::Result<Option<Request>> {
         let end = loop {
+            // An engine tries TLS first, and its greeting never ends a head: it would wait for an
+            // answer until its own patience ends.
+            if self
+                .buffer
+                .first()
+                .is_some_and(|byte| !byte.is_ascii_uppercase())
+            {
+                return Err(malformed("this is no HTTP"));
+            }
             if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
                 break at + 4;
             }
@@ -238,6 +247,18 @@ mod tests {
         ];
         let expected = expected.map(|(path, body)| (path.to_owned(), body.to_owned()));
         assert_eq!(seen, expected);
+    }
+
+    #[tokio::test]
+    async fn a_greeting_of_tls_is_refused_while_the_client_still_waits() {
+        let (mut client, server) = tokio::io::duplex(64);
+        client
+            .write_all(&[0x16, 3, 1, 2, 0])
+            .await
+            .expect("written");
+        let mut connection = Connection::new(server);
+        let error = connection.request().await.expect_err("no HTTP");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
