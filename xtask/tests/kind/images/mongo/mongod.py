@@ -82,6 +82,7 @@ class Session(socketserver.BaseRequestHandler):
         self.state: State = self.server.state
         self.user = None if self.state.users else ""
         self.conversation: Optional[Conversation] = None
+        self.skip_empty = False
         self.upstream: Optional[socket.socket] = None
         self.lock = threading.Lock()
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -130,14 +131,15 @@ class Session(socketserver.BaseRequestHandler):
         try:
             if command == "saslStart":
                 self.conversation = Conversation(query["mechanism"], self.state.users, bytes(query["payload"]))
+                self.skip_empty = bool((query.get("options") or {}).get("skipEmptyExchange"))
                 payload = self.conversation.challenge.encode()
             elif self.conversation.done:
                 payload = b""
             else:
                 payload = self.conversation.finish(bytes(query["payload"]))
                 self.user = self.conversation.user
-                # Clients that do not skip the empty exchange send one more.
-                return {"conversationId": 1, "done": False, "payload": payload, "ok": 1.0}
+                # Clients that did not ask to skip the empty exchange send one more.
+                return {"conversationId": 1, "done": self.skip_empty, "payload": payload, "ok": 1.0}
         except Refused:
             return failure(18, "AuthenticationFailed", "Authentication failed.")
         return {"conversationId": 1, "done": self.conversation.done, "payload": payload, "ok": 1.0}
