@@ -66,6 +66,7 @@ class State:
             found.update({"setName": self.config["_id"], "setVersion": 1, "secondary": False})
             found.update({"hosts": [m["host"] for m in self.config["members"]], "primary": self.me, "me": self.me})
             found["lastWrite"] = {"opTime": {"ts": stamp, "t": bson.Int64(1)}, "lastWriteDate": date}
+            found["operationTime"] = stamp  # where Debezium begins
         if "saslSupportedMechs" in query:
             found["saslSupportedMechs"] = ["SCRAM-SHA-1", "SCRAM-SHA-256"]
         return {**found, "ok": 1.0}
