@@ -50,6 +50,11 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     if args.dry_run {
         return dry_run(global.output, &env);
     }
+    let cluster = cluster::find(&env).await?;
+    if let Some(cluster) = &cluster {
+        let first = context::remembered_platform(&dirs)?.is_none();
+        cluster::confirm_first(cluster, &env, first, args.yes)?;
+    }
     dirs.create()?;
     let _lock = lock::take(&dirs.lock(), "cargo xtask up")?;
     let taken = match platform {
@@ -66,11 +71,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
             }
         }
     }
-    // What a cluster has already counts: its passwords, and what was never changed by this tool.
-    let cluster = cluster::find(&env).await?;
     if let Some(cluster) = &cluster {
-        let first = context::remembered_platform(&dirs)?.is_none();
-        cluster::confirm_first(cluster, &env, first, args.yes)?;
         cluster::adopt_passwords(cluster, &env, &dirs).await?;
     }
     let env = Arc::new(Environment::new(

@@ -66,6 +66,7 @@ class State:
             found.update({"setName": self.config["_id"], "setVersion": 1, "secondary": False})
             found.update({"hosts": [m["host"] for m in self.config["members"]], "primary": self.me, "me": self.me})
             found["lastWrite"] = {"opTime": {"ts": stamp, "t": bson.Int64(1)}, "lastWriteDate": date}
+            found["operationTime"] = stamp  # where Debezium begins
         if "saslSupportedMechs" in query:
             found["saslSupportedMechs"] = ["SCRAM-SHA-1", "SCRAM-SHA-256"]
         return {**found, "ok": 1.0}
@@ -82,6 +83,7 @@ class Session(socketserver.BaseRequestHandler):
         self.state: State = self.server.state
         self.user = None if self.state.users else ""
         self.conversation: Optional[Conversation] = None
+        self.skip_empty = False
         self.upstream: Optional[socket.socket] = None
         self.lock = threading.Lock()
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -137,7 +139,7 @@ class Session(socketserver.BaseRequestHandler):
             else:
                 payload = self.conversation.finish(bytes(query["payload"]))
                 self.user = self.conversation.user
-                # Clients that do not skip the empty exchange send one more.
+                # Clients that did not ask to skip the empty exchange send one more.
                 return {"conversationId": 1, "done": self.skip_empty, "payload": payload, "ok": 1.0}
         except Refused:
             return failure(18, "AuthenticationFailed", "Authentication failed.")
