@@ -36,7 +36,11 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
                     Code::Platform,
                     "the platform `kubernetes` wants its context named: never the current one by accident",
                 )
-                .details([format!("there are: {}", Cluster::contexts()?.join(", "))])
+                .details(
+                    Cluster::contexts()
+                        .ok()
+                        .map(|names| format!("there are: {}", names.join(", "))),
+                )
                 .hint("cargo xtask up --platform kubernetes --context NAME"));
             };
             Cluster::connect(context).await.map(Some)
