@@ -515,7 +515,10 @@ fn components_and_platforms_that_are_not_there() {
     for command in ["plan", "up --context x"] {
         Xtask::new()
             .args(&format!("{command} --platform kubernetes"))
-            .refuses(3, &["[PROFILE_INVALID]", "connect.registry=REGISTRY/PATH"]);
+            .refuses(
+                3,
+                &["[PROFILE_INVALID]", "set `connect.registry: registry/path`"],
+            );
     }
 }
 

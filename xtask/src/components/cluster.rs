@@ -128,7 +128,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
             })
         },
     );
-    let image = image::steps(&mut plan, env, connected)?;
+    let image = image::steps(&mut plan, env, connected);
     let mut needs = connected.to_vec();
     needs.push("operators/bundles");
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());

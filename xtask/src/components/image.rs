@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::connect;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::image::{self, ConnectImage, build, inspect, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
-use crate::platform::{Platform, docker, kind};
+use crate::platform::{docker, kind};
 
 /// What the image is made of.
 ///
@@ -40,26 +40,14 @@ pub fn reference(env: &Environment) -> Result<String> {
 
 /// Adds the steps that bring the image where the workers run; the last of them is returned. None
 /// where the profile names an image.
-///
-/// # Errors
-/// The image has no place to be pushed to.
 pub(super) fn steps(
     plan: &mut Plan,
     env: &Arc<Environment>,
     connected: &[&str],
-) -> Result<Option<&'static str>> {
+) -> Option<&'static str> {
     let connect = &env.profile.connect;
     if connect.image.is_some() {
-        return Ok(None);
-    }
-    if env.platform == Platform::Kubernetes && connect.registry.is_none() {
-        return Err(Error::new(
-            Code::ProfileInvalid,
-            "the cluster's nodes can have Connect's image from a registry only",
-        )
-        .hint(
-            "set connect.registry=REGISTRY/PATH to push it there, or connect.image to one of yours",
-        ));
+        return None;
     }
     let at = env.clone();
     plan.step(
@@ -83,7 +71,7 @@ pub(super) fn steps(
                 )))
             },
         );
-        return Ok(Some("image/push"));
+        return Some("image/push");
     }
     let mut needs = connected.to_vec();
     needs.push("image/build");
@@ -93,7 +81,7 @@ pub(super) fn steps(
         &needs,
         async move |progress| load_step(&at, &progress).await,
     );
-    Ok(Some("image/load"))
+    Some("image/load")
 }
 
 /// Builds the image, unless it is there, and inspects it.
