@@ -7,10 +7,29 @@ use super::confirm;
 use crate::components::cluster::kind_name;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::plan::Progress;
 use crate::platform::host::{Dirs, secrets};
 use crate::platform::kind::{self, found};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Platform, Secret, docker};
+use crate::profile::combinations::{InUse, refuse};
+use crate::profile::schema::PlatformChoice;
+
+/// Refuses versions that do not work together on the platform that was chosen, and on this machine.
+///
+/// # Errors
+/// A combination is known to be bad, or no engine answers.
+pub(super) async fn refuse_bad_versions(env: &Environment) -> Result<()> {
+    let (choice, cgroup) = match env.platform {
+        Platform::Host => (PlatformChoice::Host, None),
+        Platform::Kubernetes => (PlatformChoice::Kubernetes, None),
+        Platform::Kind => {
+            let facts = docker::facts(&docker::connect().await?).await?;
+            (PlatformChoice::Kind, Some(facts.cgroup_version))
+        }
+    };
+    refuse(&env.tree, &InUse::of(&env.profile, choice, cgroup))
+}
 
 /// The cluster that the environment is on; none for `host`, and for a Kind cluster that does not
 /// run yet.
@@ -45,6 +64,24 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
             };
             Cluster::connect(context).await.map(Some)
         }
+    }
+}
+
+/// Waits for the API server of a Kind cluster that is just coming back, as after a reboot.
+///
+/// # Errors
+/// It does not answer in time.
+pub(super) async fn await_kind(env: &Environment) -> Result<()> {
+    if env.platform != Platform::Kind {
+        return Ok(());
+    }
+    let docker = docker::connect().await?;
+    let name = kind_name(env);
+    match found::find(&docker, &name).await? {
+        Some(found) if found.complete && found.nodes.iter().all(|node| node.running) => {
+            kind::answers(&docker, &name, &Progress::silent()).await
+        }
+        _ => Ok(()),
     }
 }
 

@@ -39,6 +39,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
         Secrets::Existing,
     )?);
     require(&env, &args.require)?;
+    cluster::refuse_bad_versions(&env).await?;
     plan_of(&env, args)?;
     if args.dry_run && platform != Platform::Host {
         return Err(Error::new(
@@ -50,6 +51,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     if args.dry_run {
         return dry_run(global.output, &env);
     }
+    cluster::await_kind(&env).await?;
     let cluster = cluster::find(&env).await?;
     if let Some(cluster) = &cluster {
         let first = context::remembered_platform(&dirs)?.is_none();

@@ -302,7 +302,9 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
     let node_starts = said.contains("node.kubernetes.io/not-ready")
         || said.contains("node.kubernetes.io/network-unavailable")
         || said.contains("node.cloudprovider.kubernetes.io/uninitialized")
-        || said.contains("no nodes available");
+        || said.contains("no nodes available")
+        // Kubernetes 1.34 names no taint where there are several, as on a node that just starts.
+        || said.contains("untolerated taint(s)");
     let grace = if node_starts { NODE_STARTS } else { SETTLES };
     let message = format!("no node takes it ({reasons})");
     Some(trouble("nodes", message).within(grace))

@@ -154,6 +154,11 @@ fn what_often_passes_ends_the_wait_only_if_it_lasts() {
             "{dedicated: gpu}",
         ),
         (
+            unschedulable("1 node(s) had untolerated taint(s)"),
+            Vec::new(),
+            "untolerated taint(s)",
+        ),
+        (
             unschedulable("1 node(s) had untolerated taint {node.kubernetes.io/not-ready: }"),
             Vec::new(),
             "not-ready",
