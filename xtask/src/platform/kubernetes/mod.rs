@@ -30,14 +30,10 @@ pub use inventory::{Inventory, Owned};
 pub use object::ObjectRef;
 pub use remove::Removed;
 
+pub use crate::render::objects::{COMPONENT, ENVIRONMENT, MANAGED_BY};
+
 /// Owns every field that this tool sets (server-side apply).
-pub const FIELD_MANAGER: &str = "cdc-xtask";
-/// Label on every object of ours, with [`FIELD_MANAGER`] as its value.
-pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
-/// Label on every object of ours: the environment it belongs to.
-pub const ENVIRONMENT: &str = "cdc-xtask.dev/environment";
-/// Label on every object of ours: the component it belongs to.
-pub const COMPONENT: &str = "app.kubernetes.io/component";
+pub const FIELD_MANAGER: &str = crate::render::objects::MANAGER;
 /// Annotation on every object of ours: names what was applied last. See `owned`.
 pub const APPLIED: &str = "cdc-xtask.dev/applied";
 /// Annotation on namespaces and resource definitions that did not exist before this tool made them.

@@ -6,7 +6,7 @@
 //! the watches hold, which costs no request, each time that anything has changed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, stream};
@@ -23,12 +23,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+mod table;
+
 use crate::clock;
 use crate::error::Result;
 use crate::plan::Progress;
 use crate::readiness::kubernetes::{self as readiness, Ages, LogOf, Missing, Seen, Verdict};
 use crate::readiness::{State, Status};
 use crate::wait;
+use table::Table;
 
 /// How many of a container's last lines explain its end.
 const LOG_LINES: i64 = 20;
@@ -78,90 +81,6 @@ pub struct Watches {
 
 /// What a watch is of: a kind, in one namespace or in all.
 type Scope = (ApiResource, Option<String>);
-
-/// What one watch holds.
-#[derive(Default)]
-struct Table(RwLock<Content>);
-
-#[derive(Default)]
-struct Content {
-    objects: HashMap<String, Arc<DynamicObject>>,
-    /// The list that is being read, until it is complete.
-    next: HashMap<String, Arc<DynamicObject>>,
-    listed: bool,
-    trouble: Option<Refusal>,
-}
-
-/// Why a watch shows nothing.
-#[derive(Clone, Debug)]
-struct Refusal {
-    code: u16,
-    message: String,
-}
-
-impl Table {
-    fn read<T>(&self, look: impl FnOnce(&Content) -> T) -> T {
-        look(&self.0.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn write(&self, change: impl FnOnce(&mut Content)) {
-        change(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn all(&self) -> Vec<Arc<DynamicObject>> {
-        self.read(|content| content.objects.values().cloned().collect())
-    }
-}
-
-impl Content {
-    fn take(&mut self, event: watcher::Result<Event<DynamicObject>>, types: &TypeMeta) {
-        let keyed = |mut object: DynamicObject| {
-            // The items of a list of built-in objects do not say what they are.
-            object.types.get_or_insert_with(|| types.clone());
-            for entry in object.metadata.managed_fields.iter_mut().flatten() {
-                // Half of an object's size, and nobody asks for it.
-                entry.fields_v1 = None;
-            }
-            let name = object.metadata.name.clone().unwrap_or_default();
-            (name, Arc::new(object))
-        };
-        match event {
-            Err(error) => {
-                self.next.clear();
-                self.trouble = Some(refusal(&error));
-                return;
-            }
-            Ok(Event::Init) => {}
-            Ok(Event::InitApply(object)) => self.next.extend([keyed(object)]),
-            Ok(Event::InitDone) => {
-                self.objects = std::mem::take(&mut self.next);
-                self.listed = true;
-            }
-            Ok(Event::Apply(object)) => self.objects.extend([keyed(object)]),
-            Ok(Event::Delete(object)) => {
-                self.objects.remove(&keyed(object).0);
-            }
-        }
-        self.trouble = None;
-    }
-}
-
-fn refusal(error: &watcher::Error) -> Refusal {
-    let status = match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status),
-        watcher::Error::WatchError(status) => Some(status),
-        _ => None,
-    };
-    Refusal {
-        code: status.map_or(0, |status| status.code),
-        message: match status {
-            Some(status) => status.message.clone(),
-            None => crate::clients::reason(error),
-        },
-    }
-}
 
 /// The events of a kind, listed anew after each error: a watch that is merely resumed says nothing
 /// before the next change, so that nobody would know when what is held is true again. `Init`, which
