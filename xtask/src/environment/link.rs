@@ -4,6 +4,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::Api;
+use kube::api::ListParams;
 use tokio::sync::Mutex;
 
 use super::Addresses;
@@ -92,11 +96,38 @@ impl Link {
         });
         for gate in gates.iter_mut() {
             let status = gate.look().await;
+            if status.state == State::Failed
+                && component == "connect"
+                && self.ended_without_broker(profile).await
+            {
+                return Some(Status::in_progress(
+                    "its worker ended while there was no broker; the kubelet starts it again",
+                ));
+            }
             if status.state != State::Current {
                 return Some(status);
             }
         }
         None
+    }
+
+    /// Whether every worker that is down ended before a broker was ready: Connect gives up where it
+    /// finds none, and the kubelet's pause outlasts the broker's return, as after a node's restart.
+    /// A cluster that does not tell is no excuse.
+    async fn ended_without_broker(&self, profile: &Profile) -> bool {
+        let namespace = &profile.kubernetes.kafka_namespace;
+        let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), namespace);
+        let list = async |name: &str| {
+            let labels = ListParams::default().labels(&format!("strimzi.io/name={name}"));
+            api.list(&labels).await.map(|pods| pods.items)
+        };
+        let (Ok(workers), Ok(brokers)) = (
+            list("my-connect-cluster-connect").await,
+            list("my-cluster-kafka").await,
+        ) else {
+            return false;
+        };
+        ended_before_ready(&workers, &brokers)
     }
 
     /// Where each broker is dialled: they advertise names that only pods can resolve.
@@ -113,6 +144,30 @@ fn service(host: &str) -> (&str, &str) {
         parts.next().unwrap_or_default(),
         parts.next().unwrap_or_default(),
     )
+}
+
+/// Whether the last end of every worker's container lies before the moment since which a broker is
+/// ready, or no broker is ready at all.
+fn ended_before_ready(workers: &[Pod], brokers: &[Pod]) -> bool {
+    let ends: Vec<&Time> = workers
+        .iter()
+        .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref())
+        .flatten()
+        .filter_map(|container| {
+            let state = container.last_state.as_ref()?;
+            state.terminated.as_ref()?.finished_at.as_ref()
+        })
+        .collect();
+    let ready = brokers
+        .iter()
+        .filter_map(|pod| pod.status.as_ref()?.conditions.as_ref())
+        .flatten()
+        .filter(|condition| condition.type_ == "Ready" && condition.status == "True")
+        .filter_map(|condition| condition.last_transition_time.as_ref())
+        .min();
+    !brokers.is_empty()
+        && !ends.is_empty()
+        && ready.is_none_or(|ready| ends.iter().all(|end| *end < ready))
 }
 
 /// The objects that a component is made of.
@@ -144,6 +199,38 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn pod(status: serde_json::Value) -> Pod {
+        serde_json::from_value(serde_json::json!({ "metadata": {}, "status": status }))
+            .expect("a pod")
+    }
+
+    #[test]
+    fn a_worker_that_ended_without_a_broker_is_excused() {
+        let ended = |at: &str| {
+            let end = serde_json::json!({ "exitCode": 2, "finishedAt": at });
+            pod(serde_json::json!({ "containerStatuses": [{
+                "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+                "lastState": { "terminated": end },
+            }] }))
+        };
+        let broker = |status: &str| {
+            pod(serde_json::json!({ "conditions": [{
+                "type": "Ready", "status": status, "lastTransitionTime": "2026-01-01T00:01:00Z",
+            }] }))
+        };
+        let early = [ended("2026-01-01T00:00:30Z")];
+        let late = [ended("2026-01-01T00:01:30Z")];
+        assert!(ended_before_ready(&early, &[broker("True")]));
+        assert!(ended_before_ready(&late, &[broker("False")]));
+        assert!(!ended_before_ready(&late, &[broker("True")]));
+        assert!(!ended_before_ready(&early, &[]));
+        // Another trouble than an end: an image that is nowhere.
+        assert!(!ended_before_ready(
+            &[pod(serde_json::json!({}))],
+            &[broker("False")]
+        ));
+    }
 
     #[test]
     fn services_by_host_name() {

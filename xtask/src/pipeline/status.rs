@@ -17,8 +17,9 @@ use crate::platform::host::procinfo;
 use crate::profile::schema::{Connector, Flow, Source};
 use crate::readiness::{State, Status};
 
-/// A component that hangs must not hide the others.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// A component that hangs must not hide the others. Through an API server under load an answer may
+/// take seconds.
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What `status` shows.
 #[derive(Debug, Serialize)]
@@ -212,10 +213,14 @@ async fn component(
         Ok(Found::Never) | Err(_) => None,
     };
     let died = process.as_ref().is_some_and(|process| !process.running);
-    let status = if status.state == State::Current || !(died || env.platform != Platform::Host) {
+    let explained = died || env.platform != Platform::Host;
+    let status = if status.state == State::Current || !explained {
         status
     } else {
-        env.obstacle(name).await.unwrap_or(status)
+        // A watch that has only just begun explains nothing.
+        let seen = env.obstacle(name).await;
+        seen.filter(|seen| seen.state != State::Unknown)
+            .unwrap_or(status)
     };
     Component {
         name,
