@@ -7,7 +7,7 @@
 //!   `CDC_TEST_IMAGE` (the lab's demo image: busybox as `/bin/sh`, and `/demo`, which serves HTTP on
 //!   port 8080). `cargo test --test gates -- --ignored cluster`
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic)]
 
 mod apiserver;
 mod cluster;
