@@ -1,5 +1,6 @@
 //! What commands do with the cluster of an environment before their own work.
 
+use bollard::Docker;
 use k8s_openapi::api::core::v1::Secret as ClusterSecret;
 use kube::Api;
 
@@ -41,12 +42,9 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
         Platform::Host => Ok(None),
         Platform::Kind => {
             let name = kind_name(env);
-            let found = found::find(&docker::connect().await?, &name).await?;
-            match found {
-                Some(found) if found.complete && found.nodes.iter().all(|node| node.running) => {
-                    Cluster::connect(&kind::context(&name)).await.map(Some)
-                }
-                _ => Ok(None),
+            match runs(&docker::connect().await?, &name).await? {
+                true => Cluster::connect(&kind::context(&name)).await.map(Some),
+                false => Ok(None),
             }
         }
         Platform::Kubernetes => {
@@ -77,12 +75,16 @@ pub(super) async fn await_kind(env: &Environment) -> Result<()> {
     }
     let docker = docker::connect().await?;
     let name = kind_name(env);
-    match found::find(&docker, &name).await? {
-        Some(found) if found.complete && found.nodes.iter().all(|node| node.running) => {
-            kind::answers(&docker, &name, &Progress::silent()).await
-        }
-        _ => Ok(()),
+    match runs(&docker, &name).await? {
+        true => kind::answers(&docker, &name, &Progress::silent()).await,
+        false => Ok(()),
     }
+}
+
+/// Whether there is a complete Kind cluster of this name and all its nodes run.
+async fn runs(docker: &Docker, name: &str) -> Result<bool> {
+    let found = found::find(docker, name).await?;
+    Ok(found.is_some_and(|found| found.complete && found.nodes.iter().all(|node| node.running)))
 }
 
 /// Connects an environment that is up with its cluster.

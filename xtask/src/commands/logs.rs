@@ -78,15 +78,7 @@ async fn follow(log: &mut Log, printer: &mut Printer) -> Result<()> {
 
 /// Why there is no log.
 fn no_log(env: &Environment, component: &str, previous: bool) -> Error {
-    let profile = &env.profile;
-    let external = match component {
-        "kafka" => profile.kafka.external.as_ref(),
-        "postgres" => profile.postgres.external.as_ref(),
-        "mongodb" => profile.mongodb.external.as_ref(),
-        "clickhouse" => profile.clickhouse.external.as_ref(),
-        _ => None,
-    };
-    if let Some(address) = external {
+    if let Some(address) = env.external(component) {
         return Error::new(
             Code::NotUp,
             format!("{component} is external ({address}): its log is where it runs"),

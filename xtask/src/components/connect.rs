@@ -21,6 +21,7 @@ use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{java, secrets};
 use crate::profile::schema::{Connector, Settings, Source};
 use crate::readiness::{self, Status};
+use crate::render::kubernetes::password_dir;
 
 /// `images/connect/plugins.yaml`: the plugins by source.
 #[derive(Debug, Deserialize)]
@@ -204,7 +205,10 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         Source::Postgres => "postgres",
         Source::Mongodb => "mongodb",
     };
-    let reference = format!("${{strimzidir:{}:password}}", secret_dir(env, component));
+    let reference = format!(
+        "${{strimzidir:{}:password}}",
+        secret_dir(env, connector.source, component)
+    );
     let tables: Vec<&str> = env
         .profile
         .flows
@@ -238,17 +242,10 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
 }
 
 /// Where Connect finds a component's password.
-fn secret_dir(env: &Environment, component: &str) -> String {
+fn secret_dir(env: &Environment, source: Source, component: &str) -> String {
     match env.platform {
         Platform::Host => secrets::dir(&env.dirs, component).display().to_string(),
-        Platform::Kind | Platform::Kubernetes => format!(
-            "/mnt/{}-auth",
-            if component == "mongodb" {
-                "mongo"
-            } else {
-                component
-            }
-        ),
+        Platform::Kind | Platform::Kubernetes => password_dir(source).to_owned(),
     }
 }
 

@@ -2,7 +2,7 @@
 //! there, and a loopback port that leads to each service.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -30,8 +30,6 @@ pub struct Link {
     brokers: Arc<BTreeMap<i32, String>>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
-    /// The certificate of Kafka's own authority (PEM), once it was read: where clients log in.
-    pub kafka_ca: OnceLock<String>,
     /// The gates that were looked at, by component.
     gates: Mutex<BTreeMap<String, Vec<Gate>>>,
     _forwards: Vec<Forward>,
@@ -81,7 +79,6 @@ impl Link {
             cluster,
             reach,
             brokers: Arc::new(brokers),
-            kafka_ca: OnceLock::new(),
             gates: Mutex::default(),
             _forwards: forwards,
         })

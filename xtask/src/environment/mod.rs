@@ -242,16 +242,6 @@ impl Environment {
     pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
         let mut config = kafka::Config::new(&[self.kafka().address()], timeout);
         config.route = self.link.get().map(Link::route);
-        if self.profile.kafka.security == KafkaSecurity::Scram
-            && let Some(ca) = self.link.get().and_then(|link| link.kafka_ca.get())
-        {
-            config.tls = Some(kafka::Tls {
-                ca: ca.clone().into_bytes(),
-                server_name: Some(self.inside.kafka.host.clone()),
-            });
-            let password = self.passwords.kafka_connect.clone();
-            config.sasl = Some(kafka::Sasl::scram_sha_512("connect", password));
-        }
         config
     }
 
@@ -306,6 +296,11 @@ impl Environment {
 
     /// Whether the user runs this component.
     pub fn is_external(&self, component: &str) -> bool {
+        self.external(component).is_some()
+    }
+
+    /// The address of a component that the user runs.
+    pub fn external(&self, component: &str) -> Option<&str> {
         let external = match component {
             "kafka" => &self.profile.kafka.external,
             "postgres" => &self.profile.postgres.external,
@@ -313,7 +308,7 @@ impl Environment {
             "clickhouse" => &self.profile.clickhouse.external,
             _ => &None,
         };
-        external.is_some()
+        external.as_deref()
     }
 
     /// The passwords as they go into a cluster's Secrets.

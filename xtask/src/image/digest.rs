@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
+use crate::platform::host::artifacts::lockfile::hex;
+
 /// Everything that decides what is in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inputs {
@@ -108,16 +110,6 @@ impl Inputs {
     pub fn tag(&self) -> String {
         format!("{}-{}", self.version, &self.digest()[..12])
     }
-}
-
-/// Bytes in lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 #[cfg(test)]

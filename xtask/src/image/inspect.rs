@@ -15,11 +15,12 @@ use futures_util::TryStreamExt;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
-use super::{ConnectImage, digest};
+use super::ConnectImage;
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
 use crate::plan::Progress;
 use crate::platform::docker::{self, failed};
+use crate::platform::host::artifacts::lockfile::hex;
 use crate::platform::host::dirs;
 
 /// Kafka's home in Strimzi's images.
@@ -106,7 +107,7 @@ pub async fn inspect(
             .collect(),
     };
     // An id names content and so never changes its meaning; what was looked for belongs to it.
-    let key = digest::hex(&Sha256::digest(format!("{id} {expected:?}").as_bytes()));
+    let key = hex(&Sha256::digest(format!("{id} {expected:?}").as_bytes()));
     let dir = cache.join("inspected-images");
     let proof = dir.join(key);
     if proof.is_file() {

@@ -1,5 +1,6 @@
 //! Rendered objects: templates in, checked Kubernetes objects with their labels out.
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use kube::core::DynamicObject;
 use serde::Deserialize;
 use serde_json::Value;
@@ -187,28 +188,8 @@ fn encode_secret(object: &mut Value) {
             Value::String(text) => text.into_bytes(),
             other => other.to_string().into_bytes(),
         };
-        object["data"][key] = Value::String(base64(&bytes));
+        object["data"][key] = Value::String(BASE64_STANDARD.encode(&bytes));
     }
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let group = chunk
-            .iter()
-            .chain([&0, &0])
-            .take(3)
-            .fold(0_usize, |group, byte| group << 8 | usize::from(*byte));
-        for digit in 0..4 {
-            text.push(if digit <= chunk.len() {
-                DIGITS[group >> (18 - 6 * digit) & 63] as char
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }
 
 #[cfg(test)]
@@ -250,7 +231,7 @@ mod tests {
             ("foo", "Zm9v"),
             ("foob\u{ff}", "Zm9vYsO/"),
         ] {
-            assert_eq!(base64(text.as_bytes()), want);
+            assert_eq!(BASE64_STANDARD.encode(text), want);
         }
         let mut object = serde_json::json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"},

@@ -8,9 +8,9 @@ use sha2::{Digest, Sha256};
 use super::Source;
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
-use crate::image::digest::hex;
 use crate::plan::Progress;
 use crate::platform::docker;
+use crate::platform::host::artifacts::lockfile::hex;
 use crate::platform::host::dirs;
 
 /// Far more than the command's size: what is larger is something else.

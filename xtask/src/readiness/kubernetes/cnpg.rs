@@ -6,19 +6,14 @@
 use kube::core::DynamicObject;
 
 use super::fields::{number, short, text};
-use super::pods::{self, Trouble};
+use super::pods;
 use super::{Ages, Seen, Verdict, judge};
 use crate::readiness::Status;
 
 const HEALTHY: &str = "Cluster in healthy state";
 
 pub(super) fn evaluate(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
-    let troubles: Vec<Trouble> = seen
-        .pods
-        .iter()
-        .flat_map(|pod| pods::troubles(pod, seen))
-        .collect();
-    judge(progress(object, seen), troubles, ages)
+    judge(progress(object, seen), pods::all_troubles(seen), ages)
 }
 
 fn progress(object: &DynamicObject, seen: &Seen) -> Status {

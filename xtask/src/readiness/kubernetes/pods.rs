@@ -123,6 +123,12 @@ pub(super) fn count(ready: usize, wanted: usize) -> String {
     }
 }
 
+/// The troubles of all pods that were seen.
+pub(super) fn all_troubles(seen: &Seen) -> Vec<Trouble> {
+    let pods = seen.pods.iter();
+    pods.flat_map(|pod| troubles(pod, seen)).collect()
+}
+
 /// The troubles of a pod, the gravest first. A pod that is ready, leaves or has ended has none: its
 /// owner decides what follows.
 pub(super) fn troubles(pod: &DynamicObject, seen: &Seen) -> Vec<Trouble> {

@@ -203,12 +203,7 @@ fn job(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
         0 => Status::in_progress("runs"),
         tries => Status::in_progress(format!("runs after {tries} failed tries")),
     };
-    let troubles = seen
-        .pods
-        .iter()
-        .flat_map(|pod| pods::troubles(pod, seen))
-        .collect();
-    judge(progress, troubles, ages)
+    judge(progress, pods::all_troubles(seen), ages)
 }
 
 fn pod(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
