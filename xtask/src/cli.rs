@@ -200,6 +200,13 @@ pub struct Verify {
 
 /// Options of `render`.
 #[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask render
+  cargo xtask render --platform kind --dir rendered
+  cargo xtask render --platform kubernetes --profile clickhouse-production
+
+On `host` these are the processes' commands and files, on clusters the objects, everywhere the SQL.
+The operators' own objects are left out: they come from their releases as they are.")]
 pub struct Render {
     /// Write files below this directory instead of printing them.
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]

@@ -137,6 +137,8 @@ fn secrets_are_masked_in_everything_that_is_printed() {
         "profile show --output json",
         "render",
         "render --output json",
+        "render --platform kind",
+        "render --platform kubernetes --set connect.registry=registry.example/cdc",
         "plan --output json",
         "up --dry-run",
     ] {
@@ -211,6 +213,31 @@ fn rendered_files_are_written_where_they_are_wanted() {
             .path("out/connectors/postgres-connector.json")
             .is_file()
     );
+}
+
+#[test]
+fn on_clusters_the_objects_are_rendered() {
+    let xtask = Xtask::new().args("render --platform kind --dir out");
+    assert!(xtask.prints().contains("files in out"));
+    for (file, line) in [
+        ("kind/cluster.yaml", "kind: Cluster"),
+        ("kafka/kafka.yaml", "kind: KafkaNodePool"),
+        ("connect/connect.yaml", "kind: KafkaConnector"),
+        ("postgres/postgres.yaml", "kind: StatefulSet"),
+        ("clickhouse/users.sql", "CREATE TABLE"),
+    ] {
+        let text = std::fs::read_to_string(xtask.path(&format!("out/{file}"))).expect(file);
+        assert!(text.contains(line), "{file}:\n{text}");
+    }
+    assert!(!xtask.path("out/kafka/server.properties").exists());
+    assert!(!xtask.path("state").exists());
+    // On a cluster of the user's own, there is none to create.
+    let xtask = Xtask::new()
+        .args("render --dir out")
+        .args("--platform kubernetes --set connect.registry=registry.example/cdc");
+    assert!(xtask.prints().contains("files in out"));
+    assert!(xtask.path("out/kafka/kafka.yaml").is_file());
+    assert!(!xtask.path("out/kind").exists());
 }
 
 #[test]

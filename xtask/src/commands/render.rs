@@ -1,16 +1,21 @@
 //! `render`: everything that would be used on the chosen platform.
+//!
+//! On clusters the operators' own objects are left out: they come unchanged from their releases.
 
 use std::path::Path;
 use std::process::ExitCode;
 
+use indexmap::IndexMap;
 use serde_json::json;
 
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, Render};
 use crate::components;
+use crate::components::cluster::{self, Show};
 use crate::environment::{Environment, Secrets};
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
+use crate::platform::{Platform, kind};
 use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Render) -> Result<ExitCode> {
@@ -43,6 +48,25 @@ pub(super) async fn run(global: &Global, args: &Render) -> Result<ExitCode> {
 
 /// Every rendered text with a relative name. Passwords are references to files, never values.
 fn files(env: &Environment) -> Result<Vec<(String, String)>> {
+    let mut files = match env.platform {
+        Platform::Host => processes(env)?,
+        Platform::Kind => {
+            let text = kind::render(&env.templates, &cluster::kind_spec(env))?;
+            let mut files = vec![("kind/cluster.yaml".to_owned(), text)];
+            files.extend(objects(env)?);
+            files
+        }
+        Platform::Kubernetes => objects(env)?,
+    };
+    for (name, flow) in &env.profile.flows {
+        let statements = components::clickhouse::statements(env, name, flow)?;
+        let text = statements.join(";\n\n") + ";\n";
+        files.push((format!("clickhouse/{name}.sql"), text));
+    }
+    Ok(files)
+}
+
+fn processes(env: &Environment) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
     for process in components::processes(env)? {
         let component = &process.component;
@@ -60,12 +84,22 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
         );
         files.push((format!("connectors/{name}.json"), text));
     }
-    for (name, flow) in &env.profile.flows {
-        let statements = components::clickhouse::statements(env, name, flow)?;
-        let text = statements.join(";\n\n") + ";\n";
-        files.push((format!("clickhouse/{name}.sql"), text));
-    }
     Ok(files)
+}
+
+/// The objects of each component, as one YAML text.
+fn objects(env: &Environment) -> Result<Vec<(String, String)>> {
+    let mut files: IndexMap<String, String> = IndexMap::new();
+    for object in cluster::objects(env, Show::Masked)? {
+        let text = serde_yaml::to_string(&object.object).map_err(|error| {
+            Error::new(Code::Template, format!("an object is no YAML: {error}"))
+        })?;
+        let name = format!("{0}/{0}.yaml", object.component);
+        let file = files.entry(name).or_default();
+        file.push_str("---\n");
+        file.push_str(&text);
+    }
+    Ok(files.into_iter().collect())
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
