@@ -109,6 +109,29 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, starts: &Starts) -> R
         &after_start("kafka"),
         |env| async move { kafka::probe(&env).await },
     );
+    if let (Platform::Kind | Platform::Kubernetes, Some(start)) =
+        (env.platform, starts.get("kafka"))
+    {
+        let at = env.clone();
+        plan.gate(
+            "kafka/operated",
+            "all that the operator runs beside the brokers",
+            &[start],
+            async move |progress| {
+                wait::until(
+                    "Kafka's resource is ready",
+                    patience(&at),
+                    &progress,
+                    || async {
+                        let obstacle = at.obstacle("kafka").await;
+                        obstacle.unwrap_or_else(|| Status::current("ready"))
+                    },
+                )
+                .await
+                .map(Outcome::Unchanged)
+            },
+        );
+    }
     let at = env.clone();
     plan.step(
         "kafka/topics",
@@ -181,7 +204,7 @@ fn gate<P, F>(
                 patience(&at),
                 &progress,
                 || async {
-                    if let Some(obstacle) = at.obstacle(component).await {
+                    if let Some(obstacle) = at.hindrance(component).await {
                         return obstacle;
                     }
                     probe(at.clone()).await

@@ -21,6 +21,9 @@ use crate::profile::Profile;
 use crate::profile::schema::PostgresManager;
 use crate::readiness::{State, Status};
 
+/// Kafka's brokers, without what the operator runs beside them.
+const BROKERS: &str = "kafka/brokers";
+
 /// A connection. Its forwards end when it is dropped.
 pub struct Link {
     /// The API server.
@@ -108,6 +111,18 @@ impl Link {
         None
     }
 
+    /// What keeps a component from serving, which may be less than what [`Link::obstacle`] waits for:
+    /// brokers answer some ten seconds before the operator has what else belongs to a Kafka.
+    pub(super) async fn hindrance(&self, profile: &Profile, component: &str) -> Option<Status> {
+        let whole = self.obstacle(profile, component).await;
+        match whole {
+            Some(status) if component == "kafka" && status.state != State::Failed => {
+                self.obstacle(profile, BROKERS).await
+            }
+            whole => whole,
+        }
+    }
+
     /// Whether every worker that is down ended before a broker was ready: Connect gives up where it
     /// finds none, and the kubelet's pause outlasts the broker's return, as after a node's restart.
     /// A cluster that does not tell is no excuse.
@@ -174,6 +189,7 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
     let database = profile.kubernetes.database_namespace.as_str();
     let target = match component {
         "kafka" => Target::of(STRIMZI, "Kafka", kafka, "my-cluster"),
+        BROKERS => Target::of(STRIMZI, "KafkaNodePool", kafka, "my-pool"),
         "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
         "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
         "postgres" => match profile.postgres.managed_by {

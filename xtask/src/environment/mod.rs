@@ -294,6 +294,16 @@ impl Environment {
         }
     }
 
+    /// As [`Environment::obstacle`], but without what a component needs for nobody's requests.
+    pub async fn hindrance(&self, component: &str) -> Option<Status> {
+        match self.link.get() {
+            Some(link) if !self.is_external(component) => {
+                link.hindrance(&self.profile, component).await
+            }
+            _ => self.obstacle(component).await,
+        }
+    }
+
     /// Whether the user runs this component.
     pub fn is_external(&self, component: &str) -> bool {
         self.external(component).is_some()
