@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
+mod connector;
+
+pub use connector::*;
+
 use crate::commands::complete;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
@@ -86,6 +90,17 @@ pub enum Command {
     Doctor(Doctor),
     /// Print a component's log.
     Logs(Logs),
+    /// Show connectors, have them rest, stop, run or begin anew.
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
+    /// Read everything of a connector's tables again, proven, with the deletes that were missed.
+    ResetConnector(ResetConnector),
+    /// Show PostgreSQL's replication slots, and give one up.
+    #[command(subcommand)]
+    Slot(SlotCommand),
+    /// Save and restore the positions of connectors and of the target's consumer groups.
+    #[command(subcommand)]
+    Offsets(OffsetsCommand),
     /// Insert the seed rows that are missing at the sources.
     Seed(Seed),
     /// Print a shell completion script.

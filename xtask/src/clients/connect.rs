@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use reqwest::{Method, StatusCode};
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::platform::Endpoint;
@@ -202,17 +202,177 @@ impl Connect {
         .map(drop)
     }
 
-    /// Restarts a connector's failed parts.
+    /// As [`Connect::call`], for what must be there.
+    async fn act(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<String, ConnectError> {
+        let answer = self.call(method, path, body).await?;
+        answer.ok_or_else(|| ConnectError::Refused {
+            status: 404,
+            message: format!("there is no {path}"),
+        })
+    }
+
+    /// Every connector with what it is and does, in one request.
     ///
     /// # Errors
     /// See [`ConnectError`].
-    pub async fn restart_failed(&self, name: &str) -> Result<(), ConnectError> {
-        self.call(
-            Method::POST,
-            &format!("/connectors/{name}/restart?includeTasks=true&onlyFailed=true"),
-            None,
-        )
-        .await
-        .map(drop)
+    pub async fn all(&self) -> Result<IndexMap<String, Listed>, ConnectError> {
+        self.need("/connectors?expand=status&expand=info").await
+    }
+
+    /// Has the connector go into this state; it is reached some time after the answer.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn set_state(&self, name: &str, target: TargetState) -> Result<(), ConnectError> {
+        let verb = match target {
+            TargetState::Running => "resume",
+            TargetState::Paused => "pause",
+            TargetState::Stopped => "stop",
+        };
+        self.act(Method::PUT, &format!("/connectors/{name}/{verb}"), None)
+            .await
+            .map(drop)
+    }
+
+    /// Restarts the connector and its tasks, or only those of them that failed.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn restart(&self, name: &str, only_failed: bool) -> Result<(), ConnectError> {
+        let path = format!("/connectors/{name}/restart?includeTasks=true&onlyFailed={only_failed}");
+        self.act(Method::POST, &path, None).await.map(drop)
+    }
+
+    /// Restarts one task.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn restart_task(&self, name: &str, task: u32) -> Result<(), ConnectError> {
+        let path = format!("/connectors/{name}/tasks/{task}/restart");
+        self.act(Method::POST, &path, None).await.map(drop)
+    }
+
+    /// The offsets that the connector has committed; none if there is no such connector.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn offsets(&self, name: &str) -> Result<Option<Offsets>, ConnectError> {
+        self.get(&format!("/connectors/{name}/offsets")).await
+    }
+
+    /// Sets offsets of a connector that is stopped. KIP-875: partitions that are not named stay.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; 400 while the connector is not stopped.
+    pub async fn alter_offsets(&self, name: &str, offsets: &Offsets) -> Result<(), ConnectError> {
+        let body = serde_json::json!(offsets);
+        let path = format!("/connectors/{name}/offsets");
+        self.act(Method::PATCH, &path, Some(&body)).await.map(drop)
+    }
+
+    /// Forgets all offsets of a connector that is stopped.
+    ///
+    /// # Errors
+    /// See [`ConnectError`]; 400 while the connector is not stopped.
+    pub async fn delete_offsets(&self, name: &str) -> Result<(), ConnectError> {
+        let path = format!("/connectors/{name}/offsets");
+        self.act(Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// What the plugin says about a configuration; it reaches out to the source for it.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn validate(
+        &self,
+        class: &str,
+        config: &IndexMap<String, String>,
+    ) -> Result<Validation, ConnectError> {
+        let class = class.rsplit('.').next().unwrap_or(class);
+        let body = serde_json::json!(config);
+        let path = format!("/connector-plugins/{class}/config/validate");
+        let text = self.act(Method::PUT, &path, Some(&body)).await?;
+        self.decode(&text)
+    }
+}
+
+/// The state that a connector shall have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// Its tasks run.
+    Running,
+    /// Its tasks exist and do nothing.
+    Paused,
+    /// It has no tasks; only so its offsets can be changed.
+    Stopped,
+}
+
+/// One connector of [`Connect::all`].
+#[derive(Clone, Debug, Deserialize)]
+pub struct Listed {
+    /// What it does.
+    pub status: ConnectorStatus,
+    /// What it is.
+    pub info: Info,
+}
+
+/// What a connector is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Info {
+    /// Its configuration.
+    pub config: IndexMap<String, String>,
+    /// `source` or `sink`.
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// `GET /connectors/NAME/offsets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Offsets {
+    /// One for each partition of the source, or of the topics that a sink reads.
+    pub offsets: Vec<PartitionOffset>,
+}
+
+/// A connector's place in one partition. What the maps hold is the plugin's own matter.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct PartitionOffset {
+    /// Which partition.
+    pub partition: Value,
+    /// The place; null forgets it.
+    pub offset: Value,
+}
+
+/// `PUT /connector-plugins/CLASS/config/validate`.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Validation {
+    /// How many keys are wrong.
+    pub error_count: u32,
+    configs: Vec<ValidatedKey>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ValidatedKey {
+    value: ValidatedValue,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct ValidatedValue {
+    name: String,
+    errors: Vec<String>,
+}
+
+impl Validation {
+    /// Each key that is wrong, and why.
+    pub fn errors(&self) -> impl Iterator<Item = (&str, &str)> {
+        let values = self.configs.iter().map(|key| &key.value);
+        values.flat_map(|value| {
+            let errors = value.errors.iter();
+            errors.map(|error| (value.name.as_str(), error.as_str()))
+        })
     }
 }

@@ -1,7 +1,10 @@
 //! MongoDB through its official driver.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
+use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection};
@@ -112,6 +115,63 @@ impl Mongodb {
             .count_documents(doc! {})
             .await
             .map_err(|error| self.failed(&error))
+    }
+
+    /// Which of these ids the collection has. An id is meant as the target shows it: an object id by
+    /// its digits, a number by its text.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn existing(
+        &self,
+        collection: &str,
+        ids: &[&str],
+    ) -> Result<HashSet<String>, MongodbError> {
+        let mut forms: Vec<Bson> = Vec::new();
+        for id in ids {
+            forms.push(Bson::String((*id).to_owned()));
+            forms.extend(ObjectId::parse_str(id).ok().map(Bson::ObjectId));
+            forms.extend(id.parse::<i64>().ok().map(Bson::Int64));
+        }
+        let failed = |error: mongodb::error::Error| self.failed(&error);
+        let mut found = self
+            .collection(collection)
+            .find(doc! { "_id": { "$in": forms } })
+            .projection(doc! { "_id": 1 })
+            .await
+            .map_err(failed)?;
+        let mut existing = HashSet::new();
+        while let Some(document) = found.try_next().await.map_err(failed)? {
+            existing.extend(match document.get("_id") {
+                Some(Bson::String(text)) => Some(text.clone()),
+                Some(Bson::ObjectId(id)) => Some(id.to_hex()),
+                Some(Bson::Int32(number)) => Some(number.to_string()),
+                Some(Bson::Int64(number)) => Some(number.to_string()),
+                _ => None,
+            });
+        }
+        Ok(existing)
+    }
+
+    /// The times of the oldest and the newest entry of the oplog, in seconds since the epoch; none
+    /// where the server has no oplog or does not show it.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn oplog_window(&self) -> Result<Option<(u64, u64)>, MongodbError> {
+        let oplog = self.collection("local.oplog.rs");
+        let mut ends = [None, None];
+        for (end, order) in ends.iter_mut().zip([1, -1]) {
+            let entry = oplog
+                .find_one(doc! {})
+                .sort(doc! { "$natural": order })
+                .projection(doc! { "ts": 1 })
+                .await
+                .map_err(|error| self.failed(&error))?;
+            let time = entry.and_then(|entry| entry.get_timestamp("ts").ok());
+            *end = time.map(|time| u64::from(time.time));
+        }
+        Ok(ends[0].zip(ends[1]))
     }
 
     /// Inserts documents.

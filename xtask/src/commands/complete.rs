@@ -51,8 +51,23 @@ pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, components::NAMES.map(str::to_owned))
 }
 
-/// The keys of the chosen profile, and after `=` the value that the key has.
-pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
+/// The connectors of the chosen profile, and the sources that stand for them.
+pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = profile_of_line().map(|loaded| {
+        let sources = ["postgres", "mongo"].map(str::to_owned);
+        loaded.profile.connectors.into_keys().chain(sources)
+    });
+    beginning(current, names.into_iter().flatten())
+}
+
+/// The slots of the chosen profile's connectors.
+pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
+    let connectors = profile_of_line().map(|loaded| loaded.profile.connectors.into_values());
+    let slots = connectors.into_iter().flatten();
+    beginning(current, slots.filter_map(|connector| connector.slot))
+}
+
+fn profile_of_line() -> Option<profile::Loaded> {
     let words: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
@@ -60,7 +75,12 @@ pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
         profile: chosen(&words).unwrap_or_else(|| "clickhouse".into()),
         set: Vec::new(),
     };
-    let Ok(loaded) = profile::load(&context::root(), &selection) else {
+    profile::load(&context::root(), &selection).ok()
+}
+
+/// The keys of the chosen profile, and after `=` the value that the key has.
+pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
+    let Some(loaded) = profile_of_line() else {
         return Vec::new();
     };
     let valued = current.to_string_lossy().contains('=');

@@ -8,17 +8,17 @@ use bollard::query_parameters::ListImagesOptionsBuilder;
 use serde_json::{Value, json};
 
 use super::stdout::say;
-use super::{context, image_bump};
+use super::{context, image_bump, steps};
 use crate::cli::{Global, ImageCommand};
 use crate::components::image;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image::{build, push, tags};
-use crate::plan::{self, Outcome, Plan};
+use crate::plan::{Outcome, Plan};
 use crate::platform::docker;
 use crate::platform::host::dirs;
 use crate::report::text::bytes;
-use crate::report::{self, Output, Reporter};
+use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, command: &ImageCommand) -> Result<ExitCode> {
     if matches!(command, ImageCommand::List) {
@@ -72,26 +72,13 @@ pub(super) async fn run(global: &Global, command: &ImageCommand) -> Result<ExitC
         ),
         ImageCommand::Build | ImageCommand::List => {}
     }
-    finish(global.output, &env, plan).await
+    finish(global, &env, plan).await
 }
 
-async fn finish(output: Output, env: &Environment, plan: Plan) -> Result<ExitCode> {
-    let (graph, actions) = plan
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
-    let reporter = Reporter::choose(output);
-    let mut report = plan::run(graph, actions, |graph, event| {
-        reporter.on_event(graph, event)
-    })
-    .await;
-    reporter.finish();
-    if !report.errors.is_empty() {
-        let mut first = report.errors.remove(0);
-        first.others = report.errors;
-        return Err(first);
-    }
+async fn finish(global: &Global, env: &Environment, plan: Plan) -> Result<ExitCode> {
+    let report = steps::run(global, plan).await?;
     let reference = image::reference(env)?;
-    match output {
+    match global.output {
         Output::Json => {
             let mut summary = report::summary::json(&report);
             summary["profile"] = json!(env.name);

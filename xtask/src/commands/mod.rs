@@ -6,6 +6,7 @@ mod cluster;
 pub(crate) mod complete;
 mod completions;
 mod confirm;
+mod connector;
 mod context;
 mod diff;
 mod doctor;
@@ -16,11 +17,15 @@ mod image_bump;
 mod lock;
 mod logs;
 mod logs_cluster;
+mod offsets;
 mod plan;
 mod profile;
 mod render;
+mod reset;
 mod seed;
+mod slot;
 mod status;
+mod steps;
 mod test;
 mod up;
 mod verify;
@@ -84,6 +89,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Profile(command) => profile::run(&global, command),
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Logs(args) => logs::run(&global, &args).await,
+        Command::Connector(command) => connector::run(&global, &command).await,
+        Command::Slot(command) => slot::run(&global, &command).await,
+        Command::Offsets(command) => offsets::run(&global, &command).await,
+        Command::ResetConnector(args) => reset::run(&global, &args).await,
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
         Command::Image(command) => image::run(&global, &command).await,

@@ -270,6 +270,31 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
     }))
 }
 
+/// Has the consumer of this group leave it: the queue goes, with the view that reads it.
+/// [`create_tables`] brings both back, and nothing is lost meanwhile: the group keeps its place.
+///
+/// # Errors
+/// The server refuses.
+pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
+    let client = env.clickhouse_client();
+    for (name, _) in env
+        .profile
+        .flows
+        .iter()
+        .filter(|(_, flow)| flow.group == group)
+    {
+        let names = Names::of(name);
+        for table in [&names.feed, &names.queue] {
+            run(
+                &client,
+                &format!("DROP TABLE IF EXISTS {} SYNC", ident(table)),
+            )
+            .await?;
+        }
+    }
+    Ok(())
+}
+
 /// Has every flow's tables as the profile wants them. Queues and views are rebuilt where they
 /// differ, which loses nothing: the consumer group keeps its place. Silver is never rebuilt.
 ///

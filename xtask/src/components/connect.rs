@@ -14,11 +14,13 @@ use crate::error::{Code, Error, Result};
 use crate::image;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
+use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{java, secrets};
+use crate::profile::is_secret;
 use crate::profile::schema::{Connector, Settings, Source};
 use crate::readiness::{self, Status};
 use crate::render::kubernetes::password_dir;
@@ -270,10 +272,7 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
         env.profile.connectors.get(&name).ok_or_else(|| {
             Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
         })?;
-    let manifest = manifest(&env, &name, connector)?;
-    let mut wanted: IndexMap<String, String> = manifest.config;
-    wanted.insert("connector.class".into(), manifest.class);
-    wanted.insert("name".into(), name.clone());
+    let (_, wanted) = wanted(&env, &name, connector)?;
     let client = env.connect_client();
     let existing = client
         .config(&name)
@@ -288,7 +287,7 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
             .map_err(|error| service(&error))?;
         if readiness::connect::connector(status.as_ref()).state == readiness::State::Failed {
             client
-                .restart_failed(&name)
+                .restart(&name, true)
                 .await
                 .map_err(|error| service(&error))?;
             return Ok(Outcome::Changed("restarted what had failed".into()));
@@ -303,6 +302,31 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
     }))
+}
+
+/// A connector's class, and its whole configuration as Connect's REST interface takes it.
+///
+/// # Errors
+/// The template is wrong.
+pub fn wanted(
+    env: &Environment,
+    name: &str,
+    connector: &Connector,
+) -> Result<(String, IndexMap<String, String>)> {
+    let manifest = manifest(env, name, connector)?;
+    let mut config: IndexMap<String, String> = manifest.config;
+    config.insert("connector.class".into(), manifest.class.clone());
+    config.insert("name".into(), name.to_owned());
+    Ok((manifest.class, config))
+}
+
+/// A connector's configuration for people: what is a secret and no reference to one is masked.
+pub fn shown(config: IndexMap<String, String>) -> IndexMap<String, String> {
+    let masked = |(key, value): (String, String)| {
+        let hidden = is_secret(&format!("connector.config.{key}")) && !value.contains("${");
+        (key, if hidden { MASK.to_owned() } else { value })
+    };
+    config.into_iter().map(masked).collect()
 }
 
 fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {

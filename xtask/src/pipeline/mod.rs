@@ -1,6 +1,12 @@
 //! What is done with a pipeline that is there: decisions over clients.
 
+pub mod backup;
 pub mod canary;
+pub mod connectors;
 pub mod latency;
+pub mod names;
+pub mod reset;
+pub mod slots;
 pub mod status;
+pub mod unread;
 pub mod verify;

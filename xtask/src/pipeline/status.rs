@@ -6,8 +6,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::unread::unread;
 use crate::clients::clickhouse::{ident, literal};
-use crate::clients::kafka::{FetchOptions, KafkaClient, OffsetAt};
+use crate::clients::kafka::KafkaClient;
 use crate::clock;
 use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
 use crate::environment::Environment;
@@ -282,26 +283,7 @@ async fn flow_row(
     flow: &Flow,
 ) -> FlowRow {
     let topic = env.profile.topic(flow);
-    let positions = async {
-        let client = client?;
-        let (first, end, read) = tokio::join!(
-            client.offsets(&topic, OffsetAt::Earliest),
-            client.offsets(&topic, OffsetAt::Latest),
-            client.group_offsets(&flow.group)
-        );
-        let (first, end, read) = (first.ok()?, end.ok()?, read.ok()?);
-        let messages: i64 = end
-            .iter()
-            .map(|(partition, end)| end - first.get(partition).unwrap_or(end))
-            .sum();
-        let mut lag = 0;
-        for (partition, end) in end {
-            let start = first.get(&partition).copied().unwrap_or(0);
-            let read = read.get(&(topic.clone(), partition)).copied();
-            lag += waiting(client, &topic, partition, read.unwrap_or(start), end).await?;
-        }
-        Some((messages, lag))
-    };
+    let positions = async { unread(client?, &topic, &flow.group).await.ok() };
     let positions = tokio::time::timeout(PATIENCE, positions);
     let target = tokio::time::timeout(PATIENCE, target(env, name));
     let (positions, target) = tokio::join!(positions, target);
@@ -310,8 +292,8 @@ async fn flow_row(
     FlowRow {
         name: name.to_owned(),
         connector: flow.connector.clone(),
-        messages: positions.map(|(messages, _)| messages),
-        lag: positions.map(|(_, lag)| lag),
+        messages: positions.map(|positions| positions.messages),
+        lag: positions.map(|positions| positions.changes),
         silver: clickhouse::Names::of(name).silver,
         rows: target.as_ref().map(|target| target.rows),
         newest_ms: target.as_ref().and_then(|target| {
@@ -320,29 +302,6 @@ async fn flow_row(
         errors: target.map(|target| target.errors),
         topic,
     }
-}
-
-/// How many changes between two offsets wait to be read. The target skips tombstones and does not
-/// commit past them: a tombstone at the end of a topic is no lag.
-async fn waiting(
-    client: &KafkaClient,
-    topic: &str,
-    partition: i32,
-    read: i64,
-    end: i64,
-) -> Option<i64> {
-    /// Beyond this, a tombstone more or less does not matter.
-    const FEW: i64 = 16;
-    if !(1..=FEW).contains(&(end - read)) {
-        return Some((end - read).max(0));
-    }
-    let options = FetchOptions {
-        max_wait: Duration::ZERO,
-        ..FetchOptions::default()
-    };
-    let batch = client.fetch(topic, partition, read, &options).await.ok()?;
-    let changes = batch.records.iter().filter(|record| record.value.is_some());
-    i64::try_from(changes.count()).ok()
 }
 
 #[derive(serde::Deserialize)]

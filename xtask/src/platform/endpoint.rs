@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What stands in output where a secret was.
+pub const MASK: &str = "********";
+
 /// A secret text. Neither `Debug` nor `Display` shows it; [`Secret::expose`] is easy to search for.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -20,7 +23,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("********")
+        f.write_str(MASK)
     }
 }
 

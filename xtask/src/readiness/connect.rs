@@ -71,6 +71,13 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
         return Status::failed(format!("{who} FAILED: {}", root_cause(trace)))
             .with_evidence(trace.lines().take(8).map(str::to_owned).collect());
     }
+    // Somebody had it rest: waiting does not change that.
+    if let "PAUSED" | "STOPPED" = status.connector.state.as_str() {
+        return Status::failed(format!(
+            "the connector is {}: cargo xtask connector resume {}",
+            status.connector.state, status.name
+        ));
+    }
     if status.connector.state != "RUNNING" {
         return Status::in_progress(format!("the connector is {}", status.connector.state));
     }
@@ -141,7 +148,8 @@ mod tests {
             ("RUNNING", &[], State::InProgress),
             ("RUNNING", &["UNASSIGNED"], State::InProgress),
             ("UNASSIGNED", &[], State::InProgress),
-            ("PAUSED", &["PAUSED"], State::InProgress),
+            ("PAUSED", &["PAUSED"], State::Failed),
+            ("STOPPED", &[], State::Failed),
             ("RUNNING", &["RUNNING", "FAILED"], State::Failed),
             ("FAILED", &[], State::Failed),
         ] {

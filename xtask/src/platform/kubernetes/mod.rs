@@ -7,6 +7,7 @@ pub mod access;
 pub mod apply;
 pub mod bundles;
 pub mod cluster;
+mod connector;
 pub mod desired;
 pub mod diff;
 pub mod forward;

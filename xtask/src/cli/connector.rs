@@ -1,0 +1,172 @@
+//! The commands about connectors: what they do, their places, and beginning anew.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::commands::complete;
+
+/// Subcommands of `connector`.
+#[derive(Clone, Debug, Subcommand)]
+#[command(after_help = "Examples:
+  cargo xtask connector list
+  cargo xtask connector status postgres
+  cargo xtask connector pause '*-connector'
+  cargo xtask connector restart postgres-connector --only-failed
+  cargo xtask connector validate postgres
+
+A NAME is a connector's name, a source (postgres, mongo), or a pattern with `*` and `?`.
+On clusters a state goes into the KafkaConnector resource, so that the operator does not undo it.")]
+pub enum ConnectorCommand {
+    /// List connectors with their states and tasks.
+    List,
+    /// Show states, tasks, the root cause of a failure, and the place in the source.
+    Status(Connectors),
+    /// Have the tasks rest; offsets stay, and so does the slot, which keeps WAL meanwhile.
+    Pause(ChangeConnectors),
+    /// Have a paused or stopped connector run again, and wait until it does.
+    Resume(ChangeConnectors),
+    /// End the tasks; only a stopped connector's offsets can be changed.
+    Stop(ChangeConnectors),
+    /// Restart a connector and its tasks, and wait until they run and stay so.
+    Restart(RestartConnectors),
+    /// Print the configuration as it runs; passwords are references.
+    Config(Connectors),
+    /// Ask the plugin what it thinks of the profile's configuration; exit code 1 if anything is wrong.
+    Validate(Connectors),
+    /// List the plugin classes that the workers have loaded.
+    Plugins,
+    /// Print the committed offsets.
+    Offsets(Connectors),
+}
+
+/// Connectors to look at.
+#[derive(Clone, Debug, Args)]
+pub struct Connectors {
+    /// Which ones; all without a name.
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete::connectors))]
+    pub names: Vec<String>,
+}
+
+/// Connectors to change.
+#[derive(Clone, Debug, Args)]
+pub struct ChangeConnectors {
+    /// Which ones.
+    #[arg(value_name = "NAME", required = true, add = ArgValueCompleter::new(complete::connectors))]
+    pub names: Vec<String>,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `connector restart`.
+#[derive(Clone, Debug, Args)]
+pub struct RestartConnectors {
+    /// Which ones.
+    #[command(flatten)]
+    pub which: ChangeConnectors,
+    /// Only this task.
+    #[arg(long, value_name = "N", conflicts_with = "only_failed")]
+    pub task: Option<u32>,
+    /// Only what failed.
+    #[arg(long)]
+    pub only_failed: bool,
+}
+
+/// Subcommands of `slot`.
+#[derive(Clone, Debug, Subcommand)]
+#[command(after_help = "Examples:
+  cargo xtask slot list
+  cargo xtask slot drop old_slot")]
+pub enum SlotCommand {
+    /// List PostgreSQL's replication slots: who reads them, and how much WAL they keep.
+    List,
+    /// Drop a slot that nobody reads. What its connector had not read is then lost to it.
+    Drop(SlotDrop),
+}
+
+/// Options of `slot drop`.
+#[derive(Clone, Debug, Args)]
+pub struct SlotDrop {
+    /// The slot.
+    #[arg(add = ArgValueCompleter::new(complete::slots))]
+    pub name: String,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Options of `reset-connector`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask reset-connector postgres --dry-run
+  cargo xtask reset-connector postgres
+  cargo xtask reset-connector mongo --truncate-target --yes
+
+What happens, in this order: the connector is stopped until it has no task, its slot is seen to be
+free, its offsets and positions are saved to a file, the offsets are deleted, the slot is dropped, the
+connector is started, and a canary proves that the snapshot is read and that changes flow. A snapshot
+tells nothing of rows that were deleted meanwhile: rows of the target that the source no longer has are
+then found by their keys, reported, and marked as deleted.
+
+Offsets are deleted from the connector itself while it is stopped. (Deleting the connector first, as
+older runbooks say, cannot work: Connect refuses, as there is no connector whose offsets these are.)
+Connect is not restarted, and no other connector is touched.
+
+After a kill at any point the same command goes on where it was.")]
+pub struct ResetConnector {
+    /// postgres, mongo, or a connector's name.
+    #[arg(add = ArgValueCompleter::new(complete::connectors))]
+    pub name: String,
+    /// Empty the target's tables of this connector's flows before the new snapshot.
+    #[arg(long)]
+    pub truncate_target: bool,
+    /// Drop the publication too; the connector makes a new one.
+    #[arg(long)]
+    pub drop_publication: bool,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Subcommands of `offsets`.
+#[derive(Clone, Debug, Subcommand)]
+#[command(after_help = "Examples:
+  cargo xtask offsets backup
+  cargo xtask offsets restore offsets.json --dry-run
+  cargo xtask offsets restore offsets.json")]
+pub enum OffsetsCommand {
+    /// Save the offsets of all source connectors and consumer groups of the flows to a file.
+    Backup(OffsetsBackup),
+    /// Set them to what a file holds. A place that the source no longer has is refused.
+    Restore(OffsetsRestore),
+}
+
+/// Options of `offsets backup`.
+#[derive(Clone, Debug, Args)]
+pub struct OffsetsBackup {
+    /// Where to; without it, below the environment's directory.
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: Option<PathBuf>,
+}
+
+/// Options of `offsets restore`.
+#[derive(Clone, Debug, Args)]
+pub struct OffsetsRestore {
+    /// A file that `offsets backup` or `reset-connector` wrote.
+    #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Do not ask.
+    #[arg(long)]
+    pub yes: bool,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}

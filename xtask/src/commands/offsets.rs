@@ -1,0 +1,120 @@
+//! `offsets`: positions to a file, and back.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use super::stdout::{self, say};
+use super::{confirm, context};
+use crate::cli::{Global, OffsetsBackup, OffsetsCommand, OffsetsRestore};
+use crate::components::clickhouse;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::pipeline::backup;
+use crate::pipeline::connectors::view;
+use crate::pipeline::reset::refuse_unfinished;
+use crate::plan::Progress;
+use crate::platform::host::lock;
+use crate::report::table::{Side, Table};
+use crate::report::text::Palette;
+use crate::report::{self, Output};
+
+pub(super) async fn run(global: &Global, command: &OffsetsCommand) -> Result<ExitCode> {
+    let env = context::existing(global).await?;
+    match command {
+        OffsetsCommand::Backup(args) => save(global.output, &env, args).await,
+        OffsetsCommand::Restore(args) => restore(global.output, &env, args).await,
+    }
+}
+
+async fn save(output: Output, env: &Environment, args: &OffsetsBackup) -> Result<ExitCode> {
+    let rows = view::list(env).await?;
+    let sources: Vec<String> = rows
+        .into_iter()
+        .filter(|row| row.kind == "source")
+        .map(|row| row.name)
+        .collect();
+    let groups: Vec<String> = env
+        .profile
+        .flows
+        .values()
+        .map(|flow| flow.group.clone())
+        .collect();
+    let saved = backup::gather(env, &sources, &groups).await?;
+    let path = match &args.file {
+        Some(path) => path.clone(),
+        None => backup::directory(env).join(format!("offsets-{}.json", saved.at)),
+    };
+    backup::write(&path, &saved)?;
+    match output {
+        Output::Json => say!("{}", json!({ "file": path, "backup": saved })),
+        Output::Text => say!(
+            "{}: {} connectors, {} groups",
+            path.display(),
+            saved.connectors.len(),
+            saved.groups.len()
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn restore(
+    output: Output,
+    env: &std::sync::Arc<Environment>,
+    args: &OffsetsRestore,
+) -> Result<ExitCode> {
+    let saved = backup::read(&args.file)?;
+    for name in saved.connectors.keys() {
+        refuse_unfinished(env, name)?;
+    }
+    let changes = backup::compare(env, &saved).await?;
+    let mut table = Table::new([
+        ("NAME", Side::Left),
+        ("PARTITION", Side::Left),
+        ("IS", Side::Left),
+        ("WILL BE", Side::Left),
+    ]);
+    for change in &changes {
+        table.row([&change.name, &change.partition, &change.from, &change.to].map(String::clone));
+    }
+    let palette = Palette {
+        colour: report::is_coloured(&std::io::stdout()),
+    };
+    if args.dry_run || changes.is_empty() {
+        match output {
+            Output::Json => say!("{}", json!({ "dry_run": args.dry_run, "changes": changes })),
+            Output::Text if changes.is_empty() => say!("everything is where the file has it"),
+            Output::Text => stdout::print(&table.text(palette))?,
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !args.yes {
+        let what = format!(
+            "set these offsets; what lies between is captured again, or never:\n{}",
+            table.text(palette)
+        );
+        let way = "if that is what you want: add --yes";
+        confirm::typed(&env.name, what.trim_end(), way)?;
+    }
+    let _lock = lock::take(&env.dirs.lock(), "cargo xtask offsets restore")?;
+    let progress = Progress::silent();
+    for (name, connector) in &saved.connectors {
+        if changes.iter().any(|change| change.name == *name) {
+            backup::restore_connector(env, name, connector, &progress).await?;
+        }
+    }
+    for (group, offsets) in &saved.groups {
+        if changes.iter().any(|change| change.name == *group) {
+            // The engine's consumer must leave the group before its offsets can be set.
+            clickhouse::leave_group(env, group).await?;
+            backup::restore_group(env, group, offsets, &progress).await?;
+        }
+    }
+    // Brings back what left; also after an earlier restore that was killed in between.
+    clickhouse::create_tables(env.clone(), progress).await?;
+    match output {
+        Output::Json => say!("{}", json!({ "dry_run": false, "changes": changes })),
+        Output::Text => say!("{} offsets set", changes.len()),
+    }
+    Ok(ExitCode::SUCCESS)
+}

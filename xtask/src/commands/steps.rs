@@ -1,0 +1,29 @@
+//! Running a plan in front of the user.
+
+use crate::cli::Global;
+use crate::error::{Code, Error, Result};
+use crate::plan::run::RunReport;
+use crate::plan::{self, Plan};
+use crate::report::Reporter;
+
+/// Runs a plan and tells how it goes; a failure becomes one error that holds all of them.
+///
+/// # Errors
+/// The plan cannot run, or a step failed.
+pub(super) async fn run(global: &Global, plan: Plan) -> Result<RunReport> {
+    let (graph, actions) = plan
+        .build()
+        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+    let reporter = Reporter::choose(global.output);
+    let mut report = plan::run(graph, actions, |graph, event| {
+        reporter.on_event(graph, event)
+    })
+    .await;
+    reporter.finish();
+    if report.errors.is_empty() {
+        return Ok(report);
+    }
+    let mut first = report.errors.remove(0);
+    first.others = report.errors;
+    Err(first)
+}

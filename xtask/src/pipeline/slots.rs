@@ -1,0 +1,176 @@
+//! PostgreSQL's replication slots: who reads them, what they keep, and giving one up.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::names;
+use crate::clients::postgres::{Postgres, literal};
+use crate::components::service;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::plan::{Outcome, Progress};
+use crate::readiness::Status;
+use crate::wait::{self, Patience};
+
+/// One slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Slot {
+    /// Name.
+    pub name: String,
+    /// The connector of the profile that reads it.
+    pub connector: Option<String>,
+    /// The output plugin; none for a physical slot.
+    pub plugin: Option<String>,
+    /// Its database; none for a physical slot.
+    pub database: Option<String>,
+    /// Whether somebody reads it now.
+    pub active: bool,
+    /// Who does: process of the server, application, address.
+    pub reader: Option<String>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub wal_status: Option<String>,
+    /// The oldest WAL that is kept for it.
+    pub restart_lsn: Option<String>,
+    /// Up to where its reader has confirmed.
+    pub confirmed_flush_lsn: Option<String>,
+    /// WAL in bytes that is kept for it.
+    pub retained: Option<u64>,
+    /// WAL in bytes that its reader has not confirmed.
+    pub unconfirmed: Option<u64>,
+}
+
+/// All slots.
+///
+/// # Errors
+/// PostgreSQL does not answer.
+pub async fn list(env: &Environment) -> Result<Vec<Slot>> {
+    let session = session(env).await?;
+    read(env, &session, "").await
+}
+
+/// One slot, if it is there.
+///
+/// # Errors
+/// PostgreSQL does not answer.
+pub async fn find(env: &Environment, name: &str) -> Result<Option<Slot>> {
+    let session = session(env).await?;
+    let condition = format!("WHERE s.slot_name = {}", literal(name));
+    Ok(read(env, &session, &condition).await?.into_iter().next())
+}
+
+async fn session(env: &Environment) -> Result<Postgres> {
+    env.postgres_session()
+        .await
+        .map_err(|error| service(&error))
+}
+
+async fn read(env: &Environment, session: &Postgres, condition: &str) -> Result<Vec<Slot>> {
+    let sql = format!(
+        "SELECT s.slot_name, s.plugin, s.database, s.active, s.wal_status, s.restart_lsn, \
+                s.confirmed_flush_lsn, \
+                pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, \
+                pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint, \
+                CASE WHEN s.active THEN concat_ws(' ', 'process ' || s.active_pid, \
+                     nullif(a.application_name, ''), 'from ' || a.client_addr) END \
+         FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid \
+         {condition} ORDER BY s.slot_name"
+    );
+    let rows = session.query(&sql).await.map_err(|error| service(&error))?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let mut cells = row.into_iter();
+            let mut text = || cells.next().flatten();
+            let name = text().unwrap_or_default();
+            let (plugin, database) = (text(), text());
+            let active = text().as_deref() == Some("t");
+            let (wal_status, restart_lsn, confirmed_flush_lsn) = (text(), text(), text());
+            let mut bytes = || text().and_then(|number| number.parse().ok());
+            let (retained, unconfirmed) = (bytes(), bytes());
+            Slot {
+                connector: owner(env, &name),
+                reader: text(),
+                name,
+                plugin,
+                database,
+                active,
+                wal_status,
+                restart_lsn,
+                confirmed_flush_lsn,
+                retained,
+                unconfirmed,
+            }
+        })
+        .collect())
+}
+
+/// The connector of the profile that reads a slot.
+fn owner(env: &Environment, slot: &str) -> Option<String> {
+    let mut connectors = env.profile.connectors.iter();
+    let found = connectors.find(|(_, connector)| connector.slot.as_deref() == Some(slot));
+    found.map(|(name, _)| name.clone())
+}
+
+/// The slot that is meant, if it may be dropped.
+///
+/// # Errors
+/// There is none of this name, or somebody reads it.
+pub async fn droppable(env: &Environment, name: &str) -> Result<Slot> {
+    let slots = list(env).await?;
+    let known: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
+    let Some(slot) = slots.iter().find(|slot| slot.name == name) else {
+        return Err(names::unknown("slot", name, &known));
+    };
+    if !slot.active {
+        return Ok(slot.clone());
+    }
+    let error = Error::new(Code::Service, format!("slot `{name}` is being read"))
+        .details(slot.reader.as_ref().map(|reader| format!("by {reader}")));
+    Err(match &slot.connector {
+        Some(connector) => error.hint(format!(
+            "it is connector {connector}'s: cargo xtask connector stop {connector}, or to begin anew: \
+             cargo xtask reset-connector {connector}"
+        )),
+        None => error.hint("end its reader first; it is no connector of this profile"),
+    })
+}
+
+/// Waits until nobody reads a slot; a slot that is not there is read by nobody.
+///
+/// # Errors
+/// Somebody still reads it.
+pub async fn released(env: &Environment, name: &str, progress: &Progress) -> Result<Outcome> {
+    let patience = Patience::local(Duration::from_secs(60));
+    let what = format!("slot {name} is free");
+    let seen = wait::until(&what, patience, progress, || async {
+        match find(env, name).await {
+            Ok(None) => Status::current("there is no such slot"),
+            Ok(Some(slot)) if !slot.active => Status::current("free"),
+            Ok(Some(slot)) => Status::in_progress(format!(
+                "read by {}",
+                slot.reader.as_deref().unwrap_or("somebody")
+            )),
+            Err(error) => Status::in_progress(error.message),
+        }
+    })
+    .await?;
+    Ok(Outcome::Unchanged(seen))
+}
+
+/// Drops a slot that nobody reads.
+///
+/// # Errors
+/// PostgreSQL refuses.
+pub async fn drop_slot(env: &Environment, name: &str) -> Result<Outcome> {
+    let sql = format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
+        literal(name)
+    );
+    let rows = session(env).await?.query(&sql).await;
+    let rows = rows.map_err(|error| service(&error))?;
+    Ok(match rows.is_empty() {
+        true => Outcome::Unchanged(format!("there is no slot {name}")),
+        false => Outcome::Changed(format!("dropped slot {name}")),
+    })
+}
