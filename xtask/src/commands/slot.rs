@@ -76,8 +76,8 @@ fn listed(slots: &[Slot], palette: Palette) -> String {
 }
 
 async fn remove(output: Output, env: &Environment, args: &SlotDrop) -> Result<ExitCode> {
-    let slot = slots::droppable(env, &args.name).await?;
-    let what = match &slot.connector {
+    let (slot, unknown) = slots::droppable(env, &args.name).await?;
+    let mut what = match &slot.connector {
         Some(connector) => format!(
             "drop slot {}: connector {connector} loses what it had not read, and needs a new snapshot",
             slot.name
@@ -87,6 +87,9 @@ async fn remove(output: Output, env: &Environment, args: &SlotDrop) -> Result<Ex
             slot.name
         ),
     };
+    if let Some(unknown) = unknown {
+        what = format!("{what}; {unknown}");
+    }
     if args.dry_run {
         match output {
             Output::Json => say!("{}", json!({ "dry_run": what, "slot": slot })),

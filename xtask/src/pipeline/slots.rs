@@ -112,28 +112,50 @@ fn owner(env: &Environment, slot: &str) -> Option<String> {
     found.map(|(name, _)| name.clone())
 }
 
-/// The slot that is meant, if it may be dropped.
+/// The slot that is meant, if it may be dropped, and what is not known about its connector.
 ///
 /// # Errors
-/// There is none of this name, or somebody reads it.
-pub async fn droppable(env: &Environment, name: &str) -> Result<Slot> {
+/// There is none of this name, somebody reads it, or its connector is not stopped: between two
+/// attempts of a connector nobody reads its slot for a moment.
+pub async fn droppable(env: &Environment, name: &str) -> Result<(Slot, Option<String>)> {
     let slots = list(env).await?;
     let known: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
     let Some(slot) = slots.iter().find(|slot| slot.name == name) else {
         return Err(names::unknown("slot", name, &known));
     };
-    if !slot.active {
-        return Ok(slot.clone());
-    }
     let error = Error::new(Code::Service, format!("slot `{name}` is being read"))
         .details(slot.reader.as_ref().map(|reader| format!("by {reader}")));
-    Err(match &slot.connector {
-        Some(connector) => error.hint(format!(
-            "it is connector {connector}'s: cargo xtask connector stop {connector}, or to begin anew: \
-             cargo xtask reset-connector {connector}"
+    let Some(connector) = &slot.connector else {
+        return match slot.active {
+            false => Ok((slot.clone(), None)),
+            true => Err(error.hint("end its reader first; it is no connector of this profile")),
+        };
+    };
+    let hint = format!(
+        "cargo xtask connector stop {connector}, or to begin anew: cargo xtask reset-connector {connector}"
+    );
+    if slot.active {
+        return Err(error
+            .detail(format!("it is connector {connector}'s"))
+            .hint(hint));
+    }
+    match env.connect_client().status(connector).await {
+        Ok(Some(status)) if status.connector.state != "STOPPED" => Err(Error::new(
+            Code::Service,
+            format!(
+                "slot `{name}` is connector {connector}'s, which is {} and will want it",
+                status.connector.state
+            ),
+        )
+        .hint(hint)),
+        Ok(_) => Ok((slot.clone(), None)),
+        Err(error) => Ok((
+            slot.clone(),
+            Some(format!(
+                "whether {connector} is stopped is not known: {error}"
+            )),
         )),
-        None => error.hint("end its reader first; it is no connector of this profile"),
-    })
+    }
 }
 
 /// Waits until nobody reads a slot; a slot that is not there is read by nobody.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::settled;
 use crate::clients::connect::{ConnectError, TargetState};
-use crate::components::service;
+use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
@@ -172,9 +172,19 @@ async fn reaches(
 ) -> Result<String> {
     let client = env.connect_client();
     let what = format!("{name} is {}", word(target));
+    let known = env.profile.connectors.get(name);
     wait::until(&what, Patience::local(deadline), progress, || async {
         match client.status(name).await {
-            Ok(Some(status)) => reached(&status, target),
+            Ok(Some(status)) => match (reached(&status, target), known) {
+                // RUNNING is said before the slot is read.
+                (seen, Some(connector))
+                    if target == TargetState::Running
+                        && seen.state == readiness::State::Current =>
+                {
+                    connect::probe_connector(env, name, connector).await
+                }
+                (seen, _) => seen,
+            },
             Ok(None) => Status::in_progress("Connect does not know it yet"),
             Err(error) => unanswered(&error),
         }
