@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::change_sql::{expression, image, key_is_missing, position};
 use super::service;
-use crate::clients::clickhouse::{Clickhouse, ClickhouseError, ident, literal};
+use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files::write_if_changed;
@@ -189,11 +189,7 @@ pub async fn probe(env: &Environment) -> Status {
     }
     match client.text("SELECT version()").await {
         Ok(version) => Status::current(format!("version {}", version.trim())),
-        // 516: wrong password; 192: unknown user. Neither mends itself.
-        Err(ClickhouseError::Server {
-            code: 516 | 192,
-            message,
-        }) => Status::failed(message),
+        Err(error) if error.is_final() => Status::failed(error.to_string()),
         Err(error) => Status::in_progress(error.to_string()),
     }
 }
@@ -415,6 +411,7 @@ pub async fn probe_tables(env: &Environment) -> Status {
         .await;
     let names = match names {
         Ok(names) => names,
+        Err(error) if error.is_final() => return Status::failed(error.to_string()),
         Err(error) => return Status::in_progress(error.to_string()),
     };
     let mut wanted = 0;

@@ -309,6 +309,18 @@ fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {
     a.len() == b.len() && a.iter().all(|(key, value)| b.get(key) == Some(value))
 }
 
+/// Why no change will come through this connector; none while one still may, or while Connect does
+/// not tell.
+pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
+    let client = env.connect_client();
+    let status = client.status(name).await.ok()?;
+    let listed = match status {
+        Some(_) => true,
+        None => client.connectors().await.ok()?.iter().any(|it| it == name),
+    };
+    readiness::connect::hindrance(name, status.as_ref(), listed)
+}
+
 /// The connector and all its tasks run, and for PostgreSQL its slot is read.
 pub async fn probe_connector(env: &Environment, name: &str, connector: &Connector) -> Status {
     let status = match env.connect_client().status(name).await {

@@ -12,7 +12,7 @@ use crate::pipeline::canary;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::profile::schema::Source;
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
 use crate::wait::{self, Patience};
 
 /// For each component that the platform runs, the node after which it may begin to answer. What is
@@ -230,7 +230,13 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
                         if let Some(obstacle) = at.obstacle("connect").await {
                             return obstacle;
                         }
-                        connect::probe_connector(&at, &connector_name, &spec).await
+                        let seen = connect::probe_connector(&at, &connector_name, &spec).await;
+                        if seen.state == State::NotFound
+                            && let Some(refused) = at.refused_connector(&connector_name).await
+                        {
+                            return refused;
+                        }
+                        seen
                     },
                 )
                 .await

@@ -294,6 +294,13 @@ impl Environment {
         }
     }
 
+    /// Why the operator will not submit a connector to Connect, where an operator does: Connect itself
+    /// knows nothing of one whose configuration it refused.
+    pub async fn refused_connector(&self, name: &str) -> Option<Status> {
+        let link = self.link.get()?;
+        link.refused_connector(&self.profile, name).await
+    }
+
     /// Whether the user runs this component.
     pub fn is_external(&self, component: &str) -> bool {
         self.external(component).is_some()
