@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::clickhouse::megabytes;
 use super::service;
-use crate::clients::mongodb::Mongodb;
+use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files::write_if_changed;
@@ -18,7 +18,7 @@ use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
-use crate::readiness::{State, Status};
+use crate::readiness::{self, State, Status};
 use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
 
@@ -78,16 +78,37 @@ pub async fn probe(env: &Environment) -> Status {
         Err(error) => return Status::failed(error.to_string()),
     };
     match client.hello().await {
-        Ok(hello) if hello.set.is_empty() && env.profile.mongodb.external.is_some() => {
-            Status::failed("it is in no replica set, and change streams need one")
+        Ok(Hello { standing, .. }) if standing.set.is_empty() => {
+            if env.profile.mongodb.external.is_some() {
+                Status::failed("it is in no replica set, and change streams need one")
+            } else {
+                Status::in_progress("not in a replica set yet")
+            }
         }
-        Ok(hello) if hello.primary => Status::current(format!(
-            "primary of {}, version {}",
-            hello.set, hello.version
-        )),
-        Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.set)),
-        Err(error) => Status::in_progress(error.to_string()),
+        Ok(Hello { standing, version }) if standing.primary => {
+            Status::current(format!("primary of {}, version {version}", standing.set))
+        }
+        Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.standing.set)),
+        Err(error) => refused(env, &error).await,
     }
+}
+
+/// Whether the error passes: a login that the server refused does not, once the server is the one
+/// that stays.
+async fn refused(env: &Environment, error: &MongodbError) -> Status {
+    if !error.is_refused_login() {
+        return Status::in_progress(error.to_string());
+    }
+    let anybody = Endpoint {
+        user: String::new(),
+        ..env.mongodb()
+    };
+    let standing = match Mongodb::new(&anybody) {
+        Ok(client) => client.standing().await.ok(),
+        Err(_) => None,
+    };
+    let external = env.is_external("mongodb");
+    readiness::mongodb::refused_login(&error.to_string(), standing.as_ref(), external)
 }
 
 /// Initiates the replica set and creates the user on a member that this tool runs.
@@ -97,7 +118,10 @@ pub async fn probe(env: &Environment) -> Status {
 pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
     let spec = &env.profile.mongodb;
     if let Ok(client) = env.mongodb_client()
-        && client.hello().await.is_ok_and(|hello| hello.primary)
+        && client
+            .hello()
+            .await
+            .is_ok_and(|hello| hello.standing.primary)
     {
         return Ok(Outcome::Unchanged(format!(
             "{} is initiated",
@@ -161,23 +185,37 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
                 return obstacle;
             }
             match client.hello().await {
-                Ok(hello) if hello.primary => Status::current("primary"),
+                // The image's first server, which makes the user and ends.
+                Ok(hello) if !hello.standing.replicated => {
+                    Status::in_progress("the first set-up goes on")
+                }
+                Ok(hello) if hello.standing.primary => Status::current("primary"),
                 Ok(_) => Status::current("answers"),
-                Err(error) => Status::in_progress(error.reason),
+                Err(error) => refused(&env, &error).await,
             }
         },
     )
     .await?;
-    if answered == "primary" {
-        return Ok(Outcome::Unchanged(format!("{set} is initiated")));
-    }
+    let changed = answered != "primary" && initiate_set(&env, &client, &progress).await?;
+    Ok(if changed {
+        Outcome::Changed(format!("initiated {set}"))
+    } else {
+        Outcome::Unchanged(format!("{set} is initiated"))
+    })
+}
+
+fn member(id: i32, host: &str, first: bool) -> Document {
+    doc! { "_id": id, "host": host, "priority": if first { 2 } else { 1 } }
+}
+
+/// Initiates the set if it is not; says whether it was this call that did.
+async fn initiate_set(env: &Environment, client: &Mongodb, progress: &Progress) -> Result<bool> {
     let members: Vec<Document> = mongodb_members(&env.profile)
         .into_iter()
         .zip(0_i32..)
-        // This tool speaks to the first member: it shall be the primary whenever it can.
-        .map(|(host, id)| doc! { "_id": id, "host": host, "priority": if id == 0 { 2 } else { 1 } })
+        .map(|(host, id)| member(id, &host, id == 0))
         .collect();
-    let config = doc! { "_id": set, "members": members };
+    let config = doc! { "_id": &env.profile.mongodb.replica_set, "members": members };
     let changed = match client.admin(doc! { "replSetInitiate": config }).await {
         Ok(_) => true,
         Err(error) if error.reason.contains("already initialized") => false,
@@ -186,15 +224,11 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
     wait::until(
         "mongodb becomes primary",
         Patience::local(Duration::from_secs(120)),
-        &progress,
-        || async { probe(&env).await },
+        progress,
+        || async { probe(env).await },
     )
     .await?;
-    Ok(if changed {
-        Outcome::Changed(format!("initiated {set}"))
-    } else {
-        Outcome::Unchanged(format!("{set} is initiated"))
-    })
+    Ok(changed)
 }
 
 /// A seed file.

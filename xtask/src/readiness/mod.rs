@@ -4,6 +4,7 @@
 
 pub mod connect;
 pub mod kubernetes;
+pub mod mongodb;
 pub mod postgres;
 
 /// The state of a gate.
