@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kube::core::DynamicObject;
 
+use super::mongodb::members;
 use super::upper::{self, Starts};
 use super::{ClusterOptions, connect, image, named, operators};
 use crate::environment::Environment;
@@ -16,6 +17,7 @@ use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Change, Cluster, Options, Owned, preflight};
 use crate::platform::{Platform, docker};
+use crate::profile::schema::Source;
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -318,6 +320,10 @@ async fn check(
     let cluster = &env.link()?.cluster;
     progress.observe("asking what may be changed");
     cluster.check_access(objects, &env.name).await?;
+    if env.profile.uses(Source::Mongodb) && !env.is_external("mongodb") {
+        let namespace = &env.profile.kubernetes.database_namespace;
+        members::refuse_shrinking(cluster, namespace, env.profile.mongodb.replicas).await?;
+    }
     progress.observe("looking for room, Secrets and images");
     let options = preflight::Options {
         // The workers' image comes while this looks; it is proven on each node after its load.

@@ -1,5 +1,7 @@
 //! The document source: `mongod` from PATH, or a member that the user runs.
 
+pub mod members;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,15 +199,12 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
     )
     .await?;
     let changed = answered != "primary" && initiate_set(&env, &client, &progress).await?;
-    Ok(if changed {
-        Outcome::Changed(format!("initiated {set}"))
-    } else {
-        Outcome::Unchanged(format!("{set} is initiated"))
+    let added = members::complete(&env, &client, &progress).await?;
+    Ok(match (changed, added.as_slice()) {
+        (true, _) => Outcome::Changed(format!("initiated {set}")),
+        (false, []) => Outcome::Unchanged(format!("{set} is initiated")),
+        (false, added) => Outcome::Changed(added.join(", ")),
     })
-}
-
-fn member(id: i32, host: &str, first: bool) -> Document {
-    doc! { "_id": id, "host": host, "priority": if first { 2 } else { 1 } }
 }
 
 /// Initiates the set if it is not; says whether it was this call that did.
@@ -213,7 +212,7 @@ async fn initiate_set(env: &Environment, client: &Mongodb, progress: &Progress) 
     let members: Vec<Document> = mongodb_members(&env.profile)
         .into_iter()
         .zip(0_i32..)
-        .map(|(host, id)| member(id, &host, id == 0))
+        .map(|(host, id)| members::member(id, &host, id == 0))
         .collect();
     let config = doc! { "_id": &env.profile.mongodb.replica_set, "members": members };
     let changed = match client.admin(doc! { "replSetInitiate": config }).await {

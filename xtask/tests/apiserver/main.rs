@@ -15,6 +15,7 @@ mod apply;
 mod connect;
 mod diff;
 mod kinds;
+mod members;
 mod prune;
 mod retries;
 mod server;
