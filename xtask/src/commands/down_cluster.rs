@@ -101,6 +101,7 @@ async fn existing(env: &Environment, args: &Down) -> Result<String> {
         .iter()
         .map(|owned| owned.object.to_string())
         .collect();
+    cluster.check_removal(&objects).await?;
     if args.dry_run {
         return Ok(format!(
             "would remove from {}: {}",

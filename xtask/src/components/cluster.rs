@@ -134,11 +134,12 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     let mut needs = connected.to_vec();
     needs.push("operators/bundles");
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    let remove = options.prune;
     plan.gate(
         "cluster/check",
         "permissions, room, what pods refer to",
         &needs,
-        async move |progress| check(&at, &together(&found, &wanted), &progress).await,
+        async move |progress| check(&at, &together(&found, &wanted), remove, &progress).await,
     );
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
     plan.step(
@@ -175,7 +176,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
     needs.push("connect/apply");
-    let (at, remove) = (env.clone(), options.prune);
+    let at = env.clone();
     plan.step(
         "cluster/prune",
         "what left the profile",
@@ -315,11 +316,16 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
 async fn check(
     env: &Environment,
     objects: &[DynamicObject],
+    remove: bool,
     progress: &Progress,
 ) -> Result<Outcome> {
     let cluster = &env.link()?.cluster;
     progress.observe("asking what may be changed");
     cluster.check_access(objects, &env.name).await?;
+    if remove {
+        let left = left(env, cluster, objects).await?;
+        cluster.check_removal(&left).await?;
+    }
     if env.profile.uses(Source::Mongodb) && !env.is_external("mongodb") {
         let namespace = &env.profile.kubernetes.database_namespace;
         members::refuse_shrinking(cluster, namespace, env.profile.mongodb.replicas).await?;

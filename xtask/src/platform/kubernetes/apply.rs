@@ -473,6 +473,10 @@ fn node(desired: &Desired) -> order::Node {
             .is_definition()
             .then(|| Some((text(&spec["group"])?, text(&spec["names"]["kind"])?)))
             .flatten(),
+        binds: {
+            let role = &desired.body["roleRef"];
+            text(&role["kind"]).zip(text(&role["name"]))
+        },
     }
 }
 

@@ -9,6 +9,7 @@ pub mod bundles;
 pub mod cluster;
 pub mod desired;
 pub mod diff;
+mod escalation;
 pub mod forward;
 pub mod inventory;
 mod live;
