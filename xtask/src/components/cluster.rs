@@ -322,6 +322,7 @@ async fn check(
     let cluster = &env.link()?.cluster;
     progress.observe("asking what may be changed");
     cluster.check_access(objects, &env.name).await?;
+    cluster.check_owners(objects, &env.name).await?;
     if remove {
         let left = left(env, cluster, objects).await?;
         cluster.check_removal(&left).await?;

@@ -16,6 +16,7 @@ mod connect;
 mod diff;
 mod kinds;
 mod members;
+mod owners;
 mod prune;
 mod retries;
 mod server;

@@ -16,6 +16,7 @@ mod live;
 pub mod object;
 pub mod order;
 pub mod owned;
+mod owners;
 pub mod preflight;
 mod refusals;
 pub mod remove;
