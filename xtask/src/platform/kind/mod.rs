@@ -7,7 +7,7 @@
 
 pub mod cli;
 pub mod config;
-mod download;
+pub mod download;
 pub mod found;
 
 use std::path::PathBuf;
