@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod download;
 pub mod found;
+pub mod prerequisites;
 
 use std::path::PathBuf;
 use std::time::Duration;

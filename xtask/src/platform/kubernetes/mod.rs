@@ -18,6 +18,7 @@ pub mod order;
 pub mod owned;
 mod owners;
 pub mod preflight;
+pub mod prerequisites;
 mod refusals;
 pub mod remove;
 pub mod resources;
