@@ -16,6 +16,7 @@ use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
 use crate::profile::schema::{Flow, Keep};
+use crate::profile::size;
 use crate::readiness::Status;
 
 /// The names of a flow's tables and views.
@@ -83,7 +84,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         return Ok(None);
     }
     let users = users_file(env);
-    let memory = megabytes(&env.profile.clickhouse.memory) << 20;
+    let memory = size::bytes(&env.profile.clickhouse.memory)?;
     let (template, extra) = match (&env.clickhouse_binary, engine(env)) {
         (None, Some(engine)) => {
             let server: PathBuf = env.root.join("manifests/clickhouse/host");
@@ -137,17 +138,6 @@ fn users_xml(user: &str, password: &str) -> String {
          <profile>default</profile><quota>default</quota>\n</{user}></users>\n</clickhouse>\n",
         lockfile::digest(password)
     )
-}
-
-/// A size such as `512m` or `2g` in MiB.
-pub(super) fn megabytes(size: &str) -> u64 {
-    let (number, unit) = size.split_at(size.trim_end_matches(char::is_alphabetic).len());
-    let number: u64 = number.parse().unwrap_or(512);
-    match unit.to_ascii_lowercase().as_str() {
-        "g" | "gb" => number << 10,
-        "k" | "kb" => number >> 10,
-        _ => number,
-    }
 }
 
 fn directory_digest(dir: &std::path::Path) -> Result<String> {
@@ -438,14 +428,6 @@ pub fn flavour(env: &Environment) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!(
-            (megabytes("512m"), megabytes("2g"), megabytes("2048k")),
-            (512, 2048, 2)
-        );
-    }
 
     #[test]
     fn the_server_s_user_has_no_password_in_the_clear() {

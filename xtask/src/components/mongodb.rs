@@ -10,7 +10,6 @@ use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::clickhouse::megabytes;
 use super::service;
 use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
 use crate::environment::Environment;
@@ -20,6 +19,7 @@ use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
+use crate::profile::size;
 use crate::readiness::{self, State, Status};
 use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
@@ -45,7 +45,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         &json!({
             "mongod": mongod,
             "key_file": key_file(env),
-            "cache_gb": cache_gigabytes(&env.profile.mongodb.cache),
+            "cache_gb": size::gigabytes(size::bytes(&env.profile.mongodb.cache)?),
         }),
     )
     .map(Some)
@@ -53,12 +53,6 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
 
 fn key_file(env: &Environment) -> PathBuf {
     secrets::dir(&env.dirs, "mongodb").join("keyfile")
-}
-
-/// `256m` or `1g` as gigabytes, which is how `mongod` takes it; its own minimum is a quarter.
-fn cache_gigabytes(size: &str) -> String {
-    let megabytes = u32::try_from(megabytes(size)).unwrap_or(u32::MAX);
-    format!("{:.2}", (f64::from(megabytes) / 1024.0).max(0.25))
 }
 
 /// Writes the key that members authenticate with: authentication with a replica set needs one.
@@ -282,16 +276,4 @@ fn document(value: &serde_json::Value, path: &std::path::Path) -> Result<Documen
         document.insert("timestamp", DateTime::now());
     }
     Ok(document)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cache_sizes() {
-        assert_eq!(cache_gigabytes("512m"), "0.50");
-        assert_eq!(cache_gigabytes("2g"), "2.00");
-        assert_eq!(cache_gigabytes("64m"), "0.25");
-    }
 }
