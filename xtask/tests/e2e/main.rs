@@ -10,5 +10,7 @@ mod faults;
 mod kills;
 mod life;
 mod mongodb;
+#[path = "../support/ports.rs"]
+mod ports;
 mod sandbox;
 mod silver;
