@@ -14,9 +14,9 @@ use super::{ClusterOptions, connect, image, named, operators};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::Platform;
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Change, Cluster, Options, Owned, preflight};
-use crate::platform::{Platform, docker};
 use crate::profile::schema::Source;
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
@@ -171,7 +171,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         }
     }
     starts.insert("connect", "connect/apply".into());
-    upper::add(&mut plan, env, &starts)?;
+    upper::add(&mut plan, env, &starts, &own)?;
     let connectors = env.profile.connectors.keys();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
@@ -265,10 +265,10 @@ fn create(plan: &mut Plan, env: &Arc<Environment>) {
         "the Kind cluster",
         &[],
         async move |progress| {
-            let docker = docker::connect().await?;
+            let docker = at.docker().await?;
             let kind = Kind::find(&kind_source(&at), &progress).await?;
             let spec = kind_spec(&at);
-            let ensured = kind::ensure(&kind, &docker, &at.templates, &spec, &progress).await?;
+            let ensured = kind::ensure(&kind, docker, &at.templates, &spec, &progress).await?;
             at.attach(Cluster::connect(&kind::context(&spec.name)).await?)
                 .await?;
             Ok(match ensured {
@@ -373,10 +373,11 @@ async fn apply(
 /// # Errors
 /// The server refuses it.
 pub(super) async fn register(
-    env: Arc<Environment>,
+    env: &Environment,
+    own: &[Object],
     name: String,
-    progress: Progress,
+    progress: &Progress,
 ) -> Result<Outcome> {
-    let objects = of_stage(&objects(&env, Show::Secrets)?, &Stage::Connector(name));
-    apply(&env, &objects, &progress).await
+    let objects = of_stage(own, &Stage::Connector(name));
+    apply(env, &objects, progress).await
 }

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bollard::Docker;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 mod link;
 
@@ -18,7 +20,7 @@ use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
 use crate::platform::host::{Dirs, daemon, secrets};
 use crate::platform::kubernetes::Cluster;
-use crate::platform::{Endpoint, Platform, Secret};
+use crate::platform::{Endpoint, Platform, Secret, docker};
 use crate::profile::schema::{Connector, KafkaSecurity, Password, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::readiness::Status;
@@ -59,6 +61,8 @@ pub struct Environment {
     inside: Addresses,
     /// The connection to the cluster, once there is one.
     link: OnceLock<Link>,
+    /// The connection to the Docker engine, once something asked for it.
+    engine: OnceCell<Docker>,
     passwords: Passwords,
 }
 
@@ -178,6 +182,7 @@ impl Environment {
             platform,
             inside: addresses(platform, &profile),
             link: OnceLock::new(),
+            engine: OnceCell::new(),
             profile,
             tree: loaded.tree,
             left_out,
@@ -277,6 +282,14 @@ impl Environment {
         let user = &self.profile.clickhouse.user;
         let endpoint = self.reach().clickhouse.clone();
         endpoint.login(user, self.passwords.clickhouse.clone())
+    }
+
+    /// The Docker engine. It is connected once.
+    ///
+    /// # Errors
+    /// No engine answers.
+    pub async fn docker(&self) -> Result<&Docker> {
+        self.engine.get_or_try_init(docker::connect).await
     }
 
     /// What keeps a component from answering, as its platform sees it: a process that has ended, a
