@@ -33,6 +33,12 @@ fn document(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("one JSON document")
 }
 
+fn ids(document: &Value) -> Vec<&str> {
+    let checks = document["checks"].as_array().expect("checks");
+    let ids = checks.iter().map(|check| check["id"].as_str());
+    ids.map(|id| id.expect("a name")).collect()
+}
+
 fn status<'a>(document: &'a Value, id: &str) -> &'a str {
     let checks = document["checks"].as_array().expect("checks");
     let check = checks.iter().find(|check| check["id"] == id).expect(id);
@@ -103,12 +109,7 @@ fn what_is_external_needs_nothing() {
         "mongodb.external=m:27017",
     ];
     let found = document(&doctor(dir.path(), &args));
-    let ids: Vec<&str> = found["checks"]
-        .as_array()
-        .expect("checks")
-        .iter()
-        .filter_map(|check| check["id"].as_str())
-        .collect();
+    let ids = ids(&found);
     for absent in [
         "python",
         "mongod",
@@ -163,12 +164,7 @@ fn kind_and_kubernetes_are_looked_at_where_they_are_chosen() {
     assert_eq!(status(&found, "docker"), "missing");
     assert_eq!(status(&found, "kind"), "ok", "it is fetched");
     assert_eq!(status(&found, "maven"), "missing");
-    let ids: Vec<&str> = found["checks"]
-        .as_array()
-        .expect("checks")
-        .iter()
-        .filter_map(|check| check["id"].as_str())
-        .collect();
+    let ids = ids(&found);
     assert!(ids.contains(&"node-image") && ids.contains(&"port.kafka.port"));
     assert!(!ids.contains(&"python"), "{ids:?}");
 
