@@ -59,7 +59,7 @@ pub struct Global {
     #[arg(long, global = true, value_enum)]
     pub platform: Option<PlatformChoice>,
     /// Context of your kubeconfig, for the platform `kubernetes`.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, value_name = "NAME", add = ArgValueCompleter::new(complete::contexts))]
     pub context: Option<String>,
     /// Results as text or as JSON on standard output.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]

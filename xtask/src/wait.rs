@@ -71,6 +71,46 @@ where
     }
 }
 
+/// Looks until the status is `Current`, as [`until`], and now and again at what would make the wait
+/// vain: looking there as often would slow down what is waited for.
+///
+/// # Errors
+/// As [`until`]; also `GateFailed` as soon as `stopped` tells a status that is `Failed`.
+pub async fn until_or_stopped<F, S>(
+    what: &str,
+    patience: Patience,
+    progress: &Progress,
+    observe: impl Fn() -> F,
+    stopped: impl Fn() -> S,
+) -> Result<String>
+where
+    F: Future<Output = Status>,
+    S: Future<Output = Option<Status>>,
+{
+    let seldom = Patience {
+        deadline: patience.deadline,
+        first: Duration::from_millis(250),
+        slowest: Duration::from_secs(1),
+    };
+    let stop = async {
+        let look = || async {
+            stopped()
+                .await
+                .filter(|status| status.state == State::Failed)
+                .unwrap_or_else(|| Status::in_progress("nothing speaks against waiting"))
+        };
+        match until(what, seldom, &Progress::silent(), look).await {
+            Err(error) if error.code == Code::GateFailed => error,
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        result = until(what, patience, progress, observe) => result,
+        error = stop => Err(error),
+    }
+}
+
 /// How long a wait for a change goes on without a look: some rules depend on how long something
 /// has lasted, and nothing changes while it lasts.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
@@ -115,7 +155,10 @@ where
 }
 
 fn failed(what: &str, last: Status) -> Error {
-    Error::new(Code::GateFailed, format!("{what}: {}", last.message)).details(last.evidence)
+    let mut error =
+        Error::new(Code::GateFailed, format!("{what}: {}", last.message)).details(last.evidence);
+    error.hint = last.next;
+    error
 }
 
 fn timed_out(what: &str, deadline: Duration, last: Status) -> Error {
@@ -195,6 +238,47 @@ mod tests {
         assert_eq!(begin.elapsed(), Duration::ZERO);
         assert_eq!(error.code, Code::GateFailed);
         assert_eq!(error.details, ["last line"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_that_became_vain_ends_within_a_second_with_the_reason_and_the_next_command() {
+        let begin = Instant::now();
+        let looks = std::cell::Cell::new(0);
+        let error = until_or_stopped(
+            "the row arrives",
+            Patience::local(Duration::from_secs(90)),
+            &Progress::silent(),
+            || async { Status::in_progress("not yet") },
+            || async {
+                looks.set(looks.get() + 1);
+                match looks.get() {
+                    1 => None,
+                    2 => Some(Status::current("runs")),
+                    3 => Some(Status::in_progress("is assigned")),
+                    _ => Some(Status::failed("its task ended").next("cargo xtask logs connect")),
+                }
+            },
+        )
+        .await
+        .expect_err("failed");
+        assert!(begin.elapsed() < Duration::from_secs(3));
+        assert_eq!(error.code, Code::GateFailed);
+        assert_eq!(error.message, "the row arrives: its task ended");
+        assert_eq!(error.hint.as_deref(), Some("cargo xtask logs connect"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_there_already_counts_more_than_a_stop() {
+        let message = until_or_stopped(
+            "the row arrives",
+            Patience::local(Duration::from_secs(90)),
+            &Progress::silent(),
+            || async { Status::current("there") },
+            || async { Some(Status::failed("its task ended")) },
+        )
+        .await
+        .expect("current");
+        assert_eq!(message, "there");
     }
 
     #[tokio::test(start_paused = true)]
@@ -338,7 +422,7 @@ mod tests {
                     begun.set(begun.get() + 1);
                     sleep(Duration::from_millis(takes)).await;
                     seen.borrow_mut().push(state);
-                    Status { state, message: format!("{state:?}"), evidence: Vec::new() }
+                    Status { state, message: format!("{state:?}"), evidence: Vec::new(), next: None }
                 })
                 .await;
                 (result, begin.elapsed())

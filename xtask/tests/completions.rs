@@ -41,6 +41,7 @@ printf '%s\\n' \"${COMPREPLY[@]}\"
         .current_dir(dir)
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("CDC_PROFILE")
+        .env("KUBECONFIG", dir.join("kubeconfig"))
         .output()
         .expect("bash");
     let text = String::from_utf8(output.stdout).expect("text");
@@ -65,6 +66,8 @@ fn bash_completes_names_as_they_are_now() {
     let dir = tempfile::tempdir().expect("a directory");
     repository(dir.path());
     std::fs::write(dir.path().join("script.bash"), script("bash")).expect("written");
+    let contexts = r#"{"apiVersion":"v1","kind":"Config","contexts":[{"name":"kind-a"},{"name":"kind-b"},{"name":"prod"}]}"#;
+    std::fs::write(dir.path().join("kubeconfig"), contexts).expect("written");
     let offered = |words: &[&str]| bash(dir.path(), words);
     assert_eq!(offered(&["cargo", "xtask", "log"]), ["logs"]);
     assert_eq!(offered(&["cargo", "+stable", "xtask", "doc"]), ["doctor"]);
@@ -79,6 +82,10 @@ fn bash_completes_names_as_they_are_now() {
         ["mongodb"]
     );
     assert!(offered(&["cargo", "xtask", "up", "--profile", "cl"]).contains(&"clickhouse".into()));
+    assert_eq!(
+        offered(&["cargo", "xtask", "up", "--context", "kind"]),
+        ["kind-a", "kind-b"]
+    );
     // Bash takes `=` for a word of its own.
     assert!(
         offered(&["cargo", "xtask", "up", "--profile", "=", "cl"]).contains(&"clickhouse".into())

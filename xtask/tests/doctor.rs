@@ -33,6 +33,12 @@ fn document(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("one JSON document")
 }
 
+fn ids(document: &Value) -> Vec<&str> {
+    let checks = document["checks"].as_array().expect("checks");
+    let ids = checks.iter().map(|check| check["id"].as_str());
+    ids.map(|id| id.expect("a name")).collect()
+}
+
 fn status<'a>(document: &'a Value, id: &str) -> &'a str {
     let checks = document["checks"].as_array().expect("checks");
     let check = checks.iter().find(|check| check["id"] == id).expect(id);
@@ -103,12 +109,7 @@ fn what_is_external_needs_nothing() {
         "mongodb.external=m:27017",
     ];
     let found = document(&doctor(dir.path(), &args));
-    let ids: Vec<&str> = found["checks"]
-        .as_array()
-        .expect("checks")
-        .iter()
-        .filter_map(|check| check["id"].as_str())
-        .collect();
+    let ids = ids(&found);
     for absent in [
         "python",
         "mongod",
@@ -151,4 +152,27 @@ printf '#!/bin/sh\\necho 3.12.1\\n' > python3
     assert_eq!(found["fix"].as_array().map(Vec::len), Some(0));
     let seen = String::from_utf8_lossy(&output.stderr);
     assert!(seen.contains("maven"), "{seen}");
+}
+
+#[test]
+fn kind_and_kubernetes_are_looked_at_where_they_are_chosen() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = doctor(dir.path(), &["--output", "json", "--platform", "kind"]);
+    assert_eq!(output.status.code(), Some(4));
+    let found = document(&output);
+    assert_eq!(found["platform"], "kind");
+    assert_eq!(status(&found, "docker"), "missing");
+    assert_eq!(status(&found, "kind"), "ok", "it is fetched");
+    assert_eq!(status(&found, "maven"), "missing");
+    let ids = ids(&found);
+    assert!(ids.contains(&"node-image") && ids.contains(&"port.kafka.port"));
+    assert!(!ids.contains(&"python"), "{ids:?}");
+
+    let mut args = vec!["--output", "json", "--platform", "kubernetes"];
+    args.extend(["--set", "connect.registry=registry.invalid/team"]);
+    let found = document(&doctor(dir.path(), &args));
+    assert_eq!(status(&found, "context"), "missing");
+    args.extend(["--context", "nowhere"]);
+    let found = document(&doctor(dir.path(), &args));
+    assert_eq!(status(&found, "context"), "unusable");
 }

@@ -40,6 +40,20 @@ impl ClickhouseError {
     pub fn is_refusal(&self) -> bool {
         matches!(self, ClickhouseError::Server { .. })
     }
+
+    /// Whether the same query will be refused again: a wrong login, a missing right, or something
+    /// that is not there.
+    pub fn is_final(&self) -> bool {
+        // 47: unknown column; 60: unknown table; 81: unknown database; 192: unknown user; 497: not
+        // permitted; 516: wrong password.
+        matches!(
+            self,
+            ClickhouseError::Server {
+                code: 47 | 60 | 81 | 192 | 497 | 516,
+                ..
+            }
+        )
+    }
 }
 
 /// A connection pool to one server.

@@ -1,15 +1,20 @@
 //! MongoDB through its official driver.
 
+#[cfg(test)]
+pub(crate) mod fake;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
+use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection};
 
 use crate::platform::Endpoint;
+use crate::readiness::mongodb::Standing;
 
 /// What can go wrong: the driver's reason, with the address.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +24,18 @@ pub struct MongodbError {
     pub address: String,
     /// The driver's reason.
     pub reason: String,
+    /// The server's number of the error; 0 if it gave none.
+    pub code: i32,
 }
+
+impl MongodbError {
+    /// Whether the server knows no such user with this password.
+    pub fn is_refused_login(&self) -> bool {
+        self.code == AUTHENTICATION_FAILED
+    }
+}
+
+const AUTHENTICATION_FAILED: i32 = 18;
 
 /// A client of one replica set member.
 #[derive(Clone, Debug)]
@@ -63,6 +79,7 @@ impl Mongodb {
         let client = Client::with_options(options).map_err(|error| MongodbError {
             address: address.clone(),
             reason: error.to_string(),
+            code: 0,
         })?;
         Ok(Mongodb { client, address })
     }
@@ -71,6 +88,11 @@ impl Mongodb {
         MongodbError {
             address: self.address.clone(),
             reason: error.kind.to_string(),
+            code: match error.kind.as_ref() {
+                ErrorKind::Authentication { .. } => AUTHENTICATION_FAILED,
+                ErrorKind::Command(error) => error.code,
+                _ => 0,
+            },
         }
     }
 
@@ -91,18 +113,45 @@ impl Mongodb {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Whether the member is the primary of a replica set, and the server's version.
+    /// What the member says of itself, and its version. Wants a login where there are users.
     ///
     /// # Errors
     /// See [`MongodbError`].
     pub async fn hello(&self) -> Result<Hello, MongodbError> {
-        let hello = self.admin(doc! { "hello": 1 }).await?;
+        let standing = self.standing().await?;
         let build = self.admin(doc! { "buildInfo": 1 }).await?;
         Ok(Hello {
-            set: hello.get_str("setName").unwrap_or_default().to_owned(),
-            primary: hello.get_bool("isWritablePrimary").unwrap_or(false)
-                || hello.get_bool("ismaster").unwrap_or(false),
+            standing,
             version: build.get_str("version").unwrap_or_default().to_owned(),
+        })
+    }
+
+    /// What the member tells everybody.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn standing(&self) -> Result<Standing, MongodbError> {
+        let hello = self.admin(doc! { "hello": 1 }).await?;
+        let says = |key: &str| hello.get_bool(key).unwrap_or(false);
+        let set = hello.get_str("setName").unwrap_or_default().to_owned();
+        Ok(Standing {
+            primary: says("isWritablePrimary") || says("ismaster"),
+            secondary: says("secondary"),
+            // Told by a member that is not initiated.
+            replicated: !set.is_empty() || says("isreplicaset"),
+            set,
+        })
+    }
+
+    /// The replica set's configuration.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn set_config(&self) -> Result<Document, MongodbError> {
+        let mut answer = self.admin(doc! { "replSetGetConfig": 1 }).await?;
+        Ok(match answer.remove("config") {
+            Some(Bson::Document(config)) => config,
+            _ => Document::new(),
         })
     }
 
@@ -241,10 +290,53 @@ impl Mongodb {
 /// What a member says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
-    /// Replica set name; empty for a server that is in none.
-    pub set: String,
-    /// Whether it takes writes.
-    pub primary: bool,
+    /// Its place in its replica set.
+    pub standing: Standing,
     /// Server version.
     pub version: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fake::{refusal, start};
+    use super::*;
+    use crate::platform::Secret;
+
+    #[tokio::test]
+    async fn a_refused_login_is_told_from_other_errors_and_what_everybody_may_ask_is_answered() {
+        let endpoint = start(|command, _| match command {
+            "saslStart" | "saslContinue" => refusal(18, "AuthenticationFailed"),
+            "hello" | "ismaster" | "isMaster" => {
+                doc! { "isWritablePrimary": false, "secondary": false, "isreplicaset": true }
+            }
+            _ => refusal(13, "Unauthorized"),
+        })
+        .await
+        .expect("a server");
+        let open = Mongodb::new(&endpoint).expect("a client");
+        let standing = open.standing().await.expect("an answer");
+        assert!(standing.replicated && !standing.primary && standing.set.is_empty());
+        let error = open.set_config().await.expect_err("not permitted");
+        assert_eq!((error.code, error.is_refused_login()), (13, false));
+
+        let login = endpoint.login("root", Secret::new("not-the-one"));
+        let error = Mongodb::new(&login)
+            .expect("a client")
+            .hello()
+            .await
+            .expect_err("refused");
+        assert!(error.is_refused_login(), "{error}");
+        assert!(!error.to_string().contains("not-the-one"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_first_server_of_the_image_is_no_member() {
+        let endpoint = start(|_, _| doc! { "isWritablePrimary": true, "version": "8.0.4" })
+            .await
+            .expect("a server");
+        let hello = Mongodb::new(&endpoint).expect("a client").hello().await;
+        let hello = hello.expect("an answer");
+        assert!(hello.standing.primary && !hello.standing.replicated);
+        assert_eq!(hello.version, "8.0.4");
+    }
 }

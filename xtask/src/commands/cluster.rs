@@ -25,7 +25,7 @@ pub(super) async fn refuse_bad_versions(env: &Environment) -> Result<()> {
         Platform::Host => (PlatformChoice::Host, None),
         Platform::Kubernetes => (PlatformChoice::Kubernetes, None),
         Platform::Kind => {
-            let facts = docker::facts(&docker::connect().await?).await?;
+            let facts = docker::facts(env.docker().await?).await?;
             (PlatformChoice::Kind, Some(facts.cgroup_version))
         }
     };
@@ -42,7 +42,7 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
         Platform::Host => Ok(None),
         Platform::Kind => {
             let name = kind_name(env);
-            match runs(&docker::connect().await?, &name).await? {
+            match runs(env.docker().await?, &name).await? {
                 true => Cluster::connect(&kind::context(&name)).await.map(Some),
                 false => Ok(None),
             }
@@ -73,10 +73,10 @@ pub(super) async fn await_kind(env: &Environment) -> Result<()> {
     if env.platform != Platform::Kind {
         return Ok(());
     }
-    let docker = docker::connect().await?;
+    let docker = env.docker().await?;
     let name = kind_name(env);
-    match runs(&docker, &name).await? {
-        true => kind::answers(&docker, &name, &Progress::silent()).await,
+    match runs(docker, &name).await? {
+        true => kind::answers(docker, &name, &Progress::silent()).await,
         false => Ok(()),
     }
 }

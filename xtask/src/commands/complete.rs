@@ -1,6 +1,6 @@
 //! What a shell may complete: names as they are in this repository right now.
 //!
-//! A completion reads profiles and nothing else. What cannot be read has no candidates: an error
+//! A completion reads profiles and the kubeconfig, and nothing else. What cannot be read has no candidates: an error
 //! in the middle of a command line helps nobody.
 
 use std::ffi::OsStr;
@@ -11,6 +11,7 @@ use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use super::context;
 use crate::cli::Cli;
 use crate::components;
+use crate::platform::kubernetes::Cluster;
 use crate::profile::{self, Selection, Value};
 
 /// The variable by which the completion scripts ask; its value is the shell.
@@ -44,6 +45,11 @@ pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
         return PathCompleter::any().filter(is_profile).complete(current);
     }
     beginning(current, profile::names(&context::root()))
+}
+
+/// The contexts of the user's kubeconfig.
+pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
+    beginning(current, Cluster::contexts().unwrap_or_default())
 }
 
 /// Components.

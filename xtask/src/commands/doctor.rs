@@ -1,6 +1,7 @@
 //! `doctor`: check this machine's prerequisites, and with `--fix` install what is missing.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -9,7 +10,12 @@ use super::{context, stdout};
 use crate::cli::{Doctor, Global};
 use crate::error::{Code, Error, Result};
 use crate::platform::host::prerequisites::{self, Check, Needs, Rights, Status, System};
+use crate::platform::kind::prerequisites as kind;
+use crate::platform::kubernetes::prerequisites as kubernetes;
+use crate::platform::{self, Platform};
 use crate::process::{Job, run_visible};
+use crate::profile::combinations::{InUse, refuse};
+use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded};
 use crate::report::{self, Output};
 
@@ -21,14 +27,15 @@ const FOUND: usize = 58;
 pub(super) async fn run(global: &Global, args: &Doctor) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
     let system = System::here();
-    let mut checks = look(&loaded, &system).await;
+    let platform = context::choose_platform(&loaded).await?.platform;
+    let mut checks = look(&loaded, platform, &system).await;
     let mut commands = prerequisites::fixes(&checks, &system);
     if args.fix && !commands.is_empty() {
         if global.output == Output::Text {
             stdout::print(&table(&checks))?;
         }
         fix(&commands, &system, args.yes).await?;
-        checks = look(&loaded, &system).await;
+        checks = look(&loaded, platform, &system).await;
         commands = prerequisites::fixes(&checks, &system);
     }
     let error = blocking(&checks, !commands.is_empty() && !args.fix);
@@ -42,7 +49,14 @@ pub(super) async fn run(global: &Global, args: &Doctor) -> Result<ExitCode> {
         }
         // One document: the error is part of it.
         Output::Json => {
-            let document = document(&loaded, &system, &checks, &commands, error.as_ref());
+            let document = document(
+                &loaded,
+                platform,
+                &system,
+                &checks,
+                &commands,
+                error.as_ref(),
+            );
             stdout::print(&format!("{document}\n"))?;
             Ok(error.map_or(ExitCode::SUCCESS, |error| {
                 ExitCode::from(error.code.exit() as u8)
@@ -51,14 +65,48 @@ pub(super) async fn run(global: &Global, args: &Doctor) -> Result<ExitCode> {
     }
 }
 
-async fn look(loaded: &Loaded, system: &System) -> Vec<Check> {
-    let needs = Needs::of(&loaded.profile);
-    let ports = profile::all_ports(&loaded.profile)
-        .into_iter()
-        .filter(|(component, ..)| *component != "mongodb" || needs.mongodb)
-        .collect();
-    let seen = prerequisites::observe(&loaded.name, needs, ports).await;
-    prerequisites::evaluate(needs, &seen, system)
+async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check> {
+    let profile = &loaded.profile;
+    if platform == Platform::Host {
+        let needs = Needs::of(profile);
+        let ports = profile::all_ports(profile)
+            .into_iter()
+            .filter(|(component, ..)| *component != "mongodb" || needs.mongodb)
+            .collect();
+        let seen = prerequisites::observe(&loaded.name, needs, ports).await;
+        return prerequisites::evaluate(needs, &seen, system);
+    }
+    let nothing = Needs {
+        postgres: false,
+        mongodb: false,
+        clickhouse: false,
+    };
+    let shared = prerequisites::observe(&loaded.name, nothing, Vec::new());
+    let mut checks = if platform == Platform::Kind {
+        kind(loaded).await
+    } else {
+        let seen = kubernetes::observe(profile.kubernetes.context.as_deref()).await;
+        vec![kubernetes::evaluate(&seen)]
+    };
+    checks.extend(prerequisites::evaluate_shared(&shared.await, system));
+    checks
+}
+
+async fn kind(loaded: &Loaded) -> Vec<Check> {
+    let profile = &loaded.profile;
+    let source = platform::kind::Source {
+        version: profile.versions.kind.clone(),
+        root: context::root(),
+        cache: PathBuf::new(),
+    };
+    let name = profile.kind_name(&loaded.name);
+    let image = platform::kind::node_image(&profile.versions.kind_node);
+    let seen = kind::observe(&source, &name, &image, profile.host_ports()).await;
+    let refused = seen.docker.as_ref().ok().and_then(|facts| {
+        let used = InUse::of(profile, PlatformChoice::Kind, Some(facts.cgroup_version));
+        refuse(&loaded.tree, &used).err()
+    });
+    kind::evaluate(&seen, refused.as_ref())
 }
 
 /// The error that the command ends with, if `up` would fail.
@@ -216,6 +264,7 @@ fn mark(status: Status, coloured: bool) -> String {
 
 fn document(
     loaded: &Loaded,
+    platform: Platform,
     system: &System,
     checks: &[Check],
     commands: &[Vec<String>],
@@ -224,7 +273,7 @@ fn document(
     let commands: Vec<String> = commands.iter().map(|command| command.join(" ")).collect();
     json!({
         "profile": loaded.name,
-        "platform": "host",
+        "platform": platform.name(),
         "system": { "name": system.name, "package_manager": system.manager },
         "ok": error.is_none(),
         "checks": checks,

@@ -13,7 +13,7 @@ use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
-use crate::platform::docker::{self, failed};
+use crate::platform::docker::failed;
 use crate::platform::host::{dirs, lock};
 use crate::platform::kind::{self, Kind};
 use crate::platform::kubernetes::Owned;
@@ -37,8 +37,8 @@ pub(super) async fn run(global: &Global, args: &Down, platform: Platform) -> Res
 /// The Kind cluster, as a whole.
 async fn own(env: &Environment, args: &Down) -> Result<String> {
     let name = kind_name(env);
-    let docker = docker::connect().await?;
-    let Some(found) = kind::found::find(&docker, &name).await? else {
+    let docker = env.docker().await?;
+    let Some(found) = kind::found::find(docker, &name).await? else {
         return Ok(format!("there is no Kind cluster {name}"));
     };
     if args.dry_run {
@@ -64,7 +64,7 @@ async fn own(env: &Environment, args: &Down) -> Result<String> {
             )?;
         }
         let kind = Kind::find(&kind_source(env), &Progress::silent()).await?;
-        kind::delete(&kind, &docker, &name).await?;
+        kind::delete(&kind, docker, &name).await?;
     }
     Ok(format!(
         "{} the Kind cluster {name} in {}",
@@ -101,6 +101,7 @@ async fn existing(env: &Environment, args: &Down) -> Result<String> {
         .iter()
         .map(|owned| owned.object.to_string())
         .collect();
+    cluster.check_removal(&objects).await?;
     if args.dry_run {
         return Ok(format!(
             "would remove from {}: {}",

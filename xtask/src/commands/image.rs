@@ -62,8 +62,8 @@ pub(super) async fn run(global: &Global, command: &ImageCommand) -> Result<ExitC
             "push it",
             &["image/build"],
             async move |progress| {
-                let docker = docker::connect().await?;
-                let pushed = push::push(&docker, &image::reference(&at)?, &progress).await?;
+                let docker = at.docker().await?;
+                let pushed = push::push(docker, &image::reference(&at)?, &progress).await?;
                 Ok(Outcome::Unchanged(format!(
                     "the registry has {}",
                     pushed.digest

@@ -2,9 +2,12 @@
 //!
 //! Maven resolves what the pins name; what it brings is measured and written to the lock files
 //! that `up` verifies downloads against. A digest that is locked is never changed here: the same
-//! version with other bytes is an attack or a broken mirror until a person has found out.
+//! version with other bytes is an attack or a broken mirror until a person has found out. What is not
+//! Maven's (operators' files, Kind) is fetched from its releases.
 
-use std::path::{Path, PathBuf};
+mod fetched;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use indexmap::IndexMap;
@@ -21,6 +24,7 @@ use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{Dirs, artifacts, dirs, lock};
+use crate::platform::kind::download::RELEASES;
 use crate::profile::schema::Versions;
 use crate::report::Output;
 
@@ -46,6 +50,7 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
         &versions.debezium,
         &files.plugins,
     )?);
+    changes.extend(fetched::changes(&root, versions, &cache, RELEASES).await?);
     for change in &changes {
         if let Some(text) = &change.text {
             let path = root.join(&change.file);
@@ -208,7 +213,7 @@ fn measure(dir: &Path, plugins: &[String], postgres: &[String]) -> Result<Files>
     })
 }
 
-fn read(path: &PathBuf) -> Result<Option<String>> {
+fn read(path: &Path) -> Result<Option<String>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -252,7 +257,7 @@ fn difference(file: &str, locked: &str, found: &str) -> String {
 fn refused(file: &str, details: Vec<String>) -> Error {
     Error::new(
         Code::Artifact,
-        format!("{file} locks other files than Maven resolves now; it is left as it is"),
+        format!("{file} locks other files than there are now; it is left as it is"),
     )
     .details(details)
     .hint("a version's files must not change: find out why; to lock them anew, remove what is locked and rerun")

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::change_sql::{expression, image, key_is_missing, position};
 use super::service;
-use crate::clients::clickhouse::{Clickhouse, ClickhouseError, ident, literal};
+use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files::write_if_changed;
@@ -16,6 +16,7 @@ use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
 use crate::profile::schema::{Flow, Keep};
+use crate::profile::size;
 use crate::readiness::Status;
 
 /// The names of a flow's tables and views.
@@ -83,7 +84,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         return Ok(None);
     }
     let users = users_file(env);
-    let memory = megabytes(&env.profile.clickhouse.memory) << 20;
+    let memory = size::bytes(&env.profile.clickhouse.memory)?;
     let (template, extra) = match (&env.clickhouse_binary, engine(env)) {
         (None, Some(engine)) => {
             let server: PathBuf = env.root.join("manifests/clickhouse/host");
@@ -139,17 +140,6 @@ fn users_xml(user: &str, password: &str) -> String {
     )
 }
 
-/// A size such as `512m` or `2g` in MiB.
-pub(super) fn megabytes(size: &str) -> u64 {
-    let (number, unit) = size.split_at(size.trim_end_matches(char::is_alphabetic).len());
-    let number: u64 = number.parse().unwrap_or(512);
-    match unit.to_ascii_lowercase().as_str() {
-        "g" | "gb" => number << 10,
-        "k" | "kb" => number >> 10,
-        _ => number,
-    }
-}
-
 fn directory_digest(dir: &std::path::Path) -> Result<String> {
     let mut texts = Vec::new();
     let entries = std::fs::read_dir(dir).map_err(|source| Error::io("read", dir, &source))?;
@@ -189,11 +179,7 @@ pub async fn probe(env: &Environment) -> Status {
     }
     match client.text("SELECT version()").await {
         Ok(version) => Status::current(format!("version {}", version.trim())),
-        // 516: wrong password; 192: unknown user. Neither mends itself.
-        Err(ClickhouseError::Server {
-            code: 516 | 192,
-            message,
-        }) => Status::failed(message),
+        Err(error) if error.is_final() => Status::failed(error.to_string()),
         Err(error) => Status::in_progress(error.to_string()),
     }
 }
@@ -440,6 +426,7 @@ pub async fn probe_tables(env: &Environment) -> Status {
         .await;
     let names = match names {
         Ok(names) => names,
+        Err(error) if error.is_final() => return Status::failed(error.to_string()),
         Err(error) => return Status::in_progress(error.to_string()),
     };
     let mut wanted = 0;
@@ -466,14 +453,6 @@ pub fn flavour(env: &Environment) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes() {
-        assert_eq!(
-            (megabytes("512m"), megabytes("2g"), megabytes("2048k")),
-            (512, 2048, 2)
-        );
-    }
 
     #[test]
     fn the_server_s_user_has_no_password_in_the_clear() {

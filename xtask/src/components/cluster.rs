@@ -8,14 +8,16 @@ use std::time::Duration;
 
 use kube::core::DynamicObject;
 
+use super::mongodb::members;
 use super::upper::{self, Starts};
 use super::{ClusterOptions, connect, image, named, operators};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::Platform;
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Change, Cluster, Options, Owned, preflight};
-use crate::platform::{Platform, docker};
+use crate::profile::schema::Source;
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -132,11 +134,12 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     let mut needs = connected.to_vec();
     needs.push("operators/bundles");
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    let remove = options.prune;
     plan.gate(
         "cluster/check",
         "permissions, room, what pods refer to",
         &needs,
-        async move |progress| check(&at, &together(&found, &wanted), &progress).await,
+        async move |progress| check(&at, &together(&found, &wanted), remove, &progress).await,
     );
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
     plan.step(
@@ -168,12 +171,12 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         }
     }
     starts.insert("connect", "connect/apply".into());
-    upper::add(&mut plan, env, &starts)?;
+    upper::add(&mut plan, env, &starts, &own)?;
     let connectors = env.profile.connectors.keys();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
     needs.push("connect/apply");
-    let (at, remove) = (env.clone(), options.prune);
+    let at = env.clone();
     plan.step(
         "cluster/prune",
         "what left the profile",
@@ -262,10 +265,10 @@ fn create(plan: &mut Plan, env: &Arc<Environment>) {
         "the Kind cluster",
         &[],
         async move |progress| {
-            let docker = docker::connect().await?;
+            let docker = at.docker().await?;
             let kind = Kind::find(&kind_source(&at), &progress).await?;
             let spec = kind_spec(&at);
-            let ensured = kind::ensure(&kind, &docker, &at.templates, &spec, &progress).await?;
+            let ensured = kind::ensure(&kind, docker, &at.templates, &spec, &progress).await?;
             at.attach(Cluster::connect(&kind::context(&spec.name)).await?)
                 .await?;
             Ok(match ensured {
@@ -313,11 +316,21 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
 async fn check(
     env: &Environment,
     objects: &[DynamicObject],
+    remove: bool,
     progress: &Progress,
 ) -> Result<Outcome> {
     let cluster = &env.link()?.cluster;
     progress.observe("asking what may be changed");
     cluster.check_access(objects, &env.name).await?;
+    cluster.check_owners(objects, &env.name).await?;
+    if remove {
+        let left = left(env, cluster, objects).await?;
+        cluster.check_removal(&left).await?;
+    }
+    if env.profile.uses(Source::Mongodb) && !env.is_external("mongodb") {
+        let namespace = &env.profile.kubernetes.database_namespace;
+        members::refuse_shrinking(cluster, namespace, env.profile.mongodb.replicas).await?;
+    }
     progress.observe("looking for room, Secrets and images");
     let options = preflight::Options {
         // The workers' image comes while this looks; it is proven on each node after its load.
@@ -360,10 +373,11 @@ async fn apply(
 /// # Errors
 /// The server refuses it.
 pub(super) async fn register(
-    env: Arc<Environment>,
+    env: &Environment,
+    own: &[Object],
     name: String,
-    progress: Progress,
+    progress: &Progress,
 ) -> Result<Outcome> {
-    let objects = of_stage(&objects(&env, Show::Secrets)?, &Stage::Connector(name));
-    apply(&env, &objects, &progress).await
+    let objects = of_stage(own, &Stage::Connector(name));
+    apply(env, &objects, progress).await
 }

@@ -6,23 +6,24 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{kafka, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
 use crate::plan::{Outcome, Progress};
-use crate::platform::Platform;
 use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{java, secrets};
-use crate::profile::is_secret;
+use crate::platform::{Endpoint, Platform, Secret};
 use crate::profile::schema::{Connector, Settings, Source};
+use crate::profile::{Profile, is_secret};
 use crate::readiness::{self, Status};
+use crate::render::Templates;
 use crate::render::kubernetes::password_dir;
 
 /// `images/connect/plugins.yaml`: the plugins by source.
@@ -198,21 +199,59 @@ pub struct ConnectorManifest {
     pub config: Settings,
 }
 
-/// Renders a connector. The password is a reference that Connect resolves, never the password.
+/// Renders a connector as the environment's worker gets it.
 ///
 /// # Errors
 /// The template is wrong.
 pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<ConnectorManifest> {
-    let component = match connector.source {
+    let component = component(connector.source);
+    let password_dir = match env.platform {
+        Platform::Host => secrets::dir(&env.dirs, component).display().to_string(),
+        Platform::Kind | Platform::Kubernetes => password_dir(connector.source).to_owned(),
+    };
+    let source = match connector.source {
+        Source::Postgres => env
+            .inside()
+            .postgres
+            .clone()
+            .login(&env.profile.postgres.user, Secret::new("")),
+        Source::Mongodb => Endpoint {
+            user: env.mongodb().user,
+            ..env.inside().mongodb.clone()
+        },
+    };
+    render(
+        &env.templates,
+        &env.profile,
+        name,
+        connector,
+        &source,
+        &password_dir,
+    )
+}
+
+fn component(source: Source) -> &'static str {
+    match source {
         Source::Postgres => "postgres",
         Source::Mongodb => "mongodb",
-    };
-    let reference = format!(
-        "${{strimzidir:{}:password}}",
-        secret_dir(env, connector.source, component)
-    );
-    let tables: Vec<&str> = env
-        .profile
+    }
+}
+
+/// Renders a connector that reads from `source`, as its user. The password is a reference that
+/// Connect resolves below `password_dir`, never the password.
+///
+/// # Errors
+/// The template is wrong.
+pub fn render(
+    templates: &Templates,
+    profile: &Profile,
+    name: &str,
+    connector: &Connector,
+    source: &Endpoint,
+    password_dir: &str,
+) -> Result<ConnectorManifest> {
+    let password = format!("${{strimzidir:{password_dir}:password}}");
+    let tables: Vec<&str> = profile
         .flows
         .values()
         .filter(|flow| flow.connector == name)
@@ -228,38 +267,29 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
     });
     match connector.source {
         Source::Postgres => {
-            let endpoint = &env.inside().postgres;
-            context["host"] = json!(endpoint.host);
-            context["port"] = json!(endpoint.port);
-            context["user"] = json!(env.profile.postgres.user);
-            context["password"] = json!(reference);
-            context["database"] = json!(env.profile.postgres.database);
+            context["host"] = json!(source.host);
+            context["port"] = json!(source.port);
+            context["user"] = json!(source.user);
+            context["password"] = json!(password);
+            context["database"] = json!(profile.postgres.database);
         }
-        Source::Mongodb => context["connection_string"] = mongodb_url(env, &reference),
+        Source::Mongodb => {
+            let (address, user) = (source.address(), &source.user);
+            let set = &profile.mongodb.replica_set;
+            context["connection_string"] = json!(if user.is_empty() {
+                format!("mongodb://{address}/?replicaSet={set}")
+            } else {
+                format!("mongodb://{user}:{password}@{address}/?authSource=admin&replicaSet={set}")
+            });
+        }
     }
-    let template = format!("connect/connectors/{component}.yaml.hbs");
-    let mut manifest: ConnectorManifest = env.templates.yaml(&template, &context)?;
+    let template = format!(
+        "connect/connectors/{}.yaml.hbs",
+        component(connector.source)
+    );
+    let mut manifest: ConnectorManifest = templates.yaml(&template, &context)?;
     manifest.config.extend(connector.config.clone());
     Ok(manifest)
-}
-
-/// Where Connect finds a component's password.
-fn secret_dir(env: &Environment, source: Source, component: &str) -> String {
-    match env.platform {
-        Platform::Host => secrets::dir(&env.dirs, component).display().to_string(),
-        Platform::Kind | Platform::Kubernetes => password_dir(source).to_owned(),
-    }
-}
-
-fn mongodb_url(env: &Environment, password: &str) -> Value {
-    let address = env.inside().mongodb.address();
-    let user = env.mongodb().user;
-    let set = &env.profile.mongodb.replica_set;
-    json!(if user.is_empty() {
-        format!("mongodb://{address}/?replicaSet={set}")
-    } else {
-        format!("mongodb://{user}:{password}@{address}/?authSource=admin&replicaSet={set}")
-    })
 }
 
 /// Has the connector registered with this configuration afterwards. A failed task is restarted: the
@@ -331,6 +361,18 @@ pub fn shown(config: IndexMap<String, String>) -> IndexMap<String, String> {
 
 fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {
     a.len() == b.len() && a.iter().all(|(key, value)| b.get(key) == Some(value))
+}
+
+/// Why no change will come through this connector; none while one still may, or while Connect does
+/// not tell.
+pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
+    let client = env.connect_client();
+    let status = client.status(name).await.ok()?;
+    let listed = match status {
+        Some(_) => true,
+        None => client.connectors().await.ok()?.iter().any(|it| it == name),
+    };
+    readiness::connect::hindrance(name, status.as_ref(), listed)
 }
 
 /// The connector and all its tasks run, and for PostgreSQL its slot is read.

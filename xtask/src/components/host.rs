@@ -57,7 +57,7 @@ pub(super) fn plan(env: &Arc<Environment>) -> Result<Plan> {
         start(&mut plan, env, process, needs);
         starts.insert(component, format!("{component}/start"));
     }
-    upper::add(&mut plan, env, &starts)?;
+    upper::add(&mut plan, env, &starts, &Arc::default())?;
     Ok(plan)
 }
 

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::image::{self, ConnectImage, build, inspect, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
-use crate::platform::{docker, kind};
+use crate::platform::kind;
 
 /// What the image is made of.
 ///
@@ -63,8 +63,8 @@ pub(super) fn steps(
             "push it",
             &["image/build"],
             async move |progress| {
-                let docker = docker::connect().await?;
-                let pushed = push::push(&docker, &reference(&at)?, &progress).await?;
+                let docker = at.docker().await?;
+                let pushed = push::push(docker, &reference(&at)?, &progress).await?;
                 Ok(Outcome::Unchanged(format!(
                     "the registry has {}",
                     pushed.digest
@@ -92,10 +92,10 @@ pub async fn build_step(env: &Environment, progress: &Progress) -> Result<Outcom
     let plugin = &env.profile.versions.maven_dependency_plugin;
     let image = recipe(env)?;
     maven::fetch(&connect::plugins(env)?, plugin, &env.dirs.cache, progress).await?;
-    let docker = docker::connect().await?;
-    let built = build::build(&docker, &image, progress).await?;
+    let docker = env.docker().await?;
+    let built = build::build(docker, &image, progress).await?;
     progress.observe("inspecting the image");
-    inspect::inspect(&docker, &image, &built.id, &env.dirs.cache, progress).await?;
+    inspect::inspect(docker, &image, &built.id, &env.dirs.cache, progress).await?;
     Ok(if built.new {
         Outcome::Changed(format!("built {}", built.reference))
     } else {
@@ -108,9 +108,9 @@ pub async fn build_step(env: &Environment, progress: &Progress) -> Result<Outcom
 /// # Errors
 /// There is no such cluster, or a node refuses the image.
 pub async fn load_step(env: &Environment, progress: &Progress) -> Result<Outcome> {
-    let docker = docker::connect().await?;
-    let nodes = kind::nodes(&docker, &env.profile.kind_name(&env.name)).await?;
-    let loaded = load::load(&docker, &reference(env)?, &nodes, progress).await?;
+    let docker = env.docker().await?;
+    let nodes = kind::nodes(docker, &env.profile.kind_name(&env.name)).await?;
+    let loaded = load::load(docker, &reference(env)?, &nodes, progress).await?;
     let sent: u64 = loaded.iter().filter_map(|node| node.sent).sum();
     Ok(if sent == 0 {
         Outcome::Unchanged(format!("on {} nodes", loaded.len()))

@@ -1,5 +1,7 @@
 //! The document source: `mongod` from PATH, or a member that the user runs.
 
+pub mod members;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,9 +10,8 @@ use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::clickhouse::megabytes;
 use super::service;
-use crate::clients::mongodb::Mongodb;
+use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files::write_if_changed;
@@ -18,7 +19,8 @@ use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
-use crate::readiness::{State, Status};
+use crate::profile::size;
+use crate::readiness::{self, State, Status};
 use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
 
@@ -43,7 +45,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         &json!({
             "mongod": mongod,
             "key_file": key_file(env),
-            "cache_gb": cache_gigabytes(&env.profile.mongodb.cache),
+            "cache_gb": size::gigabytes(size::bytes(&env.profile.mongodb.cache)?),
         }),
     )
     .map(Some)
@@ -51,12 +53,6 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
 
 fn key_file(env: &Environment) -> PathBuf {
     secrets::dir(&env.dirs, "mongodb").join("keyfile")
-}
-
-/// `256m` or `1g` as gigabytes, which is how `mongod` takes it; its own minimum is a quarter.
-fn cache_gigabytes(size: &str) -> String {
-    let megabytes = u32::try_from(megabytes(size)).unwrap_or(u32::MAX);
-    format!("{:.2}", (f64::from(megabytes) / 1024.0).max(0.25))
 }
 
 /// Writes the key that members authenticate with: authentication with a replica set needs one.
@@ -78,16 +74,37 @@ pub async fn probe(env: &Environment) -> Status {
         Err(error) => return Status::failed(error.to_string()),
     };
     match client.hello().await {
-        Ok(hello) if hello.set.is_empty() && env.profile.mongodb.external.is_some() => {
-            Status::failed("it is in no replica set, and change streams need one")
+        Ok(Hello { standing, .. }) if standing.set.is_empty() => {
+            if env.profile.mongodb.external.is_some() {
+                Status::failed("it is in no replica set, and change streams need one")
+            } else {
+                Status::in_progress("not in a replica set yet")
+            }
         }
-        Ok(hello) if hello.primary => Status::current(format!(
-            "primary of {}, version {}",
-            hello.set, hello.version
-        )),
-        Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.set)),
-        Err(error) => Status::in_progress(error.to_string()),
+        Ok(Hello { standing, version }) if standing.primary => {
+            Status::current(format!("primary of {}, version {version}", standing.set))
+        }
+        Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.standing.set)),
+        Err(error) => refused(env, &error).await,
     }
+}
+
+/// Whether the error passes: a login that the server refused does not, once the server is the one
+/// that stays.
+async fn refused(env: &Environment, error: &MongodbError) -> Status {
+    if !error.is_refused_login() {
+        return Status::in_progress(error.to_string());
+    }
+    let anybody = Endpoint {
+        user: String::new(),
+        ..env.mongodb()
+    };
+    let standing = match Mongodb::new(&anybody) {
+        Ok(client) => client.standing().await.ok(),
+        Err(_) => None,
+    };
+    let external = env.is_external("mongodb");
+    readiness::mongodb::refused_login(&error.to_string(), standing.as_ref(), external)
 }
 
 /// Initiates the replica set and creates the user on a member that this tool runs.
@@ -97,7 +114,10 @@ pub async fn probe(env: &Environment) -> Status {
 pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
     let spec = &env.profile.mongodb;
     if let Ok(client) = env.mongodb_client()
-        && client.hello().await.is_ok_and(|hello| hello.primary)
+        && client
+            .hello()
+            .await
+            .is_ok_and(|hello| hello.standing.primary)
     {
         return Ok(Outcome::Unchanged(format!(
             "{} is initiated",
@@ -161,23 +181,34 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
                 return obstacle;
             }
             match client.hello().await {
-                Ok(hello) if hello.primary => Status::current("primary"),
+                // The image's first server, which makes the user and ends.
+                Ok(hello) if !hello.standing.replicated => {
+                    Status::in_progress("the first set-up goes on")
+                }
+                Ok(hello) if hello.standing.primary => Status::current("primary"),
                 Ok(_) => Status::current("answers"),
-                Err(error) => Status::in_progress(error.reason),
+                Err(error) => refused(&env, &error).await,
             }
         },
     )
     .await?;
-    if answered == "primary" {
-        return Ok(Outcome::Unchanged(format!("{set} is initiated")));
-    }
+    let changed = answered != "primary" && initiate_set(&env, &client, &progress).await?;
+    let added = members::complete(&env, &client, &progress).await?;
+    Ok(match (changed, added.as_slice()) {
+        (true, _) => Outcome::Changed(format!("initiated {set}")),
+        (false, []) => Outcome::Unchanged(format!("{set} is initiated")),
+        (false, added) => Outcome::Changed(added.join(", ")),
+    })
+}
+
+/// Initiates the set if it is not; says whether it was this call that did.
+async fn initiate_set(env: &Environment, client: &Mongodb, progress: &Progress) -> Result<bool> {
     let members: Vec<Document> = mongodb_members(&env.profile)
         .into_iter()
         .zip(0_i32..)
-        // This tool speaks to the first member: it shall be the primary whenever it can.
-        .map(|(host, id)| doc! { "_id": id, "host": host, "priority": if id == 0 { 2 } else { 1 } })
+        .map(|(host, id)| members::member(id, &host, id == 0))
         .collect();
-    let config = doc! { "_id": set, "members": members };
+    let config = doc! { "_id": &env.profile.mongodb.replica_set, "members": members };
     let changed = match client.admin(doc! { "replSetInitiate": config }).await {
         Ok(_) => true,
         Err(error) if error.reason.contains("already initialized") => false,
@@ -186,15 +217,11 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
     wait::until(
         "mongodb becomes primary",
         Patience::local(Duration::from_secs(120)),
-        &progress,
-        || async { probe(&env).await },
+        progress,
+        || async { probe(env).await },
     )
     .await?;
-    Ok(if changed {
-        Outcome::Changed(format!("initiated {set}"))
-    } else {
-        Outcome::Unchanged(format!("{set} is initiated"))
-    })
+    Ok(changed)
 }
 
 /// A seed file.
@@ -249,16 +276,4 @@ fn document(value: &serde_json::Value, path: &std::path::Path) -> Result<Documen
         document.insert("timestamp", DateTime::now());
     }
     Ok(document)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cache_sizes() {
-        assert_eq!(cache_gigabytes("512m"), "0.50");
-        assert_eq!(cache_gigabytes("2g"), "2.00");
-        assert_eq!(cache_gigabytes("64m"), "0.25");
-    }
 }

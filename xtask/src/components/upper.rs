@@ -12,7 +12,8 @@ use crate::pipeline::canary;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::profile::schema::Source;
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
+use crate::render::objects::Object;
 use crate::wait::{self, Patience};
 
 /// For each component that the platform runs, the node after which it may begin to answer. What is
@@ -28,11 +29,17 @@ fn patience(env: &Environment) -> Patience {
     })
 }
 
-/// Adds the upper half to a plan whose lower half starts the components.
+/// Adds the upper half to a plan whose lower half starts the components. `objects` are those of the
+/// environment, on a cluster.
 ///
 /// # Errors
 /// The list of plugins is malformed.
-pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, starts: &Starts) -> Result<()> {
+pub(super) fn add(
+    plan: &mut Plan,
+    env: &Arc<Environment>,
+    starts: &Starts,
+    objects: &Arc<Vec<Object>>,
+) -> Result<()> {
     let after_start =
         |component: &str| -> Vec<String> { starts.get(component).cloned().into_iter().collect() };
     if env.profile.uses(Source::Postgres) {
@@ -176,7 +183,7 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, starts: &Starts) -> R
             Ok(outcome)
         },
     );
-    connectors(plan, env);
+    connectors(plan, env, objects);
     Ok(())
 }
 
@@ -216,7 +223,7 @@ fn gate<P, F>(
     );
 }
 
-fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
+fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>>) {
     // An operator waits by itself for the worker to be ready.
     let before = match env.platform {
         Platform::Host => "connect/ready",
@@ -227,7 +234,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
             Source::Postgres => "postgres/tables",
             Source::Mongodb => "mongodb/seed",
         };
-        let (at, connector_name) = (env.clone(), name.clone());
+        let (at, connector_name, own) = (env.clone(), name.clone(), objects.clone());
         plan.step(
             &format!("{name}/register"),
             "register the connector",
@@ -235,7 +242,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
             async move |progress| match at.platform {
                 Platform::Host => connect::register(at, connector_name, progress).await,
                 Platform::Kind | Platform::Kubernetes => {
-                    cluster::register(at, connector_name, progress).await
+                    cluster::register(&at, &own, connector_name, &progress).await
                 }
             },
         );
@@ -253,7 +260,13 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>) {
                         if let Some(obstacle) = at.obstacle("connect").await {
                             return obstacle;
                         }
-                        connect::probe_connector(&at, &connector_name, &spec).await
+                        let seen = connect::probe_connector(&at, &connector_name, &spec).await;
+                        if seen.state == State::NotFound
+                            && let Some(refused) = at.refused_connector(&connector_name).await
+                        {
+                            return refused;
+                        }
+                        seen
                     },
                 )
                 .await

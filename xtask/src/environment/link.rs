@@ -90,10 +90,7 @@ impl Link {
     /// The first of a component's objects that is not current, as the cluster sees it.
     pub(super) async fn obstacle(&self, profile: &Profile, component: &str) -> Option<Status> {
         let mut gates = self.gates.lock().await;
-        let gates = gates.entry(component.to_owned()).or_insert_with(|| {
-            let targets = targets(profile, component).into_iter();
-            targets.map(|target| self.watches.gate(target)).collect()
-        });
+        let gates = self.of(&mut gates, component, || targets(profile, component));
         for gate in gates.iter_mut() {
             let status = gate.look().await;
             if status.state == State::Failed
@@ -121,6 +118,34 @@ impl Link {
             }
             whole => whole,
         }
+    }
+
+    /// What the operator finally has against a connector's resource.
+    pub(super) async fn refused_connector(&self, profile: &Profile, name: &str) -> Option<Status> {
+        let mut gates = self.gates.lock().await;
+        let gates = self.of(&mut gates, &format!("connector/{name}"), || {
+            vec![connector(profile, name)]
+        });
+        for gate in gates.iter_mut() {
+            let status = gate.look().await;
+            if status.state == State::Failed {
+                return Some(status);
+            }
+        }
+        None
+    }
+
+    /// The gates of this name, which are made when they are first looked at.
+    fn of<'a>(
+        &self,
+        gates: &'a mut BTreeMap<String, Vec<Gate>>,
+        name: &str,
+        targets: impl FnOnce() -> Vec<Target>,
+    ) -> &'a mut Vec<Gate> {
+        gates.entry(name.to_owned()).or_insert_with(|| {
+            let targets = targets().into_iter();
+            targets.map(|target| self.watches.gate(target)).collect()
+        })
     }
 
     /// Whether every worker that is down ended before a broker was ready: Connect gives up where it
@@ -182,9 +207,16 @@ fn ended_before_ready(workers: &[Pod], brokers: &[Pod]) -> bool {
         && ready.is_none_or(|ready| ends.iter().all(|end| *end < ready))
 }
 
+const STRIMZI: &str = "kafka.strimzi.io/v1";
+
+/// A connector's resource.
+fn connector(profile: &Profile, name: &str) -> Target {
+    let namespace = &profile.kubernetes.kafka_namespace;
+    Target::of(STRIMZI, "KafkaConnector", namespace, name)
+}
+
 /// The objects that a component is made of.
 pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
-    const STRIMZI: &str = "kafka.strimzi.io/v1";
     let kafka = profile.kubernetes.kafka_namespace.as_str();
     let database = profile.kubernetes.database_namespace.as_str();
     let target = match component {

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use bollard::Docker;
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 mod link;
 
@@ -18,7 +20,7 @@ use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
 use crate::platform::host::{Dirs, daemon, secrets};
 use crate::platform::kubernetes::Cluster;
-use crate::platform::{Endpoint, Platform, Secret};
+use crate::platform::{Endpoint, Platform, Secret, docker};
 use crate::profile::schema::{Connector, KafkaSecurity, Password, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::readiness::Status;
@@ -59,6 +61,8 @@ pub struct Environment {
     inside: Addresses,
     /// The connection to the cluster, once there is one.
     link: OnceLock<Link>,
+    /// The connection to the Docker engine, once something asked for it.
+    engine: OnceCell<Docker>,
     passwords: Passwords,
 }
 
@@ -178,6 +182,7 @@ impl Environment {
             platform,
             inside: addresses(platform, &profile),
             link: OnceLock::new(),
+            engine: OnceCell::new(),
             profile,
             tree: loaded.tree,
             left_out,
@@ -279,6 +284,14 @@ impl Environment {
         endpoint.login(user, self.passwords.clickhouse.clone())
     }
 
+    /// The Docker engine. It is connected once.
+    ///
+    /// # Errors
+    /// No engine answers.
+    pub async fn docker(&self) -> Result<&Docker> {
+        self.engine.get_or_try_init(docker::connect).await
+    }
+
     /// What keeps a component from answering, as its platform sees it: a process that has ended, a
     /// resource that is not current. None where nothing speaks against asking it.
     pub async fn obstacle(&self, component: &str) -> Option<Status> {
@@ -302,6 +315,13 @@ impl Environment {
             }
             _ => self.obstacle(component).await,
         }
+    }
+
+    /// Why the operator will not submit a connector to Connect, where an operator does: Connect itself
+    /// knows nothing of one whose configuration it refused.
+    pub async fn refused_connector(&self, name: &str) -> Option<Status> {
+        let link = self.link.get()?;
+        link.refused_connector(&self.profile, name).await
     }
 
     /// Whether the user runs this component.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, Engine, GeneralPurpose, GeneralPurposeConfig};
 use bollard::auth::DockerCredentials;
 use serde::Deserialize;
 
@@ -118,27 +120,13 @@ fn decode(entry: &Entry, registry: &str) -> Option<DockerCredentials> {
     })
 }
 
-/// Decodes standard base64.
+/// Standard base64, with its padding or without: both are seen in configs.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut count) = (0_u32, 0);
-    for byte in text.trim().trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(out)
+    let lenient =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    GeneralPurpose::new(&alphabet::STANDARD, lenient)
+        .decode(text.trim())
+        .ok()
 }
 
 /// Asks a helper: `docker-credential-<name> get` reads the registry and answers with JSON.

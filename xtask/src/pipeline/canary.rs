@@ -10,12 +10,12 @@ use crate::clients::clickhouse::{Clickhouse, ident, literal as text};
 use crate::clients::mongodb::Mongodb;
 use crate::clients::postgres::{self, Postgres};
 use crate::components::clickhouse::Names;
-use crate::components::service;
+use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::profile::schema::{Flow, Settings, Source};
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
 use crate::wait::{self, Patience};
 
 /// How long a change may take to arrive before the pipeline counts as broken. A first snapshot of
@@ -27,6 +27,7 @@ const LEFTOVER_AGE: i64 = 300_000;
 
 /// One canary row on its way.
 pub struct Canary<'a> {
+    env: &'a Environment,
     flow: &'a Flow,
     fields: Settings,
     id: i64,
@@ -81,6 +82,7 @@ impl<'a> Canary<'a> {
             ),
         };
         Ok(Canary {
+            env,
             flow,
             fields: fields(template, id),
             id,
@@ -302,7 +304,7 @@ impl<'a> Canary<'a> {
     /// Waits until silver shows this.
     ///
     /// # Errors
-    /// It does not within a minute and a half.
+    /// It does not within a minute and a half, or cannot: its connector has failed, say.
     pub async fn arrives(&self, wanted: &Seen, progress: &Progress) -> Result<()> {
         let what = match wanted {
             Seen::Absent => "the canary's delete reaches silver",
@@ -313,15 +315,38 @@ impl<'a> Canary<'a> {
             first: Duration::from_millis(5),
             slowest: Duration::from_millis(20),
         };
-        wait::until(what, patience, progress, || async {
+        let look = || async {
             match self.look().await {
                 Ok(seen) if seen == *wanted => Status::current("there"),
                 Ok(_) => Status::in_progress(what),
+                Err(error) if error.is_final() => {
+                    Status::failed(error.to_string()).next("cargo xtask up")
+                }
                 Err(error) => Status::in_progress(error.to_string()),
             }
-        })
-        .await
-        .map(drop)
+        };
+        wait::until_or_stopped(what, patience, progress, look, || self.hindrance())
+            .await
+            .map(drop)
+    }
+
+    /// Why a change will not arrive, however long one waits.
+    async fn hindrance(&self) -> Option<Status> {
+        let source = match self.source {
+            Session::Postgres(_) => "postgres",
+            Session::Mongodb(_) => "mongodb",
+        };
+        for component in [source, "connect", "kafka", "clickhouse"] {
+            let seen = self.env.obstacle(component).await;
+            if let Some(failed) = seen.filter(|seen| seen.state == State::Failed) {
+                return Some(Status {
+                    message: format!("{component}: {}", failed.message),
+                    next: Some(format!("cargo xtask logs {component}")),
+                    ..failed
+                });
+            }
+        }
+        connect::hindrance(self.env, &self.flow.connector).await
     }
 
     /// Removes what is left of the canary at the target.

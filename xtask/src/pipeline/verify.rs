@@ -75,6 +75,7 @@ fn unproven(flow: &str, change: &str, cause: Error) -> Error {
         format!("{flow}: the {change} did not arrive: {}", cause.message),
     )
     .hint("cargo xtask status shows where it stopped");
+    error.hint = cause.hint.or(error.hint);
     error.details = cause.details;
     error
 }

@@ -12,6 +12,7 @@ mod parse;
 #[cfg(test)]
 mod properties;
 pub mod schema;
+pub mod size;
 pub mod topics;
 mod types;
 mod values;

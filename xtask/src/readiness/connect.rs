@@ -69,14 +69,13 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
         };
         let trace = entry.trace.as_deref().unwrap_or_default();
         return Status::failed(format!("{who} FAILED: {}", root_cause(trace)))
-            .with_evidence(trace.lines().take(8).map(str::to_owned).collect());
+            .with_evidence(trace.lines().take(8).map(str::to_owned).collect())
+            .next("cargo xtask logs connect");
     }
     // Somebody had it rest: waiting does not change that.
     if let "PAUSED" | "STOPPED" = status.connector.state.as_str() {
-        return Status::failed(format!(
-            "the connector is {}: cargo xtask connector resume {}",
-            status.connector.state, status.name
-        ));
+        return Status::failed(format!("the connector is {}", status.connector.state))
+            .next(format!("cargo xtask connector resume {}", status.name));
     }
     if status.connector.state != "RUNNING" {
         return Status::in_progress(format!("the connector is {}", status.connector.state));
@@ -95,6 +94,20 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
             count => format!("RUNNING, {count} tasks"),
         }),
     }
+}
+
+/// Why no change will come through a connector, if it stays as it is. `listed` is whether Connect
+/// knows its name: a status alone may not have been written yet.
+pub fn hindrance(name: &str, status: Option<&ConnectorStatus>, listed: bool) -> Option<Status> {
+    let Some(status) = status else {
+        let gone = format!("connector {name} does not exist");
+        return (!listed).then(|| Status::failed(gone).next("cargo xtask up"));
+    };
+    let seen = connector(Some(status));
+    (seen.state == super::State::Failed).then(|| Status {
+        message: format!("connector {name}: {}", seen.message),
+        ..seen
+    })
 }
 
 /// The last `Caused by:` of a Java stack trace, or its first line.
@@ -170,6 +183,33 @@ mod tests {
         assert_eq!(status.evidence.len(), 4);
         assert_eq!(root_cause(""), "no trace was reported");
         assert_eq!(root_cause("x: y\n at z"), "x: y");
+    }
+
+    #[test]
+    fn waiting_for_a_change_is_vain_when_nothing_can_bring_it() {
+        let of = |state: &str, tasks: &[&str]| hindrance("c", Some(&status(state, tasks)), true);
+        for (state, tasks) in [
+            ("RUNNING", &["RUNNING"][..]),
+            // A rebalance, a restart.
+            ("UNASSIGNED", &[]),
+            ("RUNNING", &["RESTARTING"]),
+            ("RUNNING", &[]),
+        ] {
+            assert_eq!(of(state, tasks), None, "{state} {tasks:?}");
+        }
+        let failed = of("RUNNING", &["FAILED"]).expect("final");
+        assert_eq!(failed.state, State::Failed);
+        assert_eq!(failed.message, "connector c: task 0 FAILED: c.D: the cause");
+        assert_eq!(failed.next.as_deref(), Some("cargo xtask logs connect"));
+        for state in ["PAUSED", "STOPPED"] {
+            let held = of(state, &[]).expect("final");
+            assert!(held.message.contains(state), "{}", held.message);
+            assert!(held.next.is_some());
+        }
+        assert_eq!(hindrance("c", None, true), None);
+        let gone = hindrance("c", None, false).expect("final");
+        assert_eq!(gone.message, "connector c does not exist");
+        assert_eq!(gone.next.as_deref(), Some("cargo xtask up"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 pub mod connect;
 pub mod kubernetes;
+pub mod mongodb;
 pub mod postgres;
 
 /// The state of a gate.
@@ -31,6 +32,9 @@ pub struct Status {
     /// Lines that prove it, such as the end of a log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
+    /// The next thing to do, where the state is final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 impl Status {
@@ -39,6 +43,7 @@ impl Status {
             state,
             message: message.into(),
             evidence: Vec::new(),
+            next: None,
         }
     }
 
@@ -71,6 +76,13 @@ impl Status {
     #[must_use]
     pub fn with_evidence(mut self, lines: Vec<String>) -> Self {
         self.evidence = lines;
+        self
+    }
+
+    /// Adds the next thing to do.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<String>) -> Self {
+        self.next = Some(next.into());
         self
     }
 }

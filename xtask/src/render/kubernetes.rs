@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Code, Error, Result};
 use crate::profile::Profile;
 use crate::profile::schema::{KafkaSecurity, PostgresManager, Settings, Source, Spread};
+use crate::profile::size::{bytes, gigabytes};
 use crate::profile::topics::topics;
 
 /// The kind of cluster that objects are for.
@@ -315,31 +316,6 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
     Ok(context)
 }
 
-const MIB: u64 = 1 << 20;
-const GIB: u64 = 1 << 30;
-
-/// A profile's size in bytes: `256m`, `1gb`.
-fn bytes(size: &str) -> Result<u64> {
-    let digits = size.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let unit = match size[digits.len()..].to_ascii_lowercase().as_str() {
-        "m" | "mb" => Some(MIB),
-        "g" | "gb" => Some(GIB),
-        _ => None,
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit))
-        .ok_or_else(|| Error::new(Code::ProfileInvalid, format!("{size:?} is no size")))
-}
-
-/// As WiredTiger takes it, which wants a quarter at the least.
-fn gigabytes(bytes: u64) -> String {
-    let hundredths = (bytes / (GIB / 100)).max(25);
-    format!("{}.{:02}", hundredths / 100, hundredths % 100)
-}
-
 fn topic_values(profile: &Profile) -> Vec<Value> {
     topics(profile)
         .into_iter()
@@ -460,18 +436,5 @@ mod tests {
             assert!(!names[..index].contains(name), "{names:?}");
         }
         assert!(resource_name(&"X".repeat(249)).len() <= 253);
-    }
-
-    #[test]
-    fn sizes() {
-        for (size, want) in [("512m", 512 * MIB), ("1GB", GIB), ("2g", 2 * GIB)] {
-            assert_eq!(bytes(size).expect(size), want);
-        }
-        for size in ["", "m", "1", "1k", "99999999999g"] {
-            assert!(bytes(size).is_err(), "{size}");
-        }
-        for (size, want) in [(GIB, "1.00"), (3 * GIB / 2, "1.50"), (MIB, "0.25")] {
-            assert_eq!(gigabytes(size), want);
-        }
     }
 }

@@ -124,3 +124,118 @@ async fn missing_permissions_are_named_before_anything_changes() {
         "{error}"
     );
 }
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// Lets the user `limited` do this in a namespace, which is made.
+async fn permit(admin: &xtask::platform::kubernetes::Cluster, at: &str, rules: &serde_json::Value) {
+    let objects = [
+        namespace(at),
+        object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": { "name": "permitted", "namespace": at }, "rules": rules,
+        })),
+        object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": "permitted", "namespace": at },
+            "roleRef": { "apiGroup": RBAC, "kind": "Role", "name": "permitted" },
+            "subjects": [{ "apiGroup": RBAC, "kind": "User", "name": "limited" }],
+        })),
+    ];
+    apply(admin, &format!("{at}-permits"), &objects).await;
+}
+
+#[tokio::test]
+#[ignore = "needs KUBEBUILDER_ASSETS"]
+async fn roles_that_give_more_than_one_has_are_named_before_anything_changes() {
+    let admin = admin().await;
+    let limited = cluster("limited").await;
+    let at = "escalation";
+    let rules = json!([
+        { "apiGroups": [RBAC], "resources": ["roles", "rolebindings"], "verbs": ["create", "get", "list", "patch"] },
+        { "apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get"] },
+        { "apiGroups": [RBAC], "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"] },
+    ]);
+    permit(&admin, at, &rules).await;
+    let role = |name: &str, resources: &[&str], verbs: &[&str]| {
+        object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": { "name": name, "namespace": at },
+            "rules": [{ "apiGroups": [""], "resources": resources, "verbs": verbs }],
+        }))
+    };
+    let binding = |name: &str, kind: &str, role: &str| {
+        object(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": { "name": name, "namespace": at },
+            "roleRef": { "apiGroup": RBAC, "kind": kind, "name": role },
+            "subjects": [{ "kind": "ServiceAccount", "name": "operator", "namespace": at }],
+        }))
+    };
+    let held = [
+        role("held", &["pods", "pods/log"], &["get"]),
+        binding("held", "Role", "held"),
+        binding("viewer", "ClusterRole", "view"),
+    ];
+    limited.check_access(&held, at).await.unwrap();
+    assert_eq!(counts(&apply(&limited, at, &held).await), [3, 0, 0, 0]);
+
+    let more = [
+        role("more", &["pods", "secrets"], &["get", "delete"]),
+        binding("more", "Role", "more"),
+        binding("editor", "ClusterRole", "edit"),
+    ];
+    let set = [held.as_slice(), &more].concat();
+    let error = limited.check_access(&set, at).await.unwrap_err();
+    assert_eq!(error.code, Code::Platform);
+    let gives = "or what it gives: delete pods, delete secrets, get secrets";
+    assert_eq!(
+        error.details,
+        [
+            format!("Role {at}/more: escalate roles.{RBAC} more, {gives}"),
+            format!("RoleBinding {at}/more: bind roles.{RBAC} more, {gives}"),
+            format!("RoleBinding {at}/editor: bind clusterroles.{RBAC} edit"),
+        ]
+    );
+    // The server says the same of each, later.
+    for object in &more {
+        let options = xtask::platform::kubernetes::Options::new(at);
+        let refused = limited
+            .apply(
+                std::slice::from_ref(object),
+                &options,
+                &xtask::plan::Progress::silent(),
+            )
+            .await;
+        assert!(refused.is_err(), "{object:?}");
+    }
+    // What is there as it shall be is not sent, and wants nothing.
+    apply(&admin, at, &set).await;
+    limited.check_access(&set, at).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs KUBEBUILDER_ASSETS"]
+async fn what_may_not_be_removed_is_named_before_anything_goes() {
+    let admin = admin().await;
+    let limited = cluster("limited").await;
+    let at = "removal";
+    let rules = json!([
+        { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "delete"] },
+        { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"] },
+    ]);
+    permit(&admin, at, &rules).await;
+    let secret = object(json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": at },
+    }));
+    apply(&admin, at, &[config_map(at, "c", &json!({})), secret]).await;
+    let objects = admin.inventory(at, &[]).await.unwrap().objects;
+    assert_eq!(objects.len(), 2);
+    admin.check_removal(&objects).await.unwrap();
+    let error = limited.check_removal(&objects).await.unwrap_err();
+    assert_eq!(error.code, Code::Platform);
+    assert_eq!(error.details, ["delete secrets in namespace removal"]);
+    let maps = objects.iter().filter(|it| it.object.kind == "ConfigMap");
+    let maps: Vec<_> = maps.cloned().collect();
+    limited.check_removal(&maps).await.unwrap();
+}

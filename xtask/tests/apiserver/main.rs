@@ -15,6 +15,8 @@ mod apply;
 mod connect;
 mod diff;
 mod kinds;
+mod members;
+mod owners;
 mod prune;
 mod retries;
 mod server;

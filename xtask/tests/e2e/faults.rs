@@ -1,6 +1,7 @@
 //! Things in the way: taken ports, another run, a component that cannot start.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use crate::sandbox::Sandbox;
 
@@ -73,4 +74,42 @@ async fn a_wrong_password_is_told_at_once() {
     assert!(text.contains("password authentication failed"), "{text}");
     assert!(!text.contains("not-the-one"), "{text}");
     sandbox.extra.clear();
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_arrive_is_told_at_once_with_the_next_command() {
+    let sandbox = Sandbox::up("vain");
+    let call = |method: &str, path: &str| {
+        let address = (Ipv4Addr::LOCALHOST, sandbox.ports["connect.port"]);
+        let mut connect = TcpStream::connect(address).unwrap();
+        let path = format!("/connectors/postgres-connector{path}");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: connect\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        connect.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connect.read_to_string(&mut answer).unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 2"),
+            "{method} {path}: {answer}"
+        );
+    };
+    let begin = std::time::Instant::now();
+
+    call("PUT", "/pause");
+    let text = sandbox.fails(&["verify"], 1);
+    assert!(text.contains("is PAUSED"), "{text}");
+
+    call("DELETE", "");
+    let text = sandbox.fails(&["verify"], 1);
+    assert!(
+        text.contains("connector postgres-connector does not exist"),
+        "{text}"
+    );
+    assert!(text.contains("next: cargo xtask up"), "{text}");
+    // Two waits to their deadlines would take three minutes.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(60));
+
+    sandbox.ok(&["up"]);
+    sandbox.ok(&["verify"]);
 }

@@ -11,5 +11,7 @@ mod kills;
 mod life;
 mod mongodb;
 mod operations;
+#[path = "../support/ports.rs"]
+mod ports;
 mod sandbox;
 mod silver;

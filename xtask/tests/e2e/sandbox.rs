@@ -1,10 +1,8 @@
 //! One real environment of its own: own state, own ports, the machine's artifact cache.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +10,8 @@ use xtask::clients::clickhouse::Clickhouse;
 use xtask::clients::kafka::KafkaClient;
 use xtask::clients::postgres::Postgres;
 use xtask::platform::{Endpoint, Secret};
+
+use crate::ports;
 
 /// The ports of the default profile, by key.
 const PORTS: [&str; 6] = [
@@ -22,23 +22,6 @@ const PORTS: [&str; 6] = [
     "mongodb.port",
     "clickhouse.port",
 ];
-
-/// Ports given out in this process: the ones of a stopped environment are not given again.
-static NEXT: Mutex<u16> = Mutex::new(0);
-
-fn free_port() -> u16 {
-    let mut next = NEXT.lock().expect("no test panics while it holds this");
-    if *next == 0 {
-        // Two test runs on one machine begin at different places.
-        *next = 21_000 + u16::try_from(std::process::id() % 8_000).expect("below 8000");
-    }
-    loop {
-        *next += 1;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, *next)).is_ok() {
-            return *next;
-        }
-    }
-}
 
 pub struct Sandbox {
     state: PathBuf,
@@ -58,7 +41,7 @@ impl Sandbox {
         std::fs::create_dir_all(&state).expect("a directory");
         Sandbox {
             state,
-            ports: PORTS.map(|key| (key, free_port())).into(),
+            ports: PORTS.map(|key| (key, ports::free(21_000))).into(),
             extra: Vec::new(),
             profile: None,
             cache: None,

@@ -1,10 +1,8 @@
 //! One environment on a Kind cluster of its own: own state, own name, own ports.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,7 +10,7 @@ use xtask::clients::clickhouse::Clickhouse;
 use xtask::clients::postgres::Postgres;
 use xtask::platform::{Endpoint, Secret};
 
-use crate::images;
+use crate::{images, ports};
 
 /// Ports of this machine that the cluster maps, by key.
 const PORTS: [&str; 4] = [
@@ -21,22 +19,6 @@ const PORTS: [&str; 4] = [
     "postgres.port",
     "clickhouse.port",
 ];
-
-/// Ports given out in this process are not given again.
-static NEXT: Mutex<u16> = Mutex::new(0);
-
-fn free_port() -> u16 {
-    let mut next = NEXT.lock().expect("no test panics while it holds this");
-    if *next == 0 {
-        *next = 22_000 + u16::try_from(std::process::id() % 8_000).expect("below 8000");
-    }
-    loop {
-        *next += 1;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, *next)).is_ok() {
-            return *next;
-        }
-    }
-}
 
 pub struct Kind {
     pub name: String,
@@ -55,7 +37,7 @@ impl Kind {
         Kind {
             name,
             state,
-            ports: PORTS.map(|key| (key, free_port())).into(),
+            ports: PORTS.map(|key| (key, ports::free(22_000))).into(),
             // What the components ask for by default is more than two processors have beside
             // Kubernetes' own.
             extra: ["kafka", "connect", "postgres", "mongodb", "clickhouse"]

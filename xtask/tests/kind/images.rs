@@ -225,23 +225,55 @@ fn base() -> String {
     tag
 }
 
+/// What an image is made of. Two checkouts with the same content make the same image: where they are
+/// is left out.
+fn recipe(image: &Image, base: &str, root: &Path) -> String {
+    let folder = root.join("xtask/tests/kind/images").join(image.folder);
+    let mut inputs: Vec<&Path> = vec![&folder];
+    let mut names = Vec::new();
+    for (name, path) in &image.parts {
+        match path.strip_prefix(root) {
+            Ok(below) => {
+                inputs.push(path);
+                names.push(format!("{name} {}", below.display()));
+            }
+            // Names in the artifact cache are made of digests; what is in the repository may change.
+            Err(_) => names.push(format!("{name} {}", path.display())),
+        }
+    }
+    digest(&inputs, &format!("{base} {:?} {names:?}", image.arguments))
+}
+
+#[test]
+fn two_checkouts_with_the_same_content_make_the_same_image() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkout = |name: &str, script: &str| {
+        let root = dir.path().join(name);
+        let folder = root.join("xtask/tests/kind/images/operator");
+        let part = root.join("xtask/tests/kind/operator");
+        for (dir, file, text) in [
+            (&folder, "Dockerfile", "FROM x"),
+            (&part, "operator.py", script),
+        ] {
+            std::fs::create_dir_all(dir).unwrap();
+            std::fs::write(dir.join(file), text).unwrap();
+        }
+        let image = Image {
+            tag: "t".into(),
+            folder: "operator",
+            parts: vec![("operator", part), ("libs", "/cache/kafka-0123".into())],
+            arguments: vec!["SCRIPT=operator.py".into()],
+        };
+        recipe(&image, "base", &root)
+    };
+    let one = checkout("one", "print(1)");
+    assert_eq!(one, checkout("another", "print(1)"));
+    assert_ne!(one, checkout("changed", "print(2)"));
+}
+
 fn image_of(image: &Image, base: &str) {
     let folder = here().join("images").join(image.folder);
-    let mut inputs: Vec<&Path> = vec![&folder];
-    // Names in the artifact cache are made of digests; what is in the repository may change.
-    inputs.extend(
-        image
-            .parts
-            .iter()
-            .map(|(_, path)| path.as_path())
-            .filter(|path| path.starts_with(root())),
-    );
-    let more: Vec<String> = image
-        .parts
-        .iter()
-        .map(|(name, path)| format!("{name} {}", path.display()))
-        .collect();
-    let digest = digest(&inputs, &format!("{base} {:?} {more:?}", image.arguments));
+    let digest = recipe(image, base, &root());
     if label(&image.tag).as_deref() == Some(&digest) {
         return;
     }

@@ -11,6 +11,8 @@
 mod cluster;
 mod images;
 mod life;
+#[path = "../support/ports.rs"]
+mod ports;
 mod trouble;
 
 /// For trying things by hand: builds what is missing and says which node image to use.

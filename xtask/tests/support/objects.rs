@@ -5,8 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-use xtask::profile::schema::Source;
+use serde_json::Value;
+use xtask::components::connect::render as render_connector;
+use xtask::platform::{Endpoint, Secret};
+use xtask::profile::schema::{Connector, Source};
 use xtask::profile::{Loaded, Selection, load};
 use xtask::render::Templates;
 use xtask::render::kubernetes::{
@@ -29,63 +31,24 @@ pub(crate) fn loaded(profile: &str, set: &[&str]) -> Loaded {
 
 /// The connectors as Debezium gets them on a cluster.
 fn connectors(loaded: &Loaded, templates: &Templates) -> Vec<ConnectorResource> {
-    let endpoints = endpoints(&loaded.profile);
-    let connector = |(name, connector): (&String, &xtask::profile::schema::Connector)| {
-        let reference = format!(
-            "${{strimzidir:{}:password}}",
-            password_dir(connector.source)
-        );
-        let tables: Vec<&str> = loaded
-            .profile
-            .flows
-            .values()
-            .filter(|flow| &flow.connector == name)
-            .map(|flow| flow.table.as_str())
-            .collect();
-        let mut context = json!({
-            "connector": {
-                "prefix": connector.prefix,
-                "slot": connector.slot,
-                "publication": connector.publication,
-            },
-            "tables": tables.join(","),
-        });
-        let file = match connector.source {
-            Source::Postgres => {
-                let (host, port) = endpoints.postgres.split_once(':').expect("a port");
-                context["host"] = json!(host);
-                context["port"] = json!(port);
-                context["user"] = json!(loaded.profile.postgres.user);
-                context["password"] = json!(reference);
-                context["database"] = json!(loaded.profile.postgres.database);
-                "postgres"
-            }
-            Source::Mongodb => {
-                context["connection_string"] = json!(format!(
-                    "mongodb://{}:{reference}@{}/?authSource=admin&replicaSet={}",
-                    loaded.profile.mongodb.user,
-                    endpoints.mongodb,
-                    loaded.profile.mongodb.replica_set
-                ));
-                "mongodb"
-            }
+    let profile = &loaded.profile;
+    let endpoints = endpoints(profile);
+    let connector = |(name, connector): (&String, &Connector)| {
+        let (address, user) = match connector.source {
+            Source::Postgres => (&endpoints.postgres, &profile.postgres.user),
+            Source::Mongodb => (&endpoints.mongodb, &profile.mongodb.user),
         };
-        let manifest: Value = templates
-            .yaml(&format!("connect/connectors/{file}.yaml.hbs"), &context)
-            .expect("it renders");
-        let config = manifest["config"].as_object().expect("a map");
-        let mut config: xtask::profile::schema::Settings = config
-            .iter()
-            .map(|(key, value)| (key.clone(), value.as_str().expect("a text").to_owned()))
-            .collect();
-        config.extend(connector.config.clone());
+        let source = Endpoint::parse(address).login(user, Secret::new(""));
+        let secrets = password_dir(connector.source);
+        let manifest = render_connector(templates, profile, name, connector, &source, secrets)
+            .unwrap_or_else(|error| panic!("{error}"));
         ConnectorResource {
             name: name.clone(),
-            class: manifest["class"].as_str().expect("a class").to_owned(),
-            config,
+            class: manifest.class,
+            config: manifest.config,
         }
     };
-    loaded.profile.connectors.iter().map(connector).collect()
+    profile.connectors.iter().map(connector).collect()
 }
 
 /// The context of a profile's templates, with masked passwords.

@@ -16,11 +16,52 @@ use crate::platform::host::dirs;
 /// Far more than the command's size: what is larger is something else.
 const LARGEST: usize = 100 << 20;
 
+/// Where the releases are.
+pub const RELEASES: &str = "https://kind.sigs.k8s.io/dl";
+
+/// The machines that a release has the command for, as far as this tool runs on them.
+const MACHINES: [&str; 5] = [
+    "linux-amd64",
+    "linux-arm64",
+    "darwin-amd64",
+    "darwin-arm64",
+    "windows-amd64",
+];
+
+/// The file with a version's digests, below the repository's root.
+pub fn lock_name(version: &str) -> String {
+    format!("manifests/kind/kind-{version}.sha256")
+}
+
+/// The digests that a release publishes, as the text of [`lock_name`]'s file.
+///
+/// # Errors
+/// The release does not answer, or has no digest for a machine.
+pub async fn published(releases: &str, version: &str) -> Result<String> {
+    let mut lines = String::new();
+    for machine in MACHINES {
+        let file = format!("kind-{machine}");
+        let url = format!("{releases}/v{version}/{file}.sha256sum");
+        let failed = |reason: String| {
+            Error::new(Code::Artifact, format!("cannot fetch {url}: {reason}"))
+                .hint("check the network and HTTPS_PROXY, and that kind has this version")
+        };
+        let bytes = download(&url, &Progress::silent()).await.map_err(failed)?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let sum = text.split_whitespace().next().unwrap_or_default();
+        if sum.len() != 64 || !sum.chars().all(|c| c.is_ascii_hexdigit()) {
+            return Err(failed("it is no digest".into()));
+        }
+        lines.push_str(&format!("{}  {file}\n", sum.to_ascii_lowercase()));
+    }
+    Ok(lines)
+}
+
 /// The command in the cache, fetched if it is not there.
 pub(super) async fn fetch(source: &Source, progress: &Progress) -> Result<PathBuf> {
     let version = &source.version;
     let file = file_name();
-    let digests = format!("manifests/kind/kind-{version}.sha256");
+    let digests = lock_name(version);
     let install = "install kind (https://kind.sigs.k8s.io) and have it in PATH";
     let wanted = digest(&source.root.join(&digests), &file).map_err(|reason| {
         Error::new(
@@ -28,7 +69,7 @@ pub(super) async fn fetch(source: &Source, progress: &Progress) -> Result<PathBu
             format!("kind is not in PATH, and {file} {version} cannot be fetched: {reason}"),
         )
         .hint(format!(
-            "{install}, or add its published SHA-256 to {digests}"
+            "{install}, or lock the version: cargo xtask lock writes {digests}"
         ))
     })?;
     let path = source
@@ -38,7 +79,7 @@ pub(super) async fn fetch(source: &Source, progress: &Progress) -> Result<PathBu
     if path.is_file() {
         return Ok(path);
     }
-    let url = format!("https://kind.sigs.k8s.io/dl/v{version}/{file}");
+    let url = format!("{RELEASES}/v{version}/{file}");
     progress.observe(format!("fetching kind {version}"));
     let bytes = download(&url, progress).await.map_err(|reason| {
         Error::new(Code::Artifact, format!("cannot fetch {url}: {reason}"))
@@ -69,7 +110,7 @@ async fn download(url: &str, progress: &Progress) -> std::result::Result<Vec<u8>
     crate::tls::install();
     let text = |error: reqwest::Error| error.without_url().to_string();
     let client = reqwest::Client::builder()
-        .https_only(true)
+        .https_only(url.starts_with("https:"))
         .build()
         .map_err(text)?;
     let answer = client.get(url).send().await.map_err(text)?;
@@ -114,22 +155,51 @@ fn program() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::platform::kubernetes::bundles::tests::serve;
 
     #[test]
     fn the_pinned_version_has_a_digest_for_every_machine_that_it_runs_on() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let path = root.join("manifests/kind/kind-0.33.0.sha256");
-        for file in [
-            "linux-amd64",
-            "linux-arm64",
-            "darwin-amd64",
-            "darwin-arm64",
-            "windows-amd64",
-        ] {
+        for file in MACHINES {
             digest(&path, &format!("kind-{file}")).expect("pinned");
         }
         let error = digest(&path, "kind-plan9-amd64").expect_err("not pinned");
         assert!(error.contains("no digest"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_release_publishes_is_what_is_pinned() {
+        let sums: Vec<(&'static str, &'static str)> = vec![
+            ("v9/kind-linux-amd64.sha256sum", "AA"),
+            ("v9/kind-linux-arm64.sha256sum", "bb"),
+            ("v9/kind-darwin-amd64.sha256sum", "cc"),
+            ("v9/kind-darwin-arm64.sha256sum", "dd"),
+            ("v9/kind-windows-amd64.sha256sum", "ee"),
+        ];
+        let whole = |sums: &[(&'static str, &'static str)]| -> Vec<(&'static str, &'static str)> {
+            sums.iter()
+                .map(|(name, sum)| {
+                    let file = &name[3..name.len() - ".sha256sum".len()];
+                    let text = format!("{}  {file}\n", sum.repeat(32));
+                    (*name, &*text.leak())
+                })
+                .collect()
+        };
+        let releases = serve(whole(&sums));
+        let text = published(&releases, "9").await.expect("published");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("sums");
+        std::fs::write(&path, &text).expect("written");
+        assert_eq!(digest(&path, "kind-linux-amd64"), Ok("aa".repeat(32)));
+        assert_eq!(digest(&path, "kind-windows-amd64"), Ok("ee".repeat(32)));
+        let error = published(&serve(whole(&sums[..4])), "9")
+            .await
+            .expect_err("one is missing");
+        assert!(error.message.contains("windows"), "{error}");
+        let page = serve(vec![("v9/kind-linux-amd64.sha256sum", "<html>")]);
+        let error = published(&page, "9").await.expect_err("a page");
+        assert!(error.message.contains("no digest"), "{error}");
     }
 
     #[test]

@@ -7,8 +7,9 @@
 
 pub mod cli;
 pub mod config;
-mod download;
+pub mod download;
 pub mod found;
+pub mod prerequisites;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
 use kube::core::DynamicObject;
 use kube::core::Request;
 use kube::core::params::PostParams;
@@ -15,8 +15,10 @@ use serde_json::{Value, json};
 
 use super::resources::Resource;
 use super::retry::{Refusal, send};
-use super::{Cluster, IN_FLIGHT, desired};
+use super::{Cluster, IN_FLIGHT, Owned, desired};
 use crate::error::{Code, Error, Result};
+
+const ASKED: &str = "the permissions of this context";
 
 /// What an apply does with an object.
 const VERBS: [&str; 4] = ["create", "get", "list", "patch"];
@@ -71,14 +73,13 @@ impl Cluster {
     /// # Errors
     /// One error that names every permission that is missing.
     pub async fn check_access(&self, objects: &[DynamicObject], environment: &str) -> Result<()> {
-        let asked = "the permissions of this context";
         let everything = Permission {
             namespace: None,
             group: "*".into(),
             resource: "*".into(),
             verb: "*".into(),
         };
-        let refused = |refusal: Refusal| self.refused(asked, &refusal);
+        let refused = |refusal: Refusal| self.refused(ASKED, &refusal);
         if self.may(&everything).await.map_err(refused)? {
             return Ok(());
         }
@@ -100,19 +101,50 @@ impl Cluster {
             }
             places.push((&kind.resource, desired.object.namespace.as_deref()));
         }
-        let answers: Vec<Result<Option<Permission>, Refusal>> = stream::iter(needed(places))
+        let missing = self.missing(needed(places)).await.map_err(refused)?;
+        let mut lines: Vec<String> = missing.iter().map(ToString::to_string).collect();
+        lines.extend(self.escalations(&desired).await.map_err(refused)?);
+        self.permitted(lines)
+    }
+
+    /// Checks that the objects may be removed.
+    ///
+    /// # Errors
+    /// One error that names every permission that is missing.
+    pub async fn check_removal(&self, objects: &[Owned]) -> Result<()> {
+        let mut needed = BTreeSet::new();
+        for owned in objects {
+            // It stays, whoever asks.
+            if owned.created && owned.object.is_namespace() && self.in_use(owned).await?.is_some() {
+                continue;
+            }
+            needed.insert(Permission {
+                namespace: owned.object.namespace.clone(),
+                group: owned.resource.group().to_owned(),
+                resource: owned.resource.plural.clone(),
+                // What was there before this tool came is only given up.
+                verb: if owned.created { "delete" } else { "patch" }.into(),
+            });
+        }
+        let refused = |refusal: Refusal| self.refused(ASKED, &refusal);
+        let missing = self.missing(needed).await.map_err(refused)?;
+        self.permitted(missing.iter().map(ToString::to_string).collect())
+    }
+
+    async fn missing(&self, needed: BTreeSet<Permission>) -> Result<BTreeSet<Permission>, Refusal> {
+        let answers: Vec<Option<Permission>> = stream::iter(needed)
             .map(|permission| async move {
                 let may = self.may(&permission).await?;
-                Ok((!may).then_some(permission))
+                Ok::<_, Refusal>((!may).then_some(permission))
             })
             .buffer_unordered(IN_FLIGHT)
-            .collect()
-            .await;
-        let answers = answers
-            .into_iter()
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(refused)?;
-        let missing: BTreeSet<Permission> = answers.into_iter().flatten().collect();
+            .try_collect()
+            .await?;
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    /// One error for all lines.
+    fn permitted(&self, missing: Vec<String>) -> Result<()> {
         if missing.is_empty() {
             return Ok(());
         }
@@ -122,8 +154,7 @@ impl Cluster {
             missing.len(),
             if missing.len() == 1 { "" } else { "s" }
         );
-        let lines = missing.iter().map(ToString::to_string);
-        Err(Error::new(Code::Platform, what).details(lines).hint(
+        Err(Error::new(Code::Platform, what).details(missing).hint(
             "whoever administers the cluster grants them with a Role and a RoleBinding per namespace",
         ))
     }
@@ -137,10 +168,16 @@ impl Cluster {
         if let Some(namespace) = &permission.namespace {
             attributes["namespace"] = namespace.as_str().into();
         }
+        self.allowed(&json!({ "resourceAttributes": attributes }))
+            .await
+    }
+
+    /// Whether the server permits what a review's specification asks.
+    pub(super) async fn allowed(&self, spec: &Value) -> Result<bool, Refusal> {
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",
             "kind": "SelfSubjectAccessReview",
-            "spec": { "resourceAttributes": attributes },
+            "spec": spec,
         });
         let place = Request::new("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews");
         let body = review.to_string().into_bytes();

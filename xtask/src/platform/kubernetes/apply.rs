@@ -20,7 +20,7 @@ use super::object::{Metadata, Partial};
 use super::refusals::{Taken, conflict, conflicts, explain};
 use super::resources::{Resource, defined};
 use super::retry::{Answer, Refusal, send, send_while};
-use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned};
+use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned, owners};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::readiness::Status;
@@ -111,12 +111,9 @@ impl Cluster {
             return super::diff::as_applied(objects, &differences);
         }
         let situation = self.look(objects, &options.environment).await?;
-        all(situation
-            .desired
-            .iter()
-            .filter_map(|desired| foreign(desired, &situation, &options.environment))
-            .map(Err::<(), _>)
-            .collect())?;
+        if let Some(error) = owners::of_others(&situation, &options.environment) {
+            return Err(error);
+        }
         Run {
             cluster: self,
             situation: &situation,
@@ -141,20 +138,6 @@ pub(super) fn all<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
         }
     }
     first.map_or(Ok(good), Err)
-}
-
-/// Two environments must not take an object from one another at each run.
-fn foreign(desired: &Desired, situation: &Situation, environment: &str) -> Option<Error> {
-    let live = situation.live.get(&desired.object)?;
-    let other = live.environment().filter(|other| *other != environment)?;
-    if !live.labelled() || desired.object.is_namespace() {
-        return None;
-    }
-    let what = format!("{} belongs to the environment `{other}`", desired.object);
-    Some(
-        Error::new(Code::Drift, what)
-            .hint(format!("end that one first: `cargo xtask down {other}`")),
-    )
 }
 
 /// One call of [`Cluster::apply`].
@@ -473,6 +456,10 @@ fn node(desired: &Desired) -> order::Node {
             .is_definition()
             .then(|| Some((text(&spec["group"])?, text(&spec["names"]["kind"])?)))
             .flatten(),
+        binds: {
+            let role = &desired.body["roleRef"];
+            text(&role["kind"]).zip(text(&role["name"]))
+        },
     }
 }
 

@@ -1,7 +1,8 @@
 //! What must be there before what.
 //!
-//! An object of a namespace waits for that namespace, and a custom resource for its definition, if
-//! the set brings them. Nothing else waits: a Deployment whose ConfigMap comes a moment later is
+//! An object of a namespace waits for that namespace, a custom resource for its definition, and what
+//! binds a role for the role, if the set brings them: whoever may not bind everything may bind a role
+//! that gives what they have, which the server sees at the role alone. Nothing else waits: a Deployment whose ConfigMap comes a moment later is
 //! started by the cluster when it is there.
 
 use std::collections::HashMap;
@@ -15,15 +16,27 @@ pub struct Node {
     pub object: ObjectRef,
     /// Group and kind that it defines, if it is a definition.
     pub defines: Option<(String, String)>,
+    /// Kind and name of the role that it binds, if it is a binding.
+    pub binds: Option<(String, String)>,
 }
 
 /// For each object, the indices of those that must be there before it.
 pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
     let mut namespaces = HashMap::new();
     let mut definitions = HashMap::new();
+    let mut roles = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
         if node.object.is_namespace() {
             namespaces.insert(node.object.name.as_str(), index);
+        }
+        if ["Role", "ClusterRole"].contains(&node.object.kind.as_str()) {
+            let ObjectRef {
+                kind,
+                namespace,
+                name,
+                ..
+            } = &node.object;
+            roles.insert((kind.as_str(), namespace.as_deref(), name.as_str()), index);
         }
         if let Some((group, kind)) = &node.defines {
             definitions.insert((group.as_str(), kind.as_str()), index);
@@ -34,10 +47,15 @@ pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
         .map(|node| {
             let namespace = node.object.namespace.as_deref();
             let kind = (node.object.group(), node.object.kind.as_str());
+            let role = node.binds.as_ref().and_then(|(kind, name)| {
+                let namespace = namespace.filter(|_| kind == "Role");
+                roles.get(&(kind.as_str(), namespace, name.as_str()))
+            });
             let namespace = namespace.and_then(|name| namespaces.get(name));
             namespace
                 .into_iter()
                 .chain(definitions.get(&kind))
+                .chain(role)
                 .copied()
                 .collect()
         })
@@ -53,6 +71,7 @@ mod tests {
         let api_version = match kind {
             "CustomResourceDefinition" => "apiextensions.k8s.io/v1",
             "Kafka" | "KafkaTopic" => "kafka.strimzi.io/v1",
+            kind if kind.contains("Role") => "rbac.authorization.k8s.io/v1",
             _ => "v1",
         };
         Node {
@@ -64,6 +83,10 @@ mod tests {
             },
             defines: (kind == "CustomResourceDefinition")
                 .then(|| ("kafka.strimzi.io".into(), name.to_owned())),
+            // In the tests a binding has its role's name.
+            binds: kind
+                .strip_suffix("Binding")
+                .map(|role| (role.to_owned(), name.to_owned())),
         }
     }
 
@@ -84,6 +107,22 @@ mod tests {
         );
     }
 
+    #[test]
+    fn a_binding_waits_for_its_role() {
+        let nodes = [
+            node("RoleBinding", Some("kafka"), "r"),
+            node("Role", Some("elsewhere"), "r"),
+            node("Role", Some("kafka"), "r"),
+            node("ClusterRoleBinding", None, "r"),
+            node("ClusterRole", None, "r"),
+            node("RoleBinding", Some("kafka"), "of-the-cluster"),
+        ];
+        assert_eq!(
+            needs(&nodes),
+            [vec![2], vec![], vec![], vec![4], vec![], vec![]]
+        );
+    }
+
     fn any_node() -> impl Strategy<Value = Node> {
         let kind = prop_oneof![
             Just("Namespace"),
@@ -92,6 +131,9 @@ mod tests {
             Just("KafkaTopic"),
             Just("ConfigMap"),
             Just("ClusterRole"),
+            Just("ClusterRoleBinding"),
+            Just("Role"),
+            Just("RoleBinding"),
         ];
         (
             kind,
@@ -99,15 +141,15 @@ mod tests {
             prop_oneof![Just("Kafka"), Just("KafkaTopic"), Just("a"), Just("b")],
         )
             .prop_map(|(kind, namespace, name)| {
-                let cluster =
-                    ["Namespace", "CustomResourceDefinition", "ClusterRole"].contains(&kind);
+                let cluster = ["Namespace", "CustomResourceDefinition"].contains(&kind)
+                    || kind.starts_with("ClusterRole");
                 node(kind, (!cluster).then_some(namespace.as_str()), name)
             })
     }
 
     proptest! {
         #[test]
-        fn what_is_needed_needs_nothing_so_that_nothing_can_wait_for_ever(
+        fn what_is_needed_needs_a_namespace_at_most_so_that_nothing_can_wait_for_ever(
             nodes in prop::collection::vec(any_node(), 0..30)
         ) {
             let needs = needs(&nodes);
@@ -115,12 +157,16 @@ mod tests {
             for (index, needed) in needs.iter().enumerate() {
                 let object = &nodes[index].object;
                 for &need in needed {
-                    prop_assert!(needs[need].is_empty());
+                    prop_assert!(needs[need].iter().all(|home| nodes[*home].object.is_namespace()));
+                    prop_assert!(needs[need].iter().all(|home| needs[*home].is_empty()));
                     let name = Some(nodes[need].object.name.as_str());
                     let defines = &nodes[need].defines;
                     let is_namespace = nodes[need].object.is_namespace() && object.namespace.as_deref() == name;
                     let is_kind = defines.as_ref().is_some_and(|(_, kind)| *kind == object.kind);
-                    prop_assert!(is_namespace || is_kind);
+                    let is_role = nodes[index].binds.as_ref().is_some_and(|(kind, role)| {
+                        *kind == nodes[need].object.kind && Some(role.as_str()) == name
+                    });
+                    prop_assert!(is_namespace || is_kind || is_role);
                 }
             }
         }

@@ -197,7 +197,7 @@ impl Cluster {
     }
 
     /// Why a definition or a namespace must stay; none if nothing speaks against its removal.
-    async fn in_use(&self, owned: &Owned) -> Result<Option<String>> {
+    pub(super) async fn in_use(&self, owned: &Owned) -> Result<Option<String>> {
         let object = &owned.object;
         let found = if object.is_definition() {
             self.of_definition(&object.name).await

@@ -254,6 +254,7 @@ fn together(mut statuses: Vec<(String, Status)>) -> Status {
                 status.message
             ),
             evidence: status.evidence.clone(),
+            next: status.next.clone(),
         },
     }
 }

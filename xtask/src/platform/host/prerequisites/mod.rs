@@ -87,7 +87,11 @@ pub enum Fix {
 }
 
 impl Check {
-    fn new(id: impl Into<String>, name: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        id: impl Into<String>,
+        name: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
         Check {
             id: id.into(),
             name: name.into(),
@@ -102,23 +106,23 @@ impl Check {
         }
     }
 
-    fn found(mut self, tool: &Found) -> Self {
+    pub(crate) fn found(mut self, tool: &Found) -> Self {
         self.version.clone_from(&tool.version);
         self.path = Some(tool.path.clone());
         self
     }
 
-    fn status(mut self, status: Status) -> Self {
+    pub(crate) fn status(mut self, status: Status) -> Self {
         self.status = status;
         self
     }
 
-    fn message(mut self, message: impl Into<String>) -> Self {
+    pub(crate) fn message(mut self, message: impl Into<String>) -> Self {
         self.message = Some(message.into());
         self
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
@@ -256,6 +260,17 @@ pub fn evaluate(needs: Needs, seen: &Observed, system: &System) -> Vec<Check> {
     checks.push(memory(seen.memory));
     checks.push(docker(&seen.docker));
     checks.extend(seen.ports.iter().map(port));
+    checks
+}
+
+/// What every platform needs: what is not here goes into an image, which is made here.
+pub fn evaluate_shared(seen: &Observed, system: &System) -> Vec<Check> {
+    let mut checks = vec![Check {
+        why: "fetches Debezium for the workers' image".into(),
+        ..maven(seen, system)
+    }];
+    checks.extend(seen.directories.iter().map(directory));
+    checks.extend(seen.disk.iter().map(|(path, free)| disk(path, *free)));
     checks
 }
 
@@ -436,7 +451,7 @@ fn docker(engine: &Result<String, String>) -> Check {
     }
 }
 
-fn port(port: &Port) -> Check {
+pub(crate) fn port(port: &Port) -> Check {
     let check = Check::new(
         format!("port.{}", port.key),
         format!("port {}", port.number),

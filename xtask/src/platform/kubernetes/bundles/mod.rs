@@ -4,8 +4,11 @@
 //! `install` turns the files into objects of an environment.
 
 pub mod install;
+mod release;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
+
+pub use release::measure;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +21,9 @@ use crate::plan::Progress;
 use crate::platform::host::artifacts::{Locked, lockfile, staging};
 use crate::platform::host::{dirs, lock};
 use crate::profile::schema::Versions;
+
+/// Every operator that has a bundle: its folder in `manifests/`.
+pub const OPERATORS: [&str; 3] = ["strimzi", "altinity", "cloudnative-pg"];
 
 /// Downloads at once.
 const AT_ONCE: usize = 8;
@@ -45,26 +51,33 @@ pub struct Bundle {
 struct Place {
     url: String,
     dir: String,
+    /// The files' names, for `lock`.
+    #[serde(default)]
+    files: Vec<String>,
+    /// Where a release's files are listed, if their names change.
+    list: Option<String>,
 }
 
-/// The bundle of an operator (see `render::kubernetes::operators`) at the profile's version.
+/// The operator's pinned version.
 ///
 /// # Errors
-/// There is no such operator, or no digests are locked for its version.
-pub fn bundle(root: &Path, operator: &'static str, versions: &Versions) -> Result<Bundle> {
-    let version = match operator {
-        "strimzi" => &versions.strimzi,
-        "altinity" => &versions.altinity_operator,
-        "cloudnative-pg" => &versions.cloudnative_pg,
-        other => {
-            return Err(Error::new(
-                Code::Plan,
-                format!("there is no operator `{other}`"),
-            ));
-        }
-    };
-    let folder = root.join("manifests").join(operator);
-    let path = folder.join("bundle.yaml");
+/// There is no such operator.
+pub fn pinned<'a>(operator: &str, versions: &'a Versions) -> Result<&'a str> {
+    match operator {
+        "strimzi" => Ok(&versions.strimzi),
+        "altinity" => Ok(&versions.altinity_operator),
+        "cloudnative-pg" => Ok(&versions.cloudnative_pg),
+        other => Err(Error::new(
+            Code::Plan,
+            format!("there is no operator `{other}`"),
+        )),
+    }
+}
+
+/// Where an operator's files are at its pinned version.
+fn place(root: &Path, operator: &str, versions: &Versions) -> Result<Place> {
+    let version = pinned(operator, versions)?;
+    let path = root.join("manifests").join(operator).join("bundle.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
     let place: Place = serde_yaml::from_str(&text).map_err(|error| {
         Error::new(
@@ -72,15 +85,37 @@ pub fn bundle(root: &Path, operator: &'static str, versions: &Versions) -> Resul
             format!("{} is malformed: {error}", path.display()),
         )
     })?;
-    let lock = folder.join(format!("bundle-{version}.lock"));
+    let at = |text: String| text.replace("{version}", version);
+    Ok(Place {
+        url: at(place.url),
+        dir: at(place.dir),
+        files: place.files.into_iter().map(at).collect(),
+        list: place.list.map(at),
+    })
+}
+
+/// The operator's lock file at a version, below the repository's root.
+pub fn lock_name(operator: &str, version: &str) -> String {
+    format!("manifests/{operator}/bundle-{version}.lock")
+}
+
+/// The bundle of an operator (see `render::kubernetes::operators`) at the profile's version.
+///
+/// # Errors
+/// There is no such operator, or no digests are locked for its version.
+pub fn bundle(root: &Path, operator: &'static str, versions: &Versions) -> Result<Bundle> {
+    let version = pinned(operator, versions)?;
+    let place = place(root, operator, versions)?;
+    let lock = root.join(lock_name(operator, version));
     if !lock.is_file() {
+        let folder = root.join("manifests").join(operator);
         return Err(unlocked(&folder, operator, version));
     }
     Ok(Bundle {
         operator,
-        version: version.clone(),
-        url: place.url.replace("{version}", version),
-        dir: place.dir.replace("{version}", version),
+        version: version.to_owned(),
+        url: place.url,
+        dir: place.dir,
         files: lockfile::read(&lock)?,
     })
 }
@@ -102,8 +137,14 @@ fn unlocked(folder: &Path, operator: &str, version: &str) -> Error {
         format!("no digests are locked for {operator} {version}"),
     );
     match nearest(version, known.iter().map(String::as_str)) {
-        Some(near) => error.hint(format!("use {near}; locked are: {}", known.join(", "))),
-        None => error.hint(format!("locked versions: {}", known.join(", "))),
+        Some(near) => error.hint(format!(
+            "use {near}, or lock this one: cargo xtask lock; locked are: {}",
+            known.join(", ")
+        )),
+        None => error.hint(format!(
+            "lock it: cargo xtask lock; locked versions: {}",
+            known.join(", ")
+        )),
     }
 }
 
@@ -237,6 +278,8 @@ pub async fn fetch(bundles: &[Bundle], cache: &Path, progress: &Progress) -> Res
 fn client() -> Result<reqwest::Client> {
     crate::tls::install();
     reqwest::Client::builder()
+        // GitHub answers nobody who does not say who asks.
+        .user_agent("cdc-xtask")
         .connect_timeout(SILENCE)
         .read_timeout(SILENCE)
         .build()

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::*;
 
 /// Serves `GET /<name>` from `files`, one connection after the other.
-fn serve(files: Vec<(&'static str, &'static str)>) -> String {
+pub(crate) fn serve(files: Vec<(&'static str, &'static str)>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -138,4 +138,60 @@ fn a_directory_of_bundles_is_proven_too() {
     assert!(bundle.read_from(dir.path()).is_err());
     std::fs::write(&file, "kind: A\n").expect("written");
     assert_eq!(bundle.read_from(dir.path()).expect("right").len(), 1);
+}
+
+pub(crate) fn versions(strimzi: &str) -> Versions {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let selection = crate::profile::Selection {
+        profile: "clickhouse".into(),
+        set: vec![
+            format!("versions.strimzi={strimzi}"),
+            "versions.cloudnative_pg=2".into(),
+            "versions.altinity_operator=3".into(),
+            "versions.kind=9".into(),
+        ],
+    };
+    let loaded = crate::profile::load(&root, &selection).expect("a profile");
+    loaded.profile.versions
+}
+
+#[tokio::test]
+async fn a_release_is_measured_with_the_files_that_it_has() {
+    let url = serve(vec![
+        (
+            "list?ref=0.50.0",
+            r#"[{"name":"b.yaml","type":"file"},{"name":"a.yaml","type":"file"},{"name":"old","type":"dir"},{"name":"README.md","type":"file"}]"#,
+        ),
+        ("a.yaml", "kind: A\n"),
+        ("b.yaml", "kind: B\n"),
+        ("cnpg-2.yaml", "kind: C\n"),
+    ]);
+    let root = tempfile::tempdir().expect("a directory");
+    let place = |operator: &str, rest: &str| {
+        let dir = root.path().join("manifests").join(operator);
+        std::fs::create_dir_all(&dir).expect("a directory");
+        std::fs::write(
+            dir.join("bundle.yaml"),
+            format!("url: {url}\ndir: d\n{rest}\n"),
+        )
+        .expect("written");
+    };
+    place("strimzi", &format!("list: {url}/list?ref={{version}}"));
+    place("cloudnative-pg", "files: [\"cnpg-{version}.yaml\"]");
+    place("altinity", "files: [gone.yaml]");
+    let staging = tempfile::tempdir().expect("a directory");
+    let of = |operator: &'static str| {
+        let (root, staging) = (root.path(), staging.path());
+        async move { measure(root, operator, &versions("0.50.0"), staging).await }
+    };
+    let mut files = of("strimzi").await.expect("measured");
+    files.sort_by(|a, b| a.file.cmp(&b.file));
+    assert_eq!(
+        files,
+        [locked("a.yaml", "kind: A\n"), locked("b.yaml", "kind: B\n")]
+    );
+    let files = of("cloudnative-pg").await.expect("measured");
+    assert_eq!(files, [locked("cnpg-2.yaml", "kind: C\n")]);
+    let error = of("altinity").await.expect_err("no such file");
+    assert!(error.message.contains("gone.yaml"), "{error}");
 }

@@ -3,6 +3,7 @@
 mod operators;
 mod pods;
 mod properties;
+mod recorded;
 mod replay;
 mod workloads;
 

@@ -32,59 +32,47 @@ fn stateful_set(generation: i64, status: Value) -> Seen {
     )
 }
 
+/// What a status with all pods as wanted and one field changed is: on its way, and says why.
+fn on_its_way(
+    workload: fn(i64, Value) -> Seen,
+    generation: i64,
+    all: &Value,
+    rows: &[(&str, i64, &str)],
+) {
+    for (key, value, says) in rows {
+        let mut status = all.clone();
+        status[*key] = json!(value);
+        is(&workload(generation, status), State::InProgress, says);
+    }
+}
+
+fn is(seen: &Seen, want: State, says: &str) {
+    let status = after(0, seen).status;
+    assert_eq!(status.state, want, "{}", status.message);
+    assert!(status.message.contains(says), "{}", status.message);
+}
+
 #[test]
 fn deployments_in_every_stage() {
     let all = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "readyReplicas": 2, "availableReplicas": 2});
-    let with = |key: &str, value: Value| {
-        let mut status = all.clone();
-        status[key] = value;
-        status
-    };
-    for (status, want, says) in [
-        (Value::Null, State::InProgress, "newest specification"),
-        (
-            with("observedGeneration", json!(1)),
-            State::InProgress,
-            "newest specification",
-        ),
-        (
-            with("updatedReplicas", json!(1)),
-            State::InProgress,
-            "1 of 2 pods updated",
-        ),
-        (
-            with("replicas", json!(3)),
-            State::InProgress,
-            "1 pods of the old template",
-        ),
-        (
-            with("readyReplicas", json!(1)),
-            State::InProgress,
-            "1 of 2 pods ready",
-        ),
-        (
-            with("availableReplicas", json!(0)),
-            State::InProgress,
-            "0 of 2 pods ready",
-        ),
-        (
-            with(
-                "conditions",
-                json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out progressing"}]),
-            ),
-            State::Failed,
-            "timed out progressing",
-        ),
-        (all.clone(), State::Current, "2 of 2 pods ready"),
-    ] {
-        let verdict = after(0, &deployment(2, status.clone()));
-        assert_eq!(verdict.status.state, want, "{status}");
-        assert!(
-            verdict.status.message.contains(says),
-            "{}",
-            verdict.status.message
-        );
-    }
+    let rows = [
+        ("observedGeneration", 1, "newest specification"),
+        ("updatedReplicas", 1, "1 of 2 pods updated"),
+        ("replicas", 3, "1 pods of the old template"),
+        ("readyReplicas", 1, "1 of 2 pods ready"),
+        ("availableReplicas", 0, "0 of 2 pods ready"),
+    ];
+    on_its_way(deployment, 2, &all, &rows);
+    let null = deployment(2, Value::Null);
+    is(&null, State::InProgress, "newest specification");
+    is(
+        &deployment(2, all.clone()),
+        State::Current,
+        "2 of 2 pods ready",
+    );
+    let mut late = all;
+    late["conditions"] = json!([{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out progressing"}]);
+    is(&deployment(2, late), State::Failed, "timed out progressing");
 }
 
 #[test]
@@ -139,53 +127,18 @@ fn stateful_sets_in_every_stage() {
         "observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "updatedReplicas": 2,
         "currentRevision": "a", "updateRevision": "b",
     });
-    let with = |key: &str, value: Value| {
-        let mut status = all.clone();
-        status[key] = value;
-        status
-    };
-    for (status, want, says) in [
-        (
-            with("observedGeneration", json!(0)),
-            State::InProgress,
-            "newest specification",
-        ),
-        (
-            with("readyReplicas", json!(1)),
-            State::InProgress,
-            "1 of 2 pods ready",
-        ),
-        (
-            with("updatedReplicas", json!(1)),
-            State::InProgress,
-            "1 of 2 pods updated",
-        ),
-        (
-            with("replicas", json!(3)),
-            State::InProgress,
-            "1 pods are to go",
-        ),
-        (
-            with("availableReplicas", json!(1)),
-            State::InProgress,
-            "1 of 2 pods ready",
-        ),
-        (all.clone(), State::Current, "2 of 2 pods ready"),
-        // A finished roll of an older Kubernetes.
-        (
-            json!({"observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "currentRevision": "b", "updateRevision": "b"}),
-            State::Current,
-            "2 of 2",
-        ),
-    ] {
-        let verdict = after(0, &stateful_set(1, status.clone()));
-        assert_eq!(verdict.status.state, want, "{status}");
-        assert!(
-            verdict.status.message.contains(says),
-            "{}",
-            verdict.status.message
-        );
-    }
+    let rows = [
+        ("observedGeneration", 0, "newest specification"),
+        ("readyReplicas", 1, "1 of 2 pods ready"),
+        ("updatedReplicas", 1, "1 of 2 pods updated"),
+        ("replicas", 3, "1 pods are to go"),
+        ("availableReplicas", 1, "1 of 2 pods ready"),
+    ];
+    on_its_way(stateful_set, 1, &all, &rows);
+    is(&stateful_set(1, all), State::Current, "2 of 2 pods ready");
+    // A finished roll of an older Kubernetes.
+    let rolled = json!({"observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "currentRevision": "b", "updateRevision": "b"});
+    is(&stateful_set(1, rolled), State::Current, "2 of 2");
 }
 
 #[test]
@@ -228,135 +181,38 @@ fn a_pod_that_is_not_ready_says_why() {
 #[test]
 fn the_other_kinds() {
     let condition = |kind: &str, status: &str, reason: &str| json!({"conditions": [{"type": kind, "status": status, "reason": reason, "message": "said"}]});
-    for (version, kind, spec, status, want) in [
-        ("batch/v1", "Job", json!({}), json!({}), State::InProgress),
-        (
-            "batch/v1",
-            "Job",
-            json!({}),
-            json!({"failed": 1}),
-            State::InProgress,
-        ),
-        (
-            "batch/v1",
-            "Job",
-            json!({}),
-            condition("Complete", "True", ""),
-            State::Current,
-        ),
-        (
-            "batch/v1",
-            "Job",
-            json!({}),
-            condition("Failed", "True", "BackoffLimitExceeded"),
-            State::Failed,
-        ),
-        (
-            "v1",
-            "PersistentVolumeClaim",
-            json!({}),
-            json!({"phase": "Pending"}),
-            State::InProgress,
-        ),
-        (
-            "v1",
-            "PersistentVolumeClaim",
-            json!({}),
-            json!({"phase": "Bound"}),
-            State::Current,
-        ),
-        (
-            "v1",
-            "PersistentVolumeClaim",
-            json!({}),
-            json!({"phase": "Lost"}),
-            State::Failed,
-        ),
-        (
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            json!({}),
-            json!({}),
-            State::InProgress,
-        ),
-        (
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            json!({}),
-            condition("Established", "True", ""),
-            State::Current,
-        ),
-        (
-            "apiextensions.k8s.io/v1",
-            "CustomResourceDefinition",
-            json!({}),
-            condition("NamesAccepted", "False", "NamesConflict"),
-            State::Failed,
-        ),
-        (
-            "v1",
-            "Namespace",
-            json!({}),
-            json!({"phase": "Active"}),
-            State::Current,
-        ),
-        (
-            "v1",
-            "Namespace",
-            json!({}),
-            json!({"phase": "Terminating"}),
-            State::InProgress,
-        ),
-        (
-            "v1",
-            "Service",
-            json!({"type": "ClusterIP"}),
-            json!({}),
-            State::Current,
-        ),
-        (
-            "v1",
-            "Service",
-            json!({"type": "LoadBalancer"}),
-            json!({}),
-            State::InProgress,
-        ),
-        (
-            "v1",
-            "Service",
-            json!({"type": "LoadBalancer"}),
-            json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}),
-            State::Current,
-        ),
-        ("v1", "Secret", json!({}), Value::Null, State::Current),
-        (
-            "x.io/v1",
-            "Unheard",
-            json!({}),
-            condition("Ready", "False", ""),
-            State::InProgress,
-        ),
-        (
-            "x.io/v1",
-            "Unheard",
-            json!({}),
-            json!({"observedGeneration": 0}),
-            State::InProgress,
-        ),
-        (
-            "x.io/v1",
-            "Unheard",
-            json!({}),
-            condition("Ready", "True", ""),
-            State::Current,
-        ),
+    let (none, going, there, broken) =
+        (json!({}), State::InProgress, State::Current, State::Failed);
+    let phase = |phase: &str| json!({ "phase": phase });
+    let crd = "apiextensions.k8s.io/v1 CustomResourceDefinition";
+    let exceeded = condition("Failed", "True", "BackoffLimitExceeded");
+    let taken = condition("NamesAccepted", "False", "NamesConflict");
+    for (kind, status, want) in [
+        ("batch/v1 Job", none.clone(), going),
+        ("batch/v1 Job", json!({"failed": 1}), going),
+        ("batch/v1 Job", condition("Complete", "True", ""), there),
+        ("batch/v1 Job", exceeded, broken),
+        ("v1 PersistentVolumeClaim", phase("Pending"), going),
+        ("v1 PersistentVolumeClaim", phase("Bound"), there),
+        ("v1 PersistentVolumeClaim", phase("Lost"), broken),
+        (crd, none.clone(), going),
+        (crd, condition("Established", "True", ""), there),
+        (crd, taken, broken),
+        ("v1 Namespace", phase("Active"), there),
+        ("v1 Namespace", phase("Terminating"), going),
+        ("v1 Secret", Value::Null, there),
+        ("x.io/v1 Unheard", condition("Ready", "False", ""), going),
+        ("x.io/v1 Unheard", json!({"observedGeneration": 0}), going),
+        ("x.io/v1 Unheard", condition("Ready", "True", ""), there),
     ] {
-        let verdict = after(0, &workload(version, kind, 1, spec, status.clone()));
-        assert_eq!(
-            verdict.status.state, want,
-            "{kind} {status}: {}",
-            verdict.status.message
-        );
+        let (version, kind) = kind.split_once(' ').expect("a version and a kind");
+        is(&workload(version, kind, 1, none.clone(), status), want, "");
     }
+    let service =
+        |kind: &str, status: Value| workload("v1", "Service", 1, json!({"type": kind}), status);
+    let address = json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}});
+    is(&service("ClusterIP", none.clone()), there, "");
+    is(&service("LoadBalancer", none), going, "");
+    is(&service("LoadBalancer", address), there, "");
     assert_eq!(state(&Seen::default()), State::NotFound);
 }

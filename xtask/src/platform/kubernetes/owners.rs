@@ -1,0 +1,75 @@
+//! Objects that are another environment's: operators' resource definitions and cluster roles have
+//! one name in the whole cluster, and two environments must not take them from one another at each
+//! run.
+
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+
+use super::live::Situation;
+use super::{Cluster, ObjectRef};
+use crate::error::{Code, Error, Result};
+
+/// How many objects an error names.
+const NAMED: usize = 10;
+
+impl Cluster {
+    /// Checks that nothing of the set is another environment's.
+    ///
+    /// # Errors
+    /// Something is; with the other environment's name.
+    pub async fn check_owners(&self, objects: &[DynamicObject], environment: &str) -> Result<()> {
+        let situation = self.look(objects, environment).await?;
+        of_others(&situation, environment).map_or(Ok(()), Err)
+    }
+}
+
+/// The error that names what is another environment's, and whose.
+pub(super) fn of_others(situation: &Situation, environment: &str) -> Option<Error> {
+    let mut others: BTreeMap<&str, Vec<&ObjectRef>> = BTreeMap::new();
+    for desired in &situation.desired {
+        let object = &desired.object;
+        let Some(live) = situation.live.get(object) else {
+            continue;
+        };
+        let other = live.environment().filter(|other| *other != environment);
+        if let Some(other) = other
+            && live.labelled()
+            && !object.is_namespace()
+        {
+            others.entry(other).or_default().push(object);
+        }
+    }
+    let mut errors = others
+        .into_iter()
+        .map(|(other, objects)| taken(other, &objects));
+    let mut first = errors.next()?;
+    first.others = errors.collect();
+    Some(first)
+}
+
+fn taken(other: &str, objects: &[&ObjectRef]) -> Error {
+    let hint = format!(
+        "use another cluster, or other namespaces if all of it is namespaced; or end that \
+         environment first: cargo xtask down --profile {other}"
+    );
+    let error = match objects {
+        [one] => Error::new(
+            Code::Drift,
+            format!("{one} belongs to the environment `{other}`"),
+        ),
+        several => {
+            let more = several.len().saturating_sub(NAMED);
+            let names = several.iter().take(NAMED).map(ToString::to_string);
+            Error::new(
+                Code::Drift,
+                format!(
+                    "{} objects belong to the environment `{other}`",
+                    several.len()
+                ),
+            )
+            .details(names.chain((more > 0).then(|| format!("and {more} more"))))
+        }
+    };
+    error.hint(hint)
+}
