@@ -18,7 +18,7 @@ use crate::platform::kubernetes::Cluster;
 use crate::platform::kubernetes::forward::{Forward, To};
 use crate::platform::kubernetes::watch::{Gate, Target, Watches};
 use crate::profile::Profile;
-use crate::profile::schema::PostgresManager;
+use crate::profile::schema::{KafkaSecurity, PostgresManager};
 use crate::readiness::{State, Status};
 
 /// A connection. Its forwards end when it is dropped.
@@ -173,7 +173,14 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
     let kafka = profile.kubernetes.kafka_namespace.as_str();
     let database = profile.kubernetes.database_namespace.as_str();
     let target = match component {
-        "kafka" => Target::of(STRIMZI, "Kafka", kafka, "my-cluster"),
+        "kafka" => {
+            let mut targets = vec![Target::of(STRIMZI, "Kafka", kafka, "my-cluster")];
+            if profile.kafka.security == KafkaSecurity::Scram {
+                let users = [super::KAFKA_USER, "connect", "clickhouse"];
+                targets.extend(users.map(|user| Target::of(STRIMZI, "KafkaUser", kafka, user)));
+            }
+            return targets;
+        }
         "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
         "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
         "postgres" => match profile.postgres.managed_by {

@@ -1,18 +1,19 @@
 //! A loaded profile on its platform: the one value that everything above the platform works with.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
 mod link;
+mod login;
 
 pub use link::{Link, targets};
+pub(crate) use login::text;
+pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
 
 use crate::clients::clickhouse::Clickhouse;
 use crate::clients::connect::Connect;
-use crate::clients::kafka;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
@@ -59,6 +60,7 @@ pub struct Environment {
     inside: Addresses,
     /// The connection to the cluster, once there is one.
     link: OnceLock<Link>,
+    kafka_login: Mutex<login::KafkaLogin>,
     passwords: Passwords,
 }
 
@@ -178,6 +180,7 @@ impl Environment {
             platform,
             inside: addresses(platform, &profile),
             link: OnceLock::new(),
+            kafka_login: Mutex::default(),
             profile,
             tree: loaded.tree,
             left_out,
@@ -236,13 +239,6 @@ impl Environment {
             "mongodb" => at.mongodb.address(),
             _ => at.clickhouse.url(),
         }
-    }
-
-    /// How the broker is reached.
-    pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
-        let mut config = kafka::Config::new(&[self.kafka().address()], timeout);
-        config.route = self.link.get().map(Link::route);
-        config
     }
 
     /// The broker.

@@ -11,6 +11,7 @@
 mod cluster;
 mod images;
 mod life;
+mod production;
 mod trouble;
 
 /// For trying things by hand: builds what is missing and says which node image to use.

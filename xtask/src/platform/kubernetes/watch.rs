@@ -23,7 +23,10 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+mod one;
 mod table;
+
+pub use one::one;
 
 use crate::clock;
 use crate::error::Result;
