@@ -143,7 +143,8 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
             })
         },
     );
-    let image = image::steps(&mut plan, env, connected);
+    let pushed = image::Pushed::default();
+    let image = image::steps(&mut plan, env, connected, &pushed);
     let mut needs = connected.to_vec();
     needs.push("operators/bundles");
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
@@ -200,6 +201,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     }
     starts.insert("connect", "connect/apply".into());
     upper::add(&mut plan, env, &starts)?;
+    image::proof(&mut plan, env, pushed);
     let connectors = env.profile.connectors.keys();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();

@@ -7,6 +7,7 @@
 mod clickhouse;
 mod cnpg;
 mod fields;
+mod images;
 mod pods;
 mod secret;
 mod strimzi;
@@ -22,6 +23,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
+pub use images::{Wanted as WantedImage, pulled};
 pub use pods::{LogOf, Missing, Trouble};
 pub use secret::certificate;
 
