@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use tokio::sync::Mutex;
 
 use super::Addresses;
+use super::clickhouse::CLUSTER;
 use crate::clients::kafka::{Broker, Route};
 use crate::error::{Code, Error, Result};
 use crate::platform::Endpoint;
@@ -28,6 +29,8 @@ pub struct Link {
     pub(super) reach: Addresses,
     /// Loopback ports by the broker that they lead to.
     brokers: Arc<BTreeMap<i32, String>>,
+    /// Loopback ports of the target's servers with their shards, where there are several.
+    pub(super) clickhouse: Vec<(u16, Endpoint)>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
     /// The gates that were looked at, by component.
@@ -74,7 +77,20 @@ impl Link {
                 brokers.insert(i32::from(id), endpoint.address());
             }
         }
+        let mut clickhouse = Vec::new();
+        if profile.clickhouse.external.is_none() && profile.several_clickhouse() {
+            let namespace = &profile.kubernetes.database_namespace;
+            let layout = &profile.clickhouse;
+            for (shard, replica) in (0..layout.shards)
+                .flat_map(|shard| (0..layout.replicas).map(move |replica| (shard, replica)))
+            {
+                let pod = format!("chi-clickhouse-{CLUSTER}-{shard}-{replica}-0");
+                let endpoint = open(namespace, To::Pod(pod), inside.clickhouse.port).await?;
+                clickhouse.push((shard, endpoint));
+            }
+        }
         Ok(Link {
+            clickhouse,
             watches: Watches::new(cluster.client.clone()),
             cluster,
             reach,
@@ -192,8 +208,15 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
             }
         },
         "clickhouse" => {
-            let api = "clickhouse.altinity.com/v1";
-            Target::of(api, "ClickHouseInstallation", database, "clickhouse")
+            const ALTINITY: &str = "clickhouse.altinity.com/v1";
+            const KEEPER: &str = "clickhouse-keeper.altinity.com/v1";
+            let name = "clickhouse";
+            let servers = Target::of(ALTINITY, "ClickHouseInstallation", database, name);
+            if profile.clickhouse.keepers > 0 {
+                let keepers = Target::of(KEEPER, "ClickHouseKeeperInstallation", database, name);
+                return vec![keepers, servers];
+            }
+            servers
         }
         _ => return Vec::new(),
     };

@@ -5,8 +5,11 @@ use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Value, json};
 
+mod clickhouse;
 mod link;
 mod login;
+
+pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
 
 pub use link::{Link, targets};
 pub(crate) use login::text;
