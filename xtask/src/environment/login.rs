@@ -155,3 +155,69 @@ pub(crate) fn text(secret: &mut ClusterSecret, key: &str) -> std::result::Result
         .ok_or_else(|| format!("it has no `{key}`"))?;
     String::from_utf8(bytes.0).map_err(|_| format!("its `{key}` is no text"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::environment::{Secrets, targets};
+    use crate::profile::{self, Selection};
+
+    fn environment(platform: Platform) -> Environment {
+        let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = package.parent().expect("a repository");
+        let selection = Selection {
+            profile: "clickhouse-production".into(),
+            set: Vec::new(),
+        };
+        let loaded = profile::load(root, &selection).expect("a profile");
+        Environment::new(root, loaded, platform, Secrets::Existing).expect("an environment")
+    }
+
+    #[test]
+    fn a_forward_is_trusted_by_the_service_s_name() {
+        let env = environment(Platform::Kubernetes);
+        env.set_kafka_ca("PEM".into());
+        env.set_kafka_login(|login| login.password = Some(Secret::new("geheim")));
+        let config = env.kafka_config(Duration::from_secs(1));
+        assert!(!format!("{config:?}").contains("geheim"));
+        let (tls, sasl) = (config.tls.expect("TLS"), config.sasl.expect("a login"));
+        assert_eq!(tls.ca, b"PEM");
+        assert_eq!(
+            tls.server_name.as_deref(),
+            Some("my-cluster-kafka-bootstrap.kafka.svc")
+        );
+        assert_eq!(
+            (sasl.user.as_str(), sasl.password.expose()),
+            (USER, "geheim")
+        );
+        env.forget_kafka_login();
+        assert_eq!(env.kafka_ca(), None);
+    }
+
+    #[test]
+    fn a_broker_on_this_machine_asks_nobody() {
+        let config = environment(Platform::Host).kafka_config(Duration::from_secs(1));
+        assert!(config.tls.is_none() && config.sasl.is_none());
+    }
+
+    #[test]
+    fn kafka_is_ready_when_its_users_are() {
+        let env = environment(Platform::Kubernetes);
+        let names: Vec<String> = targets(&env.profile, "kafka")
+            .into_iter()
+            .map(|target| format!("{} {}", target.resource.kind, target.name))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "Kafka my-cluster",
+                "KafkaUser cdc-xtask",
+                "KafkaUser connect",
+                "KafkaUser clickhouse"
+            ]
+        );
+        assert_eq!(targets(&env.profile, "clickhouse").len(), 2);
+    }
+}
