@@ -11,6 +11,9 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::{Value, json};
 use support::crds::{Crds, bundles, typed};
 use support::objects::{CASES, objects_with};
+use xtask::components::clickhouse;
+use xtask::environment::{Environment, Secrets};
+use xtask::platform::Platform;
 use xtask::render::objects::Object;
 
 fn value(object: &Object) -> Value {
@@ -76,6 +79,54 @@ fn every_object_of_every_profile() {
         assert!(!text.contains("password123"), "{case}");
         insta::assert_snapshot!(format!("objects_{case}"), text);
     }
+}
+
+/// The statements of a flow on a cluster of the profile's own.
+fn statements(set: &[&str]) -> String {
+    let root = support::objects::repository();
+    let loaded = support::objects::loaded("clickhouse-production", set);
+    let env = Environment::new(&root, loaded, Platform::Kubernetes, Secrets::Existing)
+        .expect("an environment");
+    let mut text = String::new();
+    for (name, flow) in &env.profile.flows {
+        let statements = clickhouse::statements(&env, name, flow).expect("it renders");
+        text.push_str(&(statements.join(";\n\n") + ";\n\n"));
+    }
+    text
+}
+
+#[test]
+fn the_tables_of_several_servers() {
+    insta::assert_snapshot!("sql_production", statements(&[]));
+}
+
+#[test]
+fn shards_without_replicas_agree_with_nobody() {
+    let text = statements(&["clickhouse.replicas=1", "clickhouse.keepers=0"]);
+    assert!(!text.contains("Replicated"), "{text}");
+    assert!(text.contains("ENGINE = Distributed('my-cluster'"), "{text}");
+}
+
+#[test]
+fn one_server_has_the_same_tables_on_every_platform() {
+    let root = support::objects::repository();
+    let on = |platform| {
+        let loaded = support::objects::loaded("clickhouse", &["mongodb.external=db:27017"]);
+        let env =
+            Environment::new(&root, loaded, platform, Secrets::Existing).expect("an environment");
+        let flows = env.profile.flows.iter();
+        let texts = flows.map(|(name, flow)| {
+            let statements = clickhouse::statements(&env, name, flow).expect("it renders");
+            let text = statements
+                .join(";\n")
+                .replace(&env.inside().kafka.address(), "BROKER");
+            // The digest is of the whole text, addresses included.
+            let (before, digest) = text.split_once("COMMENT '").expect("a digest");
+            format!("{before}{}", &digest[12..])
+        });
+        texts.collect::<Vec<_>>()
+    };
+    assert_eq!(on(Platform::Host), on(Platform::Kind));
 }
 
 #[test]

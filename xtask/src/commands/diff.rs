@@ -34,6 +34,7 @@ pub(super) async fn run(global: &Global, args: &Diff) -> Result<ExitCode> {
         )
         .hint("cargo xtask render --platform kind shows the objects"));
     };
+    env.read_kafka_ca(&cluster).await?;
     let (wanted, left) = compare(&env, &cluster, args).await?;
     print(global.output, &wanted, &left);
     Ok(if wanted.is_empty() && left.is_empty() {

@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 
 use super::mongodb::members;
 use super::upper::{self, Starts};
-use super::{ClusterOptions, connect, image, named, operators};
+use super::{ClusterOptions, connect, image, kafka, named, operators};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
@@ -52,6 +52,10 @@ pub fn objects(env: &Environment, show: Show) -> Result<Vec<Object>> {
             })
         })
         .collect::<Result<Vec<_>>>()?;
+    let kafka_ca = match show {
+        Show::Secrets => env.kafka_ca(),
+        Show::Masked => env.kafka_asks_for_login().then(|| UNKNOWN_CA.into()),
+    };
     let inputs = Inputs {
         profile: &env.profile,
         tree: env.context(),
@@ -62,17 +66,22 @@ pub fn objects(env: &Environment, show: Show) -> Result<Vec<Object>> {
         passwords: &passwords,
         connectors: &connectors,
         connect_image: &image::reference(env)?,
-        kafka_ca: None,
+        kafka_ca: kafka_ca.as_deref(),
     };
-    let parts = k8s::parts(&env.profile, false);
+    let parts = k8s::parts(&env.profile, kafka_ca.is_some());
     objects::render(&env.templates, &k8s::context(&inputs)?, &parts, &env.name)
 }
+
+/// What stands for the certificate of Kafka's own authority before Kafka's operator has made it.
+const UNKNOWN_CA: &str = "(as soon as Kafka's operator has made it)\n";
 
 /// When an object is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
     /// At once.
     First,
+    /// When Kafka's own authority is known, whom the target's servers trust.
+    Target,
     /// When the workers' image is where it can be run.
     Worker,
     /// When the connector's tables are there.
@@ -82,6 +91,9 @@ enum Stage {
 fn stage(object: &DynamicObject) -> Stage {
     let kind = object.types.as_ref().map(|types| types.kind.as_str());
     match kind {
+        // A pod that mounts a Secret which is not there is looked at again after minutes.
+        Some("ClickHouseInstallation") => Stage::Target,
+        Some("Secret") if object.metadata.name.as_deref() == Some(TRUSTED) => Stage::Target,
         Some("KafkaConnect") => Stage::Worker,
         Some("KafkaConnector") => {
             Stage::Connector(object.metadata.name.clone().unwrap_or_default())
@@ -89,6 +101,9 @@ fn stage(object: &DynamicObject) -> Stage {
         _ => Stage::First,
     }
 }
+
+/// The Secret with Kafka's own authority in the target's namespace.
+const TRUSTED: &str = "kafka-ca";
 
 fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
     objects
@@ -130,7 +145,8 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
             })
         },
     );
-    let image = image::steps(&mut plan, env, connected);
+    let pushed = image::Pushed::default();
+    let image = image::steps(&mut plan, env, connected, &pushed);
     let mut needs = connected.to_vec();
     needs.push("operators/bundles");
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
@@ -139,7 +155,11 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         "cluster/check",
         "permissions, room, what pods refer to",
         &needs,
-        async move |progress| check(&at, &together(&found, &wanted), remove, &progress).await,
+        async move |progress| {
+            let mut objects = together(&found, &wanted);
+            objects.extend(trusted(&at)?);
+            check(&at, &objects, remove, &progress).await
+        },
     );
     let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
     plan.step(
@@ -149,11 +169,19 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         async move |progress| {
             let mut first = found.get().cloned().unwrap_or_default();
             first.extend(of_stage(&wanted, &Stage::First));
+            if !at.kafka_asks_for_login() {
+                first.extend(of_stage(&wanted, &Stage::Target));
+            }
             apply(&at, &first, &progress).await
         },
     );
+    let target = target(&mut plan, env);
     let mut needs = vec!["cluster/apply"];
     needs.extend(image);
+    if env.kafka_asks_for_login() {
+        // A worker whose user the broker does not know yet ends, and is started again ever later.
+        needs.push("kafka/ready");
+    }
     let (at, wanted) = (env.clone(), own.clone());
     plan.step(
         "connect/apply",
@@ -167,23 +195,70 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     let mut starts = Starts::new();
     for component in ["kafka", "postgres", "mongodb", "clickhouse"] {
         if !env.is_external(component) {
-            starts.insert(named(component)?, "cluster/apply".into());
+            let applied = match component {
+                "clickhouse" => target,
+                _ => "cluster/apply",
+            };
+            starts.insert(named(component)?, applied.into());
         }
     }
     starts.insert("connect", "connect/apply".into());
     upper::add(&mut plan, env, &starts, &own)?;
+    image::proof(&mut plan, env, pushed);
     let connectors = env.profile.connectors.keys();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
-    needs.push("connect/apply");
+    needs.extend(["connect/apply", target]);
     let at = env.clone();
     plan.step(
         "cluster/prune",
         "what left the profile",
         &needs,
-        async move |progress| prune(&at, &together(&operators, &own), remove, &progress).await,
+        async move |progress| {
+            // Anew: by now it is known what the target's servers trust.
+            let own = objects(&at, Show::Secrets)?;
+            prune(&at, &together(&operators, &own), remove, &progress).await
+        },
     );
     Ok(plan)
+}
+
+/// Adds the steps after which the target is applied; the last of them is returned.
+fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
+    if !env.kafka_asks_for_login() || env.is_external("clickhouse") {
+        return "cluster/apply";
+    }
+    let at = env.clone();
+    plan.gate(
+        "kafka/authority",
+        "the certificate of Kafka's own authority",
+        &["cluster/apply"],
+        async move |progress| {
+            kafka::authority(&at, AUTHORITY_WITHIN, &progress).await?;
+            Ok(Outcome::Unchanged("known".into()))
+        },
+    );
+    let at = env.clone();
+    plan.step(
+        "clickhouse/apply",
+        "the target, which trusts it",
+        &["kafka/authority"],
+        async move |progress| {
+            let target = of_stage(&objects(&at, Show::Secrets)?, &Stage::Target);
+            apply(&at, &target, &progress).await
+        },
+    );
+    "clickhouse/apply"
+}
+
+/// The operator makes it before anything else, but its own image may have to be pulled.
+const AUTHORITY_WITHIN: Duration = Duration::from_secs(600);
+
+/// The Secret that the target mounts, with whatever is known of its content.
+fn trusted(env: &Environment) -> Result<Vec<DynamicObject>> {
+    let mut objects = objects(env, Show::Masked)?;
+    objects.retain(|object| object.object.metadata.name.as_deref() == Some(TRUSTED));
+    Ok(objects.into_iter().map(|object| object.object).collect())
 }
 
 /// The operators' objects and the environment's own.

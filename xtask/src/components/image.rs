@@ -1,15 +1,18 @@
 //! The image of Connect's workers on clusters: built here, then loaded into Kind's nodes or pushed to
 //! a registry. A profile may name an image of its own instead.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use super::connect;
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::image::{self, ConnectImage, build, inspect, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
 use crate::platform::kind;
+use crate::platform::kubernetes::watch::Target;
+use crate::readiness::kubernetes::WantedImage;
 
 /// What the image is made of.
 ///
@@ -38,17 +41,22 @@ pub fn reference(env: &Environment) -> Result<String> {
     }
 }
 
+/// What a push put into the registry, once it has.
+pub(super) type Pushed = Arc<OnceLock<push::Pushed>>;
+
 /// Adds the steps that bring the image where the workers run; the last of them is returned. None
 /// where the profile names an image.
 pub(super) fn steps(
     plan: &mut Plan,
     env: &Arc<Environment>,
     connected: &[&str],
+    pushed: &Pushed,
 ) -> Option<&'static str> {
     let connect = &env.profile.connect;
     if connect.image.is_some() {
         return None;
     }
+    let into = pushed.clone();
     let at = env.clone();
     plan.step(
         "image/build",
@@ -65,6 +73,7 @@ pub(super) fn steps(
             async move |progress| {
                 let docker = at.docker().await?;
                 let pushed = push::push(docker, &reference(&at)?, &progress).await?;
+                let pushed = into.get_or_init(|| pushed);
                 Ok(Outcome::Unchanged(format!(
                     "the registry has {}",
                     pushed.digest
@@ -83,6 +92,44 @@ pub(super) fn steps(
     );
     Some("image/load")
 }
+
+/// Adds the gate that proves that the workers run what was pushed, where something is pushed.
+pub(super) fn proof(plan: &mut Plan, env: &Arc<Environment>, pushed: Pushed) {
+    let connect = &env.profile.connect;
+    if connect.image.is_some() || connect.registry.is_none() {
+        return;
+    }
+    let at = env.clone();
+    plan.gate(
+        "connect/image",
+        "the workers run the pushed digest",
+        &["connect/ready", "image/push"],
+        async move |progress| {
+            let pushed = pushed.get().ok_or_else(|| {
+                Error::new(Code::Platform, "the image was not pushed in this run")
+            })?;
+            let wanted = WantedImage {
+                container: "my-connect-cluster-connect".into(),
+                reference: pushed.reference.clone(),
+                digest: pushed.digest.clone(),
+                pods: usize::from(at.profile.connect.replicas),
+            };
+            let target = Target::of(
+                "kafka.strimzi.io/v1",
+                "KafkaConnect",
+                &at.profile.kubernetes.kafka_namespace,
+                "my-connect-cluster",
+            );
+            let gate = at.link()?.watches.gate(target);
+            let what = "the workers run the pushed image";
+            let said = gate.runs(what, &wanted, PROVEN_WITHIN, &progress).await?;
+            Ok(Outcome::Unchanged(said))
+        },
+    );
+}
+
+/// The workers are ready before: this is one look, unless a roll is under way.
+const PROVEN_WITHIN: Duration = Duration::from_secs(300);
 
 /// Builds the image, unless it is there, and inspects it.
 ///

@@ -1,24 +1,28 @@
-//! The broker: one KRaft node on `host`.
+//! The broker: one KRaft node on `host`, Strimzi's cluster elsewhere.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
 use serde_json::json;
 
 use super::service;
 use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
-use crate::environment::Environment;
-use crate::error::Result;
+use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
+use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
+use crate::platform::kubernetes::watch::one;
 use crate::profile::Profile;
 use crate::profile::topics::topics;
 use crate::readiness::Status;
+use crate::readiness::kubernetes::certificate;
 
 /// The jars of broker and Connect.
 ///
@@ -85,18 +89,48 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
 /// # Errors
 /// The broker does not answer.
 pub async fn client(env: &Environment) -> Result<KafkaClient> {
+    env.learn_kafka_login().await?;
     KafkaClient::with_config(env.kafka_config(Duration::from_secs(10)))
         .await
         .map_err(|error| service(&error))
 }
 
+/// Waits for the certificate of Kafka's own authority, which its operator makes before the first
+/// broker, and remembers it.
+///
+/// # Errors
+/// It is not there in time, or is not what the operator makes.
+pub(super) async fn authority(
+    env: &Environment,
+    deadline: Duration,
+    progress: &Progress,
+) -> Result<()> {
+    let client = env.link()?.cluster.client.clone();
+    let api: Api<Secret> = Api::namespaced(client, &env.profile.kubernetes.kafka_namespace);
+    let mut secret = one(api, AUTHORITY, deadline, progress, |secret| {
+        certificate(secret, CERTIFICATE)
+    })
+    .await?;
+    let ca = environment::text(&mut secret, CERTIFICATE)
+        .map_err(|problem| Error::new(Code::Service, format!("Secret {AUTHORITY}: {problem}")))?;
+    env.set_kafka_ca(ca);
+    Ok(())
+}
+
 /// Whether the broker serves metadata and names itself.
 pub async fn probe(env: &Environment) -> Status {
     let address = env.kafka().address();
+    if let Err(error) = env.learn_kafka_login().await {
+        return Status::in_progress(error.message);
+    }
     let connected = KafkaClient::with_config(env.kafka_config(Duration::from_secs(5))).await;
     let answer = match &connected {
         Ok(client) => client.cluster().await,
-        Err(error) => return Status::in_progress(error.to_string()),
+        Err(error) => {
+            // A Secret that was written anew since it was read is no reason to go on failing.
+            env.forget_kafka_login();
+            return Status::in_progress(error.to_string());
+        }
     };
     match answer {
         Ok(cluster) if cluster.brokers.is_empty() => {

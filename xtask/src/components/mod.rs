@@ -12,6 +12,7 @@ pub mod cluster;
 mod host;
 pub mod image;
 pub mod operators;
+pub mod silver;
 mod upper;
 
 pub use host::{artifacts, processes};

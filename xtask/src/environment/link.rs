@@ -11,6 +11,7 @@ use kube::api::ListParams;
 use tokio::sync::Mutex;
 
 use super::Addresses;
+use super::clickhouse::CLUSTER;
 use crate::clients::kafka::{Broker, Route};
 use crate::error::{Code, Error, Result};
 use crate::platform::Endpoint;
@@ -18,7 +19,7 @@ use crate::platform::kubernetes::Cluster;
 use crate::platform::kubernetes::forward::{Forward, To};
 use crate::platform::kubernetes::watch::{Gate, Target, Watches};
 use crate::profile::Profile;
-use crate::profile::schema::PostgresManager;
+use crate::profile::schema::{KafkaSecurity, PostgresManager};
 use crate::readiness::{State, Status};
 
 /// Kafka's brokers, without what the operator runs beside them.
@@ -31,6 +32,8 @@ pub struct Link {
     pub(super) reach: Addresses,
     /// Loopback ports by the broker that they lead to.
     brokers: Arc<BTreeMap<i32, String>>,
+    /// Loopback ports of the target's servers with their shards, where there are several.
+    pub(super) clickhouse: Vec<(u16, Endpoint)>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
     /// The gates that were looked at, by component.
@@ -77,7 +80,20 @@ impl Link {
                 brokers.insert(i32::from(id), endpoint.address());
             }
         }
+        let mut clickhouse = Vec::new();
+        if profile.clickhouse.external.is_none() && profile.several_clickhouse() {
+            let namespace = &profile.kubernetes.database_namespace;
+            let layout = &profile.clickhouse;
+            for (shard, replica) in (0..layout.shards)
+                .flat_map(|shard| (0..layout.replicas).map(move |replica| (shard, replica)))
+            {
+                let pod = format!("chi-clickhouse-{CLUSTER}-{shard}-{replica}-0");
+                let endpoint = open(namespace, To::Pod(pod), inside.clickhouse.port).await?;
+                clickhouse.push((shard, endpoint));
+            }
+        }
         Ok(Link {
+            clickhouse,
             watches: Watches::new(cluster.client.clone()),
             cluster,
             reach,
@@ -220,8 +236,15 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
     let kafka = profile.kubernetes.kafka_namespace.as_str();
     let database = profile.kubernetes.database_namespace.as_str();
     let target = match component {
-        "kafka" => Target::of(STRIMZI, "Kafka", kafka, "my-cluster"),
         BROKERS => Target::of(STRIMZI, "KafkaNodePool", kafka, "my-pool"),
+        "kafka" => {
+            let mut targets = vec![Target::of(STRIMZI, "Kafka", kafka, "my-cluster")];
+            if profile.kafka.security == KafkaSecurity::Scram {
+                let users = [super::KAFKA_USER, "connect", "clickhouse"];
+                targets.extend(users.map(|user| Target::of(STRIMZI, "KafkaUser", kafka, user)));
+            }
+            return targets;
+        }
         "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
         "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
         "postgres" => match profile.postgres.managed_by {
@@ -233,8 +256,15 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
             }
         },
         "clickhouse" => {
-            let api = "clickhouse.altinity.com/v1";
-            Target::of(api, "ClickHouseInstallation", database, "clickhouse")
+            const ALTINITY: &str = "clickhouse.altinity.com/v1";
+            const KEEPER: &str = "clickhouse-keeper.altinity.com/v1";
+            let name = "clickhouse";
+            let servers = Target::of(ALTINITY, "ClickHouseInstallation", database, name);
+            if profile.clickhouse.keepers > 0 {
+                let keepers = Target::of(KEEPER, "ClickHouseKeeperInstallation", database, name);
+                return vec![keepers, servers];
+            }
+            servers
         }
         _ => return Vec::new(),
     };

@@ -1,20 +1,24 @@
 //! A loaded profile on its platform: the one value that everything above the platform works with.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
 
 use bollard::Docker;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+mod clickhouse;
 mod link;
+mod login;
+
+pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
 
 pub use link::{Link, targets};
+pub(crate) use login::text;
+pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
 
 use crate::clients::clickhouse::Clickhouse;
 use crate::clients::connect::Connect;
-use crate::clients::kafka;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
@@ -63,6 +67,7 @@ pub struct Environment {
     link: OnceLock<Link>,
     /// The connection to the Docker engine, once something asked for it.
     engine: OnceCell<Docker>,
+    kafka_login: Mutex<login::KafkaLogin>,
     passwords: Passwords,
 }
 
@@ -183,6 +188,7 @@ impl Environment {
             inside: addresses(platform, &profile),
             link: OnceLock::new(),
             engine: OnceCell::new(),
+            kafka_login: Mutex::default(),
             profile,
             tree: loaded.tree,
             left_out,
@@ -241,13 +247,6 @@ impl Environment {
             "mongodb" => at.mongodb.address(),
             _ => at.clickhouse.url(),
         }
-    }
-
-    /// How the broker is reached.
-    pub fn kafka_config(&self, timeout: Duration) -> kafka::Config {
-        let mut config = kafka::Config::new(&[self.kafka().address()], timeout);
-        config.route = self.link.get().map(Link::route);
-        config
     }
 
     /// The broker.

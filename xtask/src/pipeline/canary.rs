@@ -9,7 +9,7 @@ use mongodb::bson::{DateTime, Document};
 use crate::clients::clickhouse::{Clickhouse, ident, literal as text};
 use crate::clients::mongodb::Mongodb;
 use crate::clients::postgres::{self, Postgres};
-use crate::components::clickhouse::Names;
+use crate::components::clickhouse::{Names, delete_rows};
 use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -33,7 +33,7 @@ pub struct Canary<'a> {
     id: i64,
     source: Session,
     target: Clickhouse,
-    silver: String,
+    names: Names,
 }
 
 enum Session {
@@ -88,7 +88,7 @@ impl<'a> Canary<'a> {
             id,
             source,
             target: env.clickhouse_client(),
-            silver: Names::of(flow_name).silver,
+            names: Names::of(env, flow_name),
         })
     }
 
@@ -291,7 +291,7 @@ impl<'a> Canary<'a> {
                 "SELECT toString({}) AS value, is_deleted FROM {} FINAL WHERE {} \
                  ORDER BY _position DESC, _offset DESC LIMIT 1",
                 ident(column),
-                ident(&self.silver),
+                ident(&self.names.silver),
                 self.where_clause()
             ))
             .await?;
@@ -369,17 +369,13 @@ impl<'a> Canary<'a> {
         };
         let deleted = format!(
             "{key} IN (SELECT {key} FROM {} WHERE {canaries} AND is_deleted = 1)",
-            ident(&self.silver)
+            ident(&self.names.silver)
         );
         self.remove(&deleted).await
     }
 
     async fn remove(&self, rows: &str) -> Result<()> {
-        self.target
-            .text(&format!("DELETE FROM {} WHERE {rows}", ident(&self.silver)))
-            .await
-            .map(drop)
-            .map_err(|error| service(&error))
+        delete_rows(self.env, &self.names, rows).await
     }
 }
 

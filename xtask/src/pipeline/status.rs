@@ -11,7 +11,7 @@ use crate::clients::clickhouse::{ident, literal};
 use crate::clients::kafka::KafkaClient;
 use crate::clock;
 use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
-use crate::environment::Environment;
+use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::procinfo;
@@ -294,7 +294,7 @@ async fn flow_row(
         connector: flow.connector.clone(),
         messages: positions.map(|positions| positions.messages),
         lag: positions.map(|positions| positions.changes),
-        silver: clickhouse::Names::of(name).silver,
+        silver: clickhouse::Names::of(env, name).silver,
         rows: target.as_ref().map(|target| target.rows),
         newest_ms: target.as_ref().and_then(|target| {
             (target.newest > 0).then(|| clock::now_ms().saturating_sub(target.newest))
@@ -312,16 +312,21 @@ struct Target {
 }
 
 async fn target(env: &Environment, flow: &str) -> Option<Target> {
-    let names = clickhouse::Names::of(flow);
+    let names = clickhouse::Names::of(env, flow);
     let silver = ident(&names.silver);
+    // One replica of each shard; each server sees its own parts only.
+    let parts = match env.several_clickhouse() {
+        true => format!("cluster({}, system.parts)", literal(CLICKHOUSE_CLUSTER)),
+        false => "system.parts".to_owned(),
+    };
     // Row counts come from the parts: counting with FINAL would read a large table whole.
     let sql = format!(
-        "SELECT (SELECT toUInt64(sum(rows)) FROM system.parts WHERE active AND database = {database} \
+        "SELECT (SELECT toUInt64(sum(rows)) FROM {parts} WHERE active AND database = {database} \
                  AND table = {silver_name}) AS rows, \
                 (SELECT toUInt64(toUnixTimestamp64Milli(max(_ingested_at))) FROM {silver}) AS newest, \
                 (SELECT toUInt64(count()) FROM {errors}) AS errors",
         database = literal(&env.profile.clickhouse.database),
-        silver_name = literal(&names.silver),
+        silver_name = literal(&names.silver_rows),
         errors = ident(&names.errors),
     );
     let rows: Vec<Target> = env.clickhouse_client().rows(&sql).await.ok()?;

@@ -174,7 +174,7 @@ pub fn parts(profile: &Profile, kafka_ca: bool) -> Vec<Part> {
         (kafka, "kafka", "kafka/kubernetes/topics.yaml.hbs"),
         (kafka && scram, "kafka", "kafka/kubernetes/users.yaml.hbs"),
         (
-            kafka && scram && kafka_ca,
+            kafka && scram && kafka_ca && clickhouse,
             "kafka",
             "kafka/kubernetes/authority.yaml.hbs",
         ),

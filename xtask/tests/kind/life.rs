@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cluster::Kind;
 
 /// `verify` has proven all three kinds of change on every flow.
-fn assert_proven(kind: &Kind) {
+pub fn assert_proven(kind: &Kind) {
     let proofs = kind.json(&["verify"]);
     let proofs = proofs["proofs"].as_array().unwrap();
     for flow in ["users", "events"] {

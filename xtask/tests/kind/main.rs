@@ -13,6 +13,7 @@ mod images;
 mod life;
 #[path = "../support/ports.rs"]
 mod ports;
+mod production;
 mod trouble;
 
 /// For trying things by hand: builds what is missing and says which node image to use.

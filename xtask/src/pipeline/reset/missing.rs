@@ -65,7 +65,7 @@ impl<'a> Target<'a> {
     fn new(env: &Environment, name: &str, flow: &'a Flow) -> Self {
         Target {
             client: env.clickhouse_client(),
-            silver: ident(&Names::of(name).silver),
+            silver: ident(&Names::of(env, name).silver),
             flow,
         }
     }
@@ -143,17 +143,20 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Empties a flow's silver table.
+/// Empties a flow's silver table, on every server.
 ///
 /// # Errors
-/// The target refuses.
+/// A server refuses.
 pub async fn truncate(env: &Environment, name: &str) -> Result<()> {
-    let silver = ident(&Names::of(name).silver);
-    let done = env
-        .clickhouse_client()
-        .text(&format!("TRUNCATE TABLE {silver}"))
-        .await;
-    done.map(drop).map_err(|error| service(&error))
+    let sql = format!(
+        "TRUNCATE TABLE {}",
+        ident(&Names::of(env, name).silver_rows)
+    );
+    for server in env.clickhouse_servers() {
+        let client = server.client(&env.profile.clickhouse.database);
+        client.text(&sql).await.map_err(|error| service(&error))?;
+    }
+    Ok(())
 }
 
 /// What the snapshot has brought to a flow's silver table since `begun`: rows, and when the first and
@@ -172,7 +175,7 @@ pub async fn snapshot_rows(env: &Environment, name: &str, begun: u64) -> Result<
         "SELECT toUInt64(count()) AS rows, toUInt64(toUnixTimestamp64Milli(min(_ingested_at))) AS first, \
          toUInt64(toUnixTimestamp64Milli(max(_ingested_at))) AS last FROM {} \
          WHERE _op = 'r' AND _ingested_at >= fromUnixTimestamp64Milli(toInt64({begun}))",
-        ident(&Names::of(name).silver)
+        ident(&Names::of(env, name).silver)
     );
     let rows: Vec<Row> = env
         .clickhouse_client()

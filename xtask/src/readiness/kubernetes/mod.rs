@@ -7,7 +7,9 @@
 mod clickhouse;
 mod cnpg;
 mod fields;
+mod images;
 mod pods;
+mod secret;
 mod strimzi;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
+pub use images::{Wanted as WantedImage, pulled};
 pub use pods::{LogOf, Missing, Trouble};
+pub use secret::certificate;
 
 /// What was seen of an object and of what stands below it.
 #[derive(Clone, Debug, Default)]

@@ -89,9 +89,11 @@ class _Installation:
 
     def _apply(self) -> None:
         usersd, env = self._users()
+        settings, more = self._settings()
+        env += more
         for name, data in (
             (f"chi-{self.name}-common-usersd", {"chop-generated-users.xml": usersd}),
-            (f"chi-{self.name}-common-configd", {}),
+            (f"chi-{self.name}-common-configd", {"chop-generated-settings.xml": settings}),
         ):
             self.kube.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": self._meta(name), "data": data})
         for host in self.hosts:
@@ -145,6 +147,24 @@ class _Installation:
         body = "".join(f"<{name}>{password or '<password/>'}</{name}>" for name, password in users.items())
         return f"<yandex><users>{body}</users></yandex>\n", env
 
+    def _settings(self) -> Tuple[str, List[Object]]:
+        """The section `kafka` of config.xml, and the environment that it takes passwords from."""
+        body, env = "", []
+        for path, value in _flat((self.spec.get("configuration") or {}).get("settings") or {}):
+            section, _, key = path.partition("/")
+            if section != "kafka":
+                continue
+            if isinstance(value, dict):
+                variable = f"CONFIGURATION_SETTINGS_{path.upper().replace('/', '_')}"
+                env.append({"name": variable, "valueFrom": {"secretKeyRef": dict(value["valueFrom"]["secretKeyRef"])}})
+                body += f'<{key} from_env="{variable}"/>'
+            else:
+                body += f"<{key}>{value}</{key}>"
+        if env:
+            # The stand-in's server reaches the brokers through itself: see images/clickhouse/kafka_tls.py.
+            env.append({"name": "STANDIN_KAFKA", "value": " ".join(f"{ip}={name}" for ip, name in _BROKERS)})
+        return f"<yandex><kafka>{body}</kafka></yandex>\n", env
+
     def _template(self, kind: str, name: Optional[str]) -> Object:
         for template in (self.spec.get("templates") or {}).get(kind) or []:
             if template["name"] == name:
@@ -166,7 +186,10 @@ class _Installation:
         pod["volumes"] = [
             *(pod.get("volumes") or []),
             {"name": "usersd", "configMap": {"name": f"chi-{self.name}-common-usersd"}},
+            {"name": "configd", "configMap": {"name": f"chi-{self.name}-common-configd"}},
         ]
+        if any(entry["name"] == "STANDIN_KAFKA" for entry in env):
+            pod["hostAliases"] = [{"ip": ip, "hostnames": [name]} for ip, name in _BROKERS]
         labels = {
             **self.labels,
             "clickhouse.altinity.com/cluster": host.cluster,
@@ -211,6 +234,7 @@ class _Installation:
         if data and data not in [mount["name"] for mount in mounts]:
             mounts.append({"name": data, "mountPath": "/var/lib/clickhouse"})
         mounts.append({"name": "usersd", "mountPath": "/etc/clickhouse-server/users.d/"})
+        mounts.append({"name": "configd", "mountPath": "/etc/clickhouse-server/config.d/"})
         container["volumeMounts"] = mounts
         ping = {"httpGet": {"path": "/ping", "port": 8123}}
         container.setdefault("livenessProbe", {**ping, "initialDelaySeconds": 60, "periodSeconds": 3, "failureThreshold": 10})
@@ -241,6 +265,12 @@ class _Installation:
         patch = {"metadata": {"finalizers": left}}
         self.kube.merge(GROUP, "ClickHouseInstallation", self.namespace, self.name, patch)
 
+
+# The one thing of the tests' profiles that this stand-in knows: where their brokers are.
+_BROKERS = [
+    ("127.0.1.1", "my-cluster-kafka-bootstrap.kafka.svc"),
+    *((f"127.0.2.{n + 1}", f"my-cluster-my-pool-{n}.my-cluster-kafka-brokers.kafka.svc") for n in range(3)),
+]
 
 _PORTS = [
     {"name": "http", "containerPort": 8123, "protocol": "TCP"},

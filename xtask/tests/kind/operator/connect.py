@@ -11,6 +11,7 @@ from kafka import Refused, digest, heap, images, labels, pod, probe
 from kube import STRIMZI, Object, condition, log, owner
 
 USES_RESOURCES = "strimzi.io/use-connector-resources"
+_CERTIFICATES, _PASSWORDS = "/opt/kafka/connect-certs", "/opt/kafka/connect-password"
 DEFAULTS = {
     "key.converter": "org.apache.kafka.connect.json.JsonConverter",
     "value.converter": "org.apache.kafka.connect.json.JsonConverter",
@@ -191,9 +192,39 @@ class _Cluster:
             "rest.advertised.host.name": host,
             "rest.advertised.port": 8083,
         }
+        for prefix in ("", "producer.", "consumer.", "admin."):
+            settings.update({prefix + key: value for key, value in self._security().items()})
         return "".join(
             f"{key}={str(value).lower() if isinstance(value, bool) else value}\n" for key, value in settings.items()
         )
+
+    def _security(self) -> Dict[str, str]:
+        """How the worker logs in at Kafka: passwords by reference, as the real one's."""
+        settings: Dict[str, str] = {}
+        login = self.spec.get("authentication")
+        trusted = (self.spec.get("tls") or {}).get("trustedCertificates")
+        if trusted:
+            settings["ssl.truststore.type"] = "PEM"
+            settings["ssl.truststore.location"] = f"{_CERTIFICATES}/{trusted[0]['secretName']}/ca.crt"
+        if login:
+            if login["type"] != "scram-sha-512":
+                raise Refused("InvalidResourceException", f"the stand-in does not know {login['type']}")
+            secret = login["passwordSecret"]
+            password = f"${{strimzidir:{_PASSWORDS}/{secret['secretName']}:{secret['password']}}}"
+            settings["sasl.mechanism"] = "SCRAM-SHA-512"
+            settings["sasl.jaas.config"] = (
+                "org.apache.kafka.common.security.scram.ScramLoginModule required "
+                f'username="{login["username"]}" password="{password}";'
+            )
+        if trusted or login:
+            settings["security.protocol"] = ("SASL_" if login else "") + ("SSL" if trusted else "PLAINTEXT")
+        return settings
+
+    def _security_mounts(self) -> List[tuple]:
+        names = [(_CERTIFICATES, trusted["secretName"]) for trusted in (self.spec.get("tls") or {}).get("trustedCertificates", [])]
+        if self.spec.get("authentication"):
+            names.append((_PASSWORDS, self.spec["authentication"]["passwordSecret"]["secretName"]))
+        return names
 
     def _meta(self, name: str) -> Object:
         return {
@@ -267,6 +298,7 @@ class _Cluster:
             "volumeMounts": [
                 {"name": "strimzi-tmp", "mountPath": "/tmp"},
                 {"name": "kafka-metrics-and-logging", "mountPath": "/opt/kafka/custom-config/"},
+                *({"name": secret, "mountPath": f"{place}/{secret}"} for place, secret in self._security_mounts()),
             ],
         }
         own = {
@@ -287,6 +319,7 @@ class _Cluster:
                 [
                     {"name": "strimzi-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "5Mi"}},
                     {"name": "kafka-metrics-and-logging", "configMap": {"name": f"{self.component}-config"}},
+                    *({"name": secret, "secret": {"secretName": secret}} for _, secret in self._security_mounts()),
                 ],
                 {"hostname": name, "subdomain": self.component, "serviceAccountName": self.component},
             )

@@ -6,6 +6,7 @@ import os
 import uuid
 from typing import Any, Dict, List, Optional
 
+import authority
 import podset
 from kube import STRIMZI, Object, condition, log, owner
 
@@ -93,11 +94,13 @@ class _Cluster:
         if not pools:
             raise Refused("InvalidConfigurationException", f"No KafkaNodePools found for Kafka cluster {self.name}")
         for listener in self.spec["listeners"]:
-            if listener.get("tls") or listener.get("authentication") or listener["type"] not in ("internal", "nodeport"):
+            login = (listener.get("authentication") or {}).get("type", "scram-sha-512")
+            if login != "scram-sha-512" or listener["type"] not in ("internal", "nodeport"):
                 raise Refused(
                     "InvalidResourceException",
-                    f"the stand-in serves internal and nodeport listeners without TLS and authentication, not {listener['name']}",
+                    f"the stand-in serves internal and nodeport listeners, with SCRAM or without a login, not {listener['name']}",
                 )
+        self.authority = authority.ensure(self.kube, self.name, self._meta)
         cluster_id = self._cluster_id(pools)
         nodes = _assign(self.name, self.namespace, pools)
         image = self.spec.get("image") or supported[version]
@@ -222,7 +225,24 @@ class _Cluster:
             service = self.kube.get("v1", "Service", self.namespace, f"{self.name}-kafka-{listener['name']}-bootstrap")
             addresses = [{"host": self._node_address(), "port": service["spec"]["ports"][0]["nodePort"]}]
         text = ",".join(f"{a['host']}:{a['port']}" for a in addresses)
-        return {"addresses": addresses, "bootstrapServers": text, "name": listener["name"]}
+        status = {"addresses": addresses, "bootstrapServers": text, "name": listener["name"]}
+        if listener.get("tls"):
+            status["certificates"] = [self.authority["crt"]]
+        return status
+
+    def _certificate(self, node: _Node) -> None:
+        """The names that Strimzi puts into a broker's certificate, as far as clients ask for them."""
+        names = []
+        for service in (f"{self.name}-kafka-bootstrap", f"{self.name}-kafka-brokers"):
+            whole = f"{service}.{self.namespace}.svc"
+            names += [service, f"{service}.{self.namespace}", whole, f"{whole}.cluster.local"]
+        names += [node.host, f"{node.host}.cluster.local"]
+        hosts = [f"DNS:{name}" for name in names]
+        for listener in self.spec["listeners"]:
+            if listener["type"] == "nodeport" and listener.get("tls"):
+                host = self._advertised(listener, node).rsplit(":", 1)[0]
+                hosts.append(f"IP:{host}" if host.replace(".", "").isdigit() else f"DNS:{host}")
+        authority.ensure_server(self.kube, self.authority, self._meta(node.name), hosts)
 
     def _server_config(self, node: _Node, nodes: List[_Node], volumes: List[Object]) -> str:
         controllers = [n for n in nodes if "controller" in n.roles]
@@ -237,6 +257,7 @@ class _Cluster:
                 listeners.append(f"{_listener(listener)}://0.0.0.0:{listener['port']}")
                 advertised.append(f"{_listener(listener)}://{self._advertised(listener, node)}")
         names = ["CONTROLPLANE-9090", "REPLICATION-9091", *(_listener(x) for x in self.spec["listeners"])]
+        protocols = {_listener(x): _protocol(x) for x in self.spec["listeners"]}
         settings = {
             **(self.spec.get("config") or {}),
             "node.id": node.id,
@@ -245,10 +266,23 @@ class _Cluster:
             "controller.listener.names": "CONTROLPLANE-9090",
             "listeners": ",".join(listeners),
             "advertised.listeners": ",".join(advertised),
-            "listener.security.protocol.map": ",".join(f"{x}:PLAINTEXT" for x in names),
+            "listener.security.protocol.map": ",".join(f"{x}:{protocols.get(x, 'PLAINTEXT')}" for x in names),
             "inter.broker.listener.name": "REPLICATION-9091",
             "log.dirs": ",".join(f"/var/lib/kafka/data-{v['id']}/kafka-log{node.id}" for v in volumes),
         }
+        for listener in self.spec["listeners"]:
+            prefix = f"listener.name.{_listener(listener).lower()}"
+            if listener.get("tls"):
+                settings[f"{prefix}.ssl.keystore.type"] = "PEM"
+                settings[f"{prefix}.ssl.keystore.location"] = "/opt/kafka/certs/keystore.pem"
+            if listener.get("authentication"):
+                settings[f"{prefix}.sasl.enabled.mechanisms"] = "SCRAM-SHA-512"
+                module = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+                settings[f"{prefix}.scram-sha-512.sasl.jaas.config"] = module
+        if (self.spec.get("authorization") or {}).get("type") == "simple":
+            settings["authorizer.class.name"] = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
+            # The brokers and operators, which come over the stand-in's own listeners.
+            settings["super.users"] = "User:ANONYMOUS"
         if self.spec.get("rack"):
             settings["replica.selector.class"] = "org.apache.kafka.common.replica.RackAwareReplicaSelector"
         return "".join(f"{key}={_plain(value)}\n" for key, value in settings.items())
@@ -271,6 +305,7 @@ class _Cluster:
         storage = node.pool["spec"]["storage"]
         volumes = storage["volumes"] if storage["type"] == "jbod" else [{**storage, "id": 0}]
         config = self._server_config(node, nodes, volumes)
+        self._certificate(node)
         self.kube.apply(
             {
                 "apiVersion": "v1",
@@ -308,6 +343,7 @@ class _Cluster:
                 *({"name": f"data-{v['id']}", "mountPath": f"/var/lib/kafka/data-{v['id']}"} for v in volumes),
                 {"name": "strimzi-tmp", "mountPath": "/tmp"},
                 {"name": "kafka-metrics-and-logging", "mountPath": "/opt/kafka/custom-config/"},
+                {"name": "broker-certs", "mountPath": "/opt/kafka/certs/"},
             ],
         }
         return podset.revised(
@@ -323,6 +359,7 @@ class _Cluster:
                     *(self._claim(node, volume) for volume in volumes),
                     {"name": "strimzi-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "5Mi"}},
                     {"name": "kafka-metrics-and-logging", "configMap": {"name": node.name}},
+                    {"name": "broker-certs", "secret": {"secretName": node.name}},
                 ],
                 {"hostname": node.name, "subdomain": f"{self.name}-kafka-brokers", "serviceAccountName": f"{self.name}-kafka"},
             )
@@ -355,6 +392,11 @@ def _short(listener: Object) -> str:
 
 def _listener(listener: Object) -> str:
     return f"{listener['name'].upper()}-{listener['port']}"
+
+
+def _protocol(listener: Object) -> str:
+    login = "SASL_" if listener.get("authentication") else ""
+    return login + ("SSL" if listener.get("tls") else "PLAINTEXT")
 
 
 def _port(name: str, port: int, node_port: Optional[int] = None) -> Object:

@@ -1,10 +1,12 @@
-"""The few requests to a Kafka 4 broker that the topic operator makes."""
+"""The few requests to a Kafka 4 broker that the topic and the user operator make."""
 
 import base64
+import hashlib
+import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Dict, Optional
+from typing import Dict, List, Optional, Tuple
 
 TIMEOUT_MS = 15_000
 _ERRORS = {
@@ -166,6 +168,47 @@ class Broker:
         reader.number("i")
         reader.varint()
         _check(reader.number("h"), reader.text())
+
+
+    def set_scram(self, user: str, password: str) -> None:
+        """AlterUserScramCredentials v0, SCRAM-SHA-512."""
+        salt, iterations = os.urandom(24), 4096
+        salted = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, iterations)
+        entry = _text(user) + struct.pack(">bi", 2, iterations)
+        entry += _varint(len(salt) + 1) + salt + _varint(len(salted) + 1) + salted + b"\0"
+        reader = self._ask(51, 0, _varint(1) + _varint(2) + entry + b"\0")
+        reader.number("i")
+        reader.varint()
+        reader.text()
+        _check(reader.number("h"), reader.text())
+
+    def set_acls(self, principal: str, rules: List[Tuple[str, str, str, str, str, str]]) -> None:
+        """DeleteAcls v3 of everything that the principal may, then CreateAcls v3."""
+        every = struct.pack(">b", 1) + b"\0" + struct.pack(">b", 1) + _text(principal) + b"\0" + struct.pack(">bb", 1, 1) + b"\0"
+        reader = self._ask(31, 3, _varint(2) + every + b"\0")
+        reader.number("i")
+        reader.varint()
+        _check(reader.number("h"), reader.text())
+        body = _varint(len(rules) + 1)
+        for kind, name, pattern, host, operation, permission in rules:
+            body += struct.pack(">b", _KINDS[kind]) + _text(name) + struct.pack(">b", _PATTERNS[pattern])
+            body += _text(principal) + _text(host) + struct.pack(">bb", _OPERATIONS[operation], _PERMISSIONS[permission]) + b"\0"
+        reader = self._ask(30, 3, body + b"\0")
+        reader.number("i")
+        for _ in range(reader.varint() - 1):
+            _check(reader.number("h"), reader.text())
+            reader.tags()
+
+
+_KINDS = {"topic": 2, "group": 3, "cluster": 4, "transactionalId": 5}
+_PATTERNS = {"literal": 3, "prefix": 4}
+_PERMISSIONS = {"deny": 2, "allow": 3}
+_OPERATIONS = {
+    name: number
+    for number, name in enumerate(
+        "All Read Write Create Delete Alter Describe ClusterAction DescribeConfigs AlterConfigs IdempotentWrite".split(), 2
+    )
+}
 
 
 def _exactly(stream: socket.socket, count: int) -> bytes:

@@ -30,6 +30,7 @@ PLURALS = {
     "KafkaConnector": "kafkaconnectors",
     "KafkaNodePool": "kafkanodepools",
     "KafkaTopic": "kafkatopics",
+    "KafkaUser": "kafkausers",
     "StrimziPodSet": "strimzipodsets",
 }
 STRIMZI = "kafka.strimzi.io/v1"

@@ -73,7 +73,7 @@ impl Content {
     }
 }
 
-fn refusal(error: &watcher::Error) -> Refusal {
+pub(super) fn refusal(error: &watcher::Error) -> Refusal {
     let status = match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))

@@ -5,6 +5,7 @@ The front binds to the loopback address, which nothing outside the pod reaches; 
 
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
@@ -30,6 +31,29 @@ def users() -> dict:
     return found or {"default": ""}
 
 
+def kafka() -> dict:
+    """The section `kafka` of `config.d/*.xml`, with what is taken from the environment."""
+    found = {}
+    for file in sorted((ETC / "config.d").glob("*.xml")):
+        for setting in ET.parse(file).getroot().iterfind("./kafka/*"):
+            variable = setting.get("from_env")
+            found[setting.tag] = os.environ[variable] if variable else (setting.text or "")
+    return found
+
+
+def log_in_at_kafka() -> None:
+    """The engine's Kafka client has neither TLS nor SCRAM: a process beside it does both."""
+    settings = kafka()
+    if "security_protocol" not in settings:
+        return
+    wanted = {"security_protocol": "sasl_ssl", "sasl_mechanism": "SCRAM-SHA-512"}
+    if any(settings.get(key) != value for key, value in wanted.items()):
+        raise ValueError(f"the stand-in knows {wanted} only")
+    arguments = [settings["ssl_ca_location"], settings["sasl_username"], *os.environ["STANDIN_KAFKA"].split()]
+    environment = {**os.environ, "KAFKA_PASSWORD": settings["sasl_password"]}
+    subprocess.Popen(["python3", "-B", "/kafka_tls.py", "9093", *arguments], env=environment)
+
+
 def main() -> int:
     data = Path("/var/lib/clickhouse")
     if os.getuid() == 0:
@@ -38,6 +62,7 @@ def main() -> int:
         os.setgroups([])
         os.setgid(101)
         os.setuid(101)
+    log_in_at_kafka()
     handle, path = tempfile.mkstemp()
     with os.fdopen(handle, "w") as file:
         json.dump(users(), file)
