@@ -135,9 +135,10 @@ mod tests {
         assert_eq!(select(&["postgres"]).expect("by source"), ["pg-a"]);
         assert_eq!(select(&["pg-*", "pg-a"]).expect("once"), ["pg-a", "pg-b"]);
         let error = select(&["mongo-conector"]).expect_err("unknown");
-        assert_eq!(
-            error.hint.as_deref(),
-            Some("did you mean `mongo-connector`?")
+        assert!(
+            error
+                .hint
+                .is_some_and(|hint| hint.contains("`mongo-connector`"))
         );
         assert_eq!(error.code, Code::Usage);
     }
