@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use xtask::clients::connect::Connect;
+use xtask::platform::Endpoint;
+
 use crate::sandbox::{Sandbox, kill};
 
 const CONNECTOR: &str = "postgres-connector";
@@ -84,16 +87,27 @@ async fn connectors_rest_fail_and_run_again() {
     let text = sandbox.ok(&["connector", "restart", CONNECTOR, "--only-failed"]);
     assert!(text.contains("nothing of it failed"), "{text}");
 
-    // A failed task is named by its root cause, and restarted once that is mended.
+    // A place that PostgreSQL no longer has: the task fails, is named by its root cause, and no
+    // restart helps. A reset does.
     sandbox.ok(&["connector", "stop", CONNECTOR]);
-    session
-        .execute("ALTER ROLE postgres NOREPLICATION NOSUPERUSER")
+    let lost = serde_json::json!({ "offsets": [{
+        "partition": { "server": "postgres" },
+        "offset": { "lsn": 1, "lsn_proc": 1, "lsn_commit": 1, "txId": 1, "ts_usec": 1, "messageType": "COMMIT" },
+    }] });
+    let offsets = serde_json::from_value(lost).expect("offsets");
+    let connect = Connect::new(Endpoint::loopback(sandbox.ports["connect.port"]));
+    connect
+        .alter_offsets(CONNECTOR, &offsets)
         .await
-        .expect("a role without rights");
+        .expect("set");
     let said = sandbox.fails(&["connector", "resume", CONNECTOR], 1);
     assert!(said.contains("FAILED"), "{said}");
     let said = sandbox.fails(&["connector", "status"], 1);
     assert!(said.contains("--only-failed"), "{said}");
+    let said = sandbox.fails(&["connector", "restart", CONNECTOR, "--only-failed"], 1);
+    assert!(said.contains("FAILED"), "{said}");
+    sandbox.ok(&["reset-connector", CONNECTOR, "--yes"]);
+    sandbox.ok(&["verify"]);
 
     for (args, words) in [
         (
