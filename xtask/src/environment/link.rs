@@ -236,9 +236,12 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
     let kafka = profile.kubernetes.kafka_namespace.as_str();
     let database = profile.kubernetes.database_namespace.as_str();
     let target = match component {
-        BROKERS => Target::of(STRIMZI, "KafkaNodePool", kafka, "my-pool"),
-        "kafka" => {
-            let mut targets = vec![Target::of(STRIMZI, "Kafka", kafka, "my-cluster")];
+        "kafka" | BROKERS => {
+            let mut targets = vec![match component {
+                BROKERS => Target::of(STRIMZI, "KafkaNodePool", kafka, "my-pool"),
+                _ => Target::of(STRIMZI, "Kafka", kafka, "my-cluster"),
+            }];
+            // A broker that asks who connects serves nobody before it knows its users.
             if profile.kafka.security == KafkaSecurity::Scram {
                 let users = [super::KAFKA_USER, "connect", "clickhouse"];
                 targets.extend(users.map(|user| Target::of(STRIMZI, "KafkaUser", kafka, user)));
