@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
+mod topic;
+
+pub use topic::*;
+
 use crate::commands::complete;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
@@ -86,6 +90,12 @@ pub enum Command {
     Doctor(Doctor),
     /// Print a component's log.
     Logs(Logs),
+    /// Read, make and check topics.
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Show consumer groups and their lag.
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Insert the seed rows that are missing at the sources.
     Seed(Seed),
     /// Print a shell completion script.

@@ -4,6 +4,7 @@ mod stdout;
 
 mod cluster;
 pub(crate) mod complete;
+pub(crate) mod complete_live;
 mod completions;
 mod confirm;
 mod context;
@@ -11,6 +12,7 @@ mod diff;
 mod doctor;
 mod down;
 mod down_cluster;
+mod group;
 mod image;
 mod image_bump;
 mod lock;
@@ -22,6 +24,7 @@ mod render;
 mod seed;
 mod status;
 mod test;
+mod topic;
 mod up;
 mod verify;
 
@@ -84,6 +87,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Profile(command) => profile::run(&global, command),
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Logs(args) => logs::run(&global, &args).await,
+        Command::Topic(command) => topic::run(&global, &command).await,
+        Command::Group(command) => group::run(&global, &command).await,
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
         Command::Image(command) => image::run(&global, &command).await,

@@ -9,6 +9,7 @@ mod json;
 mod live;
 mod plain;
 pub mod summary;
+pub mod table;
 pub mod text;
 pub mod timeline;
 mod verdict;
