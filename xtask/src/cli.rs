@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
+mod services;
 mod topic;
 
+pub use services::*;
 pub use topic::*;
 
 use crate::commands::complete;
@@ -96,6 +98,14 @@ pub enum Command {
     /// Show consumer groups and their lag.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Run a statement at PostgreSQL or ClickHouse, and print its rows.
+    Query(Query),
+    /// Talk to PostgreSQL, ClickHouse, MongoDB or Kafka, one statement after the other.
+    Shell(ShellArgs),
+    /// Keep loopback ports to a cluster's services open, or print where services listen.
+    Forward(Forward),
+    /// Open a service's page in the browser.
+    Open(Open),
     /// Insert the seed rows that are missing at the sources.
     Seed(Seed),
     /// Print a shell completion script.

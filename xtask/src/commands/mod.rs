@@ -12,6 +12,7 @@ mod diff;
 mod doctor;
 mod down;
 mod down_cluster;
+mod forward;
 mod group;
 mod image;
 mod image_bump;
@@ -20,8 +21,10 @@ mod logs;
 mod logs_cluster;
 mod plan;
 mod profile;
+mod query;
 mod render;
 mod seed;
+mod shell;
 mod status;
 mod test;
 mod topic;
@@ -89,6 +92,10 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Topic(command) => topic::run(&global, &command).await,
         Command::Group(command) => group::run(&global, &command).await,
+        Command::Query(args) => query::run(&global, &args).await,
+        Command::Shell(args) => shell::run(&global, &args).await,
+        Command::Forward(args) => forward::run(&global, &args).await,
+        Command::Open(args) => forward::open(&global, &args).await,
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
         Command::Image(command) => image::run(&global, &command).await,

@@ -12,3 +12,4 @@ mod life;
 mod mongodb;
 mod sandbox;
 mod silver;
+mod topics;
