@@ -106,8 +106,9 @@ pub struct TopicTail {
   cargo xtask topic count 'postgres.*' '*heartbeat*'
 
 A count is the sum over the partitions of end minus beginning offset. That is the number of messages
-unless offsets have gaps: compaction removes messages and keeps the others' offsets, and transactions
-take an offset for each marker. Such a count is an upper bound, and is marked so.")]
+unless offsets have gaps. Compaction removes messages and keeps the others' offsets: the count of a
+compacted topic is an upper bound, written `<= 7`. Markers of transactions take offsets too, and cannot
+be told from messages without reading them.")]
 pub struct TopicCount {
     /// Topics; `*` and `?` stand for any text and any character.
     #[arg(required = true, value_name = "NAME|GLOB", add = ArgValueCompleter::new(live::topics))]

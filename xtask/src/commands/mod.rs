@@ -33,7 +33,7 @@ mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TopicCommand};
 use crate::error::{Code, Error, Result};
 use crate::process;
 
@@ -66,15 +66,30 @@ fn execute(cli: Cli) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Io, format!("cannot start: {error}")))?;
+    let endless = is_endless(&cli.command);
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(cli) => result,
-            signal = context::interrupted() => Err(signal),
+            signal = context::interrupted() => match endless {
+                true => Ok(ExitCode::from(signal.code.exit() as u8)),
+                false => Err(signal),
+            },
         }
     });
     // A blocking read may still hang on a service that does not answer.
     runtime.shutdown_background();
     result
+}
+
+/// Whether an interruption is how the command is meant to end: nothing need be said about it.
+fn is_endless(command: &Command) -> bool {
+    match command {
+        Command::Topic(TopicCommand::Tail(args)) => args.follow,
+        Command::Logs(args) => args.follow,
+        Command::Status(args) => args.watch,
+        Command::Shell(_) | Command::Forward(_) | Command::Open(_) => true,
+        _ => false,
+    }
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode> {

@@ -72,8 +72,11 @@ pub(super) fn palette() -> Palette {
 fn counted(count: Option<Count>) -> String {
     match count {
         None => "?".to_owned(),
-        Some(Count { count, exact: true }) => count.to_string(),
-        Some(Count { count, .. }) => format!("<= {count}"),
+        Some(Count {
+            count,
+            compacted: true,
+        }) if count > 0 => format!("<= {count}"),
+        Some(Count { count, .. }) => count.to_string(),
     }
 }
 
@@ -161,7 +164,9 @@ async fn count(
     let known = rows.iter().filter_map(|row| row.messages);
     let total = Count {
         count: known.clone().map(|count| count.count).sum(),
-        exact: known.clone().all(|count| count.exact),
+        compacted: known
+            .clone()
+            .any(|count| count.compacted && count.count > 0),
     };
     let unknown = rows.iter().any(|row| row.messages.is_none());
     let text = match output {
@@ -172,7 +177,7 @@ async fn count(
                     json!({
                         "name": row.name,
                         "count": row.messages.map(|count| count.count),
-                        "exact": row.messages.map(|count| count.exact),
+                        "compacted": row.messages.map(|count| count.compacted),
                     })
                 })
                 .collect();
@@ -189,7 +194,7 @@ async fn count(
                 table.inked([(total, None), ("total".to_owned(), Some(Ink::Dim))]);
             }
             let mut text = table.text(palette());
-            if !total.exact {
+            if total.compacted {
                 text.push_str("<=: compacted; the offsets of removed messages are counted too\n");
             }
             if unknown {

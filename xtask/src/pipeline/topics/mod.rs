@@ -44,9 +44,9 @@ pub struct TopicRow {
 pub struct Count {
     /// End minus beginning offsets.
     pub count: i64,
-    /// Whether that is known to be the number of messages. Compaction leaves gaps, and so do
-    /// transactions, which cannot be seen from here.
-    pub exact: bool,
+    /// Whether the topic is compacted: the offsets of removed messages are counted too, so there
+    /// may be fewer. (So are the markers of transactions, which cannot be told from messages.)
+    pub compacted: bool,
 }
 
 /// Beginning and end of each partition that has a leader.
@@ -139,7 +139,7 @@ fn count(topic: &TopicInfo, ranges: &Ranges, cleanup: Option<&str>) -> Option<Co
     let count = ranges.values().map(|(begin, end)| end - begin).sum();
     (ranges.len() == topic.partitions.len()).then_some(Count {
         count,
-        exact: count == 0 || !cleanup.is_some_and(|policy| policy.contains("compact")),
+        compacted: cleanup.is_some_and(|policy| policy.contains("compact")),
     })
 }
 
@@ -203,14 +203,14 @@ mod tests {
             counted(Some("delete")),
             Some(Count {
                 count: 7,
-                exact: true
+                compacted: false
             })
         );
         assert_eq!(
             counted(Some("compact,delete")),
             Some(Count {
                 count: 7,
-                exact: false
+                compacted: true
             })
         );
         assert_eq!(
@@ -219,6 +219,7 @@ mod tests {
             "a partition without a leader"
         );
         let empty = Ranges::from([(0, (5, 5))]);
-        assert!(count(&topic(1), &empty, Some("compact")).unwrap().exact);
+        let none = count(&topic(1), &empty, Some("compact"));
+        assert_eq!(none.unwrap().count, 0);
     }
 }
