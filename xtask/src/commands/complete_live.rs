@@ -11,6 +11,7 @@ use super::complete::{beginning, chosen};
 use super::context;
 use crate::cli::Global;
 use crate::clients::kafka::{KafkaClient, KafkaError};
+use crate::components::kafka;
 use crate::report::Output;
 
 /// Longer than this nobody waits for a completion.
@@ -57,9 +58,7 @@ fn ask(what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>) -
     };
     let answer = async {
         let env = context::existing(&global).await.ok()?;
-        let client = KafkaClient::with_config(env.kafka_config(AT_ONCE))
-            .await
-            .ok()?;
+        let client = kafka::client(&env).await.ok()?;
         what(client).await.ok()
     };
     let found = runtime.block_on(async { tokio::time::timeout(AT_ONCE, answer).await.ok() });

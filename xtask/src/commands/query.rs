@@ -16,8 +16,8 @@ use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::count;
 
-/// Keeps names, types and rows apart, and values of their types.
-const FORMAT: &str = "JSONCompact";
+/// A line of names, one of types, then one for each row; values are of their types.
+const FORMAT: &str = "JSONCompactEachRowWithNamesAndTypes";
 
 pub(super) async fn run(global: &Global, args: &Query) -> Result<ExitCode> {
     let sql = match args.sql.as_str() {
@@ -167,38 +167,71 @@ async fn clickhouse(env: &Environment, sql: &str, output: Output) -> Result<Stri
             (Output::Text, true) => "done\n".to_owned(),
         });
     }
-    let answer: Value = serde_json::from_str(&text).map_err(|error| {
-        Error::new(
-            Code::Service,
-            format!("ClickHouse's answer is not JSON: {error}"),
-        )
-    })?;
-    let names = |what: &str| -> Vec<String> {
-        let meta = answer["meta"].as_array().into_iter().flatten();
-        meta.map(|column| column[what].as_str().unwrap_or_default().to_owned())
-            .collect()
+    let mut lines = text.lines();
+    let mut names = || -> Vec<String> {
+        let line = lines.next().unwrap_or_default();
+        serde_json::from_str(line).unwrap_or_default()
     };
-    let rows = answer["data"].as_array().cloned().unwrap_or_default();
+    let (columns, types) = (names(), names());
+    let rows: Vec<&str> = lines.collect();
     Ok(match output {
+        // The rows stay as they came: numbers of 128 and 256 bits do not survive being read.
         Output::Json => format!(
-            "{}\n",
-            json!({ "results": [{
-                "columns": names("name"), "types": names("type"), "rows": rows, "count": rows.len(),
-            }] })
+            "{{\"results\":[{{\"columns\":{},\"types\":{},\"rows\":[{}],\"count\":{}}}]}}\n",
+            json!(columns),
+            json!(types),
+            rows.join(","),
+            rows.len()
         ),
         Output::Text => {
-            let cell = |value: &Value| match value {
-                Value::Null => None,
-                Value::String(text) => Some(text.clone()),
-                other => Some(other.to_string()),
-            };
-            let rows: Vec<Vec<Option<String>>> = rows
-                .iter()
-                .map(|row| row.as_array().into_iter().flatten().map(cell).collect())
-                .collect();
-            laid_out(&names("name"), &rows)
+            let cells = |row: &&str| elements(row).into_iter().map(cell).collect();
+            laid_out(&columns, &rows.iter().map(cells).collect::<Vec<_>>())
         }
     })
+}
+
+/// The values of an array as they are written.
+fn elements(array: &str) -> Vec<&str> {
+    let array = array.trim();
+    let Some(inside) = array
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    else {
+        return Vec::new();
+    };
+    let mut elements = Vec::new();
+    let (mut depth, mut quoted, mut escaped, mut begin) = (0_usize, false, false, 0);
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ if quoted => {}
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            b',' if depth == 0 => {
+                elements.push(inside[begin..at].trim());
+                begin = at + 1;
+            }
+            _ => {}
+        }
+    }
+    let last = inside[begin..].trim();
+    if !last.is_empty() {
+        elements.push(last);
+    }
+    elements
+}
+
+/// A value as people read it; none is NULL.
+fn cell(value: &str) -> Option<String> {
+    match value {
+        "null" => None,
+        text if text.starts_with('"') => {
+            Some(serde_json::from_str(text).unwrap_or_else(|_| text.to_owned()))
+        }
+        other => Some(other.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -218,6 +251,25 @@ mod tests {
         );
         assert!(error.to_string().starts_with("statement:2:3: "), "{error}");
         assert_eq!(error.details, ["more"]);
+    }
+
+    #[test]
+    fn values_are_taken_as_they_are_written() {
+        let row = r#"[406797045046408742210338816, "a, \"b\" [", null, [1, {"k": "]"}], ""]"#;
+        let cells: Vec<_> = elements(row).into_iter().map(cell).collect();
+        let texts = [
+            "406797045046408742210338816",
+            "a, \"b\" [",
+            "NULL",
+            "[1, {\"k\": \"]\"}]",
+            "",
+        ];
+        let shown: Vec<_> = cells
+            .iter()
+            .map(|cell| cell.as_deref().unwrap_or("NULL"))
+            .collect();
+        assert_eq!(shown, texts);
+        assert!(elements("[]").is_empty() && elements("").is_empty());
     }
 
     #[test]

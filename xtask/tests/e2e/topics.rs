@@ -379,6 +379,13 @@ fn queries(sandbox: &Sandbox) {
     assert_eq!(text, "n  t  nothing\n7  x  NULL\n(1 row)\n");
     let found = sandbox.json(&["query", "clickhouse", sql]);
     assert_eq!(found["results"][0]["rows"], json!([[7, "x", null]]));
+    // No digit is lost.
+    let text = sandbox.ok(&[
+        "query",
+        "clickhouse",
+        "SELECT toInt256('406797045046408742210338816')",
+    ]);
+    assert!(text.contains("406797045046408742210338816"), "{text}");
     assert_eq!(
         sandbox.ok(&["query", "clickhouse", "SELECT 1, 2 FORMAT CSV"]),
         "1,2\n"

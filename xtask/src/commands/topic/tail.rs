@@ -86,17 +86,40 @@ impl Printer {
         let mut lines = Vec::with_capacity(ENOUGH * 2);
         while let Some(chunk) = chunks.blocking_recv() {
             self.style.now_ms = clock::now_ms();
-            for (partition, record) in &chunk {
-                self.line(&mut lines, *partition, record);
-                if lines.len() >= ENOUGH && write(&mut lines)? == Reader::Gone {
-                    return Ok(());
+            let gone = match &chunk {
+                Chunk::Page(partition, records) => self.lines(
+                    &mut lines,
+                    records.iter().map(|record| (*partition, record)),
+                )?,
+                Chunk::Merged(records) => {
+                    let records = records
+                        .iter()
+                        .map(|(partition, record)| (*partition, record));
+                    self.lines(&mut lines, records)?
                 }
+            };
+            if gone == Reader::Gone {
+                return Ok(());
             }
             if chunks.is_empty() && write(&mut lines)? == Reader::Gone {
                 return Ok(());
             }
         }
         write(&mut lines).map(drop)
+    }
+
+    fn lines<'a>(
+        &self,
+        lines: &mut Vec<u8>,
+        records: impl Iterator<Item = (i32, &'a Record)>,
+    ) -> Result<Reader> {
+        for (partition, record) in records {
+            self.line(lines, partition, record);
+            if lines.len() >= ENOUGH && write(lines)? == Reader::Gone {
+                return Ok(Reader::Gone);
+            }
+        }
+        Ok(Reader::There)
     }
 
     fn line(&self, lines: &mut Vec<u8>, partition: i32, record: &Record) {

@@ -38,8 +38,14 @@ pub struct Wanted {
     pub follow: bool,
 }
 
-/// Records with their partitions, in the order in which they are to be shown.
-pub type Chunk = Vec<(i32, Record)>;
+/// Records in the order in which they are to be shown.
+#[derive(Debug)]
+pub enum Chunk {
+    /// All of one partition.
+    Page(i32, Vec<Record>),
+    /// Each with its partition.
+    Merged(Vec<(i32, Record)>),
+}
 
 /// Reads and hands on, until all is read, the receiver is gone, or for ever.
 ///
@@ -85,12 +91,8 @@ pub async fn read(
         return Ok(());
     }
     while let Some((partition, page)) = arriving.recv().await {
-        for record in page.map_err(|error| lost(&error))? {
-            if !out.push(partition, record).await {
-                return Ok(());
-            }
-        }
-        if !out.flush().await {
+        let records = page.map_err(|error| lost(&error))?;
+        if !out.page(partition, records).await {
             return Ok(());
         }
     }
@@ -190,37 +192,43 @@ impl Stream {
 
 /// Hands on all records in the order of their timestamps. False if no more are wanted.
 async fn merge(streams: &mut Vec<Stream>, out: &mut Out) -> Result<bool> {
-    loop {
-        let mut index = 0;
-        while let Some(stream) = streams.get_mut(index) {
-            match stream.fill(out).await? {
-                true => index += 1,
-                false => drop(streams.remove(index)),
-            }
+    let mut index = 0;
+    while let Some(stream) = streams.get_mut(index) {
+        match stream.fill(out).await? {
+            true => index += 1,
+            false => drop(streams.remove(index)),
         }
-        // None of them is empty: the one that becomes so is filled before the next choice.
+    }
+    // From here on none of them is empty: the one that becomes so is filled before the next choice.
+    while streams.len() > 1 {
         let heads = streams.iter().enumerate();
-        let first = heads
-            .filter_map(|(index, stream)| Some((stream.head()?, index)))
-            .min();
-        let Some((_, index)) = first else {
-            return Ok(out.flush().await);
-        };
-        let alone = streams.len() == 1;
+        let heads = heads.filter_map(|(index, stream)| Some((stream.head()?, index)));
+        let Some((_, index)) = heads.min() else { break };
         let stream = &mut streams[index];
-        let many = if alone { usize::MAX } else { 1 };
-        for record in stream.records.by_ref().take(many) {
-            if !out.push(stream.partition, record).await {
+        if let Some(record) = stream.records.next()
+            && !out.push(stream.partition, record).await
+        {
+            return Ok(false);
+        }
+        if !streams[index].fill(out).await? {
+            streams.remove(index);
+        }
+    }
+    if let Some(last) = streams.first_mut() {
+        while last.fill(out).await? {
+            let records = std::mem::take(&mut last.records).collect();
+            if !out.page(last.partition, records).await {
                 return Ok(false);
             }
         }
     }
+    Ok(out.flush().await)
 }
 
 /// Where records go.
 struct Out {
     left: Option<u64>,
-    chunk: Chunk,
+    chunk: Vec<(i32, Record)>,
     to: mpsc::Sender<Chunk>,
 }
 
@@ -238,11 +246,30 @@ impl Out {
         self.chunk.len() < CHUNK || self.flush().await
     }
 
+    /// Hands on records that nothing has to be merged with. False if no more are wanted.
+    async fn page(&mut self, partition: i32, mut records: Vec<Record>) -> bool {
+        if !self.flush().await {
+            return false;
+        }
+        let mut wanted = true;
+        if let Some(left) = &mut self.left {
+            records.truncate(usize::try_from(*left).unwrap_or(usize::MAX));
+            *left -= records.len() as u64;
+            wanted = *left > 0;
+        }
+        let sent = records.is_empty() || self.send(Chunk::Page(partition, records)).await;
+        sent && wanted
+    }
+
     async fn flush(&mut self) -> bool {
         if self.chunk.is_empty() {
             return !self.to.is_closed();
         }
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK));
+        self.send(Chunk::Merged(chunk)).await
+    }
+
+    async fn send(&self, chunk: Chunk) -> bool {
         self.to.send(chunk).await.is_ok()
     }
 }
@@ -290,11 +317,18 @@ mod tests {
             drop(out);
             let mut seen = Vec::new();
             while let Some(chunk) = received.recv().await {
-                seen.extend(
-                    chunk
-                        .iter()
-                        .map(|(partition, record)| (*partition, record.offset)),
-                );
+                match chunk {
+                    Chunk::Page(partition, records) => {
+                        seen.extend(records.iter().map(|record| (partition, record.offset)));
+                    }
+                    Chunk::Merged(records) => {
+                        seen.extend(
+                            records
+                                .iter()
+                                .map(|(partition, one)| (*partition, one.offset)),
+                        );
+                    }
+                }
             }
             assert_eq!(seen, expected);
         }
