@@ -95,8 +95,9 @@ pub(super) fn listed(
         let span = (key.ends_with(".ms"))
             .then(|| text.parse::<i64>().ok())
             .flatten()
-            .filter(|ms| *ms == -1 || *ms >= 60_000)
-            .map(|ms| format!("{text} ({})", kept(ms)));
+            .map(kept)
+            .filter(|span| !span.ends_with(" ms"))
+            .map(|span| format!("{text} ({span})"));
         table.inked([
             (key.clone(), None),
             (span.unwrap_or_else(|| text.to_owned()), None),
