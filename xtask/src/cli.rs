@@ -6,8 +6,12 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 mod connector;
+mod services;
+mod topic;
 
 pub use connector::*;
+pub use services::*;
+pub use topic::*;
 
 use crate::commands::complete;
 use crate::profile::schema::PlatformChoice;
@@ -101,6 +105,20 @@ pub enum Command {
     /// Save and restore the positions of connectors and of the target's consumer groups.
     #[command(subcommand)]
     Offsets(OffsetsCommand),
+    /// Read, make and check topics.
+    #[command(subcommand)]
+    Topic(TopicCommand),
+    /// Show consumer groups and their lag.
+    #[command(subcommand)]
+    Group(GroupCommand),
+    /// Run a statement at PostgreSQL or ClickHouse, and print its rows.
+    Query(Query),
+    /// Talk to PostgreSQL, ClickHouse, MongoDB or Kafka, one statement after the other.
+    Shell(ShellArgs),
+    /// Keep loopback ports to a cluster's services open, or print where services listen.
+    Forward(Forward),
+    /// Open a service's page in the browser.
+    Open(Open),
     /// Insert the seed rows that are missing at the sources.
     Seed(Seed),
     /// Print a shell completion script.

@@ -108,10 +108,34 @@ impl Clickhouse {
     /// # Errors
     /// See [`ClickhouseError`].
     pub async fn text(&self, sql: &str) -> Result<String, ClickhouseError> {
+        self.print(sql, None).await.map(|(text, _)| text)
+    }
+
+    /// Runs one statement and returns what it prints, in this format if it names no other, and the
+    /// format that it is in.
+    ///
+    /// # Errors
+    /// See [`ClickhouseError`].
+    pub async fn formatted(
+        &self,
+        sql: &str,
+        format: &str,
+    ) -> Result<(String, Option<String>), ClickhouseError> {
+        self.print(sql, Some(format)).await
+    }
+
+    async fn print(
+        &self,
+        sql: &str,
+        format: Option<&str>,
+    ) -> Result<(String, Option<String>), ClickhouseError> {
+        let database = [("database", self.database.as_str())];
+        let format = format.map(|format| ("default_format", format));
+        let parameters: Vec<(&str, &str)> = database.into_iter().chain(format).collect();
         let answer = self
             .http
             .post(self.endpoint.url())
-            .query(&[("database", self.database.as_str())])
+            .query(&parameters)
             .header("X-ClickHouse-User", &self.endpoint.user)
             .header("X-ClickHouse-Key", self.endpoint.password.expose())
             .body(sql.to_owned())
@@ -119,15 +143,16 @@ impl Clickhouse {
             .await
             .map_err(|error| self.lost(&error))?;
         let status = answer.status();
-        let code = answer
-            .headers()
-            .get("X-ClickHouse-Exception-Code")
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(0);
+        let header = |name: &str| {
+            let value = answer.headers().get(name)?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let code = header("X-ClickHouse-Exception-Code");
+        let code = code.and_then(|code| code.parse().ok()).unwrap_or(0);
+        let format = header("X-ClickHouse-Format");
         let text = answer.text().await.map_err(|error| self.lost(&error))?;
         if status.is_success() && code == 0 {
-            return Ok(text);
+            return Ok((text, format));
         }
         Err(ClickhouseError::Server {
             code,

@@ -113,6 +113,27 @@ impl Mongodb {
             .map_err(|error| self.failed(&error))
     }
 
+    /// Runs a command, given as JSON, in a database, and returns its answer as JSON.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn command(
+        &self,
+        database: &str,
+        command: &serde_json::Value,
+    ) -> Result<serde_json::Value, MongodbError> {
+        let malformed = |reason: String| MongodbError {
+            address: self.address.clone(),
+            reason,
+            code: 0,
+        };
+        let command = mongodb::bson::serialize_to_document(command)
+            .map_err(|error| malformed(error.to_string()))?;
+        let answer = self.client.database(database).run_command(command).await;
+        let answer = answer.map_err(|error| self.failed(&error))?;
+        serde_json::to_value(&answer).map_err(|error| malformed(error.to_string()))
+    }
+
     /// What the member says of itself, and its version. Wants a login where there are users.
     ///
     /// # Errors

@@ -24,6 +24,10 @@ pub enum PostgresError {
         sqlstate: String,
         /// Its message.
         message: String,
+        /// Where in the statement, in characters from 1.
+        position: Option<u32>,
+        /// What the server adds: its detail and its hint.
+        more: Vec<String>,
     },
 }
 
@@ -39,6 +43,17 @@ impl PostgresError {
 
 /// A row of texts; none is NULL.
 pub type Row = Vec<Option<String>>;
+
+/// What one statement gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Names of the columns; none of a statement that gives no rows.
+    pub columns: Vec<String>,
+    /// Rows.
+    pub rows: Vec<Row>,
+    /// How many rows it gave or changed.
+    pub count: u64,
+}
 
 /// One session.
 #[derive(Debug)]
@@ -93,6 +108,39 @@ impl Postgres {
             .collect())
     }
 
+    /// Runs statements and returns what each of them gave.
+    ///
+    /// # Errors
+    /// See [`PostgresError`].
+    pub async fn answers(&self, sql: &str) -> Result<Vec<Answer>, PostgresError> {
+        let messages = self
+            .client
+            .simple_query(sql)
+            .await
+            .map_err(|error| failed(&self.address, &error))?;
+        let mut answers = Vec::new();
+        let mut answer = Answer::default();
+        for message in messages {
+            match message {
+                SimpleQueryMessage::RowDescription(columns) => {
+                    let names = columns.iter().map(|column| column.name().to_owned());
+                    answer.columns = names.collect();
+                }
+                SimpleQueryMessage::Row(row) => answer.rows.push(
+                    (0..row.len())
+                        .map(|column| row.get(column).map(str::to_owned))
+                        .collect(),
+                ),
+                SimpleQueryMessage::CommandComplete(count) => {
+                    answer.count = count;
+                    answers.push(std::mem::take(&mut answer));
+                }
+                _ => {}
+            }
+        }
+        Ok(answers)
+    }
+
     /// The first column of the first row.
     ///
     /// # Errors
@@ -131,6 +179,16 @@ fn failed(address: &str, error: &tokio_postgres::Error) -> PostgresError {
         Some(db) => PostgresError::Server {
             sqlstate: db.code().code().to_owned(),
             message: db.message().to_owned(),
+            position: match db.position() {
+                Some(tokio_postgres::error::ErrorPosition::Original(position)) => Some(*position),
+                _ => None,
+            },
+            more: db
+                .detail()
+                .into_iter()
+                .chain(db.hint())
+                .map(str::to_owned)
+                .collect(),
         },
         None => PostgresError::Connect {
             address: address.to_owned(),

@@ -24,7 +24,10 @@ pub(super) fn answer() {
         .complete();
 }
 
-fn beginning(current: &OsStr, names: impl IntoIterator<Item = String>) -> Vec<CompletionCandidate> {
+pub(super) fn beginning(
+    current: &OsStr,
+    names: impl IntoIterator<Item = String>,
+) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     names
         .into_iter()
@@ -102,7 +105,7 @@ pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// The profile that a command line chooses.
-fn chosen(words: &[String]) -> Option<String> {
+pub(super) fn chosen(words: &[String]) -> Option<String> {
     let given =
         words
             .iter()

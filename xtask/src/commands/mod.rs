@@ -4,6 +4,7 @@ mod stdout;
 
 mod cluster;
 pub(crate) mod complete;
+pub(crate) mod complete_live;
 mod completions;
 mod confirm;
 mod connector;
@@ -12,6 +13,8 @@ mod diff;
 mod doctor;
 mod down;
 mod down_cluster;
+mod forward;
+mod group;
 mod image;
 mod image_bump;
 mod lock;
@@ -20,19 +23,22 @@ mod logs_cluster;
 mod offsets;
 mod plan;
 mod profile;
+mod query;
 mod render;
 mod reset;
 mod seed;
+mod shell;
 mod slot;
 mod status;
 mod steps;
 mod test;
+mod topic;
 mod up;
 mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, TopicCommand};
 use crate::error::{Code, Error, Result};
 use crate::process;
 
@@ -65,15 +71,30 @@ fn execute(cli: Cli) -> Result<ExitCode> {
         .enable_all()
         .build()
         .map_err(|error| Error::new(Code::Io, format!("cannot start: {error}")))?;
+    let endless = is_endless(&cli.command);
     let result = runtime.block_on(async {
         tokio::select! {
             result = dispatch(cli) => result,
-            signal = context::interrupted() => Err(signal),
+            signal = context::interrupted() => match endless {
+                true => Ok(ExitCode::from(signal.code.exit() as u8)),
+                false => Err(signal),
+            },
         }
     });
     // A blocking read may still hang on a service that does not answer.
     runtime.shutdown_background();
     result
+}
+
+/// Whether an interruption is how the command is meant to end: nothing need be said about it.
+fn is_endless(command: &Command) -> bool {
+    match command {
+        Command::Topic(TopicCommand::Tail(args)) => args.follow,
+        Command::Logs(args) => args.follow,
+        Command::Status(args) => args.watch,
+        Command::Shell(_) | Command::Forward(_) | Command::Open(_) => true,
+        _ => false,
+    }
 }
 
 async fn dispatch(cli: Cli) -> Result<ExitCode> {
@@ -93,6 +114,12 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,
+        Command::Topic(command) => topic::run(&global, &command).await,
+        Command::Group(command) => group::run(&global, &command).await,
+        Command::Query(args) => query::run(&global, &args).await,
+        Command::Shell(args) => shell::run(&global, &args).await,
+        Command::Forward(args) => forward::run(&global, &args).await,
+        Command::Open(args) => forward::open(&global, &args).await,
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
         Command::Image(command) => image::run(&global, &command).await,

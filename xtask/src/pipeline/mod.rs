@@ -3,10 +3,13 @@
 pub mod backup;
 pub mod canary;
 pub mod connectors;
+pub mod envelope;
+pub mod groups;
 pub mod latency;
 pub mod names;
 pub mod reset;
 pub mod slots;
 pub mod status;
+pub mod topics;
 pub mod unread;
 pub mod verify;

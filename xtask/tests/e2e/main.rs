@@ -15,3 +15,4 @@ mod operations;
 mod ports;
 mod sandbox;
 mod silver;
+mod topics;

@@ -1,6 +1,6 @@
 //! Where a topic's partitions begin and end, and what offset a time has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use kafka_protocol::messages::{
     ListOffsetsRequest, MetadataRequest, MetadataResponse,
@@ -11,6 +11,8 @@ use super::{
     client::{KafkaClient, Target, partition_subject, topic_name, topic_subject},
     connection::Deadline,
     error::{KafkaError, check},
+    groups::TopicPartition,
+    topics::TopicInfo,
     wire::Api,
 };
 
@@ -38,6 +40,97 @@ impl OffsetAt {
 }
 
 impl KafkaClient {
+    /// The offset of every partition of these topics at a position, in one request for each
+    /// leader. Partitions without a leader are left out.
+    pub async fn offsets_of(
+        &self,
+        topics: &[TopicInfo],
+        at: OffsetAt,
+    ) -> Result<BTreeMap<TopicPartition, i64>, KafkaError> {
+        let deadline = self.deadline();
+        match self.offsets_led(&leaders(topics), at, deadline).await {
+            Err(error) if error.is_misrouted() => {
+                let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+                let found = self.topics(Some(&names)).await?;
+                self.offsets_led(&leaders(&found), at, deadline).await
+            }
+            other => other,
+        }
+    }
+
+    async fn offsets_led(
+        &self,
+        led: &Led<'_>,
+        at: OffsetAt,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<TopicPartition, i64>, KafkaError> {
+        let mut offsets = BTreeMap::new();
+        for (leader, topics) in led {
+            let found = self.offsets_at(*leader, topics, at, deadline).await?;
+            // -1: no record is as young as the timestamp.
+            let mut past_end: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+            for (topic, partitions) in topics {
+                for partition in partitions {
+                    let offset = found.get(&((*topic).to_owned(), *partition));
+                    if offset.is_some_and(|offset| *offset < 0) {
+                        past_end.entry(topic).or_default().push(*partition);
+                    }
+                }
+            }
+            offsets.extend(found);
+            if !past_end.is_empty() {
+                offsets.extend(
+                    self.offsets_at(*leader, &past_end, OffsetAt::Latest, deadline)
+                        .await?,
+                );
+            }
+        }
+        Ok(offsets)
+    }
+
+    async fn offsets_at(
+        &self,
+        leader: i32,
+        topics: &BTreeMap<&str, Vec<i32>>,
+        at: OffsetAt,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<TopicPartition, i64>, KafkaError> {
+        let partition = |index: &i32| {
+            ListOffsetsPartition::default()
+                .with_partition_index(*index)
+                .with_timestamp(at.to_wire())
+        };
+        let wanted = topics.iter().map(|(name, partitions)| {
+            ListOffsetsTopic::default()
+                .with_name(topic_name(name))
+                .with_partitions(partitions.iter().map(partition).collect())
+        });
+        let request = ListOffsetsRequest::default()
+            .with_replica_id((-1).into()) // A client, no replica.
+            .with_topics(wanted.collect());
+        let response = self
+            .call(Target::Broker(leader), &request, deadline)
+            .await?;
+        let mut offsets = BTreeMap::new();
+        for topic in &response.topics {
+            for answer in &topic.partitions {
+                let index = answer.partition_index;
+                let subject = || partition_subject(&topic.name, index);
+                check(ListOffsetsRequest::NAME, answer.error_code, subject, None)?;
+                offsets.insert((topic.name.to_string(), index), answer.offset);
+            }
+        }
+        for (topic, partitions) in topics {
+            for index in partitions {
+                if !offsets.contains_key(&((*topic).to_owned(), *index)) {
+                    let subject = partition_subject(topic, *index);
+                    return Err(self.incomplete(ListOffsetsRequest::NAME, &subject));
+                }
+            }
+        }
+        Ok(offsets)
+    }
+
     /// The offset of every partition of a topic at a position.
     pub async fn offsets(
         &self,
@@ -63,73 +156,39 @@ impl KafkaClient {
         metadata: &MetadataResponse,
         deadline: Deadline,
     ) -> Result<BTreeMap<i32, i64>, KafkaError> {
-        let mut by_leader: HashMap<i32, Vec<i32>> = HashMap::new();
+        let mut by_leader = Led::new();
         for found in &metadata.topics {
             let subject = || topic_subject(topic);
             check(MetadataRequest::NAME, found.error_code, subject, None)?;
             for partition in &found.partitions {
                 let index = partition.partition_index;
                 let leader = self.leader(topic, index, deadline).await?;
-                by_leader.entry(leader).or_default().push(index);
+                let topics = by_leader.entry(leader).or_default();
+                topics.entry(topic).or_default().push(index);
             }
         }
-        let mut offsets = BTreeMap::new();
-        for (leader, partitions) in by_leader {
-            let mut found = self
-                .leader_offsets(leader, topic, &partitions, at, deadline)
-                .await?;
-            // -1: no record is as young as the timestamp.
-            let (past_end, _): (Vec<i32>, Vec<i64>) =
-                found.iter().filter(|(_, offset)| **offset < 0).unzip();
-            if !past_end.is_empty() {
-                found.extend(
-                    self.leader_offsets(leader, topic, &past_end, OffsetAt::Latest, deadline)
-                        .await?,
-                );
-            }
-            offsets.extend(found);
-        }
-        Ok(offsets)
+        let offsets = self.offsets_led(&by_leader, at, deadline).await?;
+        let partitions = offsets.into_iter();
+        Ok(partitions
+            .map(|((_, partition), offset)| (partition, offset))
+            .collect())
     }
+}
 
-    /// The offsets of those partitions that `leader` leads.
-    async fn leader_offsets(
-        &self,
-        leader: i32,
-        topic: &str,
-        partitions: &[i32],
-        at: OffsetAt,
-        deadline: Deadline,
-    ) -> Result<BTreeMap<i32, i64>, KafkaError> {
-        let partition = |index: &i32| {
-            ListOffsetsPartition::default()
-                .with_partition_index(*index)
-                .with_timestamp(at.to_wire())
-        };
-        let wanted = ListOffsetsTopic::default()
-            .with_name(topic_name(topic))
-            .with_partitions(partitions.iter().map(partition).collect());
-        let request = ListOffsetsRequest::default()
-            .with_replica_id((-1).into()) // A client, no replica.
-            .with_topics(vec![wanted]);
-        let response = self
-            .call(Target::Broker(leader), &request, deadline)
-            .await?;
-        let mut offsets = BTreeMap::new();
-        for answer in response.topics.iter().flat_map(|topic| &topic.partitions) {
-            let index = answer.partition_index;
-            let subject = || partition_subject(topic, index);
-            check(ListOffsetsRequest::NAME, answer.error_code, subject, None)?;
-            offsets.insert(index, answer.offset);
-        }
-        match partitions.iter().find(|index| !offsets.contains_key(index)) {
-            Some(index) => {
-                let subject = partition_subject(topic, *index);
-                Err(self.incomplete(ListOffsetsRequest::NAME, &subject))
+/// Partitions by topic, by the broker that leads them.
+type Led<'a> = BTreeMap<i32, BTreeMap<&'a str, Vec<i32>>>;
+
+fn leaders(topics: &[TopicInfo]) -> Led<'_> {
+    let mut led = Led::new();
+    for topic in topics {
+        for partition in &topic.partitions {
+            if let Some(leader) = partition.leader {
+                let topics = led.entry(leader).or_default();
+                topics.entry(&topic.name).or_default().push(partition.index);
             }
-            None => Ok(offsets),
         }
     }
+    led
 }
 
 #[cfg(test)]

@@ -246,31 +246,40 @@ impl KafkaClient {
         &self,
         topic: &str,
     ) -> Result<BTreeMap<String, ConfigValue>, KafkaError> {
-        let resource = DescribeConfigsResource::default()
-            .with_resource_type(TOPIC_RESOURCE)
-            .with_resource_name(text(topic))
-            .with_configuration_keys(None);
-        let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
+        let mut found = self.configs_of(&[topic]).await?;
+        Ok(found.remove(topic).unwrap_or_default())
+    }
+
+    /// All settings of several topics, by topic, in one request.
+    pub async fn configs_of(
+        &self,
+        topics: &[&str],
+    ) -> Result<BTreeMap<String, BTreeMap<String, ConfigValue>>, KafkaError> {
+        let resource = |topic: &&str| {
+            DescribeConfigsResource::default()
+                .with_resource_type(TOPIC_RESOURCE)
+                .with_resource_name(text(topic))
+                .with_configuration_keys(None)
+        };
+        let request =
+            DescribeConfigsRequest::default().with_resources(topics.iter().map(resource).collect());
         let response = self.call(Target::Any, &request, self.deadline()).await?;
-        let mut configs = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for result in response.results {
             let message = result.error_message.as_deref();
-            let subject = || topic_subject(topic);
-            check(
-                DescribeConfigsRequest::NAME,
-                result.error_code,
-                subject,
-                message,
-            )?;
-            for config in result.configs {
+            let subject = || topic_subject(&result.resource_name);
+            let api = DescribeConfigsRequest::NAME;
+            check(api, result.error_code, subject, message)?;
+            let configs = result.configs.iter().map(|config| {
                 let value = ConfigValue {
                     value: config.value.as_deref().map(str::to_owned),
                     source: ConfigSource::from_wire(config.config_source),
                 };
-                configs.insert(config.name.to_string(), value);
-            }
+                (config.name.to_string(), value)
+            });
+            found.insert(result.resource_name.to_string(), configs.collect());
         }
-        Ok(configs)
+        Ok(found)
     }
 
     /// Sets the given settings of a topic (`Some`) or returns them to the default (`None`), and

@@ -157,15 +157,16 @@ pub fn position(offset: &Value) -> Option<Position> {
             snapshot,
         });
     }
-    // MongoDB: seconds and a count within the second.
-    let seconds = number("sec")?;
+    // MongoDB: seconds and a count within the second. After a heartbeat there may be a resume token
+    // alone, which is the place, but tells no time.
+    let seconds = offset.get("sec").and_then(Value::as_i64)?;
+    let at = u64::try_from(seconds).ok().map(|seconds| seconds * 1000);
     Some(Position {
-        place: format!(
-            "{} #{}",
-            clock::utc(seconds * 1000),
-            number("ord").unwrap_or(0)
-        ),
-        at: Some(seconds * 1000),
+        place: match at {
+            Some(at) => format!("{} #{}", clock::utc(at), number("ord").unwrap_or(0)),
+            None => "resume token".into(),
+        },
+        at,
         snapshot,
     })
 }
@@ -193,6 +194,11 @@ mod tests {
         let found = found.expect("a position");
         assert_eq!(found.place, "2023-11-14 22:13:20 UTC #3");
         assert!(!found.snapshot);
+        let found = position(&json!({ "sec": -1, "ord": -1, "resume_token": "x" }));
+        assert_eq!(
+            found.map(|found| found.place).as_deref(),
+            Some("resume token")
+        );
         assert_eq!(position(&json!({ "kafka_offset": 5 })), None);
     }
 }

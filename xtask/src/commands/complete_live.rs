@@ -1,0 +1,67 @@
+//! What a shell may complete with names that only running services know.
+//!
+//! Where nothing runs, or does not answer at once, there are no candidates, and nothing is said.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use clap_complete::engine::CompletionCandidate;
+
+use super::complete::{beginning, chosen};
+use super::context;
+use crate::cli::Global;
+use crate::clients::kafka::{KafkaClient, KafkaError};
+use crate::components::kafka;
+use crate::report::Output;
+
+/// Longer than this nobody waits for a completion.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
+/// Topics, without Kafka's own unless they are meant.
+pub(crate) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
+    let internal = current.to_string_lossy().starts_with("__");
+    let names = ask(async |client| {
+        let topics = client.topics(None).await?;
+        let shown = topics
+            .into_iter()
+            .filter(|topic| internal || !topic.internal);
+        Ok(shown.map(|topic| topic.name).collect())
+    });
+    beginning(current, names)
+}
+
+/// Consumer groups.
+pub(crate) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = ask(async |client| {
+        let groups = client.groups().await?;
+        Ok(groups.into_iter().map(|group| group.id).collect())
+    });
+    beginning(current, names)
+}
+
+fn ask(what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>) -> Vec<String> {
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let global = Global {
+        profile: chosen(&words).unwrap_or_else(|| "clickhouse".into()),
+        set: Vec::new(),
+        platform: None,
+        context: None,
+        output: Output::Text,
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return Vec::new();
+    };
+    let answer = async {
+        let env = context::existing(&global).await.ok()?;
+        let client = kafka::client(&env).await.ok()?;
+        what(client).await.ok()
+    };
+    let found = runtime.block_on(async { tokio::time::timeout(AT_ONCE, answer).await.ok() });
+    runtime.shutdown_background();
+    found.flatten().unwrap_or_default()
+}

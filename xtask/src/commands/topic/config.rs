@@ -1,0 +1,249 @@
+//! `topic config`: settings shown, changed, and held against what they should be.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use super::{kept, palette};
+use crate::cli::TopicConfig;
+use crate::clients::kafka::{ConfigSource, ConfigValue, KafkaClient, TopicInfo};
+use crate::commands::stdout;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Exit, Result};
+use crate::pipeline::topics::roles::{self, Finding};
+use crate::pipeline::topics::settings::{self, Alteration};
+use crate::pipeline::topics::{self, lost, owner};
+use crate::report::Output;
+use crate::report::table::{Side, Table};
+use crate::report::text::{Ink, Palette, count};
+
+type Configs = BTreeMap<String, BTreeMap<String, ConfigValue>>;
+
+pub(super) fn validate(args: &TopicConfig) -> Result<()> {
+    settings::parse(&args.alter)?;
+    if args.names.is_empty() && !args.check {
+        return Err(
+            Error::new(Code::Usage, "whose settings? No topic is named").hint(
+                "cargo xtask topic config NAME, or all of them: cargo xtask topic config --check",
+            ),
+        );
+    }
+    Ok(())
+}
+
+pub(super) async fn run(
+    env: &Environment,
+    client: &KafkaClient,
+    args: &TopicConfig,
+    output: Output,
+) -> Result<ExitCode> {
+    let topics = topics::choose(client, &args.names).await?;
+    let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
+    let configs = client
+        .configs_of(&names)
+        .await
+        .map_err(|error| lost(&error))?;
+    if args.check {
+        let brokers = client
+            .cluster()
+            .await
+            .map_err(|error| lost(&error))?
+            .brokers
+            .len();
+        return check(env, brokers, &topics, &configs, args.strict, output);
+    }
+    if !args.alter.is_empty() {
+        return alter(env, client, &configs, args, output).await;
+    }
+    let text = match output {
+        Output::Json => {
+            let topics: BTreeMap<&String, Value> = configs
+                .iter()
+                .map(|(name, config)| (name, super::settings(config, args.all)))
+                .collect();
+            format!("{}\n", json!({ "topics": topics }))
+        }
+        Output::Text => {
+            let texts = configs.iter().map(|(name, config)| {
+                let settings = listed(config, args.all, palette());
+                format!("{name}\n{settings}")
+            });
+            texts.collect::<Vec<_>>().join("\n")
+        }
+    };
+    stdout::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settings as a table: those of the topic, or all.
+pub(super) fn listed(
+    config: &BTreeMap<String, ConfigValue>,
+    all: bool,
+    palette: Palette,
+) -> String {
+    let mut table = Table::new([
+        ("SETTING", Side::Left),
+        ("VALUE", Side::Left),
+        ("FROM", Side::Left),
+    ]);
+    for (key, value) in config {
+        if !all && value.source != ConfigSource::Topic {
+            continue;
+        }
+        let text = value.value.as_deref().unwrap_or("(withheld by the broker)");
+        let span = (key.ends_with(".ms"))
+            .then(|| text.parse::<i64>().ok())
+            .flatten()
+            .map(kept)
+            .filter(|span| !span.ends_with(" ms"))
+            .map(|span| format!("{text} ({span})"));
+        table.inked([
+            (key.clone(), None),
+            (span.unwrap_or_else(|| text.to_owned()), None),
+            (super::source(value.source).to_owned(), Some(Ink::Dim)),
+        ]);
+    }
+    match table.is_empty() {
+        true => "no setting of its own: the broker's defaults\n".to_owned(),
+        false => table.text(palette),
+    }
+}
+
+fn check(
+    env: &Environment,
+    brokers: usize,
+    topics: &[TopicInfo],
+    configs: &Configs,
+    strict: bool,
+    output: Output,
+) -> Result<ExitCode> {
+    let nothing = BTreeMap::new();
+    let mut findings: Vec<Finding> = topics
+        .iter()
+        .flat_map(|topic| {
+            let config = configs.get(&topic.name).unwrap_or(&nothing);
+            roles::check(&env.profile, brokers, topic, config)
+        })
+        .collect();
+    if strict {
+        for finding in &mut findings {
+            finding.note = false;
+        }
+    }
+    let differences = findings.iter().filter(|finding| !finding.note).count();
+    let text = match output {
+        Output::Json => format!(
+            "{}\n",
+            json!({
+                "topics": topics.len(),
+                "brokers": brokers,
+                "differences": differences,
+                "findings": findings,
+            })
+        ),
+        Output::Text => report(&findings, topics.len(), differences, palette()),
+    };
+    stdout::print(&text)?;
+    Ok(match differences {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::from(Exit::Differences as u8),
+    })
+}
+
+fn report(findings: &[Finding], topics: usize, differences: usize, palette: Palette) -> String {
+    let mut text = String::new();
+    let mut topic = "";
+    for finding in findings {
+        if finding.topic != topic {
+            topic = &finding.topic;
+            text.push_str(&format!("{topic} ({})\n", finding.role.name()));
+        }
+        let (mark, ink) = match finding.note {
+            true => ("·", Ink::Dim),
+            false => ("✗", Ink::Red),
+        };
+        text.push_str(&format!(
+            "  {} {} is {}, should be {}: {}\n",
+            palette.ink(ink, mark),
+            finding.key,
+            finding.is,
+            finding.should_be,
+            finding.why
+        ));
+        if let Some(next) = &finding.next {
+            text.push_str(&format!("      next: {next}\n"));
+        }
+    }
+    let notes = findings.len() - differences;
+    let mut end = match differences {
+        0 => format!("{}: as they should be", count(topics, "topic")),
+        _ => format!(
+            "{}: {}",
+            count(topics, "topic"),
+            count(differences, "difference")
+        ),
+    };
+    if notes > 0 {
+        end.push_str(&format!(
+            ", {} (·) of the profile's own choices; --strict counts them",
+            count(notes, "note")
+        ));
+    }
+    text.push_str(&end);
+    text.push('\n');
+    text
+}
+
+async fn alter(
+    env: &Environment,
+    client: &KafkaClient,
+    configs: &Configs,
+    args: &TopicConfig,
+    output: Output,
+) -> Result<ExitCode> {
+    let wanted = settings::parse(&args.alter)?;
+    let mut planned: Vec<(&String, Vec<Alteration>)> = Vec::new();
+    for (name, config) in configs {
+        planned.push((name, settings::alterations(config, &wanted)?));
+    }
+    let mut objects = Vec::new();
+    let mut text = String::new();
+    for (name, changes) in &planned {
+        let resource = match changes.is_empty() {
+            true => None,
+            false => owner::resource(env, name).await?,
+        };
+        if !args.dry_run && !changes.is_empty() {
+            match &resource {
+                Some(resource) => owner::alter(env, resource, changes).await?,
+                None => settings::alter(client, name, changes).await?,
+            }
+        }
+        if changes.is_empty() {
+            text.push_str(&format!("{name}: is as wanted\n"));
+        }
+        for change in changes {
+            let did = if args.dry_run { "would set" } else { "set" };
+            let is = change.is.as_deref().unwrap_or("(not set)");
+            let becomes = change.becomes.as_deref().unwrap_or("the broker's default");
+            let at = match &resource {
+                Some(resource) => format!(", in the KafkaTopic {resource}"),
+                None => String::new(),
+            };
+            text.push_str(&format!(
+                "{name}: {did} {} from {is} to {becomes}{at}\n",
+                change.key
+            ));
+        }
+        objects.push(json!({ "name": name, "changes": changes, "resource": resource }));
+    }
+    if output == Output::Json {
+        text = format!(
+            "{}\n",
+            json!({ "dry_run": args.dry_run, "topics": objects })
+        );
+    }
+    stdout::print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
