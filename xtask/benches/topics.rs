@@ -13,6 +13,8 @@
     clippy::panic
 )]
 
+#[path = "../tests/support/ports.rs"]
+mod ports;
 #[path = "../tests/e2e/sandbox.rs"]
 mod sandbox;
 

@@ -99,6 +99,8 @@ pub enum Command {
     Connector(ConnectorCommand),
     /// Read everything of a connector's tables again, proven, with the deletes that were missed.
     ResetConnector(ResetConnector),
+    /// Show how far behind each part of each flow is, from the source's log to the newest row.
+    Lag(Lag),
     /// Show PostgreSQL's replication slots, and give one up.
     #[command(subcommand)]
     Slot(SlotCommand),

@@ -170,3 +170,17 @@ pub struct OffsetsRestore {
     #[arg(long)]
     pub dry_run: bool,
 }
+
+/// Options of `lag`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask lag
+  cargo xtask lag --watch
+  cargo xtask lag --output json
+
+The time until the disk is full follows from two looks at what the slot keeps, a moment apart.")]
+pub struct Lag {
+    /// Refresh every second until interrupted.
+    #[arg(long)]
+    pub watch: bool,
+}

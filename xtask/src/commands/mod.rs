@@ -17,6 +17,7 @@ mod forward;
 mod group;
 mod image;
 mod image_bump;
+mod lag;
 mod lock;
 mod logs;
 mod logs_cluster;
@@ -92,6 +93,7 @@ fn is_endless(command: &Command) -> bool {
         Command::Topic(TopicCommand::Tail(args)) => args.follow,
         Command::Logs(args) => args.follow,
         Command::Status(args) => args.watch,
+        Command::Lag(args) => args.watch,
         Command::Shell(_) | Command::Forward(_) | Command::Open(_) => true,
         _ => false,
     }
@@ -111,6 +113,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Connector(command) => connector::run(&global, &command).await,
+        Command::Lag(args) => lag::run(&global, &args).await,
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,

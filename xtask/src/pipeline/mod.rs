@@ -5,6 +5,7 @@ pub mod canary;
 pub mod connectors;
 pub mod envelope;
 pub mod groups;
+pub mod lag;
 pub mod latency;
 pub mod names;
 pub mod reset;

@@ -20,7 +20,7 @@ use crate::readiness::{State, Status};
 
 /// A component that hangs must not hide the others. Through an API server under load an answer may
 /// take seconds.
-const PATIENCE: Duration = Duration::from_secs(8);
+pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What `status` shows.
 #[derive(Debug, Serialize)]
@@ -304,14 +304,19 @@ async fn flow_row(
     }
 }
 
+/// A flow's end.
 #[derive(serde::Deserialize)]
-struct Target {
+pub(super) struct Target {
+    /// Rows, with those that a merge has not replaced yet.
     rows: u64,
-    newest: u64,
-    errors: u64,
+    /// When the newest came, in milliseconds since the epoch.
+    pub(super) newest: u64,
+    /// Messages that were no change.
+    pub(super) errors: u64,
 }
 
-async fn target(env: &Environment, flow: &str) -> Option<Target> {
+/// What is at a flow's end; none while it does not answer.
+pub(super) async fn target(env: &Environment, flow: &str) -> Option<Target> {
     let names = clickhouse::Names::of(env, flow);
     let silver = ident(&names.silver);
     // One replica of each shard; each server sees its own parts only.

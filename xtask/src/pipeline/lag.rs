@@ -1,0 +1,281 @@
+//! How far each part of a flow is behind: from the source's log to the newest row at the target.
+//!
+//! What cannot be had is none, never zero: a part that hangs must not make the others look idle.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde::Serialize;
+
+use super::connectors::view;
+use super::slots;
+use super::status::{PATIENCE, target};
+use super::unread::unread;
+use crate::clients::kafka::KafkaClient;
+use crate::clock;
+use crate::components::kafka;
+use crate::environment::Environment;
+use crate::platform::Platform;
+use crate::profile::schema::{Connector, Flow, Source};
+use crate::profile::size;
+use crate::wait;
+
+/// How far apart the two looks are that give a rate.
+const BETWEEN: Duration = Duration::from_millis(150);
+
+/// One flow.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowLag {
+    /// Flow.
+    pub flow: String,
+    /// Its connector.
+    pub connector: String,
+    /// `RUNNING` and the like; none where Connect does not answer.
+    pub state: Option<String>,
+    /// What PostgreSQL keeps for the connector.
+    pub wal: Option<Wal>,
+    /// What MongoDB keeps for the connector.
+    pub oplog: Option<Oplog>,
+    /// The place that the connector has committed.
+    pub committed: Option<view::Position>,
+    /// Topic.
+    pub topic: String,
+    /// Messages in the topic.
+    pub messages: Option<i64>,
+    /// Changes that the target has not read.
+    pub unread: Option<i64>,
+    /// How old the newest row at the target is, in milliseconds.
+    pub newest_ms: Option<u64>,
+    /// Messages that were no change.
+    pub errors: Option<u64>,
+}
+
+/// PostgreSQL's log as a slot sees it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wal {
+    /// Where PostgreSQL writes now.
+    pub position: String,
+    /// The oldest place that is kept for the slot.
+    pub restart_lsn: Option<String>,
+    /// Up to where the connector has confirmed.
+    pub confirmed_flush_lsn: Option<String>,
+    /// Bytes that are kept for the slot.
+    pub retained: Option<u64>,
+    /// Bytes that the connector has not confirmed.
+    pub unconfirmed: Option<u64>,
+    /// By how much `retained` grows, in bytes a second; negative while it shrinks.
+    pub growth: Option<f64>,
+    /// Room on PostgreSQL's volume, in bytes. On clusters it is what the profile asked for, less
+    /// what the databases and the log take.
+    pub free: Option<u64>,
+    /// Seconds until that is full, if it goes on like this; none while nothing grows.
+    pub full_in: Option<u64>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub status: Option<String>,
+}
+
+/// MongoDB's oplog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Oplog {
+    /// Milliseconds since the epoch of its oldest entry.
+    pub oldest: u64,
+    /// Milliseconds since the epoch of its newest entry.
+    pub newest: u64,
+    /// Seconds of the oplog that lie before the connector's place: when they are used up, its place
+    /// is lost. None where the place tells no time.
+    pub window_left: Option<u64>,
+}
+
+/// All flows. Each source and the broker are asked once.
+pub async fn gather(env: &Environment) -> Vec<FlowLag> {
+    let connectors = async {
+        let seen = env.profile.connectors.iter();
+        let seen = seen.map(|(name, connector)| async move {
+            (name.as_str(), connector_lag(env, name, connector).await)
+        });
+        join_all(seen).await
+    };
+    let states = async {
+        let listed = tokio::time::timeout(PATIENCE, view::list(env)).await;
+        listed.ok()?.ok()
+    };
+    let flows = async {
+        let client = tokio::time::timeout(PATIENCE, kafka::client(env)).await;
+        let client = client.ok().and_then(Result::ok);
+        let flows = env.profile.flows.iter();
+        join_all(flows.map(|(name, flow)| ends(env, client.as_ref(), name, flow))).await
+    };
+    let (connectors, states, flows) = tokio::join!(connectors, states, flows);
+    flows
+        .into_iter()
+        .map(|mut lag| {
+            let source = connectors.iter().find(|(name, _)| *name == lag.connector);
+            if let Some((_, source)) = source {
+                lag.wal.clone_from(&source.wal);
+                lag.oplog.clone_from(&source.oplog);
+                lag.committed.clone_from(&source.committed);
+            }
+            let rows = states.iter().flatten();
+            let row = rows.into_iter().find(|row| row.name == lag.connector);
+            lag.state = row.map(|row| match row.cause {
+                Some(_) => "FAILED".into(),
+                None => row.state.clone(),
+            });
+            lag
+        })
+        .collect()
+}
+
+#[derive(Default)]
+struct SourceLag {
+    wal: Option<Wal>,
+    oplog: Option<Oplog>,
+    committed: Option<view::Position>,
+}
+
+async fn connector_lag(env: &Environment, name: &str, connector: &Connector) -> SourceLag {
+    let committed = async {
+        let offsets = env.connect_client().offsets(name).await.ok()??.offsets;
+        offsets.iter().find_map(|one| view::position(&one.offset))
+    };
+    let source = async {
+        match (connector.source, connector.slot.as_deref()) {
+            (Source::Postgres, Some(slot)) => (wal(env, slot).await, None),
+            (Source::Postgres, None) => (None, None),
+            (Source::Mongodb, _) => (None, oplog(env).await),
+        }
+    };
+    let both = async { tokio::join!(committed, source) };
+    let Ok((committed, (wal, mut oplog))) = tokio::time::timeout(PATIENCE, both).await else {
+        return SourceLag::default();
+    };
+    if let Some(oplog) = &mut oplog {
+        let at = committed.as_ref().and_then(|position| position.at);
+        oplog.window_left = at.map(|at| at.saturating_sub(oplog.oldest) / 1000);
+    }
+    SourceLag {
+        wal,
+        oplog,
+        committed,
+    }
+}
+
+async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
+    let session = env.postgres_session().await.ok()?;
+    let begin = Instant::now();
+    let before = slots::find(env, slot).await.ok()??;
+    let room = async {
+        let row = session.query(
+            "SELECT pg_current_wal_lsn(), \
+             (SELECT sum(pg_database_size(oid)) FROM pg_database)::bigint \
+             + coalesce((SELECT sum(size) FROM pg_ls_waldir()), 0)::bigint",
+        );
+        let row = row.await.ok()?.into_iter().next()?;
+        let mut cells = row.into_iter();
+        let position = cells.next().flatten()?;
+        let used: Option<u64> = cells.next().flatten().and_then(|text| text.parse().ok());
+        Some((position, used))
+    };
+    let (room, ()) = tokio::join!(room, wait::pause(BETWEEN));
+    let (position, used) = room?;
+    let now = slots::find(env, slot).await.ok()??;
+    let growth = now
+        .retained
+        .zip(before.retained)
+        .map(|(now, before)| rate(before, now, begin.elapsed()));
+    let free = free(env, used);
+    Some(Wal {
+        position,
+        restart_lsn: now.restart_lsn,
+        confirmed_flush_lsn: now.confirmed_flush_lsn,
+        retained: now.retained,
+        unconfirmed: now.unconfirmed,
+        growth,
+        free,
+        full_in: free
+            .zip(growth)
+            .and_then(|(free, growth)| full_in(free, growth)),
+        status: now.wal_status,
+    })
+}
+
+fn rate(before: u64, now: u64, between: Duration) -> f64 {
+    (now as f64 - before as f64) / between.as_secs_f64().max(0.001)
+}
+
+/// Seconds until `free` bytes are used up.
+fn full_in(free: u64, growth: f64) -> Option<u64> {
+    // Slower than this is noise: a disk of a gigabyte would last for years.
+    const LEAST: f64 = 16.0;
+    (growth > LEAST).then(|| (free as f64 / growth) as u64)
+}
+
+/// Room where PostgreSQL keeps its log.
+fn free(env: &Environment, used: Option<u64>) -> Option<u64> {
+    if env.is_external("postgres") {
+        return None;
+    }
+    match env.platform {
+        #[cfg(unix)]
+        Platform::Host => {
+            let seen = rustix::fs::statvfs(env.dirs.data("postgres")).ok()?;
+            Some(seen.f_bavail * seen.f_frsize)
+        }
+        #[cfg(not(unix))]
+        Platform::Host => None,
+        Platform::Kind | Platform::Kubernetes => {
+            let room = size::bytes(&env.profile.postgres.storage).ok()?;
+            Some(room.saturating_sub(used?))
+        }
+    }
+}
+
+async fn oplog(env: &Environment) -> Option<Oplog> {
+    let (oldest, newest) = env.mongodb_client().ok()?.oplog_window().await.ok()??;
+    Some(Oplog {
+        oldest: oldest * 1000,
+        newest: newest * 1000,
+        window_left: None,
+    })
+}
+
+async fn ends(env: &Environment, client: Option<&KafkaClient>, name: &str, flow: &Flow) -> FlowLag {
+    let topic = env.profile.topic(flow);
+    let positions = async { unread(client?, &topic, &flow.group).await.ok() };
+    let (positions, target) = tokio::join!(
+        tokio::time::timeout(PATIENCE, positions),
+        tokio::time::timeout(PATIENCE, target(env, name))
+    );
+    let positions = positions.ok().flatten();
+    let target = target.ok().flatten();
+    FlowLag {
+        flow: name.to_owned(),
+        connector: flow.connector.clone(),
+        state: None,
+        wal: None,
+        oplog: None,
+        committed: None,
+        messages: positions.map(|positions| positions.messages),
+        unread: positions.map(|positions| positions.changes),
+        newest_ms: target
+            .as_ref()
+            .filter(|target| target.newest > 0)
+            .map(|target| clock::now_ms().saturating_sub(target.newest)),
+        errors: target.map(|target| target.errors),
+        topic,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_full_only_if_something_grows() {
+        assert_eq!(full_in(1000, 0.0), None);
+        assert_eq!(full_in(1000, -50.0), None);
+        assert_eq!(full_in(1_000_000, 100.0), Some(10_000));
+        assert!((rate(100, 300, Duration::from_secs(2)) - 100.0).abs() < 0.01);
+        assert!(rate(300, 100, Duration::from_secs(1)) < 0.0);
+    }
+}
