@@ -3,6 +3,10 @@
 
 use std::time::{Duration, Instant};
 
+use mongodb::bson::doc;
+use xtask::clients::mongodb::Mongodb;
+use xtask::platform::Endpoint;
+
 use crate::sandbox::Sandbox;
 
 #[tokio::test]
@@ -39,6 +43,35 @@ async fn documents_reach_silver_through_an_external_member() {
         }
         assert!(begin.elapsed() < Duration::from_secs(30), "{rows}");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    // A delete that no event will ever tell of is found by the document's id.
+    let member = Mongodb::new(&endpoint(&address)).expect("a client");
+    let lost = doc! { "_id": "lost", "user_id": 9, "event_type": "lost" };
+    member
+        .insert("commerce.events", vec![lost])
+        .await
+        .expect("inserted");
+    sandbox.ok(&["verify"]);
+    sandbox.ok(&["connector", "stop", "mongo"]);
+    member
+        .delete("commerce.events", "lost")
+        .await
+        .expect("deleted");
+    let summary = sandbox.json(&["reset-connector", "mongo", "--yes"]);
+    assert_eq!(
+        summary["flows"][0]["deleted"],
+        serde_json::json!(["lost"]),
+        "{summary}"
+    );
+    sandbox.ok(&["verify"]);
+}
+
+fn endpoint(address: &str) -> Endpoint {
+    let (host, port) = address.rsplit_once(':').expect("host:port");
+    Endpoint {
+        host: host.into(),
+        ..Endpoint::loopback(port.parse().expect("a port"))
     }
 }
 

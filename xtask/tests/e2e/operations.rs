@@ -48,10 +48,24 @@ async fn connectors_rest_fail_and_run_again() {
         sandbox.json(&["connector", "status"])["connectors"][0]["state"],
         "PAUSED"
     );
+    let session = sandbox.postgres().await;
+    let insert =
+        "INSERT INTO users (full_name, email) SELECT 'w', n || '@w' FROM generate_series(1, 500) n";
+    session.execute(insert).await.expect("rows");
+    let lag = &sandbox.json(&["lag"])["flows"][0];
+    assert_eq!(lag["state"], "PAUSED");
+    assert!(lag["wal"]["unconfirmed"].as_u64() > Some(10_000), "{lag}");
+    assert!(lag["wal"]["free"].as_u64() > Some(1 << 20), "{lag}");
+    assert!(sandbox.ok(&["lag"]).contains("PAUSED"));
     let again = sandbox.json(&["connector", "pause", CONNECTOR]);
     assert_eq!(again["connectors"][0]["changed"], false);
     sandbox.ok(&["connector", "resume", CONNECTOR]);
     sandbox.ok(&["verify"]);
+    sandbox.converged().await;
+    let lag = &sandbox.json(&["lag"])["flows"][0];
+    assert_eq!(lag["state"], "RUNNING");
+    assert!(lag["committed"]["place"].is_string(), "{lag}");
+    assert!(lag["newest_ms"].is_u64(), "{lag}");
 
     // Stopped: no task, and the slot is free but not dropped without a word.
     sandbox.ok(&["connector", "stop", CONNECTOR]);
@@ -70,7 +84,6 @@ async fn connectors_rest_fail_and_run_again() {
     let slots = sandbox.json(&["slot", "list"]);
     assert_eq!(slots["slots"][0]["connector"], CONNECTOR);
     assert_eq!(slots["slots"][0]["active"], true);
-    let session = sandbox.postgres().await;
     let made = "SELECT pg_create_physical_replication_slot('forgotten')";
     session.query(made).await.expect("a slot");
     sandbox.ok(&["slot", "drop", "forgotten", "--yes"]);
