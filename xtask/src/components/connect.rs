@@ -356,7 +356,9 @@ pub fn shown(config: IndexMap<String, String>) -> IndexMap<String, String> {
         let hidden = is_secret(&format!("connector.config.{key}")) && !value.contains("${");
         (key, if hidden { MASK.to_owned() } else { value })
     };
-    config.into_iter().map(masked).collect()
+    let mut shown: IndexMap<String, String> = config.into_iter().map(masked).collect();
+    shown.sort_keys();
+    shown
 }
 
 fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {

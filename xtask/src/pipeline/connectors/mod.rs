@@ -120,6 +120,34 @@ fn select(
 mod tests {
     use super::*;
 
+    fn refusal(status: u16) -> ConnectError {
+        ConnectError::Refused {
+            status,
+            message: "no".into(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rebalance_is_waited_for_and_nothing_else() {
+        let progress = Progress::silent();
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let count = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let answer = settled(&progress, || async {
+            match count() {
+                0..3 => Err(refusal(409)),
+                number => Ok(number),
+            }
+        });
+        assert_eq!(answer.await.expect("an answer"), 3);
+        let error = settled::<(), _>(&progress, || async { Err(refusal(400)) }).await;
+        let error = error.expect_err("refused");
+        assert_eq!(error.code, Code::Service);
+        let error = settled::<(), _>(&progress, || async { Err(refusal(409)) }).await;
+        let error = error.expect_err("for ever");
+        assert_eq!(error.code, Code::GateTimeout);
+        assert!(error.to_string().contains("rebalancing"), "{error}");
+    }
+
     #[test]
     fn a_source_means_its_connectors() {
         let existing = ["mongo-connector", "pg-a", "pg-b"].map(str::to_owned);
