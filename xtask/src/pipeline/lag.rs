@@ -163,7 +163,7 @@ async fn connector_lag(env: &Environment, name: &str, connector: &Connector) -> 
 async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
     let session = env.postgres_session().await.ok()?;
     let begin = Instant::now();
-    let before = slots::find(env, slot).await.ok()??;
+    let before = slots::find_in(env, &session, slot).await.ok()??;
     let room = async {
         let row = session.query(
             "SELECT pg_current_wal_lsn(), \
@@ -178,7 +178,7 @@ async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
     };
     let (room, ()) = tokio::join!(room, wait::pause(BETWEEN));
     let (position, used) = room?;
-    let now = slots::find(env, slot).await.ok()??;
+    let now = slots::find_in(env, &session, slot).await.ok()??;
     let growth = now
         .retained
         .zip(before.retained)

@@ -54,9 +54,16 @@ pub async fn list(env: &Environment) -> Result<Vec<Slot>> {
 /// # Errors
 /// PostgreSQL does not answer.
 pub async fn find(env: &Environment, name: &str) -> Result<Option<Slot>> {
-    let session = session(env).await?;
+    find_in(env, &session(env).await?, name).await
+}
+
+/// As [`find`], in a session that is there already.
+///
+/// # Errors
+/// PostgreSQL does not answer.
+pub async fn find_in(env: &Environment, session: &Postgres, name: &str) -> Result<Option<Slot>> {
     let condition = format!("WHERE s.slot_name = {}", literal(name));
-    Ok(read(env, &session, &condition).await?.into_iter().next())
+    Ok(read(env, session, &condition).await?.into_iter().next())
 }
 
 async fn session(env: &Environment) -> Result<Postgres> {
