@@ -5,7 +5,8 @@
 //!
 //! A page of keys is read at the target first and looked up at the source then. So a key that the
 //! source lacks was deleted, never just not inserted yet. It is marked with the smallest position
-//! after its newest change: whatever the source says about it later is newer, and wins.
+//! after the change that was read: whatever the source says about it later is newer, and wins. Where
+//! that has arrived meanwhile, nothing is marked.
 
 use serde_json::Value;
 
@@ -41,18 +42,27 @@ pub async fn mark(
     let (mut after, mut seen): (Option<Key>, usize) = (None, 0);
     loop {
         let page = target.page(after.as_ref()).await?;
-        let absent = source.absent(&page).await?;
+        let keys: Vec<Key> = page.iter().map(|live| live.key.clone()).collect();
+        let absent = source.absent(&keys).await?;
         if !absent.is_empty() {
             found(&absent)?;
-            target.mark_deleted(&absent).await?;
+            let gone = page.iter().filter(|live| absent.contains(&live.key));
+            target.mark_deleted(gone).await?;
         }
         seen += page.len();
         progress.observe(format!("{name}: {seen} keys looked up"));
         if page.len() < PAGE {
             return Ok(seen);
         }
-        after = page.into_iter().next_back();
+        after = page.into_iter().next_back().map(|live| live.key);
     }
+}
+
+/// A key that the target shows, and the position of its newest change.
+#[derive(serde::Deserialize)]
+struct Live {
+    key: Key,
+    position: String,
 }
 
 struct Target<'a> {
@@ -97,7 +107,7 @@ impl<'a> Target<'a> {
         )
     }
 
-    async fn page(&self, after: Option<&Key>) -> Result<Vec<Key>> {
+    async fn page(&self, after: Option<&Key>) -> Result<Vec<Live>> {
         let keys = self.keys();
         let condition = match after {
             None => "1".to_owned(),
@@ -110,33 +120,35 @@ impl<'a> Target<'a> {
             .map(|key| format!("toString({})", ident(key)))
             .collect();
         let sql = format!(
-            "SELECT [{}] AS k FROM ({}) WHERE is_deleted = 0 ORDER BY {keys} LIMIT {PAGE}",
+            "SELECT [{}] AS key, toString(_position) AS position FROM ({}) WHERE is_deleted = 0 ORDER BY {keys} LIMIT {PAGE}",
             shown.join(", "),
             self.newest(&condition)
         );
-        #[derive(serde::Deserialize)]
-        struct Row {
-            k: Key,
-        }
-        let rows: Vec<Row> = self
-            .client
+        self.client
             .rows(&sql)
             .await
-            .map_err(|error| service(&error))?;
-        Ok(rows.into_iter().map(|row| row.k).collect())
+            .map_err(|error| service(&error))
     }
 
-    async fn mark_deleted(&self, keys: &[Key]) -> Result<()> {
-        let tuples: Vec<String> = keys.iter().map(|key| self.tuple(key)).collect();
+    async fn mark_deleted(&self, gone: impl Iterator<Item = &Live>) -> Result<()> {
+        let (tuples, changes): (Vec<String>, Vec<String>) = gone
+            .map(|live| {
+                let tuple = self.tuple(&live.key);
+                let change = format!("tuple({tuple}, toUInt128({}))", literal(&live.position));
+                (tuple, change)
+            })
+            .unzip();
         let columns: Vec<String> = self.flow.columns.keys().map(|name| ident(name)).collect();
         let columns = columns.join(", ");
         let condition = format!("tuple({}) IN ({})", self.keys(), tuples.join(", "));
         let sql = format!(
             "INSERT INTO {} ({columns}, is_deleted, _position, _op, _source_ts, _partition, _offset) \
              SELECT {columns}, 1, _position + 1, 'd', now64(3), _partition, _offset FROM ({}) \
-             WHERE is_deleted = 0",
+             WHERE is_deleted = 0 AND tuple(tuple({}), _position) IN ({})",
             self.silver,
-            self.newest(&condition)
+            self.newest(&condition),
+            self.keys(),
+            changes.join(", ")
         );
         let done = self.client.text(&sql).await;
         done.map(drop).map_err(|error| service(&error))
