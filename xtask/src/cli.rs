@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 mod connector;
+mod restart;
 
 pub use connector::*;
+pub use restart::*;
 
 use crate::commands::complete;
 use crate::profile::schema::PlatformChoice;
@@ -95,6 +97,8 @@ pub enum Command {
     Connector(ConnectorCommand),
     /// Read everything of a connector's tables again, proven, with the deletes that were missed.
     ResetConnector(ResetConnector),
+    /// End a component and begin it again, and prove that changes flow.
+    Restart(Restart),
     /// Show PostgreSQL's replication slots, and give one up.
     #[command(subcommand)]
     Slot(SlotCommand),

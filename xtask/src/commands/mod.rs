@@ -22,6 +22,7 @@ mod plan;
 mod profile;
 mod render;
 mod reset;
+mod restart;
 mod seed;
 mod slot;
 mod status;
@@ -90,6 +91,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Connector(command) => connector::run(&global, &command).await,
+        Command::Restart(args) => restart::run(&global, &args).await,
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,

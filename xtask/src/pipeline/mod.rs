@@ -6,6 +6,7 @@ pub mod connectors;
 pub mod latency;
 pub mod names;
 pub mod reset;
+pub mod restart;
 pub mod slots;
 pub mod status;
 pub mod unread;
