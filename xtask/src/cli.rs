@@ -12,6 +12,7 @@ pub use connector::*;
 pub use restart::*;
 
 use crate::commands::complete;
+use crate::pipeline::logline::Level;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
 
@@ -274,7 +275,11 @@ pub struct Doctor {
 #[command(after_help = "Examples:
   cargo xtask logs connect --tail 200
   cargo xtask logs kafka -f
-  cargo xtask logs postgres --previous  the log of the run before the last start")]
+  cargo xtask logs connect --level warn --since 10m
+  cargo xtask logs postgres --previous  the log of the run before the last start
+
+A line that says neither how grave it is nor when it was written belongs to the line above: a stack
+trace comes with its error. `--tail` counts the lines that are left by `--level` and `--since`.")]
 pub struct Logs {
     /// kafka, connect, postgres, mongodb or clickhouse.
     #[arg(add = ArgValueCompleter::new(complete::components))]
@@ -288,6 +293,12 @@ pub struct Logs {
     /// The log of the run before the last start.
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
+    /// Only lines that are at least this grave.
+    #[arg(long, value_enum, default_value_t = Level::Trace, hide_default_value = true)]
+    pub level: Level,
+    /// Only lines written since: 30s, 10m, 2h, 1d ago, or a time such as 2026-11-21T06:54:15Z.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 }
 
 /// Options of `seed`.

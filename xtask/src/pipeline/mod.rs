@@ -4,6 +4,7 @@ pub mod backup;
 pub mod canary;
 pub mod connectors;
 pub mod latency;
+pub mod logline;
 pub mod names;
 pub mod reset;
 pub mod restart;
