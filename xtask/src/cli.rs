@@ -100,6 +100,8 @@ pub enum Command {
     ResetConnector(ResetConnector),
     /// End a component and begin it again, and prove that changes flow.
     Restart(Restart),
+    /// Restart one worker or broker at a time, each only when the one before is no longer missed.
+    RollingRestart(RollingRestart),
     /// Show PostgreSQL's replication slots, and give one up.
     #[command(subcommand)]
     Slot(SlotCommand),
@@ -344,6 +346,7 @@ pub struct Test {
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "Examples:
   cargo xtask image build               build it, unless it is there, and look into it
+  cargo xtask image update              and have the workers run it
   cargo xtask image load                have it on every node of the profile's Kind cluster
   cargo xtask image list                images that this tool built, and which profiles mean them")]
 pub enum ImageCommand {
@@ -353,6 +356,8 @@ pub enum ImageCommand {
     Load,
     /// Build it and have it in the profile's registry (connect.registry).
     Push,
+    /// Build it, bring it to the cluster, have the workers run it, and prove that they do.
+    Update(ImageUpdate),
     /// List the images that this tool built.
     List,
 }

@@ -29,3 +29,54 @@ pub struct Restart {
     #[arg(long)]
     pub dry_run: bool,
 }
+
+/// Options of `rolling-restart`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask rolling-restart connect
+  cargo xtask rolling-restart kafka --platform kubernetes --context my-cluster
+
+One worker or broker at a time. The next one goes only when positions prove that the one before is no
+longer missed, not after a time that may be too short: for Connect, tasks run and each connector has
+committed a place beyond where its source was when the worker was back; for Kafka, also every replica is
+in sync and leads where it should. (Waiting a fixed time, or for a pod to be ready, as older runbooks
+say, proves neither.) On `host` there is one of each.
+
+It begins only if changes flow: a failed task or a replica that is out of sync is refused. At the end
+it prints for how long nothing moved: the longest time in which no position of a flow went on, which is
+how late a change could be, beside the usual.
+
+After a kill at any point the same command begins again with the first one.")]
+pub struct RollingRestart {
+    /// What to restart.
+    #[arg(value_enum)]
+    pub component: Rolled,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What there may be several of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Rolled {
+    /// Connect's workers.
+    Connect,
+    /// The brokers.
+    Kafka,
+}
+
+/// Options of `image update`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask image update --dry-run
+  cargo xtask image update --platform kind
+
+Writes images/connect/tags.yaml, builds the image unless it is there, has it on the nodes or in the
+profile's registry, has the operator replace the workers, and proves by its digest that the image that
+was built is the one that every pod runs. Pods keep an image that was built anew under its old name:
+those are replaced too.")]
+pub struct ImageUpdate {
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}

@@ -14,6 +14,7 @@ mod down;
 mod down_cluster;
 mod image;
 mod image_bump;
+mod image_update;
 mod lock;
 mod logs;
 mod logs_cluster;
@@ -23,6 +24,7 @@ mod profile;
 mod render;
 mod reset;
 mod restart;
+mod rolling;
 mod seed;
 mod slot;
 mod status;
@@ -92,6 +94,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Connector(command) => connector::run(&global, &command).await,
         Command::Restart(args) => restart::run(&global, &args).await,
+        Command::RollingRestart(args) => rolling::run(&global, args).await,
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stdout::say;
 use super::{context, steps};
@@ -28,7 +28,17 @@ pub(super) async fn run(global: &Global, args: &Restart) -> Result<ExitCode> {
     let report = steps::run(global, plan)
         .await
         .map_err(|error| again(error, &command))?;
-    finish(global.output, &env, ("restarted", what.name()), &report);
+    match global.output {
+        Output::Json => {
+            let mut summary = summary(&env, &report);
+            summary["restarted"] = json!(what.name());
+            say!("{summary}");
+        }
+        Output::Text => {
+            let took = report::text::duration(report.wall);
+            say!("restarted {} in {took}", what.name());
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,20 +86,10 @@ pub(super) fn dry_run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints what was done.
-fn finish(output: Output, env: &Environment, done: (&str, &str), report: &RunReport) {
-    let (word, name) = done;
-    match output {
-        Output::Json => {
-            let mut summary = report::summary::json(report);
-            summary["profile"] = json!(env.name);
-            summary["platform"] = json!(env.platform);
-            summary[word] = json!(name);
-            say!("{summary}");
-        }
-        Output::Text => {
-            let took = report::text::duration(report.wall);
-            say!("{word} {name} in {took}");
-        }
-    }
+/// A run for programs.
+pub(super) fn summary(env: &Environment, report: &RunReport) -> Value {
+    let mut summary = report::summary::json(report);
+    summary["profile"] = json!(env.name);
+    summary["platform"] = json!(env.platform);
+    summary
 }

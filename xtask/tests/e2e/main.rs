@@ -10,5 +10,6 @@ mod faults;
 mod kills;
 mod life;
 mod mongodb;
+mod restarts;
 mod sandbox;
 mod silver;

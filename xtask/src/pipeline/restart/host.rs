@@ -10,11 +10,16 @@ use crate::platform::host::daemon;
 
 /// Adds the steps that end the process and start it, and the gate of the component.
 ///
-/// What the start needs is seen to be there before anything ends.
+/// Nothing ends before the nodes `after`, and what the start needs is seen to be there before too.
 ///
 /// # Errors
 /// A prerequisite is missing, or a template is wrong.
-pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &'static str) -> Result<()> {
+pub(super) fn add(
+    plan: &mut Plan,
+    env: &Arc<Environment>,
+    component: &'static str,
+    after: &[&str],
+) -> Result<()> {
     let processes = components::processes(env)?;
     let process = processes
         .into_iter()
@@ -26,18 +31,14 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &'static s
     }
     let (at, how) = (env.clone(), process.stop());
     let stopped = format!("{component}/stop");
-    plan.step(
-        &stopped,
-        "end the process",
-        fetched,
-        async move |progress| {
-            let ran = daemon::stop(&at.dirs, component, how, &progress).await?;
-            Ok(match ran {
-                true => Outcome::Changed("ended".into()),
-                false => Outcome::Unchanged("it did not run".into()),
-            })
-        },
-    );
+    let needs = [fetched, after].concat();
+    plan.step(&stopped, "end the process", &needs, async move |progress| {
+        let ran = daemon::stop(&at.dirs, component, how, &progress).await?;
+        Ok(match ran {
+            true => Outcome::Changed("ended".into()),
+            false => Outcome::Unchanged("it did not run".into()),
+        })
+    });
     components::start(plan, env, process, &[&stopped]);
     components::ready(plan, env, component, &[format!("{component}/start")])
 }

@@ -1,8 +1,13 @@
 //! A component ends, begins again, and is seen to work: the platform says how it ends and begins,
 //! everything else is the same.
 
+mod cluster;
+mod drain;
 mod host;
+pub mod image;
+pub mod moves;
 mod proof;
+pub mod rolling;
 
 use std::sync::Arc;
 
@@ -56,23 +61,25 @@ impl What {
 /// # Errors
 /// The environment does not run this, or a template is wrong.
 pub fn plan(env: &Arc<Environment>, what: What) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let on_host = env.platform == Platform::Host;
     let component = match what {
-        What::Component(component) => component,
-        What::Operator if env.platform == Platform::Host => {
+        What::Operator if on_host => {
             return Err(
                 Error::new(Code::Usage, "on `host` there is no operator to restart")
-                    .hint("operators run on clusters: --platform kind, --platform kubernetes"),
+                    .hint("components are restarted by name: cargo xtask restart connect"),
             );
         }
-        What::Operator => OPERATOR,
+        What::Operator => {
+            cluster::add_operators(&mut plan, env);
+            return Ok(plan);
+        }
+        What::Component(component) => component,
     };
     refuse_foreign(env, component)?;
-    let mut plan = Plan::default();
-    match env.platform {
-        Platform::Host => host::add(&mut plan, env, component)?,
-        Platform::Kind | Platform::Kubernetes => {
-            return Err(Error::new(Code::Platform, "not on clusters yet"));
-        }
+    match on_host {
+        true => host::add(&mut plan, env, component, &[])?,
+        false => cluster::add(&mut plan, env, component)?,
     }
     let mut ready = format!("{component}/ready");
     if component == "kafka" {

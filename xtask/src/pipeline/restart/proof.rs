@@ -16,15 +16,15 @@ use crate::wait;
 
 /// Connectors that somebody paused or stopped: no change comes of them.
 #[derive(Clone, Default)]
-struct Resting(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct Resting(Arc<Mutex<BTreeSet<String>>>);
 
 impl Resting {
-    fn add(&self, name: &str) {
+    pub(super) fn add(&self, name: &str) {
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names.insert(name.to_owned());
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         names.contains(name)
     }
@@ -76,7 +76,7 @@ fn disturbs(component: &str, source: Source) -> bool {
 
 /// Waits until the connector runs. What failed because something was away is started once: Connect
 /// does not do so by itself.
-async fn runs(
+pub(super) async fn runs(
     env: &Environment,
     name: &str,
     connector: &Connector,

@@ -20,6 +20,7 @@ pub mod preflight;
 mod refusals;
 pub mod remove;
 pub mod resources;
+pub mod restart;
 pub mod retry;
 pub mod unified;
 pub mod watch;

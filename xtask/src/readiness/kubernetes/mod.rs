@@ -8,6 +8,7 @@ mod clickhouse;
 mod cnpg;
 mod fields;
 mod pods;
+mod rolled;
 mod strimzi;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
 pub use pods::{LogOf, Missing, Trouble};
+pub use rolled::rolled;
 
 /// What was seen of an object and of what stands below it.
 #[derive(Clone, Debug, Default)]
