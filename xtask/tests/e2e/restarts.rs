@@ -11,7 +11,7 @@ use crate::sandbox::Sandbox;
 const USUAL: Duration = Duration::from_secs(3);
 
 /// Inserts rows, and looks at the target for each; by how much the latest was late.
-async fn inserts(sandbox: &Sandbox, stop: &AtomicBool) -> (usize, Duration) {
+async fn inserts(sandbox: &Sandbox, round: &str, stop: &AtomicBool) -> (usize, Duration) {
     let session = sandbox.postgres().await;
     let target = sandbox.clickhouse();
     let mut sent: Vec<(String, Instant)> = Vec::new();
@@ -29,7 +29,7 @@ async fn inserts(sandbox: &Sandbox, stop: &AtomicBool) -> (usize, Duration) {
             sent.first()
         );
         if !stopped {
-            let email = format!("roll-{number}@example.com");
+            let email = format!("{round}-{number}@example.com");
             number += 1;
             let sql = format!("INSERT INTO users (full_name, email) VALUES ('Roll', '{email}')");
             session.execute(&sql).await.expect("inserted");
@@ -69,7 +69,7 @@ async fn no_row_is_lost_nor_later_than_the_figure() {
                 rolled
             })
         };
-        let (arrived, latest) = inserts(&sandbox, &stop).await;
+        let (arrived, latest) = inserts(&sandbox, component, &stop).await;
         let rolled = rolled.await.expect("it ends");
         assert_eq!(rolled["ok"], true, "{rolled}");
         assert_ne!(

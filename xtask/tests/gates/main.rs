@@ -12,5 +12,6 @@
 mod apiserver;
 mod cluster;
 mod forward;
+mod replaced;
 mod server;
 mod support;
