@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::refuse_foreign;
 use crate::components;
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
@@ -58,7 +59,8 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                 components::patience(&at),
                 &progress,
                 || async {
-                    for component in components::NAMES {
+                    let run = |component: &&str| refuse_foreign(&at, component).is_ok();
+                    for component in components::NAMES.into_iter().filter(run) {
                         if let Some(obstacle) = at.obstacle(component).await {
                             return Status {
                                 message: format!("{component}: {}", obstacle.message),
