@@ -6,14 +6,17 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 mod connector;
+mod restart;
 mod services;
 mod topic;
 
 pub use connector::*;
+pub use restart::*;
 pub use services::*;
 pub use topic::*;
 
 use crate::commands::complete;
+use crate::pipeline::logline::Level;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
 
@@ -99,6 +102,10 @@ pub enum Command {
     Connector(ConnectorCommand),
     /// Read everything of a connector's tables again, proven, with the deletes that were missed.
     ResetConnector(ResetConnector),
+    /// End a component and begin it again, and prove that changes flow.
+    Restart(Restart),
+    /// Restart one worker or broker at a time, each only when the one before is no longer missed.
+    RollingRestart(RollingRestart),
     /// Show how far behind each part of each flow is, from the source's log to the newest row.
     Lag(Lag),
     /// Show PostgreSQL's replication slots, and give one up.
@@ -290,7 +297,11 @@ pub struct Doctor {
 #[command(after_help = "Examples:
   cargo xtask logs connect --tail 200
   cargo xtask logs kafka -f
-  cargo xtask logs postgres --previous  the log of the run before the last start")]
+  cargo xtask logs connect --level warn --since 10m
+  cargo xtask logs postgres --previous  the log of the run before the last start
+
+A line that says neither how grave it is nor when it was written belongs to the line above: a stack
+trace comes with its error. `--tail` counts the lines that are left by `--level` and `--since`.")]
 pub struct Logs {
     /// kafka, connect, postgres, mongodb or clickhouse.
     #[arg(add = ArgValueCompleter::new(complete::components))]
@@ -304,6 +315,12 @@ pub struct Logs {
     /// The log of the run before the last start.
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
+    /// Only lines that are at least this grave.
+    #[arg(long, value_enum, default_value_t = Level::Trace, hide_default_value = true)]
+    pub level: Level,
+    /// Only lines written since: 30s, 10m, 2h, 1d ago, or a time such as 2026-11-21T06:54:15Z.
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
 }
 
 /// Options of `seed`.
@@ -349,6 +366,7 @@ pub struct Test {
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "Examples:
   cargo xtask image build               build it, unless it is there, and look into it
+  cargo xtask image update              and have the workers run it
   cargo xtask image load                have it on every node of the profile's Kind cluster
   cargo xtask image list                images that this tool built, and which profiles mean them")]
 pub enum ImageCommand {
@@ -358,6 +376,8 @@ pub enum ImageCommand {
     Load,
     /// Build it and have it in the profile's registry (connect.registry).
     Push,
+    /// Build it, bring it to the cluster, have the workers run it, and prove that they do.
+    Update(ImageUpdate),
     /// List the images that this tool built.
     List,
 }

@@ -140,3 +140,77 @@ fn following_goes_on_after_a_restart_and_ends_with_an_interrupt() {
     kill_process(Pid::from_raw(pid).expect("a pid"), Signal::INT).expect("signalled");
     assert_eq!(child.wait().expect("ended").code(), Some(130));
 }
+
+const WARNED: &str = "\
+2026-11-21T06:54:15,123 INFO  [main] a.B - begins
+2026-11-21T06:54:16,123 ERROR [main] a.B - breaks
+java.io.IOException: gone
+\tat a.B.c(B.java:1)
+2026-11-21T06:54:17,123 INFO  [main] a.B - goes on
+2026-11-21T06:54:18,123 WARN  [main] a.B - slow
+";
+
+#[test]
+fn grave_lines_with_their_traces_and_late_ones() {
+    let env = Environment::new("");
+    append(&env.log("connect.log"), WARNED);
+    let lines: Vec<&str> = WARNED.lines().collect();
+    let run = |args: &[&str]| {
+        let mut command = env.logs(&["connect"]);
+        let output = command.args(args).env("TZ", "UTC").output().expect("run");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        run(&["--level", "warn"]),
+        [lines[1], lines[2], lines[3], lines[5]]
+    );
+    assert_eq!(
+        run(&["--level", "error", "--tail", "2"]),
+        [lines[2], lines[3]]
+    );
+    assert_eq!(
+        run(&["--since", "2026-11-21T06:54:17Z", "--tail", "1000"]),
+        lines[4..]
+    );
+    assert_eq!(run(&["--since", "1s"]), Vec::<String>::new());
+    assert_eq!(run(&["--level", "trace"]), lines);
+    assert_eq!(
+        run(&["--level", "warn", "--tail", "1", "--output", "json"]),
+        [
+            "{\"component\":\"connect\",\"line\":\"2026-11-21T06:54:18,123 WARN  [main] a.B - slow\"}"
+        ]
+    );
+    let (code, _, err) = env.run(&["connect", "--since", "yesterday"]);
+    assert_eq!(code, Some(3));
+    assert!(err.contains("--since 30s"), "{err}");
+    let (code, _, err) = env.run(&["connect", "--level", "loud"]);
+    assert_eq!(code, Some(3), "{err}");
+}
+
+#[test]
+fn following_grave_lines_alone() {
+    let env = Environment::new("");
+    let log = env.log("connect.log");
+    append(&log, WARNED);
+    let mut child = env
+        .logs(&["connect", "-f", "--level", "warn", "--tail", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("run");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    assert!(next().ends_with("slow"));
+    append(&log, "2026-11-21T06:54:19,123 INFO  [main] a.B - calm\n");
+    append(
+        &log,
+        "2026-11-21T06:54:20,123 ERROR [main] a.B - half of a li",
+    );
+    append(&log, "ne\n\tat a.B\n");
+    assert!(next().ends_with("half of a line"));
+    assert_eq!(next(), "\tat a.B");
+    let pid = i32::try_from(child.id()).expect("a pid");
+    kill_process(Pid::from_raw(pid).expect("a pid"), Signal::INT).expect("signalled");
+    assert_eq!(child.wait().expect("ended").code(), Some(130));
+}

@@ -11,6 +11,7 @@ use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use super::context;
 use crate::cli::Cli;
 use crate::components;
+use crate::pipeline::restart;
 use crate::platform::kubernetes::Cluster;
 use crate::profile::{self, Selection, Value};
 
@@ -58,6 +59,12 @@ pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Components.
 pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, components::NAMES.map(str::to_owned))
+}
+
+/// What can be restarted.
+pub(crate) fn restartable(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = components::NAMES.into_iter().chain([restart::OPERATOR]);
+    beginning(current, names.map(str::to_owned))
 }
 
 /// The connectors of the chosen profile, and the sources that stand for them.

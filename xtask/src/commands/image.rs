@@ -8,7 +8,7 @@ use bollard::query_parameters::ListImagesOptionsBuilder;
 use serde_json::{Value, json};
 
 use super::stdout::say;
-use super::{context, image_bump, steps};
+use super::{context, image_bump, image_update, steps};
 use crate::cli::{Global, ImageCommand};
 use crate::components::image;
 use crate::environment::Environment;
@@ -23,6 +23,9 @@ use crate::report::{self, Output};
 pub(super) async fn run(global: &Global, command: &ImageCommand) -> Result<ExitCode> {
     if matches!(command, ImageCommand::List) {
         return list(global.output).await;
+    }
+    if let ImageCommand::Update(args) = command {
+        return image_update::run(global, *args).await;
     }
     let loaded = context::load(&context::selection(global))?;
     let env = Arc::new(image_bump::on_cluster(loaded)?);
@@ -70,7 +73,7 @@ pub(super) async fn run(global: &Global, command: &ImageCommand) -> Result<ExitC
                 )))
             },
         ),
-        ImageCommand::Build | ImageCommand::List => {}
+        ImageCommand::Build | ImageCommand::Update(_) | ImageCommand::List => {}
     }
     finish(global, &env, plan).await
 }

@@ -18,14 +18,10 @@ use crate::profile::{self, Loaded, Selection};
 use crate::report::Output;
 
 pub(super) fn run(global: &Global, args: ImageBump) -> Result<ExitCode> {
-    let root = context::root();
-    let changes = tags::compare(&tags::read(&root)?, &computed()?);
+    let changes = compare()?;
     let stale = changes.iter().any(Change::is_stale);
     if !args.check {
-        let tags = changes
-            .iter()
-            .filter_map(|change| Some((change.profile.clone(), change.new.clone()?)));
-        tags::write(&root, &tags.collect())?;
+        write(&changes)?;
     }
     match global.output {
         Output::Json => {
@@ -52,6 +48,19 @@ pub(super) fn run(global: &Global, args: ImageBump) -> Result<ExitCode> {
     }
     eprintln!("{} is stale; next: cargo xtask image-bump", tags::FILE);
     Ok(ExitCode::from(Exit::Differences as u8))
+}
+
+/// The committed tags beside those that follow from what goes into the image now.
+pub(super) fn compare() -> Result<Vec<Change>> {
+    Ok(tags::compare(&tags::read(&context::root())?, &computed()?))
+}
+
+/// Commits the new tags to the file.
+pub(super) fn write(changes: &[Change]) -> Result<()> {
+    let tags = changes
+        .iter()
+        .filter_map(|change| Some((change.profile.clone(), change.new.clone()?)));
+    tags::write(&context::root(), &tags.collect()).map(drop)
 }
 
 fn to_json(change: &Change) -> Value {

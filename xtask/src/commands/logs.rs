@@ -1,7 +1,8 @@
 //! `logs`: print a component's log.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use serde_json::json;
 use super::stdout::{self, Reader};
 use super::{context, logs_cluster};
 use crate::cli::{Global, Logs};
+use crate::clock;
 use crate::components;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files;
+use crate::pipeline::logline::{self, Filter, Level, Zone};
 use crate::platform::Platform;
 use crate::report::Output;
 use crate::wait;
@@ -24,10 +27,16 @@ const PERIOD: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
     let component = components::named(&args.component)?;
+    let since = args.since.as_deref();
+    let since = since
+        .map(|text| logline::since::parse(text, clock::now_ms()))
+        .transpose()?;
     let env = context::existing(global).await?;
     if env.platform != Platform::Host {
-        return logs_cluster::run(&env, component, args, global.output).await;
+        return logs_cluster::run(&env, component, args, since, global.output).await;
     }
+    let filter = (args.level != Level::Trace || since.is_some())
+        .then(|| Filter::new(args.level, since, Zone::local()));
     let path = if args.previous {
         env.dirs.previous_log(component)
     } else {
@@ -37,6 +46,7 @@ pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
         component,
         output: global.output,
         line: Vec::new(),
+        filter,
     };
     let mut log = match Log::open(&path) {
         Ok(log) => log,
@@ -45,9 +55,17 @@ pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
         }
         Err(error) => return Err(Error::io("read", path, &error)),
     };
-    let text = files::last_lines(&mut log.file, args.tail)
-        .map_err(|source| Error::io("read", &path, &source))?;
-    if printer.print(&text)? == Reader::Gone {
+    let text = match &mut printer.filter {
+        None => files::last_lines(&mut log.file, args.tail),
+        Some(filter) => {
+            last_wanted(&mut log.file, filter, args.tail).map(|(wanted, unfinished)| {
+                printer.line = unfinished;
+                wanted
+            })
+        }
+    }
+    .map_err(|source| Error::io("read", &path, &source))?;
+    if printer.write(&text)? == Reader::Gone {
         return Ok(ExitCode::SUCCESS);
     }
     if args.follow {
@@ -109,12 +127,44 @@ struct Printer {
     /// In JSON: a line whose end is not there yet. In text: what was printed since the last line
     /// end.
     line: Vec<u8>,
+    /// Which lines are printed. It knows a line only when it is whole.
+    filter: Option<Filter>,
 }
 
 impl Printer {
+    /// Prints what is wanted of these bytes.
     fn print(&mut self, bytes: &[u8]) -> Result<Reader> {
+        if self.filter.is_none() {
+            return self.write(bytes);
+        }
+        self.line.extend_from_slice(bytes);
+        let mut wanted = Vec::new();
+        while let Some(end) = self.line.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.line.drain(..=end).collect();
+            if wants(&mut self.filter, &line) {
+                wanted.extend(line);
+            }
+        }
+        let unfinished = std::mem::take(&mut self.line);
+        let reader = self.write(&wanted);
+        self.line = unfinished;
+        reader
+    }
+
+    /// Prints bytes, whatever they are.
+    fn write(&mut self, bytes: &[u8]) -> Result<Reader> {
         if bytes.is_empty() {
             return Ok(Reader::There);
+        }
+        if self.filter.is_some() {
+            let text = String::from_utf8_lossy(bytes);
+            return match self.output {
+                Output::Text => stdout::write(bytes),
+                Output::Json => {
+                    let lines: String = text.lines().map(|line| self.json(line)).collect();
+                    stdout::write(lines.as_bytes())
+                }
+            };
         }
         self.line.extend_from_slice(bytes);
         let complete = self
@@ -143,9 +193,49 @@ impl Printer {
             return Ok(());
         }
         let line = std::mem::take(&mut self.line);
+        if self.filter.is_some() {
+            let wanted = wants(&mut self.filter, &line);
+            let line = [line.as_slice(), b"\n"].concat();
+            return match wanted {
+                true => self.write(&line).map(drop),
+                false => Ok(()),
+            };
+        }
         match self.output {
             Output::Text => stdout::print("\n"),
             Output::Json => stdout::print(&self.json(&String::from_utf8_lossy(&line))),
+        }
+    }
+}
+
+fn wants(filter: &mut Option<Filter>, line: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\n', '\r']);
+    filter.as_mut().is_none_or(|filter| filter.wants(text))
+}
+
+/// The last `count` lines of a log that are wanted, and the beginning of a line that is being
+/// written. All of it is read: what a line belongs to stands above it.
+fn last_wanted(
+    file: &mut File,
+    filter: &mut Filter,
+    count: usize,
+) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut last: VecDeque<Vec<u8>> = VecDeque::new();
+    let mut reader = BufReader::new(file);
+    loop {
+        let mut line = Vec::new();
+        reader.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Ok((last.into_iter().flatten().collect(), line));
+        }
+        let text = String::from_utf8_lossy(&line);
+        if !filter.wants(text.trim_end_matches(['\n', '\r'])) {
+            continue;
+        }
+        last.push_back(line);
+        if last.len() > count {
+            last.pop_front();
         }
     }
 }

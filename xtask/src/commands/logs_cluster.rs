@@ -1,7 +1,9 @@
 //! `logs` on clusters: of every pod of the component, through the API server.
 
+use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;
 
+use futures_util::stream::BoxStream;
 use futures_util::{AsyncBufReadExt, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
@@ -10,26 +12,38 @@ use serde_json::json;
 
 use super::stdout::{self, Reader};
 use crate::cli::Logs;
+use crate::clock;
 use crate::components::cluster::pods;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::pipeline::logline::{Filter, Level, Zone};
 use crate::report::Output;
+
+/// A pod's line, without the time that the kubelet wrote before it.
+type Lines = BoxStream<'static, std::io::Result<(String, String)>>;
+
+struct Source<'a> {
+    component: &'a str,
+    api: Api<Pod>,
+    /// Names, each with its main container's.
+    pods: Vec<(String, String)>,
+    output: Output,
+}
 
 pub(super) async fn run(
     env: &Environment,
     component: &str,
     args: &Logs,
+    since: Option<u64>,
     output: Output,
 ) -> Result<ExitCode> {
     let (namespace, selector) = pods(env, component);
     let client = env.link()?.cluster.client.clone();
     let api: Api<Pod> = Api::namespaced(client, namespace);
-    let refused =
-        |error: kube::Error| Error::new(Code::Service, format!("logs of {component}: {error}"));
     let found = api
         .list(&ListParams::default().labels(&selector))
         .await
-        .map_err(refused)?;
+        .map_err(|error| refused(component, &error))?;
     // The main container is the first one.
     let pods: Vec<(String, String)> = found
         .items
@@ -46,37 +60,151 @@ pub(super) async fn run(
         )
         .hint("cargo xtask status"));
     }
-    let several = pods.len() > 1;
-    let mut streams = Vec::new();
-    for (pod, container) in pods {
-        let parameters = LogParams {
-            container: Some(container),
-            follow: args.follow,
-            previous: args.previous,
-            tail_lines: Some(i64::try_from(args.tail).unwrap_or(i64::MAX)),
-            ..LogParams::default()
-        };
-        let lines = api
-            .log_stream(&pod, &parameters)
-            .await
-            .map_err(refused)?
-            .lines();
-        streams.push(lines.map_ok(move |line| (pod.clone(), line)).boxed());
-    }
-    let mut lines = stream::select_all(streams);
-    while let Some(line) = lines.next().await {
-        let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
-        let text = match output {
-            Output::Json => format!(
-                "{}\n",
-                json!({ "component": component, "pod": pod, "line": line })
-            ),
-            Output::Text if several => format!("{pod}: {line}\n"),
-            Output::Text => format!("{line}\n"),
-        };
-        if stdout::write(text.as_bytes())? == Reader::Gone {
-            break;
-        }
+    let source = Source {
+        component,
+        api,
+        pods,
+        output,
+    };
+    let now = clock::now_ms();
+    let asked = LogParams {
+        follow: args.follow,
+        previous: args.previous,
+        since_seconds: since.map(|since| seconds(now, since)),
+        tail_lines: Some(i64::try_from(args.tail).unwrap_or(i64::MAX)),
+        ..LogParams::default()
+    };
+    match args.level {
+        Level::Trace => source.all(asked).await?,
+        level => source.filtered(asked, level, args.tail, now).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn refused(component: &str, error: &kube::Error) -> Error {
+    Error::new(Code::Service, format!("logs of {component}: {error}"))
+}
+
+/// How many seconds before `now` to ask for, so that nothing since `since` is missing; the server
+/// takes no less than one.
+fn seconds(now: u64, since: u64) -> i64 {
+    let seconds = now.saturating_sub(since).div_ceil(1000).max(1);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
+impl Source<'_> {
+    async fn lines(&self, asked: &LogParams) -> Result<Lines> {
+        let mut streams = Vec::new();
+        for (pod, container) in &self.pods {
+            let asked = LogParams {
+                container: Some(container.clone()),
+                ..asked.clone()
+            };
+            let lines = self
+                .api
+                .log_stream(pod, &asked)
+                .await
+                .map_err(|error| refused(self.component, &error))?
+                .lines();
+            let pod = pod.clone();
+            streams.push(lines.map_ok(move |line| (pod.clone(), line)).boxed());
+        }
+        Ok(stream::select_all(streams).boxed())
+    }
+
+    fn print(&self, pod: &str, line: &str) -> Result<Reader> {
+        let text = match self.output {
+            Output::Json => format!(
+                "{}\n",
+                json!({ "component": self.component, "pod": pod, "line": line })
+            ),
+            Output::Text if self.pods.len() > 1 => format!("{pod}: {line}\n"),
+            Output::Text => format!("{line}\n"),
+        };
+        stdout::write(text.as_bytes())
+    }
+
+    async fn all(&self, asked: LogParams) -> Result<()> {
+        let mut lines = self.lines(&asked).await?;
+        while let Some(line) = lines.next().await {
+            let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
+            if self.print(&pod, &line)? == Reader::Gone {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is there first, whole, since what a line belongs to stands above it; then what is
+    /// written from then on. The kubelet's times say where the one ends and the other begins.
+    async fn filtered(&self, asked: LogParams, level: Level, tail: usize, now: u64) -> Result<()> {
+        let follow = asked.follow;
+        let mut asked = LogParams {
+            follow: false,
+            tail_lines: None,
+            timestamps: true,
+            ..asked
+        };
+        let mut filters: HashMap<String, (Filter, String)> = HashMap::new();
+        let mut last: HashMap<String, VecDeque<String>> = HashMap::new();
+        let mut wanted = |pod: &str, stamped: String| -> Option<String> {
+            let new = || (Filter::new(level, None, Zone::utc()), String::new());
+            let (filter, until) = filters.entry(pod.to_owned()).or_insert_with(new);
+            let (time, line) = stamped.split_once(' ').unwrap_or(("", &stamped));
+            // What the first request gave already; these times sort as their texts.
+            if !time.is_empty() && time <= until.as_str() {
+                return None;
+            }
+            time.clone_into(until);
+            filter.wants(line).then(|| line.to_owned())
+        };
+        let mut lines = self.lines(&asked).await?;
+        while let Some(line) = lines.next().await {
+            let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
+            let Some(line) = wanted(&pod, line) else {
+                continue;
+            };
+            let last = last.entry(pod).or_default();
+            last.push_back(line);
+            if last.len() > tail {
+                last.pop_front();
+            }
+        }
+        for (pod, _) in &self.pods {
+            for line in last.remove(pod).unwrap_or_default() {
+                if self.print(pod, &line)? == Reader::Gone {
+                    return Ok(());
+                }
+            }
+        }
+        if !follow {
+            return Ok(());
+        }
+        asked.follow = true;
+        // A little earlier: what comes twice is left out by its time.
+        asked.since_seconds = Some(seconds(clock::now_ms() + 2_000, now));
+        let mut lines = self.lines(&asked).await?;
+        while let Some(line) = lines.next().await {
+            let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
+            if let Some(line) = wanted(&pod, line)
+                && self.print(&pod, &line)? == Reader::Gone
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_rounded_up_and_never_none() {
+        assert_eq!(seconds(10_000, 10_000), 1);
+        assert_eq!(seconds(10_000, 8_999), 2);
+        assert_eq!(seconds(10_000, 8_000), 2);
+        assert_eq!(seconds(10_000, 20_000), 1);
+    }
 }

@@ -17,6 +17,7 @@ mod forward;
 mod group;
 mod image;
 mod image_bump;
+mod image_update;
 mod lag;
 mod lock;
 mod logs;
@@ -27,6 +28,8 @@ mod profile;
 mod query;
 mod render;
 mod reset;
+mod restart;
+mod rolling;
 mod seed;
 mod shell;
 mod slot;
@@ -114,6 +117,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Connector(command) => connector::run(&global, &command).await,
         Command::Lag(args) => lag::run(&global, &args).await,
+        Command::Restart(args) => restart::run(&global, &args).await,
+        Command::RollingRestart(args) => rolling::run(&global, args).await,
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,

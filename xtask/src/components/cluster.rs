@@ -443,6 +443,15 @@ async fn apply(
     })
 }
 
+/// Has the workers' resource as the profile wants it; the operator replaces their pods.
+///
+/// # Errors
+/// A template is wrong, or the server refuses.
+pub(crate) async fn apply_workers(env: &Environment, progress: &Progress) -> Result<Outcome> {
+    let workers = of_stage(&objects(env, Show::Secrets)?, &Stage::Worker);
+    apply(env, &workers, progress).await
+}
+
 /// Has the connector's resource as the profile wants it; the operator submits it.
 ///
 /// # Errors

@@ -48,20 +48,18 @@ pub(super) fn plan(env: &Arc<Environment>) -> Result<Plan> {
     let mut starts = Starts::new();
     for process in processes(env)? {
         let component = super::named(&process.component)?;
-        let needs: &[&str] = match component {
-            "mongodb" => &[],
-            "clickhouse" if clickhouse::engine(env).is_none() => &[],
-            "clickhouse" => &["clickhouse/engine"],
-            _ => &["host/artifacts"],
-        };
-        start(&mut plan, env, process, needs);
+        start(&mut plan, env, process, fetched(env, component));
         starts.insert(component, format!("{component}/start"));
     }
     upper::add(&mut plan, env, &starts, &Arc::default())?;
     Ok(plan)
 }
 
-fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
+/// Adds the steps that have everything in the cache.
+///
+/// # Errors
+/// A version has no digests.
+pub(crate) fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
     let wanted = artifacts(env)?;
     let at = env.clone();
     plan.step(
@@ -97,7 +95,18 @@ fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
     Ok(())
 }
 
-fn start(plan: &mut Plan, env: &Arc<Environment>, process: Rendered, needs: &[&str]) {
+/// What has to be in the cache before a component's process can start.
+pub(crate) fn fetched(env: &Environment, component: &str) -> &'static [&'static str] {
+    match component {
+        "mongodb" => &[],
+        "clickhouse" if clickhouse::engine(env).is_none() => &[],
+        "clickhouse" => &["clickhouse/engine"],
+        _ => &["host/artifacts"],
+    }
+}
+
+/// Adds the step after which the component's process runs.
+pub(crate) fn start(plan: &mut Plan, env: &Arc<Environment>, process: Rendered, needs: &[&str]) {
     let at = env.clone();
     let id = format!("{}/start", process.component);
     plan.step(&id, "start the process", needs, async move |progress| {

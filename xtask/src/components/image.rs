@@ -1,6 +1,7 @@
 //! The image of Connect's workers on clusters: built here, then loaded into Kind's nodes or pushed to
 //! a registry. A profile may name an image of its own instead.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use crate::error::{Code, Error, Result};
 use crate::image::{self, ConnectImage, build, inspect, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
-use crate::platform::kind;
 use crate::platform::kubernetes::watch::Target;
+use crate::platform::{Platform, kind};
 use crate::readiness::kubernetes::WantedImage;
 
 /// What the image is made of.
@@ -42,11 +43,11 @@ pub fn reference(env: &Environment) -> Result<String> {
 }
 
 /// What a push put into the registry, once it has.
-pub(super) type Pushed = Arc<OnceLock<push::Pushed>>;
+pub(crate) type Pushed = Arc<OnceLock<push::Pushed>>;
 
 /// Adds the steps that bring the image where the workers run; the last of them is returned. None
 /// where the profile names an image.
-pub(super) fn steps(
+pub(crate) fn steps(
     plan: &mut Plan,
     env: &Arc<Environment>,
     connected: &[&str],
@@ -168,4 +169,17 @@ pub async fn load_step(env: &Environment, progress: &Progress) -> Result<Outcome
             loaded.iter().filter(|node| node.sent.is_some()).count()
         ))
     })
+}
+
+/// The digests by which nodes may name the image: the engine's, a registry's, and the nodes' own.
+///
+/// # Errors
+/// The engine does not have it, or a node does not answer.
+pub async fn identities(env: &Environment) -> Result<BTreeSet<String>> {
+    let docker = env.docker().await?;
+    let nodes = match env.platform {
+        Platform::Kind => kind::nodes(docker, &env.profile.kind_name(&env.name)).await?,
+        Platform::Host | Platform::Kubernetes => Vec::new(),
+    };
+    load::identities(docker, &reference(env)?, &nodes).await
 }

@@ -16,6 +16,8 @@ pub mod silver;
 mod upper;
 
 pub use host::{artifacts, processes};
+pub(crate) use host::{fetch, fetched, start};
+pub(crate) use upper::{patience, ready};
 
 /// What only a plan on a cluster asks for.
 #[derive(Clone, Debug, Default)]

@@ -22,7 +22,7 @@ pub(super) type Starts = BTreeMap<&'static str, String>;
 
 /// How long a component may take to be ready. A slow machine under load takes several times the
 /// usual few seconds; a cluster may pull images first.
-fn patience(env: &Environment) -> Patience {
+pub(crate) fn patience(env: &Environment) -> Patience {
     Patience::local(match env.platform {
         Platform::Host => Duration::from_secs(120),
         Platform::Kind | Platform::Kubernetes => Duration::from_secs(600),
@@ -54,14 +54,7 @@ pub(super) fn add(
             );
             needs.push("postgres/database".into());
         }
-        gate(
-            plan,
-            env,
-            "postgres",
-            "login, wal_level",
-            &needs,
-            |env| async move { postgres::probe(&env).await },
-        );
+        ready(plan, env, "postgres", &needs)?;
         let at = env.clone();
         plan.step(
             "postgres/tables",
@@ -87,14 +80,7 @@ pub(super) fn add(
             );
             needs = vec!["mongodb/initiate".into()];
         }
-        gate(
-            plan,
-            env,
-            "mongodb",
-            "primary of its replica set",
-            &needs,
-            |env| async move { mongodb::probe(&env).await },
-        );
+        ready(plan, env, "mongodb", &needs)?;
         let at = env.clone();
         plan.step(
             "mongodb/seed",
@@ -108,14 +94,7 @@ pub(super) fn add(
             },
         );
     }
-    gate(
-        plan,
-        env,
-        "kafka",
-        "broker metadata",
-        &after_start("kafka"),
-        |env| async move { kafka::probe(&env).await },
-    );
+    ready(plan, env, "kafka", &after_start("kafka"))?;
     if let (Platform::Kind | Platform::Kubernetes, Some(start)) =
         (env.platform, starts.get("kafka"))
     {
@@ -148,26 +127,8 @@ pub(super) fn add(
     );
     let mut needs = after_start("connect");
     needs.push("kafka/ready".into());
-    let classes = connect::classes(env)?;
-    gate(
-        plan,
-        env,
-        "connect",
-        "REST, plugin classes",
-        &needs,
-        move |env| {
-            let classes = classes.clone();
-            async move { connect::probe(&env, &classes).await }
-        },
-    );
-    gate(
-        plan,
-        env,
-        "clickhouse",
-        "ping, login, query",
-        &after_start("clickhouse"),
-        |env| async move { clickhouse::probe(&env).await },
-    );
+    ready(plan, env, "connect", &needs)?;
+    ready(plan, env, "clickhouse", &after_start("clickhouse"))?;
     // The engine's consumers look for their topic at once and then only now and again.
     let at = env.clone();
     plan.step(
@@ -188,17 +149,23 @@ pub(super) fn add(
 }
 
 /// A gate on one component: its probe, and the end of its process if it has one.
-fn gate<P, F>(
+///
+/// # Errors
+/// The list of plugins is malformed.
+pub(crate) fn ready(
     plan: &mut Plan,
     env: &Arc<Environment>,
     component: &'static str,
-    title: &str,
     needs: &[String],
-    probe: P,
-) where
-    P: Fn(Arc<Environment>) -> F + Send + Sync + 'static,
-    F: Future<Output = Status> + Send,
-{
+) -> Result<()> {
+    let title = match component {
+        "kafka" => "broker metadata",
+        "connect" => "REST, plugin classes",
+        "postgres" => "login, wal_level",
+        "mongodb" => "primary of its replica set",
+        _ => "ping, login, query",
+    };
+    let classes = connect::classes(env)?;
     let at = env.clone();
     let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
     plan.gate(
@@ -214,13 +181,20 @@ fn gate<P, F>(
                     if let Some(obstacle) = at.hindrance(component).await {
                         return obstacle;
                     }
-                    probe(at.clone()).await
+                    match component {
+                        "kafka" => kafka::probe(&at).await,
+                        "connect" => connect::probe(&at, &classes).await,
+                        "postgres" => postgres::probe(&at).await,
+                        "mongodb" => mongodb::probe(&at).await,
+                        _ => clickhouse::probe(&at).await,
+                    }
                 },
             )
             .await
             .map(Outcome::Unchanged)
         },
     );
+    Ok(())
 }
 
 fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>>) {

@@ -7,10 +7,12 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use xtask::error::Code;
 use xtask::plan::Progress;
+use xtask::platform::kubernetes::Cluster;
 use xtask::platform::kubernetes::preflight::{self, Options};
 use xtask::platform::kubernetes::watch::{Target, Watches};
 use xtask::readiness::State;
 
+use crate::replaced::{a_set_is_restarted, strimzi_is_asked};
 use crate::server::Server;
 use crate::support::{api, client, create, namespace, object, set, stateful_set};
 
@@ -56,6 +58,10 @@ async fn apiserver_gates() {
     a_missing_secret_is_looked_for(&client).await;
     a_crash_is_a_failure(&client).await;
     preflight_names_everything(&client).await;
+    let kubeconfig = kube::config::Kubeconfig::from_yaml(&server.kubeconfig("admin")).unwrap();
+    let cluster = Cluster::of(kubeconfig, "c").await.unwrap();
+    a_set_is_restarted(&cluster).await;
+    strimzi_is_asked(&cluster).await;
     survives_the_servers_restart(&mut server, &client).await;
 }
 

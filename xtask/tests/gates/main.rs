@@ -13,5 +13,6 @@ mod apiserver;
 mod cluster;
 mod forward;
 mod proofs;
+mod replaced;
 mod server;
 mod support;

@@ -26,6 +26,7 @@
 mod client;
 mod compression;
 mod connection;
+mod elections;
 mod error;
 mod fetch;
 mod groups;

@@ -8,13 +8,14 @@ use kafka_protocol::{
         ConsumerGroupDescribeResponse, CreatePartitionsRequest, CreatePartitionsResponse,
         CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
         DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-        DescribeGroupsRequest, DescribeGroupsResponse, FetchRequest, FetchResponse,
-        FindCoordinatorRequest, FindCoordinatorResponse, IncrementalAlterConfigsRequest,
-        IncrementalAlterConfigsResponse, ListGroupsRequest, ListGroupsResponse, ListOffsetsRequest,
-        ListOffsetsResponse, MetadataRequest, MetadataResponse, OffsetCommitRequest,
-        OffsetCommitResponse, OffsetFetchRequest, OffsetFetchResponse, ProduceRequest,
-        ProduceResponse, RequestHeader, ResponseHeader, SaslAuthenticateRequest,
-        SaslAuthenticateResponse, SaslHandshakeRequest, SaslHandshakeResponse,
+        DescribeGroupsRequest, DescribeGroupsResponse, ElectLeadersRequest, ElectLeadersResponse,
+        FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+        IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListGroupsRequest,
+        ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
+        MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
+        OffsetFetchResponse, ProduceRequest, ProduceResponse, RequestHeader, ResponseHeader,
+        SaslAuthenticateRequest, SaslAuthenticateResponse, SaslHandshakeRequest,
+        SaslHandshakeResponse,
     },
     protocol::{Decodable, Encodable, HeaderVersion, StrBytes, VersionRange, buf::ByteBuf},
 };
@@ -72,6 +73,7 @@ apis! {
     36 SaslAuthenticate 2..=2 SaslAuthenticateRequest => SaslAuthenticateResponse;
     37 CreatePartitions 2..=3 CreatePartitionsRequest => CreatePartitionsResponse;
     42 DeleteGroups 2..=2 DeleteGroupsRequest => DeleteGroupsResponse;
+    43 ElectLeaders 2..=2 ElectLeadersRequest => ElectLeadersResponse;
     44 IncrementalAlterConfigs 1..=1 IncrementalAlterConfigsRequest => IncrementalAlterConfigsResponse;
     69 ConsumerGroupDescribe 0..=1 ConsumerGroupDescribeRequest => ConsumerGroupDescribeResponse;
 }

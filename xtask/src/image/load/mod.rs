@@ -13,7 +13,7 @@ mod layout;
 mod node;
 mod stream;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use bollard::Docker;
 use bollard::query_parameters::ListImagesOptions;
@@ -101,6 +101,36 @@ pub async fn prove(docker: &Docker, reference: &str, nodes: &[String]) -> Result
     let image = describe(docker, reference).await?;
     try_join_all(nodes.iter().map(|node| proof(docker, &image, node))).await?;
     Ok(())
+}
+
+/// Every digest by which a pod of this image may be told to run it: that of its configuration, and
+/// those of the manifests that the engine, a registry or a node know it by.
+///
+/// # Errors
+/// The engine does not have it, or a node cannot be asked.
+pub async fn identities(
+    docker: &Docker,
+    reference: &str,
+    nodes: &[String],
+) -> Result<BTreeSet<String>> {
+    let image = describe(docker, reference).await?;
+    let seen = docker.inspect_image(reference).await;
+    let seen = seen.map_err(|error| failed(&format!("look at {reference}"), &error))?;
+    let digests = seen.repo_digests.into_iter().flatten();
+    let mut ids: BTreeSet<String> = digests
+        .filter_map(|name| Some(name.split_once('@')?.1.to_owned()))
+        .collect();
+    let held = try_join_all(
+        nodes
+            .iter()
+            .map(|node| node::image(docker, node, reference)),
+    )
+    .await?;
+    // A node that has another image under this name proves nothing.
+    let held = held.into_iter().flatten().filter(|held| held.is(&image));
+    ids.extend(held.flat_map(|held| held.ids()));
+    ids.insert(image.id);
+    Ok(ids)
 }
 
 async fn proof(docker: &Docker, image: &Image, node: &str) -> Result<()> {

@@ -27,6 +27,11 @@ impl NodeImage {
     pub(super) fn is(&self, image: &Image) -> bool {
         self.id == image.id || self.manifests.contains(&image.id)
     }
+
+    /// The digests that the node knows it by.
+    pub(super) fn ids(self) -> impl Iterator<Item = String> {
+        std::iter::once(self.id).chain(self.manifests)
+    }
 }
 
 /// The image that a node has under a name.

@@ -9,7 +9,7 @@ use super::{Cluster, ObjectRef};
 use crate::error::{Code, Error, Result};
 
 /// Owns what operations set, beside what `up` applies: a state that was set stays when `up` runs.
-const OPERATOR: &str = "cdc-xtask-operate";
+pub(super) const OPERATOR: &str = "cdc-xtask-operate";
 
 impl Cluster {
     /// Sets `spec.state` of a connector's resource; says whether there is such a resource.

@@ -23,6 +23,7 @@ pub mod prerequisites;
 mod refusals;
 pub mod remove;
 pub mod resources;
+pub mod restart;
 pub mod retry;
 pub mod unified;
 pub mod watch;

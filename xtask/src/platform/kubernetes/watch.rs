@@ -24,6 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
 mod one;
+mod replaced;
 mod table;
 
 pub use one::one;

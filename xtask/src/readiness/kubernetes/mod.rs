@@ -9,6 +9,7 @@ mod cnpg;
 mod fields;
 mod images;
 mod pods;
+mod rolled;
 mod secret;
 mod strimzi;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use kube::core::{DynamicObject, Selector, SelectorExt};
 use super::{State, Status};
 pub use images::{Wanted as WantedImage, pulled};
 pub use pods::{LogOf, Missing, Trouble};
+pub use rolled::rolled;
 pub use secret::certificate;
 
 /// What was seen of an object and of what stands below it.

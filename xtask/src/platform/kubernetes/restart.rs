@@ -1,0 +1,151 @@
+//! Having pods replaced, by whoever keeps them.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::connector::OPERATOR;
+use super::watch::Target;
+use super::{Cluster, ObjectRef};
+use crate::error::{Code, Error, Result};
+use crate::readiness::kubernetes::pods_of;
+
+/// What `kubectl rollout restart` sets, and CloudNativePG looks for.
+pub const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
+/// What has Strimzi replace a pod, or every pod of a set of its own.
+pub const ROLL: &str = "strimzi.io/manual-rolling-update";
+/// Strimzi looks at once at an object whose annotations change, else every two minutes.
+pub const LOOK: &str = "cdc-xtask.dev/restarted-at";
+
+impl Cluster {
+    /// Sets an annotation.
+    ///
+    /// # Errors
+    /// The object is not there, or the server refuses.
+    pub async fn annotate(&self, target: &Target, key: &str, value: &str) -> Result<()> {
+        let patch = json!({ "metadata": { "annotations": { key: value } } });
+        self.patch(target, patch).await
+    }
+
+    /// Has a controller replace all pods of its template, as `kubectl rollout restart` does.
+    ///
+    /// # Errors
+    /// The object is not there, or the server refuses.
+    pub async fn restart_template(&self, target: &Target) -> Result<()> {
+        let annotations = json!({ RESTARTED: now() });
+        let metadata = json!({ "metadata": { "annotations": annotations } });
+        self.patch(target, json!({ "spec": { "template": metadata } }))
+            .await
+    }
+
+    /// The pods of an object: name and uid.
+    ///
+    /// # Errors
+    /// The object is not there or has no pods, or the server refuses.
+    pub async fn pods_of(&self, target: &Target) -> Result<BTreeMap<String, String>> {
+        let object = self.objects(target).get(&target.name).await;
+        let object = object.map_err(|error| refused(target, "cannot be read", &error))?;
+        let mut pods = BTreeMap::new();
+        if let Some(selector) = pods_of(&object) {
+            let namespace = target.namespace.as_deref().unwrap_or_default();
+            let api: Api<Pod> = Api::namespaced(self.client.clone(), namespace);
+            let list = api
+                .list(&ListParams::default().labels_from(&selector))
+                .await;
+            let list =
+                list.map_err(|error| refused(target, "has pods that cannot be read", &error))?;
+            let named = list.items.into_iter().map(|pod| pod.metadata);
+            pods.extend(named.filter_map(|metadata| Some((metadata.name?, metadata.uid?))));
+        }
+        match pods.is_empty() {
+            true => Err(
+                Error::new(Code::NotUp, format!("{} has no pod", object_ref(target)))
+                    .hint("cargo xtask up"),
+            ),
+            false => Ok(pods),
+        }
+    }
+
+    /// An object; none if it is not there.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn object(&self, target: &Target) -> Result<Option<DynamicObject>> {
+        let object = self.objects(target).get_opt(&target.name).await;
+        object.map_err(|error| refused(target, "cannot be read", &error))
+    }
+
+    /// The names of the objects of a kind that carry a label.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn names_labelled(&self, kind: &Target, labels: &str) -> Result<Vec<String>> {
+        let params = ListParams::default().labels(labels);
+        let list = self.objects(kind).list_metadata(&params).await;
+        let list = list.map_err(|error| refused(kind, "cannot be listed", &error))?;
+        let mut names: Vec<String> = list
+            .items
+            .into_iter()
+            .filter_map(|object| object.metadata.name)
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    async fn patch(&self, target: &Target, patch: Value) -> Result<()> {
+        let params = PatchParams {
+            field_manager: Some(OPERATOR.into()),
+            ..PatchParams::default()
+        };
+        let patch = Patch::Merge(patch);
+        let patched = self
+            .objects(target)
+            .patch(&target.name, &params, &patch)
+            .await;
+        patched
+            .map(drop)
+            .map_err(|error| refused(target, "cannot be changed", &error))
+    }
+
+    fn objects(&self, target: &Target) -> Api<DynamicObject> {
+        match &target.namespace {
+            Some(namespace) => {
+                Api::namespaced_with(self.client.clone(), namespace, &target.resource)
+            }
+            None => Api::all_with(self.client.clone(), &target.resource),
+        }
+    }
+}
+
+/// A time as annotations have it.
+pub fn now() -> String {
+    Timestamp::now().to_string()
+}
+
+fn object_ref(target: &Target) -> ObjectRef {
+    ObjectRef {
+        api_version: target.resource.api_version.clone(),
+        kind: target.resource.kind.clone(),
+        namespace: target.namespace.clone(),
+        name: target.name.clone(),
+    }
+}
+
+fn refused(target: &Target, what: &str, error: &kube::Error) -> Error {
+    let object = object_ref(target);
+    match error {
+        kube::Error::Api(status) if status.code == 404 => {
+            Error::new(Code::NotUp, format!("{object} is not there")).hint("cargo xtask up")
+        }
+        kube::Error::Api(status) if status.code == 403 => {
+            Error::new(Code::Platform, format!("{object} {what}: not permitted"))
+                .detail(status.message.clone())
+        }
+        error => Error::new(Code::Service, format!("{object} {what}: {error}")),
+    }
+}
