@@ -17,7 +17,8 @@ pub struct Server {
     assets: PathBuf,
     port: u16,
     etcd: u16,
-    /// A shell that ends its children when its input closes, however this process ends.
+    /// A shell that ends its children when its input closes, however this process ends. An API server
+    /// whose etcd is gone would take minutes over a gentler end.
     keeper: ChildStdin,
 }
 
@@ -46,10 +47,10 @@ impl Server {
         let url = |port| format!("http://127.0.0.1:{port}");
         writeln!(
             keeper,
-            "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{}/etcd --data-dir etcd --unsafe-no-fsync \
+            "trap 'kill -9 $api $etcd 2>/dev/null; wait' EXIT\n{}/etcd --data-dir etcd --unsafe-no-fsync \
              --listen-client-urls {c} --advertise-client-urls {c} --listen-peer-urls {p} \
              --initial-advertise-peer-urls {p} --initial-cluster default={p} --log-level error \
-             </dev/null >etcd.log 2>&1 &",
+             </dev/null >etcd.log 2>&1 & etcd=$!",
             assets.display(),
             c = url(etcd),
             p = url(peers),
