@@ -91,6 +91,21 @@ async fn operate(kind: &Kind) {
     ] {
         kind.ok(args);
     }
+    // Restarted by who keeps the pods: Strimzi, or the operators' own Deployments.
+    let worker = || {
+        let path = "jsonpath={.metadata.uid}";
+        let pod = "pod/my-connect-cluster-connect-0";
+        kind.kubectl(&["get", "-n", "kafka", pod, "-o", path]).unwrap()
+    };
+    let before = worker();
+    kind.ok(&["restart", "connect"]);
+    let after = worker();
+    assert_ne!(before, after);
+    kind.ok(&["rolling-restart", "connect"]);
+    assert_ne!(after, worker());
+    kind.ok(&["restart", "operator"]);
+    kind.ok(&["restart", "postgres"]);
+    kind.ok(&["image", "update"]);
     // A row that goes while nobody reads, and whose delete no event will ever tell.
     kind.ok(&["connector", "stop", "postgres"]);
     assert_eq!(state().trim(), "stopped");

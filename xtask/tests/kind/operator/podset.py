@@ -4,11 +4,12 @@ import hashlib
 import json
 import threading
 import time
-from typing import Dict, List
+from typing import Dict, List, Optional
 
 from kube import PODSET, ApiError, Kube, Object, log, owner, pod_ready
 
 REVISION = "strimzi.io/revision"
+MANUAL = "strimzi.io/manual-rolling-update"
 
 
 class NotReadyInTime(Exception):
@@ -39,16 +40,23 @@ def selector(labels: Dict[str, str]) -> Dict[str, str]:
 
 
 def roll(kube: Kube, pods: List[Object], timeout: float) -> None:
-    """Replaces the pods that are not what they should be, one after the other, and waits for each to be ready."""
+    """Replaces the pods that are not what they should be, or that somebody wants replaced, one after the other, and
+    waits for each to be ready."""
+    sets = {(pod["metadata"]["namespace"], pod["metadata"]["labels"]["strimzi.io/controller-name"]) for pod in pods}
+    marked = {place for place in sets if _marked(kube.get(PODSET, "StrimziPodSet", *place))}
     for pod in pods:
         namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
         deadline = time.monotonic() + timeout
         wanted = pod["metadata"]["annotations"][REVISION]
+        before = kube.get("v1", "Pod", namespace, name)
+        whole = (namespace, pod["metadata"]["labels"]["strimzi.io/controller-name"]) in marked
+        old = before["metadata"]["uid"] if before is not None and (whole or _marked(before)) else None
         asked = False
         while True:
             current = kube.get("v1", "Pod", namespace, name)
             if current is not None and not current["metadata"].get("deletionTimestamp"):
-                if current["metadata"].get("annotations", {}).get(REVISION) == wanted:
+                right = current["metadata"].get("annotations", {}).get(REVISION) == wanted
+                if right and current["metadata"]["uid"] != old:
                     if pod_ready(current):
                         break
                 elif not asked:
@@ -61,6 +69,12 @@ def roll(kube: Kube, pods: List[Object], timeout: float) -> None:
                     f"in namespace {namespace} to be ready"
                 )
             time.sleep(0.2)
+    for namespace, name in marked:
+        kube.merge(PODSET, "StrimziPodSet", namespace, name, {"metadata": {"annotations": {MANUAL: None}}})
+
+
+def _marked(found: Optional[Object]) -> bool:
+    return found is not None and found["metadata"].get("annotations", {}).get(MANUAL) == "true"
 
 
 class _Sets:
