@@ -22,7 +22,7 @@ const PORTS: [&str; 4] = [
 
 pub struct Kind {
     pub name: String,
-    state: PathBuf,
+    pub state: PathBuf,
     pub ports: BTreeMap<&'static str, u16>,
     pub extra: Vec<String>,
 }
@@ -51,19 +51,13 @@ impl Kind {
         command
             .args(arguments)
             .args(["--platform", "kind"])
-            .arg("--set")
-            .arg(format!("kind.name={}", self.name))
-            .args(["--set", "kind.web_port=~"])
             .env("XDG_STATE_HOME", &self.state)
             .env("KUBECONFIG", self.kubeconfig())
             .env("KIND_NODE_IMAGE", images::node())
             .env("DOCKER_BUILDKIT", "0")
             .env("CI", "true")
             .stdin(Stdio::null());
-        for (key, port) in &self.ports {
-            command.arg("--set").arg(format!("{key}={port}"));
-        }
-        for set in &self.extra {
+        for set in self.sets() {
             command.arg("--set").arg(set);
         }
         let wants_bundles = arguments
@@ -75,7 +69,16 @@ impl Kind {
         command
     }
 
-    fn kubeconfig(&self) -> PathBuf {
+    /// The profile's keys that make the environment one of its own.
+    pub fn sets(&self) -> Vec<String> {
+        let mut sets = vec![format!("kind.name={}", self.name), "kind.web_port=~".into()];
+        let ports = self.ports.iter();
+        sets.extend(ports.map(|(key, port)| format!("{key}={port}")));
+        sets.extend(self.extra.iter().cloned());
+        sets
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
         self.state.join("kubeconfig")
     }
 
