@@ -95,7 +95,8 @@ async fn operate(kind: &Kind) {
     let worker = || {
         let path = "jsonpath={.metadata.uid}";
         let pod = "pod/my-connect-cluster-connect-0";
-        kind.kubectl(&["get", "-n", "kafka", pod, "-o", path]).unwrap()
+        kind.kubectl(&["get", "-n", "kafka", pod, "-o", path])
+            .unwrap()
     };
     let before = worker();
     kind.ok(&["restart", "connect"]);

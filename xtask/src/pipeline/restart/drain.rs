@@ -6,18 +6,21 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 
 use super::proof::{self, Resting};
+use crate::clients::connect::Offsets;
 use crate::clients::kafka::{KafkaClient, TopicInfo};
 use crate::clients::postgres::literal;
 use crate::components::{kafka, patience, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::pipeline::canary;
 use crate::plan::{Outcome, Progress};
 use crate::profile::schema::Connector;
 use crate::readiness::{State, Status};
 use crate::wait;
 
 /// Waits until every connector that is to run does, and its committed position lies beyond where its
-/// source was when this began.
+/// source was when this began. Connectors commit places of changes only, and an idle source has none:
+/// a canary gives them one.
 ///
 /// # Errors
 /// A connector does not run, or commits nothing.
@@ -50,55 +53,69 @@ async fn committed(
     connector: &Connector,
     progress: &Progress,
 ) -> Result<String> {
-    let what = format!("{name} commits what its source has");
-    if let Some(slot) = &connector.slot {
-        let mark = mark(env).await?;
-        return wait::until(&what, patience(env), progress, || async {
-            match confirmed(env, slot, &mark).await {
-                Ok(true) => Status::current(format!("{name} confirmed {mark}")),
-                Ok(false) => Status::in_progress(format!("{name} has not confirmed {mark} yet")),
-                Err(error) => Status::in_progress(error.message),
-            }
-        })
-        .await;
+    let flows = env.profile.flows.iter();
+    let of_it = flows.filter(|(_, flow)| flow.connector == name && flow.canary.is_some());
+    let flows: Vec<&String> = of_it.map(|(flow, _)| flow).collect();
+    if flows.is_empty() {
+        return Ok(format!("{name} runs; none of its flows has a canary"));
     }
-    // A source without slots has heartbeats, which carry its newest place.
-    let client = env.connect_client();
-    let before = client
-        .offsets(name)
-        .await
-        .map_err(|error| service(&error))?;
+    let before = place(env, name, connector).await?;
+    for flow in flows {
+        canary::gate(env, flow, progress).await?;
+    }
+    let what = format!("{name} commits what its source has");
     wait::until(&what, patience(env), progress, || async {
-        match client.offsets(name).await {
-            Ok(now) if now != before => Status::current(format!("{name} committed a new place")),
-            Ok(_) => Status::in_progress(format!("{name} has committed nothing new yet")),
-            Err(error) => Status::in_progress(error.to_string()),
+        match passed(env, name, connector, &before).await {
+            Ok(true) => Status::current(format!("{name} committed what came since")),
+            Ok(false) => Status::in_progress(format!("{name} has committed nothing new yet")),
+            Err(error) => Status::in_progress(error.message),
         }
     })
     .await
 }
 
-/// Writes a message into PostgreSQL's log and says where. It is in no table, and pgoutput leaves it
-/// out; but without any commit, no position would ever pass the end of an idle source's log.
-async fn mark(env: &Environment) -> Result<String> {
+/// Where a source's log ends or, for one without slots, what its connector has committed.
+#[derive(PartialEq)]
+enum Place {
+    Lsn(String),
+    Offsets(Option<Offsets>),
+}
+
+async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<Place> {
+    if connector.slot.is_none() {
+        let offsets = env.connect_client().offsets(name).await;
+        return Ok(Place::Offsets(offsets.map_err(|error| service(&error))?));
+    }
     let session = env
         .postgres_session()
         .await
         .map_err(|error| service(&error))?;
-    let sql = "SELECT pg_logical_emit_message(true, 'cdc-xtask', 'restart')";
-    let rows = session.query(sql).await.map_err(|error| service(&error))?;
-    let lsn = rows.into_iter().flatten().flatten().next();
-    lsn.ok_or_else(|| Error::new(Code::Service, "PostgreSQL names no place in its log"))
+    let lsn = session.value("SELECT pg_current_wal_lsn()").await;
+    let lsn = lsn.map_err(|error| service(&error))?;
+    let none = || Error::new(Code::Service, "PostgreSQL names no place in its log");
+    lsn.map(Place::Lsn).ok_or_else(none)
 }
 
-async fn confirmed(env: &Environment, slot: &str, mark: &str) -> Result<bool> {
+async fn passed(
+    env: &Environment,
+    name: &str,
+    connector: &Connector,
+    before: &Place,
+) -> Result<bool> {
+    match (before, &connector.slot) {
+        (Place::Lsn(lsn), Some(slot)) => confirmed(env, slot, lsn).await,
+        _ => Ok(place(env, name, connector).await? != *before),
+    }
+}
+
+async fn confirmed(env: &Environment, slot: &str, place: &str) -> Result<bool> {
     let session = env
         .postgres_session()
         .await
         .map_err(|error| service(&error))?;
     let sql = format!(
         "SELECT confirmed_flush_lsn >= {}::pg_lsn FROM pg_replication_slots WHERE slot_name = {}",
-        literal(mark),
+        literal(place),
         literal(slot)
     );
     let rows = session.query(&sql).await.map_err(|error| service(&error))?;
