@@ -144,6 +144,14 @@ impl Error {
         }
     }
 
+    /// The first of several errors, with the others in it; none where there is none.
+    pub fn together(errors: impl IntoIterator<Item = Error>) -> Option<Self> {
+        let mut errors = errors.into_iter();
+        let mut first = errors.next()?;
+        first.others.extend(errors);
+        Some(first)
+    }
+
     /// Adds the next thing to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

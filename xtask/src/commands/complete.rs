@@ -83,12 +83,17 @@ pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, slots.filter_map(|connector| connector.slot))
 }
 
-fn profile_of_line() -> Option<profile::Loaded> {
+/// The name of the profile that this command line chooses.
+pub(super) fn profile_name() -> String {
     let words: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
+    chosen(&words).unwrap_or_else(|| "clickhouse".into())
+}
+
+fn profile_of_line() -> Option<profile::Loaded> {
     let selection = Selection {
-        profile: chosen(&words).unwrap_or_else(|| "clickhouse".into()),
+        profile: profile_name(),
         set: Vec::new(),
     };
     profile::load(&context::root(), &selection).ok()
@@ -112,7 +117,7 @@ pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// The profile that a command line chooses.
-pub(super) fn chosen(words: &[String]) -> Option<String> {
+fn chosen(words: &[String]) -> Option<String> {
     let given =
         words
             .iter()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap_complete::engine::CompletionCandidate;
 
-use super::complete::{beginning, chosen};
+use super::complete::{beginning, profile_name};
 use super::context;
 use crate::cli::Global;
 use crate::clients::kafka::{KafkaClient, KafkaError};
@@ -40,11 +40,8 @@ pub(crate) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 fn ask(what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>) -> Vec<String> {
-    let words: Vec<String> = std::env::args_os()
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
     let global = Global {
-        profile: chosen(&words).unwrap_or_else(|| "clickhouse".into()),
+        profile: profile_name(),
         set: Vec::new(),
         platform: None,
         context: None,

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::context;
-use super::stdout::{self, say};
+use super::stdout::{self, palette, say};
 use crate::cli::{ChangeConnectors, ConnectorCommand, Global, RestartConnectors};
 use crate::clients::connect::TargetState;
 use crate::clock;
@@ -17,9 +17,9 @@ use crate::pipeline::connectors::view::{self, Detail, Row};
 use crate::pipeline::connectors::{named, settled};
 use crate::pipeline::reset::refuse_unfinished;
 use crate::plan::{Outcome, Progress};
+use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette, one_line};
-use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, command: &ConnectorCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
@@ -114,12 +114,7 @@ async fn change(
             }
         }
     }
-    if errors.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut first = errors.remove(0);
-    first.others = errors;
-    Err(first)
+    Error::together(errors).map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 async fn one(
@@ -135,12 +130,6 @@ async fn one(
         Change::Stop => TargetState::Stopped,
     };
     control::set_state(env, name, target, progress).await
-}
-
-fn palette() -> Palette {
-    Palette {
-        colour: report::is_coloured(&std::io::stdout()),
-    }
 }
 
 fn ink(state: &str) -> Option<Ink> {

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::stdout::say;
 use super::{confirm, context, down_cluster};
 use crate::cli::{Down, Global};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found, Stop};
@@ -109,12 +109,7 @@ async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
             }
         }
     }
-    if errors.is_empty() {
-        return Ok(stopped);
-    }
-    let mut first = errors.remove(0);
-    first.others = errors;
-    Err(first)
+    Error::together(errors).map_or(Ok(stopped), Err)
 }
 
 /// Prints the result; `sentence` is it for people.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::topic::palette;
+use super::stdout::palette;
 use super::{context, stdout};
 use crate::cli::{Forward, Global, Open};
 use crate::components;

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::topic::{explained, palette};
+use super::stdout::palette;
+use super::topic::explained;
 use super::{context, stdout};
 use crate::cli::{Global, GroupCommand};
 use crate::components::kafka;

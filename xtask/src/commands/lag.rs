@@ -12,16 +12,15 @@ use crate::cli::{Global, Lag};
 use crate::clock;
 use crate::error::Result;
 use crate::pipeline::lag::{FlowLag, Wal, gather};
+use crate::report::Output;
 use crate::report::text::{Ink, Palette, bytes};
-use crate::report::{self, Output};
 use crate::wait;
 
 pub(super) async fn run(global: &Global, args: &Lag) -> Result<ExitCode> {
     let env = context::existing(global).await?;
-    let coloured = report::is_coloured(&std::io::stdout());
-    let palette = Palette { colour: coloured };
+    let palette = stdout::palette();
     // Home, and clear to the end: without a flash.
-    let prefix = if coloured && args.watch {
+    let prefix = if palette.colour && args.watch {
         "\x1b[H\x1b[J"
     } else {
         ""

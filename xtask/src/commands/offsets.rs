@@ -15,9 +15,8 @@ use crate::pipeline::connectors::view;
 use crate::pipeline::reset::refuse_unfinished;
 use crate::plan::Progress;
 use crate::platform::host::lock;
+use crate::report::Output;
 use crate::report::table::{Side, Table};
-use crate::report::text::Palette;
-use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, command: &OffsetsCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
@@ -77,9 +76,7 @@ async fn restore(
     for change in &changes {
         table.row([&change.name, &change.partition, &change.from, &change.to].map(String::clone));
     }
-    let palette = Palette {
-        colour: report::is_coloured(&std::io::stdout()),
-    };
+    let palette = stdout::palette();
     if args.dry_run || changes.is_empty() {
         match output {
             Output::Json => say!("{}", json!({ "dry_run": args.dry_run, "changes": changes })),

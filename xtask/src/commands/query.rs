@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::topic::palette;
+use super::stdout::palette;
 use super::{context, stdout};
 use crate::cli::{Global, Query, QueryService};
 use crate::clients::clickhouse::ClickhouseError;

@@ -11,9 +11,9 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::slots::{self, Slot};
 use crate::profile::schema::Source;
+use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette, bytes};
-use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, command: &SlotCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
@@ -35,10 +35,7 @@ async fn list(output: Output, env: &Environment) -> Result<ExitCode> {
         Output::Json => say!("{}", json!({ "slots": slots })),
         Output::Text if slots.is_empty() => say!("PostgreSQL has no slot"),
         Output::Text => {
-            let palette = Palette {
-                colour: report::is_coloured(&std::io::stdout()),
-            };
-            stdout::print(&listed(&slots, palette))?;
+            stdout::print(&listed(&slots, stdout::palette()))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -52,12 +52,7 @@ fn print(output: Output, env: &Environment, overview: &Overview, prefix: &str) -
             value["left_out"] = context::left_out(env).into();
             format!("{value}\n")
         }
-        Output::Text => {
-            let palette = Palette {
-                colour: report::is_coloured(&std::io::stdout()),
-            };
-            describe(env, overview, palette)
-        }
+        Output::Text => describe(env, overview, stdout::palette()),
     };
     stdout::write(format!("{prefix}{text}").as_bytes())
 }

@@ -3,6 +3,8 @@
 use std::io::{ErrorKind, Write};
 
 use crate::error::{Error, Result};
+use crate::report;
+use crate::report::text::Palette;
 
 /// Whether there is still somebody to write for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +13,13 @@ pub(super) enum Reader {
     There,
     /// It has what it wanted, as `head` does.
     Gone,
+}
+
+/// Colours for what is printed here, where it may be coloured.
+pub(super) fn palette() -> Palette {
+    Palette {
+        colour: report::is_coloured(&std::io::stdout()),
+    }
 }
 
 /// Writes bytes. A reader that is gone is not an error.

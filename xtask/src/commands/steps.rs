@@ -20,10 +20,6 @@ pub(super) async fn run(global: &Global, plan: Plan) -> Result<RunReport> {
     })
     .await;
     reporter.finish();
-    if report.errors.is_empty() {
-        return Ok(report);
-    }
-    let mut first = report.errors.remove(0);
-    first.others = report.errors;
-    Err(first)
+    let errors = std::mem::take(&mut report.errors);
+    Error::together(errors).map_or(Ok(report), Err)
 }

@@ -128,14 +128,14 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
         if output == Output::Text {
             eprintln!("{summary}");
         }
-        let mut first = report.errors.remove(0);
-        first.others = report.errors;
-        if first.hint.is_none() {
-            first.hint = Some(
-                "mend the cause and run the same command again: what is done stays done".into(),
-            );
-        }
-        return Err(first);
+    }
+    if let Some(error) = Error::together(std::mem::take(&mut report.errors)) {
+        return Err(match error.hint {
+            Some(_) => error,
+            None => {
+                error.hint("mend the cause and run the same command again: what is done stays done")
+            }
+        });
     }
     match output {
         Output::Json => {

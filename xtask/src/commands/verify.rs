@@ -68,12 +68,7 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
             }
         }
     }
-    if errors.is_empty() {
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut first = errors.remove(0);
-    first.others = errors;
-    Err(first)
+    Error::together(errors).map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
 fn print_proofs(proofs: &[Proof]) {

@@ -329,26 +329,3 @@ async fn read_slot(env: &Environment, name: &str) -> Result<Option<Slot>, Postgr
         }
     }))
 }
-
-/// WAL in bytes that PostgreSQL keeps for a slot, and how much of it the connector has not
-/// confirmed yet; none if there is no such slot.
-///
-/// # Errors
-/// The server does not answer.
-pub async fn slot_lag(env: &Environment, name: &str) -> Result<Option<(u64, u64)>, PostgresError> {
-    let rows = env
-        .postgres_session()
-        .await?
-        .query(&format!(
-            "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn)::bigint, \
-                    pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint \
-             FROM pg_replication_slots WHERE slot_name = {}",
-            literal(name)
-        ))
-        .await?;
-    let number = |value: Option<String>| value.and_then(|text| text.parse().ok()).unwrap_or(0);
-    Ok(rows.into_iter().next().map(|row| {
-        let mut row = row.into_iter();
-        (number(row.next().flatten()), number(row.next().flatten()))
-    }))
-}

@@ -226,12 +226,7 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
             }
         }
     }
-    if errors.is_empty() {
-        return Ok(changes);
-    }
-    let mut first = errors.remove(0);
-    first.others = errors;
-    Err(first)
+    Error::together(errors).map_or(Ok(changes), Err)
 }
 
 fn gone(name: &str, place: &str, wanted: i64, why: &str) -> Error {

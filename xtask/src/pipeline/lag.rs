@@ -2,6 +2,7 @@
 //!
 //! What cannot be had is none, never zero: a part that hangs must not make the others look idle.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -9,14 +10,10 @@ use serde::Serialize;
 
 use super::connectors::view;
 use super::slots;
-use super::status::{PATIENCE, target};
-use super::unread::unread;
-use crate::clients::kafka::KafkaClient;
-use crate::clock;
-use crate::components::kafka;
+use super::status::{self, PATIENCE};
 use crate::environment::Environment;
 use crate::platform::Platform;
-use crate::profile::schema::{Connector, Flow, Source};
+use crate::profile::schema::{Connector, Source};
 use crate::profile::size;
 use crate::wait;
 
@@ -87,7 +84,7 @@ pub struct Oplog {
 }
 
 /// All flows. Each source and the broker are asked once.
-pub async fn gather(env: &Environment) -> Vec<FlowLag> {
+pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
     let connectors = async {
         let seen = env.profile.connectors.iter();
         let seen = seen.map(|(name, connector)| async move {
@@ -99,34 +96,35 @@ pub async fn gather(env: &Environment) -> Vec<FlowLag> {
         let listed = tokio::time::timeout(PATIENCE, view::list(env)).await;
         listed.ok()?.ok()
     };
-    let flows = async {
-        let client = tokio::time::timeout(PATIENCE, kafka::client(env)).await;
-        let client = client.ok().and_then(Result::ok);
-        let flows = env.profile.flows.iter();
-        join_all(flows.map(|(name, flow)| ends(env, client.as_ref(), name, flow))).await
-    };
-    let (connectors, states, flows) = tokio::join!(connectors, states, flows);
+    let (connectors, states, flows) = tokio::join!(connectors, states, status::flows(env));
     flows
         .into_iter()
-        .map(|mut lag| {
-            let source = connectors.iter().find(|(name, _)| *name == lag.connector);
-            if let Some((_, source)) = source {
-                lag.wal.clone_from(&source.wal);
-                lag.oplog.clone_from(&source.oplog);
-                lag.committed.clone_from(&source.committed);
+        .map(|row| {
+            let source = connectors.iter().find(|(name, _)| *name == row.connector);
+            let source = source.map(|(_, source)| source.clone()).unwrap_or_default();
+            let mut rows = states.iter().flatten();
+            let connector = rows.find(|seen| seen.name == row.connector);
+            FlowLag {
+                flow: row.name,
+                connector: row.connector,
+                state: connector.map(|seen| match seen.cause {
+                    Some(_) => "FAILED".into(),
+                    None => seen.state.clone(),
+                }),
+                wal: source.wal,
+                oplog: source.oplog,
+                committed: source.committed,
+                topic: row.topic,
+                messages: row.messages,
+                unread: row.lag,
+                newest_ms: row.newest_ms,
+                errors: row.errors,
             }
-            let rows = states.iter().flatten();
-            let row = rows.into_iter().find(|row| row.name == lag.connector);
-            lag.state = row.map(|row| match row.cause {
-                Some(_) => "FAILED".into(),
-                None => row.state.clone(),
-            });
-            lag
         })
         .collect()
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct SourceLag {
     wal: Option<Wal>,
     oplog: Option<Oplog>,
@@ -237,33 +235,6 @@ async fn oplog(env: &Environment) -> Option<Oplog> {
         newest: newest * 1000,
         window_left: None,
     })
-}
-
-async fn ends(env: &Environment, client: Option<&KafkaClient>, name: &str, flow: &Flow) -> FlowLag {
-    let topic = env.profile.topic(flow);
-    let positions = async { unread(client?, &topic, &flow.group).await.ok() };
-    let (positions, target) = tokio::join!(
-        tokio::time::timeout(PATIENCE, positions),
-        tokio::time::timeout(PATIENCE, target(env, name))
-    );
-    let positions = positions.ok().flatten();
-    let target = target.ok().flatten();
-    FlowLag {
-        flow: name.to_owned(),
-        connector: flow.connector.clone(),
-        state: None,
-        wal: None,
-        oplog: None,
-        committed: None,
-        messages: positions.map(|positions| positions.messages),
-        unread: positions.map(|positions| positions.changes),
-        newest_ms: target
-            .as_ref()
-            .filter(|target| target.newest > 0)
-            .map(|target| clock::now_ms().saturating_sub(target.newest)),
-        errors: target.map(|target| target.errors),
-        topic,
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::Serialize;
 
+use super::slots;
 use super::unread::unread;
 use crate::clients::clickhouse::{ident, literal};
 use crate::clients::kafka::KafkaClient;
@@ -246,10 +247,9 @@ async fn connectors(env: &Arc<Environment>) -> Vec<ConnectorRow> {
 async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector) -> ConnectorRow {
     let lag = async {
         let slot = connector.slot.as_deref()?;
-        tokio::time::timeout(PATIENCE, postgres::slot_lag(env, slot))
-            .await
-            .ok()?
-            .ok()?
+        let found = tokio::time::timeout(PATIENCE, slots::find(env, slot)).await;
+        let found = found.ok()?.ok()??;
+        Some((found.retained.unwrap_or(0), found.unconfirmed.unwrap_or(0)))
     };
     let (status, lag) = tokio::join!(
         patiently(connect::probe_connector(env, name, connector)),
@@ -264,7 +264,8 @@ async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector
     }
 }
 
-async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
+/// The flows, asked at once.
+pub(super) async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
     let client = tokio::time::timeout(PATIENCE, kafka::client(env)).await;
     let client = client.ok().and_then(Result::ok);
     join_all(
@@ -306,17 +307,17 @@ async fn flow_row(
 
 /// A flow's end.
 #[derive(serde::Deserialize)]
-pub(super) struct Target {
+struct Target {
     /// Rows, with those that a merge has not replaced yet.
     rows: u64,
     /// When the newest came, in milliseconds since the epoch.
-    pub(super) newest: u64,
+    newest: u64,
     /// Messages that were no change.
-    pub(super) errors: u64,
+    errors: u64,
 }
 
 /// What is at a flow's end; none while it does not answer.
-pub(super) async fn target(env: &Environment, flow: &str) -> Option<Target> {
+async fn target(env: &Environment, flow: &str) -> Option<Target> {
     let names = clickhouse::Names::of(env, flow);
     let silver = ident(&names.silver);
     // One replica of each shard; each server sees its own parts only.

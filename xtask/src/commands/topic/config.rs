@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::{kept, palette};
+use super::kept;
 use crate::cli::TopicConfig;
 use crate::clients::kafka::{ConfigSource, ConfigValue, KafkaClient, TopicInfo};
 use crate::commands::stdout;
+use crate::commands::stdout::palette;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
 use crate::pipeline::topics::roles::{self, Finding};

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
+use super::stdout::palette;
 use super::{context, stdout};
 use crate::cli::{Global, TopicCommand, TopicCount, TopicDescribe, TopicList};
 use crate::clients::kafka::{ConfigSource, ConfigValue, KafkaClient};
@@ -16,9 +17,9 @@ use crate::components::kafka;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::pipeline::topics::{self, Count, TopicRow, lost};
+use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette};
-use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, command: &TopicCommand) -> Result<ExitCode> {
     // What can be wrong on the command line is said before anything is asked.
@@ -60,12 +61,6 @@ pub(super) async fn explained(env: &Environment, error: Error) -> Error {
     match error.hint {
         Some(_) => error,
         None => error.hint("cargo xtask status"),
-    }
-}
-
-pub(super) fn palette() -> Palette {
-    Palette {
-        colour: report::is_coloured(&std::io::stdout()),
     }
 }
 

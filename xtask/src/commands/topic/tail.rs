@@ -5,10 +5,10 @@ use std::process::ExitCode;
 
 use tokio::sync::mpsc;
 
-use super::palette;
 use crate::cli::TopicTail;
 use crate::clients::kafka::{KafkaClient, Record};
 use crate::clock;
+use crate::commands::stdout::palette;
 use crate::commands::stdout::{self, Reader};
 use crate::error::{Code, Error, Result};
 use crate::pipeline::envelope::{self, Style};

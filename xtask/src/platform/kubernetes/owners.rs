@@ -40,12 +40,8 @@ pub(super) fn of_others(situation: &Situation, environment: &str) -> Option<Erro
             others.entry(other).or_default().push(object);
         }
     }
-    let mut errors = others
-        .into_iter()
-        .map(|(other, objects)| taken(other, &objects));
-    let mut first = errors.next()?;
-    first.others = errors.collect();
-    Some(first)
+    let others = others.into_iter();
+    Error::together(others.map(|(other, objects)| taken(other, &objects)))
 }
 
 fn taken(other: &str, objects: &[&ObjectRef]) -> Error {

@@ -62,14 +62,11 @@ pub async fn run(
     let (errors, notes): (Vec<Finding>, Vec<Finding>) = check(objects, options, &facts)
         .into_iter()
         .partition(|finding| finding.blocks);
-    let mut errors = errors
+    let errors = errors
         .into_iter()
         .map(|finding| Error::new(Code::Missing, finding.message).hint(finding.hint));
-    match errors.next() {
-        Some(mut first) => {
-            first.others = errors.collect();
-            Err(first)
-        }
+    match Error::together(errors) {
+        Some(error) => Err(error),
         None => Ok(notes.into_iter().map(|finding| finding.message).collect()),
     }
 }
