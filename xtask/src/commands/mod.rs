@@ -78,11 +78,13 @@ fn execute(cli: Cli) -> Result<ExitCode> {
     let endless = is_endless(&cli.command);
     let result = runtime.block_on(async {
         tokio::select! {
-            result = dispatch(cli) => result,
+            // The handlers are there before anything begins: a signal at once has its exit code too.
+            biased;
             signal = context::interrupted() => match endless {
                 true => Ok(ExitCode::from(signal.code.exit() as u8)),
                 false => Err(signal),
             },
+            result = dispatch(cli) => result,
         }
     });
     // A blocking read may still hang on a service that does not answer.
