@@ -369,12 +369,9 @@ fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {
 /// not tell.
 pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
     let client = env.connect_client();
-    let status = client.status(name).await.ok()?;
-    let listed = match status {
-        Some(_) => true,
-        None => client.connectors().await.ok()?.iter().any(|it| it == name),
-    };
-    readiness::connect::hindrance(name, status.as_ref(), listed)
+    let (status, names) = tokio::join!(client.status(name), client.connectors());
+    let listed = names.ok()?.iter().any(|it| it == name);
+    readiness::connect::hindrance(name, status.ok()?.as_ref(), listed)
 }
 
 /// The connector and all its tasks run, and for PostgreSQL its slot is read.

@@ -97,13 +97,13 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
 }
 
 /// Why no change will come through a connector, if it stays as it is. `listed` is whether Connect
-/// knows its name: a status alone may not have been written yet.
+/// knows its name: a status may not have been written yet, and outlives its connector for a moment.
 pub fn hindrance(name: &str, status: Option<&ConnectorStatus>, listed: bool) -> Option<Status> {
-    let Some(status) = status else {
+    if !listed {
         let gone = format!("connector {name} does not exist");
-        return (!listed).then(|| Status::failed(gone).next("cargo xtask up"));
-    };
-    let seen = connector(Some(status));
+        return Some(Status::failed(gone).next("cargo xtask up"));
+    }
+    let seen = connector(Some(status?));
     (seen.state == super::State::Failed).then(|| Status {
         message: format!("connector {name}: {}", seen.message),
         ..seen
