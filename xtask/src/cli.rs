@@ -6,11 +6,13 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 mod connector;
+mod diagnose;
 mod restart;
 mod services;
 mod topic;
 
 pub use connector::*;
+pub use diagnose::*;
 pub use restart::*;
 pub use services::*;
 pub use topic::*;
@@ -31,6 +33,7 @@ use crate::report::Output;
   cargo xtask up                        bring the default pipeline up and prove it
   cargo xtask verify --latency 100      send changes through and time them
   cargo xtask status --watch            components, endpoints and lag at a glance
+  cargo xtask diagnose                  what is wrong, why, and the next command
   cargo xtask logs connect -f           follow a component's log
   cargo xtask down                      stop everything and remove its data
 
@@ -84,6 +87,10 @@ pub enum Command {
     Diff(Diff),
     /// Show components, versions, endpoints and lag.
     Status(StatusArgs),
+    /// Name what is wrong, why, and the next command.
+    Diagnose(Diagnose),
+    /// Tell more about a code that an error or a finding has.
+    Explain(Explain),
     /// Prove that changes travel from each source to silver.
     Verify(Verify),
     /// Print what would be used on the chosen platform; secrets are masked.

@@ -26,12 +26,20 @@ pub enum Exit {
 
 /// Stable error codes: scripts may match them, so a code is never reused for another meaning.
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $text:literal => $exit:ident,)*) => {
+    ($(#[doc = $doc:literal] $name:ident = $text:literal => $exit:ident,)*) => {
         /// A stable, machine-readable name of a kind of error.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Code { $($(#[$doc])* $name,)* }
+        pub enum Code { $(#[doc = $doc] $name,)* }
 
         impl Code {
+            /// All of them.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// What it means, in a sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Code::$name => $doc,)* }.trim()
+            }
+
             /// The name as printed in messages and JSON.
             pub fn as_str(self) -> &'static str {
                 match self { $(Code::$name => $text,)* }

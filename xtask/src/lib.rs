@@ -7,6 +7,7 @@ pub mod clients;
 pub mod clock;
 pub mod commands;
 pub mod components;
+pub mod diagnose;
 pub mod environment;
 pub mod error;
 pub mod files;

@@ -11,6 +11,8 @@ use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
 use super::context;
 use crate::cli::Cli;
 use crate::components;
+use crate::diagnose::rules;
+use crate::error::Code;
 use crate::pipeline::restart;
 use crate::platform::kubernetes::Cluster;
 use crate::profile::{self, Selection, Value};
@@ -59,6 +61,27 @@ pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Components.
 pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, components::NAMES.map(str::to_owned))
+}
+
+/// What a diagnosis can be about.
+pub(crate) fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
+    let loaded = profile_of_line();
+    let of_profile = loaded.into_iter().flat_map(|loaded| {
+        let profile = loaded.profile;
+        profile
+            .connectors
+            .into_keys()
+            .chain(profile.flows.into_keys())
+    });
+    let components = components::NAMES.map(str::to_owned);
+    beginning(current, components.into_iter().chain(of_profile))
+}
+
+/// Codes of findings and errors.
+pub(crate) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
+    let rules = rules::all().map(|rule| rule.code.to_owned());
+    let errors = Code::ALL.iter().map(|code| code.as_str().to_owned());
+    beginning(current, rules.chain(errors))
 }
 
 /// What can be restarted.

@@ -9,10 +9,12 @@ mod completions;
 mod confirm;
 mod connector;
 mod context;
+mod diagnose;
 mod diff;
 mod doctor;
 mod down;
 mod down_cluster;
+mod explain;
 mod forward;
 mod group;
 mod image;
@@ -111,6 +113,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Diff(args) => diff::run(&global, &args).await,
         Command::Down(args) => down::run(&global, &args).await,
         Command::Status(args) => status::run(&global, &args).await,
+        Command::Diagnose(args) => diagnose::run(&global, &args).await,
+        Command::Explain(args) => explain::run(&global, &args),
         Command::Verify(args) => verify::run(&global, &args).await,
         Command::Render(args) => render::run(&global, &args).await,
         Command::Plan(args) => plan::run(&global, &args).await,

@@ -309,7 +309,7 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
         .await
         .map_err(|error| service(&error))?;
     if let Some(existing) = &existing
-        && same(existing, &wanted)
+        && drift(existing, &wanted).is_empty()
     {
         let status = client
             .status(&name)
@@ -361,8 +361,15 @@ pub fn shown(config: IndexMap<String, String>) -> IndexMap<String, String> {
     shown
 }
 
-fn same(a: &IndexMap<String, String>, b: &IndexMap<String, String>) -> bool {
-    a.len() == b.len() && a.iter().all(|(key, value)| b.get(key) == Some(value))
+/// The keys in which a connector's configuration differs from what the profile wants.
+pub fn drift(has: &IndexMap<String, String>, wanted: &IndexMap<String, String>) -> Vec<String> {
+    let mut keys: Vec<String> = wanted
+        .iter()
+        .filter(|(key, value)| has.get(*key) != Some(value))
+        .map(|(key, _)| key.clone())
+        .collect();
+    keys.extend(has.keys().filter(|key| !wanted.contains_key(*key)).cloned());
+    keys
 }
 
 /// Why no change will come through this connector; none while one still may, or while Connect does

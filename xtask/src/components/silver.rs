@@ -77,7 +77,8 @@ impl Names {
         all
     }
 
-    fn all(&self) -> Vec<&str> {
+    /// All of them.
+    pub fn all(&self) -> Vec<&str> {
         let mut all = self.rebuilt();
         all.extend([self.silver_rows.as_str(), &self.errors_rows]);
         all

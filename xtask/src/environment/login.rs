@@ -24,7 +24,7 @@ pub const CERTIFICATE: &str = "ca.crt";
 #[derive(Clone, Default)]
 pub(super) struct KafkaLogin {
     ca: Option<String>,
-    password: Option<Secret>,
+    pub(super) password: Option<Secret>,
 }
 
 impl Environment {
@@ -35,7 +35,7 @@ impl Environment {
             && self.profile.kafka.external.is_none()
     }
 
-    fn kafka_login(&self) -> KafkaLogin {
+    pub(super) fn kafka_login(&self) -> KafkaLogin {
         let login = self.kafka_login.lock();
         login
             .unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -353,6 +353,23 @@ impl Environment {
         }
     }
 
+    /// Every password of the environment. Nothing but a search for them may want all.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let own = &self.passwords;
+        let mut all: Vec<String> = [
+            &own.postgres,
+            &own.mongodb,
+            &own.clickhouse,
+            &own.clickhouse_operator,
+            &own.kafka_connect,
+            &own.kafka_clickhouse,
+        ]
+        .map(|secret| secret.expose().to_owned())
+        .into();
+        all.extend(self.kafka_login().password.map(|it| it.expose().to_owned()));
+        all
+    }
+
     /// A session at the relational source.
     ///
     /// # Errors

@@ -72,7 +72,15 @@ async fn session(env: &Environment) -> Result<Postgres> {
         .map_err(|error| service(&error))
 }
 
-async fn read(env: &Environment, session: &Postgres, condition: &str) -> Result<Vec<Slot>> {
+/// The slots that meet a condition, in a session that is there already.
+///
+/// # Errors
+/// PostgreSQL does not answer.
+pub(crate) async fn read(
+    env: &Environment,
+    session: &Postgres,
+    condition: &str,
+) -> Result<Vec<Slot>> {
     let sql = format!(
         "SELECT s.slot_name, s.plugin, s.database, s.active, s.wal_status, s.restart_lsn, \
                 s.confirmed_flush_lsn, \

@@ -120,7 +120,7 @@ impl Overview {
 /// Gathers everything, concurrently.
 pub async fn gather(env: &Arc<Environment>) -> Overview {
     let (components, connectors, flows) =
-        tokio::join!(components(env), connectors(env), flows(env));
+        tokio::join!(components(env, PATIENCE), connectors(env), flows(env));
     Overview {
         profile: env.name.clone(),
         platform: env.platform,
@@ -131,51 +131,55 @@ pub async fn gather(env: &Arc<Environment>) -> Overview {
 }
 
 /// A probe's status, or that it took too long.
-async fn patiently(probe: impl Future<Output = Status>) -> Status {
-    tokio::time::timeout(PATIENCE, probe)
+async fn patiently(patience: Duration, probe: impl Future<Output = Status>) -> Status {
+    tokio::time::timeout(patience, probe)
         .await
-        .unwrap_or_else(|_| Status::unknown(format!("no answer within {PATIENCE:?}")))
+        .unwrap_or_else(|_| Status::unknown(format!("no answer within {patience:?}")))
 }
 
-async fn components(env: &Arc<Environment>) -> Vec<Component> {
+/// The components, asked at once. Who has not answered in time is unknown.
+pub(crate) async fn components(env: &Arc<Environment>, patience: Duration) -> Vec<Component> {
     let postgres = async {
         if !env.profile.uses(Source::Postgres) {
             return None;
         }
         let (status, version) = tokio::join!(
-            patiently(postgres::probe(env)),
-            tokio::time::timeout(PATIENCE, postgres::version(env))
+            patiently(patience, postgres::probe(env)),
+            tokio::time::timeout(patience, postgres::version(env))
         );
         let version = version.ok().flatten();
-        Some(component(env, "postgres", status, env.shown("postgres"), version).await)
+        Some(component(env, "postgres", patience, status, version).await)
     };
     let mongodb = async {
         if !env.profile.uses(Source::Mongodb) {
             return None;
         }
-        let status = patiently(mongodb::probe(env)).await;
+        let status = patiently(patience, mongodb::probe(env)).await;
         let version = after(&status, "version ");
-        Some(component(env, "mongodb", status, env.shown("mongodb"), version).await)
+        Some(component(env, "mongodb", patience, status, version).await)
     };
     let connect = async {
         let classes = connect::classes(env).unwrap_or_default();
-        let (status, worker) = tokio::join!(patiently(connect::probe(env, &classes)), async {
-            env.connect_client().worker().await.ok()
-        });
+        let client = env.connect_client();
+        let (status, worker) = tokio::join!(
+            patiently(patience, connect::probe(env, &classes)),
+            tokio::time::timeout(patience, client.worker())
+        );
+        let worker = worker.ok().and_then(Result::ok);
         let version = worker.map(|worker| worker.version);
-        component(env, "connect", status, env.shown("connect"), version).await
+        component(env, "connect", patience, status, version).await
     };
     let kafka = async {
-        let status = patiently(kafka::probe(env)).await;
+        let status = patiently(patience, kafka::probe(env)).await;
         // The broker tells API versions, not its own; the profile's is what was started.
         let known = env.profile.kafka.external.is_none() && status.state == State::Current;
         let version = known.then(|| env.profile.versions.kafka.clone());
-        component(env, "kafka", status, env.shown("kafka"), version).await
+        component(env, "kafka", patience, status, version).await
     };
     let clickhouse = async {
-        let status = patiently(clickhouse::probe(env)).await;
+        let status = patiently(patience, clickhouse::probe(env)).await;
         let version = after(&status, "version ");
-        component(env, "clickhouse", status, env.shown("clickhouse"), version).await
+        component(env, "clickhouse", patience, status, version).await
     };
     let (postgres, mongodb, kafka, connect, clickhouse) =
         tokio::join!(postgres, mongodb, kafka, connect, clickhouse);
@@ -194,10 +198,11 @@ fn after(status: &Status, word: &str) -> Option<String> {
 async fn component(
     env: &Environment,
     name: &'static str,
+    patience: Duration,
     status: Status,
-    endpoint: String,
     version: Option<String>,
 ) -> Component {
+    let endpoint = env.shown(name);
     let process = match daemon::find(&env.dirs, name) {
         _ if env.platform != Platform::Host => None,
         Ok(Found::Running(record, seen)) => Some(Process {
@@ -220,7 +225,8 @@ async fn component(
         status
     } else {
         // A watch that has only just begun explains nothing.
-        let seen = env.obstacle(name).await;
+        let seen = tokio::time::timeout(patience, env.obstacle(name)).await;
+        let seen = seen.ok().flatten();
         seen.filter(|seen| seen.state != State::Unknown)
             .unwrap_or(status)
     };
@@ -252,7 +258,7 @@ async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector
         Some((found.retained.unwrap_or(0), found.unconfirmed.unwrap_or(0)))
     };
     let (status, lag) = tokio::join!(
-        patiently(connect::probe_connector(env, name, connector)),
+        patiently(PATIENCE, connect::probe_connector(env, name, connector)),
         lag
     );
     ConnectorRow {
@@ -307,17 +313,17 @@ async fn flow_row(
 
 /// A flow's end.
 #[derive(serde::Deserialize)]
-struct Target {
+pub(crate) struct Target {
     /// Rows, with those that a merge has not replaced yet.
-    rows: u64,
+    pub(crate) rows: u64,
     /// When the newest came, in milliseconds since the epoch.
-    newest: u64,
+    pub(crate) newest: u64,
     /// Messages that were no change.
-    errors: u64,
+    pub(crate) errors: u64,
 }
 
 /// What is at a flow's end; none while it does not answer.
-async fn target(env: &Environment, flow: &str) -> Option<Target> {
+pub(crate) async fn target(env: &Environment, flow: &str) -> Option<Target> {
     let names = clickhouse::Names::of(env, flow);
     let silver = ident(&names.silver);
     // One replica of each shard; each server sees its own parts only.

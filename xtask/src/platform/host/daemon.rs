@@ -243,6 +243,25 @@ fn publish(spec: &Path) -> Result<()> {
     }
 }
 
+/// Lets a suspended process of the environment go on. Says whose it is.
+///
+/// # Errors
+/// It is no process of the environment, or may not be signalled.
+pub fn resume(dirs: &Dirs, pid: u32) -> Result<String> {
+    for component in recorded(dirs)? {
+        if let Found::Running(record, _) = find(dirs, &component)?
+            && record.pid == pid
+        {
+            send(&component, &record, Signal::CONT)?;
+            return Ok(component);
+        }
+    }
+    Err(Error::new(
+        Code::Process,
+        format!("pid {pid} is no process of this environment"),
+    ))
+}
+
 fn send(component: &str, record: &Record, signal: Signal) -> Result<()> {
     let pid = i32::try_from(record.pid).ok().and_then(Pid::from_raw);
     let Some(pid) = pid else {

@@ -7,6 +7,8 @@ pub struct Seen {
     pub start: String,
     /// Ended but not yet collected by its parent: as good as gone.
     pub zombie: bool,
+    /// Suspended by a signal.
+    pub suspended: bool,
     /// Memory in use, in bytes.
     pub resident: u64,
 }
@@ -24,6 +26,7 @@ pub fn look(pid: u32) -> Option<Seen> {
     Some(Seen {
         start: format!("{}@{}", fields.get(19)?, boot.trim()),
         zombie: matches!(*fields.first()?, "Z" | "X"),
+        suspended: matches!(*fields.first()?, "T" | "t"),
         resident: pages * rustix::param::page_size() as u64,
     })
 }
@@ -39,11 +42,12 @@ pub fn look(pid: u32) -> Option<Seen> {
         .read()
         .ok()?;
     let mut fields = text.split_whitespace();
-    let zombie = fields.next()?.starts_with('Z');
+    let state = fields.next()?;
     let kilobytes: u64 = fields.next()?.parse().ok()?;
     Some(Seen {
         start: fields.collect::<Vec<_>>().join(" "),
-        zombie,
+        zombie: state.starts_with('Z'),
+        suspended: state.starts_with('T'),
         resident: kilobytes * 1024,
     })
 }

@@ -1,0 +1,46 @@
+//! The commands that say what is wrong.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::engine::ArgValueCompleter;
+
+use crate::commands::complete;
+
+/// Options of `diagnose`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask diagnose
+  cargo xtask diagnose postgres-connector
+  cargo xtask diagnose --fix
+  cargo xtask diagnose --bundle report.tar.gz   for whoever helps you; without any secret
+
+Facts are gathered at once, within two seconds; rules judge them. Causes come first, and what only
+follows from them stands below. What could not be seen is told too: it is not known to be fine.
+
+--fix does what is safe: it starts and restarts, and never drops a slot, changes a password, resumes
+what somebody paused, or reads a table anew.
+
+Exit code 0: changes arrive. 1: they do not, or something could not be seen.")]
+pub struct Diagnose {
+    /// Only what concerns this component, connector or flow, with its causes.
+    #[arg(value_name = "COMPONENT|CONNECTOR|FLOW", add = ArgValueCompleter::new(complete::subjects))]
+    pub subject: Option<String>,
+    /// Do what mends it, where that is safe, and look again.
+    #[arg(long)]
+    pub fix: bool,
+    /// Write facts, findings, statuses, configurations, versions and the ends of logs into an archive.
+    #[arg(long, value_name = "FILE.tar.gz", value_hint = clap::ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+}
+
+/// Options of `explain`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask explain                   all codes, a line each
+  cargo xtask explain SLOT_LOST")]
+pub struct Explain {
+    /// A code, as findings and errors show it.
+    #[arg(add = ArgValueCompleter::new(complete::codes))]
+    pub code: Option<String>,
+}

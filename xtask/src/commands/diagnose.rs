@@ -1,0 +1,150 @@
+//! `diagnose`: what is wrong, why, and the next command.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::stdout::{self, say};
+use super::{context, steps};
+use crate::cli::{Diagnose, Global};
+use crate::components;
+use crate::diagnose::{self, Diagnosis, Finding, Remedy, Severity, bundle, fix};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Exit, Result, nearest};
+use crate::platform::host::lock;
+use crate::report::Output;
+use crate::report::text::{Ink, Palette};
+
+/// How many lines of evidence a finding shows.
+const SHOWN: usize = 6;
+
+pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
+    let env = context::existing(global).await?;
+    if let Some(subject) = &args.subject {
+        named(&env, subject)?;
+    }
+    let (mut facts, mut diagnosis) = diagnose::run(&env).await;
+    let mut fixed = Vec::new();
+    if args.fix {
+        fixed = mend(global, &env, &diagnosis).await?;
+        if !fixed.is_empty() {
+            (facts, diagnosis) = diagnose::run(&env).await;
+        }
+    }
+    if let Some(path) = &args.bundle {
+        bundle::write(&env, &facts, &diagnosis, path).await?;
+    }
+    let sound = diagnosis.is_sound();
+    if let Some(subject) = &args.subject {
+        diagnosis.narrow(&facts, subject);
+    }
+    match global.output {
+        Output::Json => {
+            let mut value = serde_json::to_value(&diagnosis).unwrap_or_default();
+            value["sound"] = json!(sound);
+            value["fixed"] = json!(fixed);
+            value["bundle"] = json!(args.bundle);
+            say!("{value}");
+        }
+        Output::Text => {
+            stdout::print(&describe(&diagnosis, stdout::palette()))?;
+            if let Some(path) = &args.bundle {
+                say!("\nwrote {}", path.display());
+            }
+        }
+    }
+    Ok(match sound {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(Exit::Failed as u8),
+    })
+}
+
+/// Refuses a name that nothing has.
+fn named(env: &Environment, subject: &str) -> Result<()> {
+    let connectors = env.profile.connectors.keys().map(String::as_str);
+    let flows = env.profile.flows.keys().map(String::as_str);
+    let known: Vec<&str> = components::NAMES
+        .into_iter()
+        .chain(connectors)
+        .chain(flows)
+        .collect();
+    if known.contains(&subject) {
+        return Ok(());
+    }
+    let error = Error::new(
+        Code::Usage,
+        format!("there is no component, connector or flow `{subject}`"),
+    );
+    Err(match nearest(subject, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("there are: {}", known.join(", "))),
+    })
+}
+
+/// Does what mends the findings, each once.
+async fn mend(
+    global: &Global,
+    env: &Arc<Environment>,
+    diagnosis: &Diagnosis,
+) -> Result<Vec<String>> {
+    let mut done: Vec<String> = Vec::new();
+    let _lock = lock::take(&env.dirs.lock(), "cargo xtask diagnose --fix")?;
+    for finding in &diagnosis.findings {
+        let Some(fix) = &finding.fix else { continue };
+        let command = fix.command();
+        if done.contains(&command) {
+            continue;
+        }
+        eprintln!("{} {}: {command}", finding.code, finding.subject);
+        steps::run(global, fix::plan(env, fix)?)
+            .await
+            .map_err(|error| match error.hint {
+                Some(_) => error,
+                None => error.hint("cargo xtask diagnose shows what is left"),
+            })?;
+        done.push(command);
+    }
+    Ok(done)
+}
+
+/// The diagnosis for people.
+pub(super) fn describe(diagnosis: &Diagnosis, palette: Palette) -> String {
+    let mut text = String::new();
+    if diagnosis.findings.is_empty() && diagnosis.unknown.is_empty() {
+        let fine = palette.ink(Ink::Green, "nothing speaks against it");
+        return format!("{}: {fine}\n", diagnosis.profile);
+    }
+    for finding in &diagnosis.findings {
+        text += &one(finding, palette);
+    }
+    for unseen in &diagnosis.unknown {
+        let mark = palette.ink(Ink::Dim, "? not known:");
+        text += &format!("{mark} {}: {}\n", unseen.fact, unseen.why);
+    }
+    text
+}
+
+/// One finding for people.
+fn one(finding: &Finding, palette: Palette) -> String {
+    let (mark, ink) = match finding.severity {
+        Severity::Broken => ("✗", Ink::Red),
+        Severity::Degraded => ("!", Ink::Yellow),
+    };
+    let head = palette.ink(ink, format!("{mark} {}", finding.code));
+    let mut text = format!("{head} {}: {}\n", finding.subject, finding.cause);
+    for line in finding.evidence.iter().take(SHOWN) {
+        text += &palette.ink(Ink::Dim, format!("  | {line}\n"));
+    }
+    for follows in &finding.consequences {
+        let code = palette.ink(Ink::Dim, follows.code);
+        text += &format!("  └ {code} {}: {}\n", follows.subject, follows.cause);
+    }
+    let wait = match finding.remedy {
+        Remedy::Wait => "it may pass by itself; else: ",
+        Remedy::Restart | Remedy::Person => "",
+    };
+    text += &format!("  next: {wait}{}\n", finding.next);
+    text += &format!("  more: cargo xtask explain {}\n\n", finding.code);
+    text
+}

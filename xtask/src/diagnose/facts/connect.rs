@@ -1,0 +1,147 @@
+//! The worker and its connectors.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use indexmap::IndexMap;
+
+use super::postgres::user;
+use super::{Connect, Connector, Known, LIMIT, Place, Task, Wanted};
+use crate::clients::connect::{ConnectError, Listed};
+use crate::components::{connect, service};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::pipeline::connectors::view;
+use crate::platform::Platform;
+use crate::profile::schema::{self, Source};
+
+/// Asks the worker, and for each connector its place and, on clusters, the operator.
+pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Connect>, Vec<Connector>) {
+    let (worker, listed) = match tokio::time::timeout(LIMIT, ask(env)).await {
+        Ok(Ok((worker, listed))) => (Known::Seen(worker), Some(listed)),
+        Ok(Err(error)) => (Known::Unknown(error.message), None),
+        Err(_) => (Known::Unknown(format!("no answer within {LIMIT:?}")), None),
+    };
+    let profile = env.profile.connectors.iter();
+    let wanted = profile.map(|(name, connector)| (name.clone(), Some(connector)));
+    let others = listed
+        .iter()
+        .flatten()
+        .map(|(name, _)| (name.clone(), None));
+    let others = others.filter(|(name, _)| !env.profile.connectors.contains_key(name));
+    let all = wanted.chain(others).map(|(name, wanted)| {
+        let seen = listed
+            .as_ref()
+            .and_then(|listed| listed.get(&name))
+            .cloned();
+        async move { connector(env, name, wanted, seen).await }
+    });
+    (worker, join_all(all).await)
+}
+
+async fn ask(env: &Environment) -> Result<(Connect, IndexMap<String, Listed>)> {
+    let client = env.connect_client();
+    let needed = connect::classes(env)?;
+    let (listed, plugins) = tokio::join!(client.all(), client.plugins());
+    let plugins = plugins.map_err(|error| service(&error))?;
+    let (listed, rebalancing) = match listed {
+        Err(ConnectError::Refused { status: 409, .. }) => (IndexMap::new(), true),
+        other => (other.map_err(|error| service(&error))?, false),
+    };
+    let worker = Connect {
+        plugins: plugins.into_iter().map(|plugin| plugin.class).collect(),
+        needed,
+        rebalancing,
+    };
+    Ok((worker, listed))
+}
+
+async fn connector(
+    env: &Environment,
+    name: String,
+    wanted: Option<&schema::Connector>,
+    seen: Option<Listed>,
+) -> Connector {
+    let there = seen.is_some();
+    let committed = async {
+        match there {
+            true => Some(committed(env, &name).await),
+            false => None,
+        }
+    };
+    let refused = async {
+        let operated = env.platform != Platform::Host && wanted.is_some();
+        let refused = async { env.refused_connector(&name).await };
+        match operated {
+            true => tokio::time::timeout(LIMIT, refused).await.ok().flatten(),
+            false => None,
+        }
+    };
+    let (committed, refused) = tokio::join!(committed, refused);
+    let (status, info) = match seen {
+        Some(Listed { status, info }) => (Some(status), Some(info)),
+        None => (None, None),
+    };
+    let rendered = wanted.and_then(|wanted| connect::wanted(env, &name, wanted).ok());
+    let drift = match (&rendered, &info) {
+        (Some((_, wanted)), Some(info)) => connect::drift(&info.config, wanted),
+        _ => Vec::new(),
+    };
+    let running = info
+        .as_ref()
+        .and_then(|info| info.config.get("connector.class"));
+    let class = rendered
+        .as_ref()
+        .map(|(class, _)| class)
+        .or(running)
+        .cloned();
+    Connector {
+        class: class.unwrap_or_default(),
+        drift,
+        kind: info.map(|info| info.kind),
+        state: status.as_ref().map(|it| it.connector.state.clone()),
+        trace: status.as_ref().and_then(|it| it.connector.trace.clone()),
+        tasks: status.map_or_else(Vec::new, |status| {
+            let task = |(at, task): (u32, crate::readiness::connect::StateEntry)| Task {
+                id: task.id.unwrap_or(at),
+                state: task.state,
+                trace: task.trace,
+            };
+            (0..).zip(status.tasks).map(task).collect()
+        }),
+        wanted: wanted.map(|wanted| Wanted {
+            source: wanted.source,
+            slot: wanted.slot.clone(),
+            publication: wanted.publication.clone(),
+            tables: env
+                .profile
+                .flows
+                .values()
+                .filter(|flow| flow.connector == name)
+                .map(|flow| flow.table.clone())
+                .collect(),
+            user: match wanted.source {
+                Source::Postgres => user(env, wanted),
+                Source::Mongodb => env.mongodb().user,
+            },
+        }),
+        refused,
+        committed,
+        heartbeat_age_ms: None,
+        name,
+    }
+}
+
+async fn committed(env: &Environment, name: &str) -> Known<Place> {
+    let client = env.connect_client();
+    match tokio::time::timeout(LIMIT, client.offsets(name)).await {
+        Ok(Ok(offsets)) => {
+            let first = offsets.unwrap_or_default().offsets.into_iter().next();
+            let offset = first.map_or(serde_json::Value::Null, |one| one.offset);
+            let position = view::position(&offset);
+            Known::Seen(Place { offset, position })
+        }
+        Ok(Err(error)) => Known::Unknown(error.to_string()),
+        Err(_) => Known::Unknown(format!("no answer within {LIMIT:?}")),
+    }
+}

@@ -1,0 +1,483 @@
+//! What was seen of an environment, as plain data: everything at once, within [`LIMIT`].
+
+mod clickhouse;
+mod components;
+mod connect;
+mod kafka;
+mod mongodb;
+mod postgres;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Unseen;
+use crate::clock;
+use crate::environment::Environment;
+use crate::pipeline::connectors::view::Position;
+use crate::pipeline::slots::Slot;
+use crate::platform::Platform;
+use crate::profile::schema::Source;
+use crate::readiness::Status;
+
+/// How long all facts together may take. What has not answered by then is unknown.
+pub const LIMIT: Duration = Duration::from_secs(2);
+
+/// A fact, or why it is not known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Known<T> {
+    /// It was seen.
+    Seen(T),
+    /// It was not, for this reason.
+    Unknown(String),
+}
+
+impl<T> Known<T> {
+    /// The fact, if it is known.
+    pub fn seen(&self) -> Option<&T> {
+        match self {
+            Known::Seen(fact) => Some(fact),
+            Known::Unknown(_) => None,
+        }
+    }
+}
+
+impl<T, E: std::fmt::Display> From<Result<T, E>> for Known<T> {
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(fact) => Known::Seen(fact),
+            Err(error) => Known::Unknown(error.to_string()),
+        }
+    }
+}
+
+/// Everything that the rules judge.
+#[derive(Clone, Debug, Serialize)]
+pub struct Facts {
+    /// Profile.
+    pub profile: String,
+    /// Platform.
+    pub platform: Platform,
+    /// When, in milliseconds since the epoch.
+    pub at: u64,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
+    /// Components of the profile.
+    pub components: Vec<Component>,
+    /// Connectors: the profile's, and others that Connect has.
+    pub connectors: Vec<Connector>,
+    /// Flows of the profile.
+    pub flows: Vec<Flow>,
+    /// The relational source; none where the profile has none.
+    pub postgres: Option<Known<Postgres>>,
+    /// The document source; none where the profile has none.
+    pub mongodb: Option<Known<Mongodb>>,
+    /// The worker.
+    pub connect: Known<Connect>,
+    /// The broker.
+    pub kafka: Known<Kafka>,
+    /// The target.
+    pub clickhouse: Known<Clickhouse>,
+    /// Room on this machine, on `host`.
+    pub disk: Option<Known<Disk>>,
+}
+
+impl Facts {
+    /// The component of this name.
+    pub fn component(&self, name: &str) -> Option<&Component> {
+        let mut components = self.components.iter();
+        components.find(|component| component.name == name)
+    }
+
+    /// The connector of this name.
+    pub fn connector(&self, name: &str) -> Option<&Connector> {
+        let mut connectors = self.connectors.iter();
+        connectors.find(|connector| connector.name == name)
+    }
+
+    /// What could not be seen.
+    pub(super) fn unknown(&self) -> Vec<Unseen> {
+        fn why<T>(fact: &str, known: &Known<T>) -> Option<Unseen> {
+            match known {
+                Known::Seen(_) => None,
+                Known::Unknown(why) => Some(Unseen {
+                    fact: fact.to_owned(),
+                    why: why.clone(),
+                }),
+            }
+        }
+        let sources = [
+            self.postgres.as_ref().and_then(|it| why("postgres", it)),
+            self.mongodb.as_ref().and_then(|it| why("mongodb", it)),
+        ];
+        let others = [
+            why("connect", &self.connect),
+            why("kafka", &self.kafka),
+            why("clickhouse", &self.clickhouse),
+            self.disk.as_ref().and_then(|it| why("disk", it)),
+        ];
+        let offsets = self.connectors.iter().filter_map(|connector| {
+            let fact = format!("offsets of {}", connector.name);
+            why(&fact, connector.committed.as_ref()?)
+        });
+        let whole = sources.into_iter().chain(others).flatten();
+        whole.chain(offsets).collect()
+    }
+}
+
+/// One component.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Component {
+    /// Name.
+    pub name: String,
+    /// Whether the user runs it.
+    pub external: bool,
+    /// Whether it works, by its protocol; else why not, as its platform tells it.
+    pub status: Status,
+    /// Its process on this machine.
+    pub process: Process,
+    /// Who else has its port, while it has no process of its own.
+    pub port_taken: Option<String>,
+    /// The most telling lines of its log, while it does not work.
+    pub log: Vec<String>,
+}
+
+/// A component's process on this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Process {
+    /// It has none here: it runs on a cluster, or the user runs it.
+    Elsewhere,
+    /// It was never started, or was stopped by this tool.
+    None,
+    /// It runs.
+    Running(u32),
+    /// It is suspended.
+    Suspended(u32),
+    /// It has ended, and this tool did not stop it.
+    Ended(u32),
+}
+
+/// One connector.
+#[derive(Clone, Debug, Serialize)]
+pub struct Connector {
+    /// Name.
+    pub name: String,
+    /// What the profile says; none for a connector that it does not have.
+    pub wanted: Option<Wanted>,
+    /// `source` or `sink`; none while Connect does not tell.
+    pub kind: Option<String>,
+    /// Plugin class that the profile or, for others, its configuration names.
+    pub class: String,
+    /// Its own state; none where Connect does not have it or does not tell.
+    pub state: Option<String>,
+    /// Stack trace of its own failure.
+    pub trace: Option<String>,
+    /// Its tasks.
+    pub tasks: Vec<Task>,
+    /// Keys of its configuration that are not as the profile wants them.
+    pub drift: Vec<String>,
+    /// Why the operator did not submit it.
+    pub refused: Option<Status>,
+    /// Its committed place; none while Connect does not tell, or there is no such connector.
+    pub committed: Option<Known<Place>>,
+    /// How long ago its newest heartbeat came, in milliseconds.
+    pub heartbeat_age_ms: Option<u64>,
+}
+
+impl Connector {
+    /// Whether it and its tasks are said to run.
+    pub fn is_running(&self) -> bool {
+        self.state.as_deref() == Some("RUNNING")
+            && !self.tasks.is_empty()
+            && self.tasks.iter().all(|task| task.state == "RUNNING")
+    }
+
+    /// The traces of what has failed.
+    pub fn traces(&self) -> impl Iterator<Item = &str> {
+        let own = (self.state.as_deref() == Some("FAILED")).then_some(self.trace.as_deref());
+        let tasks = self.tasks.iter().filter(|task| task.state == "FAILED");
+        let tasks = tasks.map(|task| task.trace.as_deref());
+        own.into_iter()
+            .chain(tasks)
+            .map(|trace| trace.unwrap_or_default())
+    }
+}
+
+/// What the profile says of a connector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// The component that it reads.
+    pub source: Source,
+    /// Its slot.
+    pub slot: Option<String>,
+    /// Its publication.
+    pub publication: Option<String>,
+    /// The tables that its flows read.
+    pub tables: Vec<String>,
+    /// The user that it logs in as.
+    pub user: String,
+}
+
+/// One task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Task {
+    /// Number.
+    pub id: u32,
+    /// State.
+    pub state: String,
+    /// Stack trace of its failure.
+    pub trace: Option<String>,
+}
+
+/// A committed place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Place {
+    /// As Connect keeps it; null where nothing is committed.
+    pub offset: serde_json::Value,
+    /// Its meaning, where it is one that the tool can read.
+    pub position: Option<Position>,
+}
+
+/// One flow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flow {
+    /// Name.
+    pub name: String,
+    /// Its connector.
+    pub connector: String,
+    /// Its topic.
+    pub topic: String,
+    /// The target's consumer group.
+    pub group: String,
+    /// Whether the topic exists; none while the broker does not tell.
+    pub topic_exists: Option<bool>,
+    /// Messages in the topic.
+    pub messages: Option<i64>,
+    /// The group's state.
+    pub group_state: Option<String>,
+    /// Members of the group.
+    pub members: Option<usize>,
+    /// Messages of the flow's topics, heartbeats among them, that the group has not read.
+    pub unread: Option<i64>,
+    /// Whether the group read anything while it was watched.
+    pub reads: Option<bool>,
+    /// Messages that the target could not take.
+    pub errors: Option<u64>,
+    /// The newest of them: where it came from, and why.
+    pub newest_error: Option<String>,
+    /// How old the newest row at the target is, in milliseconds.
+    pub newest_ms: Option<u64>,
+}
+
+/// The relational source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Postgres {
+    /// What it says of itself.
+    pub server: Server,
+    /// Replication slots.
+    pub slots: Vec<Slot>,
+}
+
+/// What PostgreSQL says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Server setting.
+    pub wal_level: String,
+    /// Whether it is a standby.
+    pub recovery: bool,
+    /// Whether transactions are read-only by default.
+    pub read_only: bool,
+    /// Where its log ends, in bytes; none on a standby.
+    pub position: Option<u64>,
+    /// Its clock, in milliseconds since the epoch.
+    pub clock_ms: u64,
+    /// Sessions, and how many there may be.
+    pub connections: (u32, u32),
+    /// Replication slots, and how many there may be.
+    pub slot_use: (u32, u32),
+    /// The captured tables.
+    pub tables: Vec<Table>,
+    /// Publications.
+    pub publications: Vec<Publication>,
+    /// Roles that connectors log in as.
+    pub roles: Vec<Role>,
+    /// The oldest transaction of a client that has lasted for a minute.
+    pub old_transaction: Option<OldTransaction>,
+}
+
+/// A captured table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// With its schema.
+    pub name: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// What a deletion's or an update's event says of the row before: `d` its key, `f` all of it, `i`
+    /// an index, `n` nothing.
+    pub identity: Option<String>,
+    /// Whether it has a primary key.
+    pub key: bool,
+    /// Of the connectors' users, those that may not read it.
+    pub unreadable: Vec<String>,
+}
+
+/// A publication.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Name.
+    pub name: String,
+    /// Its tables, with their schemas.
+    pub tables: Vec<String>,
+}
+
+/// A role that a connector logs in as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Name.
+    pub name: String,
+    /// Whether it may read the log.
+    pub replication: bool,
+    /// Whether it may log in.
+    pub login: bool,
+}
+
+/// A transaction that has lasted long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldTransaction {
+    /// Its server process.
+    pub pid: u32,
+    /// For how long, in seconds.
+    pub seconds: u64,
+    /// `active`, `idle in transaction`.
+    pub state: String,
+}
+
+/// The document source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Mongodb {
+    /// Whether it takes writes.
+    pub primary: bool,
+    /// Whether it was started as a member of a set.
+    pub replicated: bool,
+    /// The set's name; empty while it is not initiated.
+    pub set: String,
+    /// The set's name in the profile.
+    pub wanted_set: String,
+    /// Times of the oplog's oldest and newest entries, in seconds since the epoch.
+    pub oplog: Option<(u64, u64)>,
+}
+
+/// The worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Connect {
+    /// Plugin classes that it has loaded.
+    pub plugins: Vec<String>,
+    /// Plugin classes that the profile's connectors need.
+    pub needed: Vec<String>,
+    /// Whether it said that it is rebalancing.
+    pub rebalancing: bool,
+}
+
+/// The broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Kafka {
+    /// Partitions without a leader, `topic-0`.
+    pub leaderless: Vec<String>,
+    /// Partitions with fewer replicas in sync than they have.
+    pub behind: Vec<String>,
+    /// Connect's own topics whose cleanup policy is not `compact`.
+    pub uncompacted: Vec<String>,
+}
+
+/// The target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Clickhouse {
+    /// Its clock, in milliseconds since the epoch.
+    pub clock_ms: u64,
+    /// Tables and views of the profile that are not there.
+    pub missing: Vec<String>,
+    /// What its Kafka consumers said last.
+    pub consumers: Vec<Consumer>,
+    /// Free and total bytes where it keeps its data.
+    pub room: Option<(u64, u64)>,
+}
+
+/// A Kafka consumer of the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumer {
+    /// Its table.
+    pub table: String,
+    /// Its newest exception.
+    pub error: String,
+    /// Seconds since then.
+    pub age: u64,
+}
+
+/// Room on a file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Disk {
+    /// Each file system once: a directory on it, free bytes, all bytes.
+    pub rooms: Vec<(String, u64, u64)>,
+}
+
+/// Gathers everything, concurrently.
+pub async fn gather(env: &Arc<Environment>) -> Facts {
+    let begin = Instant::now();
+    let postgres = async {
+        match env.profile.uses(Source::Postgres) {
+            true => Some(limited(postgres::gather(env)).await),
+            false => None,
+        }
+    };
+    let mongodb = async {
+        match env.profile.uses(Source::Mongodb) {
+            true => Some(limited(mongodb::gather(env)).await),
+            false => None,
+        }
+    };
+    let (components, postgres, mongodb, (worker, connectors), (broker, flows, ages), target) = tokio::join!(
+        components::gather(env),
+        postgres,
+        mongodb,
+        connect::gather(env),
+        kafka::gather(env),
+        clickhouse::gather(env),
+    );
+    let (clickhouse, rows) = target;
+    let mut facts = Facts {
+        profile: env.name.clone(),
+        platform: env.platform,
+        at: clock::now_ms(),
+        took_ms: 0,
+        components,
+        connectors,
+        flows,
+        postgres,
+        mongodb,
+        connect: worker,
+        kafka: broker,
+        clickhouse,
+        disk: (env.platform == Platform::Host).then(|| components::disk(env)),
+    };
+    for connector in &mut facts.connectors {
+        connector.heartbeat_age_ms = ages.get(&connector.name).copied();
+    }
+    for (flow, row) in facts.flows.iter_mut().zip(rows) {
+        if let Some(row) = row {
+            row.fill(flow);
+        }
+    }
+    facts.took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+    facts
+}
+
+/// The fact, unless it takes too long.
+async fn limited<T, E: std::fmt::Display>(fact: impl Future<Output = Result<T, E>>) -> Known<T> {
+    match tokio::time::timeout(LIMIT, fact).await {
+        Ok(result) => result.into(),
+        Err(_) => Known::Unknown(format!("no answer within {LIMIT:?}")),
+    }
+}

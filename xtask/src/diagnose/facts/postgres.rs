@@ -1,0 +1,85 @@
+//! The relational source.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Postgres, Server};
+use crate::clients::postgres::literal;
+use crate::components::service;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::pipeline::slots;
+use crate::profile::schema::{Connector, Source};
+
+/// The user that a connector logs in as.
+pub(super) fn user(env: &Environment, connector: &Connector) -> String {
+    let own = connector.config.get("database.user");
+    own.unwrap_or(&env.profile.postgres.user).clone()
+}
+
+/// Asks the server, in two statements over one session.
+pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
+    let session = env
+        .postgres_session()
+        .await
+        .map_err(|error| service(&error))?;
+    let connectors: Vec<&Connector> = env.connectors(Source::Postgres).map(|(_, it)| it).collect();
+    let users: BTreeSet<String> = connectors.iter().map(|it| user(env, it)).collect();
+    let flows = env.profile.flows.values();
+    let tables: BTreeSet<&str> = flows
+        .filter(|flow| env.profile.source(flow) == Some(Source::Postgres))
+        .map(|flow| flow.table.as_str())
+        .collect();
+    let slots = slots::read(env, &session, "").await?;
+    let answer = session.value(&server(&tables, &users)).await;
+    let text = answer.map_err(|error| service(&error))?;
+    let server: Server = serde_json::from_str(text.as_deref().unwrap_or("null"))
+        .map_err(|error| Error::new(Code::Service, format!("PostgreSQL's answer: {error}")))?;
+    Ok(Postgres { server, slots })
+}
+
+fn values<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: Vec<String> = names.into_iter().map(literal).collect();
+    format!("ARRAY[{}]::text[]", names.join(", "))
+}
+
+/// One statement that gives a [`Server`] as JSON.
+fn server(tables: &BTreeSet<&str>, users: &BTreeSet<String>) -> String {
+    let tables = values(tables.iter().copied());
+    let users = values(users.iter().map(String::as_str));
+    format!(
+        "WITH wanted AS (SELECT t AS name, to_regclass(t) AS id FROM unnest({tables}) AS t), \
+              roles AS (SELECT oid, rolname, rolreplication OR rolsuper AS replication, rolcanlogin \
+                        FROM pg_roles WHERE rolname = ANY ({users})) \
+         SELECT json_build_object( \
+           'wal_level', current_setting('wal_level'), \
+           'recovery', pg_is_in_recovery(), \
+           'read_only', current_setting('default_transaction_read_only') = 'on', \
+           'position', CASE WHEN NOT pg_is_in_recovery() \
+                       THEN pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint END, \
+           'clock_ms', (extract(epoch FROM clock_timestamp()) * 1000)::bigint, \
+           'connections', json_build_array( \
+              (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'), \
+              current_setting('max_connections')::int), \
+           'slot_use', json_build_array( \
+              (SELECT count(*) FROM pg_replication_slots), \
+              current_setting('max_replication_slots')::int), \
+           'tables', (SELECT coalesce(json_agg(json_build_object( \
+              'name', w.name, 'exists', c.oid IS NOT NULL, 'identity', c.relreplident, \
+              'key', EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary), \
+              'unreadable', (SELECT coalesce(json_agg(r.rolname), '[]') FROM roles r \
+                 WHERE c.oid IS NOT NULL AND NOT has_table_privilege(r.oid, c.oid, 'SELECT')))), '[]') \
+              FROM wanted w LEFT JOIN pg_class c ON c.oid = w.id), \
+           'publications', (SELECT coalesce(json_agg(json_build_object('name', p.pubname, 'tables', \
+              (SELECT coalesce(json_agg(t.schemaname || '.' || t.tablename), '[]') \
+               FROM pg_publication_tables t WHERE t.pubname = p.pubname))), '[]') \
+              FROM pg_publication p), \
+           'roles', (SELECT coalesce(json_agg(json_build_object('name', rolname, \
+              'replication', replication, 'login', rolcanlogin)), '[]') FROM roles), \
+           'old_transaction', (SELECT json_build_object('pid', pid, 'state', state, 'seconds', \
+              extract(epoch FROM clock_timestamp() - xact_start)::bigint) FROM pg_stat_activity \
+              WHERE backend_type = 'client backend' \
+                AND clock_timestamp() - xact_start > interval '1 minute' \
+              ORDER BY xact_start LIMIT 1))"
+    )
+}

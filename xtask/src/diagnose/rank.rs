@@ -1,0 +1,103 @@
+//! Causes before consequences: what a finding may follow from stands above it. No IO.
+
+use super::facts::Facts;
+use super::rules::{self, Follows};
+use super::{Consequence, Finding, Severity, Subject};
+use crate::profile::schema::Source;
+
+/// Puts findings that others explain below those, and the gravest first.
+pub(super) fn rank(facts: &Facts, mut found: Vec<Finding>) -> Vec<Finding> {
+    // Stable: among equals the rules' own order stays.
+    found.sort_by_key(|finding| {
+        let follows = follows(finding) as u8;
+        (finding.severity, depth(&finding.subject), follows)
+    });
+    let mut causes: Vec<Finding> = Vec::new();
+    for finding in found {
+        let cause = causes
+            .iter_mut()
+            .find(|cause| explains(facts, cause, &finding));
+        match cause {
+            Some(cause) => cause.consequences.push(Consequence {
+                code: finding.code,
+                subject: finding.subject,
+                cause: finding.cause,
+            }),
+            None => causes.push(finding),
+        }
+    }
+    causes
+}
+
+fn follows(finding: &Finding) -> Follows {
+    rules::named(finding.code).map_or(Follows::Nothing, |rule| rule.follows)
+}
+
+/// How far a subject is from the ground.
+fn depth(subject: &Subject) -> u8 {
+    match subject {
+        Subject::Machine => 0,
+        Subject::Component(name) if name == "connect" => 2,
+        Subject::Component(_) => 1,
+        Subject::Connector(_) => 3,
+        Subject::Flow(_) => 4,
+    }
+}
+
+fn explains(facts: &Facts, cause: &Finding, finding: &Finding) -> bool {
+    let grave = cause.severity == Severity::Broken || cause.severity == finding.severity;
+    let same = cause.subject == finding.subject || cause.subject == Subject::Machine;
+    grave
+        && match follows(finding) {
+            Follows::Nothing => false,
+            Follows::Same => same,
+            Follows::Needs => same || needs(facts, &finding.subject, &cause.subject),
+        }
+}
+
+/// Whether a finding about `subject` matters to what has this name.
+pub(super) fn concerns(facts: &Facts, name: &str, subject: &Subject) -> bool {
+    let all = [
+        Subject::Component(name.to_owned()),
+        Subject::Connector(name.to_owned()),
+        Subject::Flow(name.to_owned()),
+    ];
+    all.iter()
+        .any(|it| it == subject || needs(facts, it, subject))
+}
+
+/// Whether one cannot work without the other, directly or through something between them.
+fn needs(facts: &Facts, subject: &Subject, other: &Subject) -> bool {
+    direct(facts, subject)
+        .iter()
+        .any(|needed| needed == other || needs(facts, needed, other))
+}
+
+/// What a subject needs directly. It has no cycle: each is nearer to the ground.
+fn direct(facts: &Facts, subject: &Subject) -> Vec<Subject> {
+    let component = |name: &str| Subject::component(name);
+    match subject {
+        Subject::Machine => Vec::new(),
+        Subject::Component(name) if name == "connect" => vec![component("kafka")],
+        Subject::Component(_) => vec![Subject::Machine],
+        Subject::Connector(name) => {
+            let wanted = facts.connector(name).and_then(|it| it.wanted.as_ref());
+            let source = wanted.map(|wanted| match wanted.source {
+                Source::Postgres => "postgres",
+                Source::Mongodb => "mongodb",
+            });
+            let source = source.map(component);
+            [component("connect")].into_iter().chain(source).collect()
+        }
+        Subject::Flow(name) => {
+            let mut flows = facts.flows.iter();
+            let connector = flows
+                .find(|it| it.name == *name)
+                .map(|it| it.connector.clone());
+            [component("clickhouse"), component("kafka")]
+                .into_iter()
+                .chain(connector.map(Subject::Connector))
+                .collect()
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The worker and its connectors.
+
+use super::{Find, Follows, Hit, Next, Rule, run};
+use crate::diagnose::facts::{Connector, Facts};
+use crate::diagnose::{Fix, Remedy, Severity, Subject};
+use crate::platform::Platform;
+use crate::readiness::connect::root_cause;
+
+/// Heartbeats come ten times a second. A machine that runs everything at once, a garbage collection
+/// or a rebalance may keep them for seconds.
+const SILENT_MS: u64 = 15_000;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "PLUGIN_MISSING",
+        title: "the worker lacks a connector's plugin",
+        about: "A worker looks for plugins once, when it starts. On clusters they are in its image: `image update` builds and \
+                rolls it. On `host`, `up` brings the archive back, and the worker has to be restarted.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(plugin_missing),
+    },
+    Rule {
+        code: "CONNECT_REBALANCING",
+        title: "Connect is rebalancing",
+        about: "Workers have come or gone. It answers 409 meanwhile, for seconds; a departed worker's tasks rest for up to \
+                `scheduled.rebalance.max.delay.ms`.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Wait,
+        follows: Follows::Needs,
+        find: Find::Facts(rebalancing),
+    },
+    Rule {
+        code: "CONNECTOR_MISSING",
+        title: "a connector of the profile is not registered",
+        about: "Somebody deleted it, or Connect lost its topics. Its place outlives it: registered again, it goes on \
+                where it was.",
+        severity: Severity::Broken,
+        remedy: Remedy::Restart,
+        follows: Follows::Needs,
+        find: Find::Facts(missing),
+    },
+    Rule {
+        code: "CONNECTOR_RESTING",
+        title: "a connector is paused or stopped",
+        about: "Somebody had it rest. PostgreSQL keeps its log for it meanwhile, until the disk is full.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(resting),
+    },
+    Rule {
+        code: "CONFIG_DRIFT",
+        title: "a connector's configuration is not the profile's",
+        about: "Somebody changed it through the REST interface, or the profile changed since the last `up`. `up` registers \
+                what the profile says; what shall stay belongs into the profile (`connectors.NAME.config`).",
+        severity: Severity::Degraded,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(drift),
+    },
+    Rule {
+        code: "CONNECTOR_STUCK",
+        title: "a connector is said to run, and gives no sign of life",
+        about: "RUNNING says that nothing has failed, not that anything moves: Debezium tries a source that does not answer \
+                again and again without saying so. Its heartbeats tell. Where the source is well, a restart helps.",
+        severity: Severity::Broken,
+        remedy: Remedy::Restart,
+        follows: Follows::Needs,
+        find: Find::Facts(stuck),
+    },
+    Rule {
+        code: "CONNECTOR_IDLE",
+        title: "a connector has no task that runs",
+        about: "Its tasks wait for a worker: after a change, a restart or a rebalance for some seconds.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Wait,
+        follows: Follows::Needs,
+        find: Find::Facts(idle),
+    },
+];
+
+fn subject(connector: &Connector) -> Subject {
+    Subject::Connector(connector.name.clone())
+}
+
+fn each(facts: &Facts, rule: impl Fn(&Connector) -> Option<Hit>) -> Vec<Hit> {
+    facts.connectors.iter().filter_map(rule).collect()
+}
+
+fn plugin_missing(facts: &Facts) -> Vec<Hit> {
+    let Some(worker) = facts.connect.seen() else {
+        return Vec::new();
+    };
+    let missing = worker
+        .needed
+        .iter()
+        .filter(|it| !worker.plugins.contains(it));
+    let missing: Vec<&str> = missing.map(String::as_str).collect();
+    if missing.is_empty() {
+        return Vec::new();
+    }
+    let cause = format!("the worker has no {}", missing.join(", "));
+    let next = match facts.platform {
+        Platform::Host => Next::Fix(Fix::RestartComponent("connect".into())),
+        Platform::Kind | Platform::Kubernetes => run("cargo xtask image update"),
+    };
+    vec![Hit::new(Subject::component("connect"), cause, next)]
+}
+
+fn rebalancing(facts: &Facts) -> Vec<Hit> {
+    let busy = facts.connect.seen().is_some_and(|it| it.rebalancing);
+    let hit = busy.then(|| {
+        let next = run("wait some seconds, then: cargo xtask connector status");
+        Hit::new(Subject::component("connect"), "it is rebalancing", next)
+    });
+    hit.into_iter().collect()
+}
+
+fn missing(facts: &Facts) -> Vec<Hit> {
+    let Some(worker) = facts.connect.seen() else {
+        return Vec::new();
+    };
+    each(facts, |connector| {
+        let wanted = connector.wanted.is_some() && connector.refused.is_none();
+        (wanted && connector.state.is_none() && !worker.rebalancing).then(|| {
+            Hit::new(
+                subject(connector),
+                "Connect does not have it",
+                Next::Fix(Fix::Up),
+            )
+        })
+    })
+}
+
+fn resting(facts: &Facts) -> Vec<Hit> {
+    each(facts, |connector| {
+        let state = connector.state.as_deref()?;
+        matches!(state, "PAUSED" | "STOPPED").then(|| {
+            let next = run(format!("cargo xtask connector resume {}", connector.name));
+            Hit::new(subject(connector), format!("it is {state}"), next)
+        })
+    })
+}
+
+fn drift(facts: &Facts) -> Vec<Hit> {
+    each(facts, |connector| {
+        let keys = &connector.drift;
+        // On clusters the operator adds keys of its own, and `diff` compares its resource.
+        (facts.platform == Platform::Host && !keys.is_empty()).then(|| {
+            let cause = format!(
+                "its configuration differs from the profile in {}",
+                keys.join(", ")
+            );
+            let hit = Hit::new(subject(connector), cause, Next::Fix(Fix::Up));
+            match connector.traces().next() {
+                Some(trace) => hit
+                    .severity(Severity::Broken)
+                    .evidence([root_cause(trace).to_owned()]),
+                None => hit,
+            }
+        })
+    })
+}
+
+fn stuck(facts: &Facts) -> Vec<Hit> {
+    // A server of the same cluster tells how far its clocks are from this one.
+    let ahead = match (facts.platform, facts.clickhouse.seen()) {
+        (Platform::Host, _) | (_, None) => 0,
+        (_, Some(clickhouse)) => facts.at.saturating_sub(clickhouse.clock_ms),
+    };
+    each(facts, |connector| {
+        let age = connector.heartbeat_age_ms?.saturating_sub(ahead);
+        (connector.is_running() && age > SILENT_MS).then(|| {
+            Hit::new(
+                subject(connector),
+                format!(
+                    "it is RUNNING, but its last heartbeat is {} s old",
+                    age / 1000
+                ),
+                Next::Fix(Fix::RestartConnector(connector.name.clone())),
+            )
+        })
+    })
+}
+
+fn idle(facts: &Facts) -> Vec<Hit> {
+    each(facts, |connector| {
+        let state = connector.state.as_deref()?;
+        let settled = matches!(state, "PAUSED" | "STOPPED" | "FAILED") || connector.is_running();
+        let failed = connector.tasks.iter().any(|task| task.state == "FAILED");
+        (!settled && !failed).then(|| {
+            let next = run(format!(
+                "wait some seconds, then: cargo xtask connector restart {}",
+                connector.name
+            ));
+            let tasks = match connector.tasks.as_slice() {
+                [] => "no task".to_owned(),
+                tasks => {
+                    let states = tasks
+                        .iter()
+                        .map(|it| format!("task {} {}", it.id, it.state));
+                    states.collect::<Vec<_>>().join(", ")
+                }
+            };
+            Hit::new(
+                subject(connector),
+                format!("it is {state} with {tasks}"),
+                next,
+            )
+        })
+    })
+}

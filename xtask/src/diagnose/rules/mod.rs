@@ -1,0 +1,171 @@
+//! The rules: data, each with a small predicate over the facts. No IO.
+//!
+//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `said`.
+
+mod connect;
+mod kafka;
+mod machine;
+mod mongodb;
+mod postgres;
+mod said;
+mod target;
+
+use super::facts::Facts;
+use super::{Finding, Fix, Remedy, Severity, Subject};
+use crate::clients::postgres::ident;
+
+/// What a finding may be a mere consequence of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// Nothing: it is a cause wherever it is found.
+    Nothing,
+    /// Whatever else breaks the same subject, or the machine.
+    Same,
+    /// That, and whatever breaks something that the subject needs.
+    Needs,
+}
+
+/// One rule.
+#[derive(Debug)]
+pub struct Rule {
+    /// Stable, and never reused for another meaning.
+    pub code: &'static str,
+    /// What it means, in a line.
+    pub title: &'static str,
+    /// Why it happens, and what helps and what does not.
+    pub about: &'static str,
+    /// How much it matters, where a hit does not say otherwise.
+    pub severity: Severity,
+    /// Who can mend it.
+    pub remedy: Remedy,
+    /// What may explain it.
+    pub follows: Follows,
+    /// How it is found.
+    find: Find,
+}
+
+/// How a rule finds.
+#[derive(Debug)]
+enum Find {
+    /// By a predicate over the facts.
+    Facts(fn(&Facts) -> Vec<Hit>),
+    /// By what something that does not work says: any of these, with all of its parts.
+    Said(&'static [&'static [&'static str]], Then),
+    /// As [`Find::Said`], but by connectors only.
+    Trace(&'static [&'static [&'static str]], Then),
+}
+
+/// What comes after something that was said.
+type Then = fn(&Facts, &Subject) -> Next;
+
+/// The next command, or what `--fix` does.
+enum Next {
+    Do(String),
+    Fix(Fix),
+}
+
+/// A place where a rule applies.
+struct Hit {
+    subject: Subject,
+    severity: Option<Severity>,
+    cause: String,
+    evidence: Vec<String>,
+    next: Next,
+}
+
+impl Hit {
+    fn new(subject: Subject, cause: impl Into<String>, next: Next) -> Self {
+        Hit {
+            subject,
+            severity: None,
+            cause: cause.into(),
+            evidence: Vec::new(),
+            next,
+        }
+    }
+
+    fn evidence(mut self, lines: impl IntoIterator<Item = String>) -> Self {
+        self.evidence.extend(lines);
+        self
+    }
+
+    fn severity(mut self, severity: Severity) -> Self {
+        self.severity = Some(severity);
+        self
+    }
+}
+
+fn run(command: impl Into<String>) -> Next {
+    Next::Do(command.into())
+}
+
+fn reset(connector: &str) -> Next {
+    run(format!("cargo xtask reset-connector {connector}"))
+}
+
+/// A name as SQL wants it: in quotes where it needs them.
+fn sql_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let part = |part: &str| match part.chars().all(plain) {
+        true => part.to_owned(),
+        false => ident(part),
+    };
+    name.split('.').map(part).collect::<Vec<_>>().join(".")
+}
+
+/// A statement at the relational source.
+fn postgres_query(sql: &str) -> Next {
+    // Within a shell's double quotes: identifiers of SQL come in such quotes too.
+    run(format!(
+        "cargo xtask query postgres \"{}\"",
+        sql.replace('"', "\\\"")
+    ))
+}
+
+impl Rule {
+    /// What it finds in these facts. A thing that was said belongs to the first rule that knows it.
+    pub(super) fn judge(&'static self, facts: &Facts) -> Vec<Finding> {
+        let hits = match &self.find {
+            Find::Facts(find) => find(facts),
+            Find::Said(..) | Find::Trace(..) => said::hits(facts, self),
+        };
+        hits.into_iter().map(|hit| self.finding(hit)).collect()
+    }
+
+    fn finding(&'static self, hit: Hit) -> Finding {
+        let (next, fix) = match hit.next {
+            Next::Do(next) => (next, None),
+            Next::Fix(fix) => (fix.command(), Some(fix)),
+        };
+        Finding {
+            code: self.code,
+            severity: hit.severity.unwrap_or(self.severity),
+            subject: hit.subject,
+            cause: hit.cause,
+            evidence: hit.evidence,
+            next,
+            remedy: self.remedy,
+            fix,
+            consequences: Vec::new(),
+        }
+    }
+}
+
+/// All rules. Among equals, those that come first are told first.
+pub fn all() -> impl Iterator<Item = &'static Rule> {
+    let structured = [
+        machine::RULES,
+        postgres::RULES,
+        mongodb::RULES,
+        kafka::RULES,
+        connect::RULES,
+        target::RULES,
+    ];
+    let structured = structured.into_iter().flatten();
+    structured.chain(said::RULES).chain(said::REST)
+}
+
+/// The rule of this code.
+pub fn named(code: &str) -> Option<&'static Rule> {
+    all().find(|rule| rule.code.eq_ignore_ascii_case(code))
+}
