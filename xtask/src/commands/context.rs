@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster;
 use super::stdout::say;
+use super::{cluster, diagnose};
 use crate::cli::Global;
+use crate::diagnose::Finding;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
@@ -16,7 +17,8 @@ use crate::platform::host::Dirs;
 use crate::platform::{Platform, docker};
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
-use crate::report::Output;
+use crate::report::text::Palette;
+use crate::report::{self, Output};
 
 /// The repository: where cargo says that this package is, or where it was built.
 pub(super) fn root() -> PathBuf {
@@ -235,11 +237,21 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
     }
 }
 
-/// Prints an error where and how the user wants it.
-pub(super) fn print_error(output: Output, error: &Error) {
+/// Prints an error, and what causes it, where and how the user wants it.
+pub(super) fn print_error(output: Output, error: &Error, causes: &[Finding]) {
     match output {
-        Output::Text => eprintln!("error: {error}"),
-        Output::Json => say!("{}", serde_json::json!({ "error": error.to_json() })),
+        Output::Text => {
+            eprintln!("error: {error}");
+            if !causes.is_empty() {
+                let colour = report::is_coloured(&std::io::stderr());
+                eprint!("\n{}", diagnose::lines(causes, Palette { colour }));
+            }
+        }
+        Output::Json => {
+            let mut value = serde_json::json!({ "error": error.to_json() });
+            value["findings"] = serde_json::json!(causes);
+            say!("{value}");
+        }
     }
 }
 

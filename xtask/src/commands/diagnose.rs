@@ -60,6 +60,23 @@ pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
     })
 }
 
+/// What breaks the pipeline, for commands that met it.
+pub(super) async fn broken(env: &Arc<Environment>) -> Vec<Finding> {
+    let (_, diagnosis) = diagnose::run(env).await;
+    let findings = diagnosis.findings.into_iter();
+    findings
+        .filter(|it| it.severity == Severity::Broken)
+        .collect()
+}
+
+/// Findings for people.
+pub(super) fn lines(findings: &[Finding], palette: Palette) -> String {
+    findings
+        .iter()
+        .map(|finding| one(finding, palette))
+        .collect()
+}
+
 /// Refuses a name that nothing has.
 fn named(env: &Environment, subject: &str) -> Result<()> {
     let connectors = env.profile.connectors.keys().map(String::as_str);
@@ -118,7 +135,16 @@ pub(super) fn describe(diagnosis: &Diagnosis, palette: Palette) -> String {
     for finding in &diagnosis.findings {
         text += &one(finding, palette);
     }
-    for unseen in &diagnosis.unknown {
+    // What a cause explains need not be said again.
+    let explained = |fact: &str| {
+        let mut grave = diagnosis
+            .findings
+            .iter()
+            .filter(|it| it.severity == Severity::Broken);
+        grave.any(|it| it.subject.name() == fact || fact.starts_with("offsets of"))
+    };
+    let open = diagnosis.unknown.iter().filter(|it| !explained(&it.fact));
+    for unseen in open {
         let mark = palette.ink(Ink::Dim, "? not known:");
         text += &format!("{mark} {}: {}\n", unseen.fact, unseen.why);
     }

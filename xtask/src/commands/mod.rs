@@ -44,7 +44,8 @@ mod verify;
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, TopicCommand};
+use crate::cli::{Cli, Command, Global, TopicCommand};
+use crate::diagnose::Finding;
 use crate::error::{Code, Error, Result};
 use crate::process;
 
@@ -62,21 +63,63 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("error: {}", process::become_daemon(spec));
         return ExitCode::FAILURE;
     }
-    let output = cli.global.output;
+    let global = cli.global.clone();
+    // Commands that prove something, and so fail over what the pipeline has.
+    let proves = matches!(
+        cli.command,
+        Command::Up(_)
+            | Command::Verify(_)
+            | Command::Restart(_)
+            | Command::RollingRestart(_)
+            | Command::ResetConnector(_)
+            | Command::Connector(_)
+    );
     match execute(cli) {
         Ok(code) => code,
         Err(error) => {
-            context::print_error(output, &error);
+            let causes = match proves {
+                true => causes(&global, &error),
+                false => Vec::new(),
+            };
+            context::print_error(global.output, &error, &causes);
             ExitCode::from(error.code.exit() as u8)
         }
     }
 }
 
-fn execute(cli: Cli) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// What the rules say about a failure that the pipeline is to blame for; nothing where they cannot
+/// be asked.
+fn causes(global: &Global, error: &Error) -> Vec<Finding> {
+    let blames = [
+        Code::GateFailed,
+        Code::GateTimeout,
+        Code::Verify,
+        Code::Service,
+        Code::Process,
+    ];
+    if !blames.contains(&error.code) {
+        return Vec::new();
+    }
+    let Ok(runtime) = runtime() else {
+        return Vec::new();
+    };
+    let found = runtime.block_on(async {
+        let env = context::existing(global).await.ok()?;
+        Some(diagnose::broken(&env).await)
+    });
+    runtime.shutdown_background();
+    found.unwrap_or_default()
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| Error::new(Code::Io, format!("cannot start: {error}")))?;
+        .map_err(|error| Error::new(Code::Io, format!("cannot start: {error}")))
+}
+
+fn execute(cli: Cli) -> Result<ExitCode> {
+    let runtime = runtime()?;
     let endless = is_endless(&cli.command);
     let result = runtime.block_on(async {
         tokio::select! {

@@ -77,7 +77,7 @@ pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
         match answer(&mut talk, &env, global, &statement).await {
             Ok(answer) => stdout::print(&answer)?,
             // Who types sees it and goes on; a script must not.
-            Err(error) if typed && !ended => context::print_error(global.output, &error),
+            Err(error) if typed && !ended => context::print_error(global.output, &error, &[]),
             Err(error) => return Err(error),
         }
         if ended {

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::context;
 use super::stdout::{self, Reader};
+use super::{context, diagnose};
 use crate::cli::{Global, StatusArgs};
 use crate::clock;
+use crate::diagnose::Finding;
 use crate::environment::Environment;
 use crate::error::{Exit, Result};
 use crate::pipeline::status::{Component, ConnectorRow, FlowRow, Overview, gather};
@@ -22,7 +23,11 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> 
         return watch(global.output, &env).await;
     }
     let overview = gather(&env).await;
-    print(global.output, &env, &overview, "")?;
+    let causes = match overview.is_current() {
+        true => Vec::new(),
+        false => diagnose::broken(&env).await,
+    };
+    print(global.output, &env, &overview, &causes, "")?;
     Ok(if overview.is_current() {
         ExitCode::SUCCESS
     } else {
@@ -37,22 +42,38 @@ async fn watch(output: Output, env: &Arc<Environment>) -> Result<ExitCode> {
     let prefix = if coloured { "\x1b[H\x1b[J" } else { "" };
     loop {
         let overview = gather(env).await;
-        if print(output, env, &overview, prefix)? == Reader::Gone {
+        if print(output, env, &overview, &[], prefix)? == Reader::Gone {
             return Ok(ExitCode::SUCCESS);
         }
         wait::pause(Duration::from_secs(1)).await;
     }
 }
 
-fn print(output: Output, env: &Environment, overview: &Overview, prefix: &str) -> Result<Reader> {
+fn print(
+    output: Output,
+    env: &Environment,
+    overview: &Overview,
+    causes: &[Finding],
+    prefix: &str,
+) -> Result<Reader> {
     let text = match output {
         Output::Json => {
             let mut value = serde_json::to_value(overview).unwrap_or_default();
             value["current"] = overview.is_current().into();
+            value["findings"] = serde_json::json!(causes);
             value["left_out"] = context::left_out(env).into();
             format!("{value}\n")
         }
-        Output::Text => describe(env, overview, stdout::palette()),
+        Output::Text => {
+            let palette = stdout::palette();
+            let mut text = describe(env, overview, palette);
+            if !causes.is_empty() {
+                text += &format!("\n{}", diagnose::lines(causes, palette));
+            } else if !overview.is_current() {
+                text += "next: cargo xtask diagnose\n";
+            }
+            text
+        }
     };
     stdout::write(format!("{prefix}{text}").as_bytes())
 }
@@ -98,9 +119,6 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
     }
     lines.push(String::new());
     lines.push(format!("  passwords: {}", env.dirs.secrets().display()));
-    if !overview.is_current() {
-        lines.push("next: cargo xtask up".into());
-    }
     lines.join("\n") + "\n"
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -25,6 +26,7 @@ use crate::profile::{Profile, is_secret};
 use crate::readiness::{self, Status};
 use crate::render::Templates;
 use crate::render::kubernetes::password_dir;
+use crate::wait::{self, Patience};
 
 /// `images/connect/plugins.yaml`: the plugins by source.
 #[derive(Debug, Deserialize)]
@@ -293,11 +295,12 @@ pub fn render(
 }
 
 /// Has the connector registered with this configuration afterwards. A failed task is restarted: the
-/// reason may have been mended since.
+/// reason may have been mended since. So is one that runs and does not read its slot: a task reads
+/// its password once, and tries the old one for ever.
 ///
 /// # Errors
 /// Connect refuses the configuration.
-pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) -> Result<Outcome> {
+pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -> Result<Outcome> {
     let connector =
         env.profile.connectors.get(&name).ok_or_else(|| {
             Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
@@ -322,6 +325,18 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
                 .map_err(|error| service(&error))?;
             return Ok(Outcome::Changed("restarted what had failed".into()));
         }
+        if let Some(slot) = &connector.slot
+            && readiness::connect::connector(status.as_ref()).state == readiness::State::Current
+            && !reads(&env, slot, &progress).await
+        {
+            client
+                .restart(&name, false)
+                .await
+                .map_err(|error| service(&error))?;
+            return Ok(Outcome::Changed(
+                "restarted: it ran and read nothing".into(),
+            ));
+        }
         return Ok(Outcome::Unchanged("registered".into()));
     }
     client
@@ -332,6 +347,15 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
     }))
+}
+
+/// Whether somebody reads the slot, or will in a moment: a task that has just begun takes a second.
+async fn reads(env: &Environment, slot: &str, progress: &Progress) -> bool {
+    let patience = Patience::local(Duration::from_secs(5));
+    let looked = wait::until("its slot is read", patience, progress, || {
+        super::postgres::probe_slot(env, slot)
+    });
+    looked.await.is_ok()
 }
 
 /// A connector's class, and its whole configuration as Connect's REST interface takes it.

@@ -213,3 +213,6 @@ pub fn judge(facts: &Facts) -> Diagnosis {
         unknown: facts.unknown(),
     }
 }
+
+#[cfg(test)]
+mod tests;

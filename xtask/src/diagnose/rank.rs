@@ -18,6 +18,8 @@ pub(super) fn rank(facts: &Facts, mut found: Vec<Finding>) -> Vec<Finding> {
             .iter_mut()
             .find(|cause| explains(facts, cause, &finding));
         match cause {
+            // That it does not work is what the cause says already.
+            Some(cause) if cause.subject == finding.subject && rules::is_rest(finding.code) => {}
             Some(cause) => cause.consequences.push(Consequence {
                 code: finding.code,
                 subject: finding.subject,
@@ -57,12 +59,11 @@ fn explains(facts: &Facts, cause: &Finding, finding: &Finding) -> bool {
 
 /// Whether a finding about `subject` matters to what has this name.
 pub(super) fn concerns(facts: &Facts, name: &str, subject: &Subject) -> bool {
-    let all = [
-        Subject::Component(name.to_owned()),
-        Subject::Connector(name.to_owned()),
-        Subject::Flow(name.to_owned()),
-    ];
+    let connector = facts.connector(name);
+    let connector = connector.map(|it| Subject::Connector(it.name.clone()));
+    let all = [Subject::component(name), Subject::Flow(name.to_owned())];
     all.iter()
+        .chain(&connector)
         .any(|it| it == subject || needs(facts, it, subject))
 }
 
@@ -86,18 +87,24 @@ fn direct(facts: &Facts, subject: &Subject) -> Vec<Subject> {
                 Source::Postgres => "postgres",
                 Source::Mongodb => "mongodb",
             });
-            let source = source.map(component);
-            [component("connect")].into_iter().chain(source).collect()
+            match source {
+                Some(source) => vec![component("connect"), component(source)],
+                None => vec![component("connect")],
+            }
         }
         Subject::Flow(name) => {
             let mut flows = facts.flows.iter();
             let connector = flows
                 .find(|it| it.name == *name)
                 .map(|it| it.connector.clone());
-            [component("clickhouse"), component("kafka")]
-                .into_iter()
-                .chain(connector.map(Subject::Connector))
-                .collect()
+            match connector {
+                Some(connector) => vec![
+                    component("clickhouse"),
+                    component("kafka"),
+                    Subject::Connector(connector),
+                ],
+                None => Vec::new(),
+            }
         }
     }
 }

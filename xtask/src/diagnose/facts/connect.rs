@@ -128,6 +128,7 @@ async fn connector(
         refused,
         committed,
         heartbeat_age_ms: None,
+        complaints: Vec::new(),
         name,
     }
 }

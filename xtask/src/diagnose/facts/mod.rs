@@ -1,6 +1,7 @@
 //! What was seen of an environment, as plain data: everything at once, within [`LIMIT`].
 
 mod clickhouse;
+mod complaints;
 mod components;
 mod connect;
 mod kafka;
@@ -185,6 +186,8 @@ pub struct Connector {
     pub committed: Option<Known<Place>>,
     /// How long ago its newest heartbeat came, in milliseconds.
     pub heartbeat_age_ms: Option<u64>,
+    /// What the worker warned of lately, while the connector is said to run and gives no sign of life.
+    pub complaints: Vec<String>,
 }
 
 impl Connector {
@@ -193,6 +196,12 @@ impl Connector {
         self.state.as_deref() == Some("RUNNING")
             && !self.tasks.is_empty()
             && self.tasks.iter().all(|task| task.state == "RUNNING")
+    }
+
+    /// The place in PostgreSQL's log that it has committed, in bytes.
+    pub fn committed_lsn(&self) -> Option<u64> {
+        let place = self.committed.as_ref()?.seen()?;
+        place.offset.get("lsn")?.as_u64()
     }
 
     /// The traces of what has failed.
@@ -470,6 +479,8 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
             row.fill(flow);
         }
     }
+    complaints::add(env, &mut facts.connectors).await;
+    postgres::confirm(env, &mut facts).await;
     facts.took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     facts
 }

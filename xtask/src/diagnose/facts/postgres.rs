@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Postgres, Server};
+use super::{Facts, Known, LIMIT, Postgres, Server};
 use crate::clients::postgres::literal;
 use crate::components::service;
 use crate::environment::Environment;
@@ -36,6 +36,29 @@ pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
     let server: Server = serde_json::from_str(text.as_deref().unwrap_or("null"))
         .map_err(|error| Error::new(Code::Service, format!("PostgreSQL's answer: {error}")))?;
     Ok(Postgres { server, slots })
+}
+
+/// Asks once more where the log ends, if a connector seems to be beyond it: its place was asked for at
+/// the same time.
+pub(super) async fn confirm(env: &Environment, facts: &mut Facts) {
+    let beyond = facts
+        .connectors
+        .iter()
+        .filter_map(|it| it.committed_lsn())
+        .max();
+    let Some(Known::Seen(postgres)) = &mut facts.postgres else {
+        return;
+    };
+    if beyond <= postgres.server.position {
+        return;
+    }
+    let position = async {
+        let session = env.postgres_session().await.ok()?;
+        let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
+        session.value(sql).await.ok()??.parse().ok()
+    };
+    let position = tokio::time::timeout(LIMIT / 4, position).await;
+    postgres.server.position = position.ok().flatten();
 }
 
 fn values<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

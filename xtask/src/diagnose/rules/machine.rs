@@ -3,6 +3,7 @@
 use super::{Find, Follows, Hit, Next, Rule, run};
 use crate::diagnose::facts::{Facts, Known, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
+use crate::readiness::State;
 
 /// Less is too little for Kafka's next segment and PostgreSQL's next pieces of log.
 const LEAST_FREE: u64 = 256 << 20;
@@ -161,17 +162,22 @@ fn not_started(facts: &Facts) -> Vec<Hit> {
 
 fn hung(facts: &Facts) -> Vec<Hit> {
     with_process(facts, |component| match component.process {
-        Process::Running(pid) if component.is_silent() => Some(
-            Hit::new(
-                Subject::component(&component.name),
-                format!(
-                    "its process (pid {pid}) runs, but: {}",
-                    component.status.message
-                ),
-                Next::Fix(Fix::RestartComponent(component.name.clone())),
+        // One that refuses answers.
+        Process::Running(pid)
+            if !matches!(component.status.state, State::Current | State::Failed) =>
+        {
+            Some(
+                Hit::new(
+                    Subject::component(&component.name),
+                    format!(
+                        "its process (pid {pid}) runs, but: {}",
+                        component.status.message
+                    ),
+                    Next::Fix(Fix::RestartComponent(component.name.clone())),
+                )
+                .evidence(component.log.iter().cloned()),
             )
-            .evidence(component.log.iter().cloned()),
-        ),
+        }
         _ => None,
     })
 }

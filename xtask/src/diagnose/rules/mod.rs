@@ -165,6 +165,11 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
     structured.chain(said::RULES).chain(said::REST)
 }
 
+/// Whether a code says no more than that something does not work.
+pub(super) fn is_rest(code: &str) -> bool {
+    said::REST.iter().any(|rule| rule.code == code)
+}
+
 /// The rule of this code.
 pub fn named(code: &str) -> Option<&'static Rule> {
     all().find(|rule| rule.code.eq_ignore_ascii_case(code))

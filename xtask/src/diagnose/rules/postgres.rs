@@ -64,6 +64,15 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Facts(slot_ahead),
     },
     Rule {
+        code: "OFFSET_AHEAD",
+        title: "a connector's committed place lies beyond the end of its source's log",
+        about: "The server was restored from a backup, is another one than before, or somebody wrote a wrong offset. The                 connector runs and skips every change up to that place, in silence. `offsets restore` puts a saved place                 back where the source still has it; `reset-connector` reads the tables anew.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(offset_ahead),
+    },
+    Rule {
         code: "SLOT_TAKEN",
         title: "somebody else reads a connector's slot",
         about: "One slot has one reader. A second worker, a forgotten connector of another Connect cluster, or a person with \
@@ -184,16 +193,10 @@ fn slot<'a>(postgres: &'a Postgres, wanted: &Wanted) -> Option<&'a Slot> {
     postgres.slots.iter().find(|slot| slot.name == name)
 }
 
-/// The place that a connector has committed, in bytes of the log.
-fn committed(connector: &Connector) -> Option<u64> {
-    let place = connector.committed.as_ref()?.seen()?;
-    place.offset.get("lsn")?.as_u64()
-}
-
 /// Whether the connector has been past its snapshot: without a place it begins with one, and makes
 /// slot and publication itself.
 fn began(connector: &Connector) -> bool {
-    committed(connector).is_some()
+    connector.committed_lsn().is_some()
 }
 
 fn wal_level(facts: &Facts) -> Vec<Hit> {
@@ -247,8 +250,7 @@ fn slot_lost(facts: &Facts) -> Vec<Hit> {
 fn slot_missing(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
         let name = wanted.slot.as_deref()?;
-        let resting = connector.state.as_deref() == Some("STOPPED");
-        let gone = slot(postgres, wanted).is_none() && began(connector) && !resting;
+        let gone = slot(postgres, wanted).is_none() && began(connector);
         gone.then(|| {
             let place = connector.committed.as_ref()?.seen()?.position.as_ref();
             let since = place.map_or("its committed place", |it| it.place.as_str());
@@ -262,13 +264,26 @@ fn slot_ahead(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
         let slot = slot(postgres, wanted)?;
         let begins = lsn(slot.restart_lsn.as_deref()?)?;
-        let committed = committed(connector)?;
+        let committed = connector.committed_lsn()?;
         (begins > committed).then(|| {
             let cause = format!(
                 "slot `{}` keeps the log from {} on, and the connector's committed place is {} bytes before that",
                 slot.name,
                 slot.restart_lsn.as_deref().unwrap_or_default(),
                 begins - committed
+            );
+            Hit::new(subject(connector), cause, reset(&connector.name))
+        })
+    })
+}
+
+fn offset_ahead(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, _| {
+        let (end, committed) = (postgres.server.position?, connector.committed_lsn()?);
+        (committed > end).then(|| {
+            let cause = format!(
+                "its committed place lies {} bytes beyond the end of PostgreSQL's log: it skips every change until then",
+                committed - end
             );
             Hit::new(subject(connector), cause, reset(&connector.name))
         })
@@ -451,7 +466,7 @@ fn privilege(facts: &Facts) -> Vec<Hit> {
             }
         };
         // One that runs has what it needs for now.
-        let severity = match connector.is_running() {
+        let severity = match connector.is_running() && connector.complaints.is_empty() {
             true => Severity::Degraded,
             false => Severity::Broken,
         };

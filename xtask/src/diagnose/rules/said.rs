@@ -68,7 +68,7 @@ pub(super) const RULES: &[Rule] = &[
                 `offsets restore` puts a saved place back where the source still has it; `reset-connector` begins anew.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
-        follows: Follows::Nothing,
+        follows: Follows::Same,
         find: Find::Trace(
             &[
                 &["has already been removed"],
@@ -239,7 +239,7 @@ pub(super) const RULES: &[Rule] = &[
                 together.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
-        follows: Follows::Nothing,
+        follows: Follows::Needs,
         find: Find::Said(
             &[
                 &["NoSuchMethodError"],
@@ -317,6 +317,17 @@ pub(super) const RULES: &[Rule] = &[
         ),
     },
     Rule {
+        code: "IMAGE_ARCHITECTURE",
+        title: "an image is for another processor",
+        about: "`exec format error`: it was built for arm64 on amd64, or the other way. Build it for the nodes' architecture.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(&[&["exec format error"]], |_, _| {
+            run("cargo xtask image update")
+        }),
+    },
+    Rule {
         code: "PROGRAM_MISSING",
         title: "a container's program is not in its image",
         about: "Exit code 127. The operator starts its own scripts, which only images built on Strimzi's have: a plain Debezium \
@@ -332,17 +343,6 @@ pub(super) const RULES: &[Rule] = &[
             ],
             |_, _| run("cargo xtask image update"),
         ),
-    },
-    Rule {
-        code: "IMAGE_ARCHITECTURE",
-        title: "an image is for another processor",
-        about: "`exec format error`: it was built for arm64 on amd64, or the other way. Build it for the nodes' architecture.",
-        severity: Severity::Broken,
-        remedy: Remedy::Person,
-        follows: Follows::Nothing,
-        find: Find::Said(&[&["exec format error"]], |_, _| {
-            run("cargo xtask image update")
-        }),
     },
     Rule {
         code: "IMAGE_UNAVAILABLE",
@@ -651,16 +651,36 @@ pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
                 .find_map(|rule| Some((rule, line(&saying, rule)?)));
             let (owner, line) = match known {
                 Some((owner, line)) => (owner.code, Some(line)),
+                // A complaint that nobody knows need not be why.
+                None if saying.head.is_empty() => return None,
                 None => (fallback(&saying.subject), None),
             };
             (owner == rule.code).then(|| {
                 let next = then(facts, &saying.subject);
-                let more = line.filter(|line| !saying.head.contains(line.trim()));
-                Hit::new(saying.subject.clone(), saying.head.clone(), next)
-                    .evidence(more.map(|line| line.trim().to_owned()))
+                let line = line.map(str::trim).unwrap_or_default();
+                let (cause, more) = match saying.head.as_str() {
+                    "" => (line, None),
+                    head => (head, (!head.contains(line)).then(|| shortened(line))),
+                };
+                Hit::new(saying.subject.clone(), shortened(cause), next).evidence(more)
             })
         })
         .collect()
+}
+
+/// A text whose middle is left out where it is long: exceptions name their class first and their
+/// reason last.
+fn shortened(text: &str) -> String {
+    const BEGIN: usize = 120;
+    const END: usize = 160;
+    let text = text.strip_prefix("Caused by: ").unwrap_or(text);
+    let count = text.chars().count();
+    if count <= BEGIN + END {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(BEGIN).collect();
+    let end: String = text.chars().skip(count - END).collect();
+    format!("{begin} ... {end}")
 }
 
 fn fallback(subject: &Subject) -> &'static str {
@@ -703,6 +723,14 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 subject: subject.clone(),
                 head: root_cause(trace).to_owned(),
                 lines: trace.lines().collect(),
+            });
+        }
+        if !connector.complaints.is_empty() {
+            let lines: Vec<&str> = connector.complaints.iter().map(String::as_str).collect();
+            all.push(Saying {
+                subject: subject.clone(),
+                head: String::new(),
+                lines,
             });
         }
         if let Some(refused) = &connector.refused {

@@ -49,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
         title: "the target's consumer group does not come to rest",
         about: "Its members join and leave: two environments with one group name, a member that polls too seldom \
                 (`max.poll.interval.ms`), or a network that drops connections.",
-        severity: Severity::Degraded,
+        severity: Severity::Broken,
         remedy: Remedy::Wait,
         follows: Follows::Needs,
         find: Find::Facts(group_rebalancing),
@@ -172,7 +172,11 @@ fn poison(facts: &Facts) -> Vec<Hit> {
         let hit = Hit::new(
             subject(flow),
             format!("{count} messages could not become rows"),
-            run(format!("cargo xtask query clickhouse \"{sql}\"")),
+            run(format!(
+                "cargo xtask query clickhouse \"{sql}\"; when they are dealt with: \
+                 cargo xtask query clickhouse \"TRUNCATE TABLE {}_errors\"",
+                flow.name
+            )),
         );
         hit.evidence(flow.newest_error.clone())
     });

@@ -1,0 +1,86 @@
+//! What the worker says of late about connectors that run and give no sign of life: Debezium tries
+//! again without end what does not work, and tells nobody but its log.
+
+use std::fs::File;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{ListParams, LogParams};
+
+use super::{Connector, LIMIT};
+use crate::clock;
+use crate::components::cluster;
+use crate::environment::Environment;
+use crate::files::last_lines;
+use crate::pipeline::logline::{Filter, Level, Zone};
+use crate::platform::Platform;
+
+/// Heartbeats that are younger are no reason to read logs.
+const QUIET_MS: u64 = 5_000;
+/// Debezium tries every ten seconds.
+const LATELY: Duration = Duration::from_secs(30);
+/// Lines of the log that are read; a retry writes a trace and its configuration.
+const LINES: usize = 3_000;
+/// Lines that are kept.
+const KEPT: usize = 60;
+
+/// Reads them where there is a reason to.
+pub(super) async fn add(env: &Environment, connectors: &mut [Connector]) {
+    let quiet = |connector: &Connector| {
+        connector.is_running() && connector.heartbeat_age_ms.is_some_and(|age| age > QUIET_MS)
+    };
+    if !connectors.iter().any(quiet) {
+        return;
+    }
+    let read = tokio::time::timeout(LIMIT / 2, read(env)).await;
+    let lines = read.ok().flatten().unwrap_or_default();
+    for connector in connectors.iter_mut().filter(|it| quiet(it)) {
+        connector.complaints.clone_from(&lines);
+    }
+}
+
+/// The worker's warnings and errors of late; none if they cannot be read.
+async fn read(env: &Environment) -> Option<Vec<String>> {
+    let lately = u64::try_from(LATELY.as_millis()).unwrap_or(u64::MAX);
+    let since = clock::now_ms().saturating_sub(lately);
+    let (text, zone) = match env.platform {
+        Platform::Host => {
+            let mut file = File::open(env.dirs.log("connect")).ok()?;
+            let bytes = last_lines(&mut file, LINES).ok()?;
+            (String::from_utf8_lossy(&bytes).into_owned(), Zone::local())
+        }
+        Platform::Kind | Platform::Kubernetes => (pods(env).await?, Zone::utc()),
+    };
+    let mut filter = Filter::new(Level::Warn, Some(since), zone);
+    // What stands before the first head belongs to nothing that is known.
+    let lines = text
+        .lines()
+        .skip_while(|line| line.starts_with(['\t', ' ']));
+    let wanted: Vec<&str> = lines.filter(|line| filter.wants(line)).collect();
+    let told = wanted
+        .into_iter()
+        .filter(|line| !line.trim_start().starts_with("at "));
+    let told: Vec<String> = told.map(str::to_owned).collect();
+    Some(told[told.len().saturating_sub(KEPT)..].to_vec())
+}
+
+async fn pods(env: &Environment) -> Option<String> {
+    let (namespace, selector) = cluster::pods(env, "connect");
+    let api: Api<Pod> = Api::namespaced(env.link().ok()?.cluster.client.clone(), namespace);
+    let listed = api
+        .list(&ListParams::default().labels(&selector))
+        .await
+        .ok()?;
+    let mut text = String::new();
+    for name in listed.items.into_iter().filter_map(|pod| pod.metadata.name) {
+        let asked = LogParams {
+            since_seconds: i64::try_from(LATELY.as_secs()).ok(),
+            tail_lines: i64::try_from(LINES).ok(),
+            ..LogParams::default()
+        };
+        // A pod that has just begun has no log yet.
+        text += &api.logs(&name, &asked).await.unwrap_or_default();
+    }
+    Some(text)
+}
