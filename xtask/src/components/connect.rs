@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{kafka, service};
+use crate::clients::connect::{Connect, ConnectError};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
@@ -23,6 +24,7 @@ use crate::platform::host::{java, secrets};
 use crate::platform::{Endpoint, Platform, Secret};
 use crate::profile::schema::{Connector, Settings, Source};
 use crate::profile::{Profile, is_secret};
+use crate::readiness::connect::ConnectorStatus;
 use crate::readiness::{self, Status};
 use crate::render::Templates;
 use crate::render::kubernetes::password_dir;
@@ -339,14 +341,46 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
         }
         return Ok(Outcome::Unchanged("registered".into()));
     }
+    let before = client
+        .status(&name)
+        .await
+        .map_err(|error| service(&error))?;
     client
         .put_config(&name, &wanted)
         .await
         .map_err(|error| service(&error))?;
+    if readiness::connect::connector(before.as_ref()).state == readiness::State::Failed {
+        begins_anew(&client, &name, before.as_ref(), &progress).await?;
+    }
     Ok(Outcome::Changed(match existing {
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
     }))
+}
+
+/// Has what had failed begin anew with its new configuration. Until it does, Connect tells the failure
+/// of before, which a gate would take for final.
+async fn begins_anew(
+    client: &Connect,
+    name: &str,
+    before: Option<&ConnectorStatus>,
+    progress: &Progress,
+) -> Result<()> {
+    let patience = Patience::local(Duration::from_secs(20));
+    let looked = wait::until("it begins anew", patience, progress, || async {
+        // While Connect rebalances it refuses, and begins the tasks anew by itself.
+        match client.restart(name, true).await {
+            Ok(()) | Err(ConnectError::Refused { status: 409, .. }) => {}
+            Err(error) => return Status::failed(error.to_string()),
+        }
+        match client.status(name).await {
+            Ok(status) if status.as_ref() == before => Status::in_progress("failed, as before"),
+            Ok(_) => Status::current("it begins"),
+            Err(error) if error.is_transient() => Status::in_progress(error.to_string()),
+            Err(error) => Status::failed(error.to_string()),
+        }
+    });
+    looked.await.map(drop)
 }
 
 /// Whether somebody reads the slot, or will in a moment: a task that has just begun takes a second.
