@@ -100,6 +100,12 @@ async fn runs(docker: &Docker, name: &str) -> Result<bool> {
 /// # Errors
 /// There is no cluster.
 pub(super) async fn attach(env: &Environment) -> Result<()> {
+    // A cluster that answers runs. The engine, which takes longer, is asked why one does not.
+    if env.platform == Platform::Kind
+        && let Ok(cluster) = Cluster::connect(&kind::context(&kind_name(env))).await
+    {
+        return env.attach(cluster).await;
+    }
     match find(env).await? {
         Some(cluster) => env.attach(cluster).await,
         None if env.platform == Platform::Host => Ok(()),
