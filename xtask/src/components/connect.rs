@@ -12,6 +12,7 @@ use super::{kafka, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
+use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
 use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
@@ -22,6 +23,7 @@ use crate::platform::host::{java, secrets};
 use crate::platform::{Endpoint, Platform, Secret};
 use crate::profile::schema::{Connector, Settings, Source};
 use crate::profile::{Profile, is_secret};
+use crate::readiness::connect::ConnectorStatus;
 use crate::readiness::{self, Status};
 use crate::render::Templates;
 use crate::render::kubernetes::password_dir;
@@ -292,12 +294,11 @@ pub fn render(
     Ok(manifest)
 }
 
-/// Has the connector registered with this configuration afterwards. A failed task is restarted: the
-/// reason may have been mended since.
+/// Has the connector registered with this configuration afterwards. What failed is restarted.
 ///
 /// # Errors
 /// Connect refuses the configuration.
-pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) -> Result<Outcome> {
+pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -> Result<Outcome> {
     let connector =
         env.profile.connectors.get(&name).ok_or_else(|| {
             Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
@@ -311,18 +312,7 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
     if let Some(existing) = &existing
         && same(existing, &wanted)
     {
-        let status = client
-            .status(&name)
-            .await
-            .map_err(|error| service(&error))?;
-        if readiness::connect::connector(status.as_ref()).state == readiness::State::Failed {
-            client
-                .restart(&name, true)
-                .await
-                .map_err(|error| service(&error))?;
-            return Ok(Outcome::Changed("restarted what had failed".into()));
-        }
-        return Ok(Outcome::Unchanged("registered".into()));
+        return mend(&env, &name, &progress).await;
     }
     client
         .put_config(&name, &wanted)
@@ -332,6 +322,27 @@ pub async fn register(env: Arc<Environment>, name: String, _progress: Progress) 
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
     }))
+}
+
+/// Restarts what of a connector failed: Connect does not do so by itself, and the reason may have been
+/// mended since.
+///
+/// # Errors
+/// Connect refuses.
+pub async fn mend(env: &Environment, name: &str, progress: &Progress) -> Result<Outcome> {
+    let client = env.connect_client();
+    let status = settled(progress, || client.status(name)).await?;
+    if !status.is_some_and(|status| has_failed(&status)) {
+        return Ok(Outcome::Unchanged("registered".into()));
+    }
+    settled(progress, || client.restart(name, true)).await?;
+    Ok(Outcome::Changed("restarted what had failed".into()))
+}
+
+/// Whether something of it failed. One that rests did not.
+fn has_failed(status: &ConnectorStatus) -> bool {
+    let mut entries = std::iter::once(&status.connector).chain(&status.tasks);
+    entries.any(|entry| entry.state == "FAILED")
 }
 
 /// A connector's class, and its whole configuration as Connect's REST interface takes it.
