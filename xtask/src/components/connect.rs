@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{kafka, service};
+use super::kafka;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
@@ -305,19 +305,14 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
         })?;
     let (_, wanted) = wanted(&env, &name, connector)?;
     let client = env.connect_client();
-    let existing = client
-        .config(&name)
-        .await
-        .map_err(|error| service(&error))?;
+    // Another connector of the same profile that has just been registered makes Connect rebalance.
+    let existing = settled(&progress, || client.config(&name)).await?;
     if let Some(existing) = &existing
         && same(existing, &wanted)
     {
         return mend(&env, &name, &progress).await;
     }
-    client
-        .put_config(&name, &wanted)
-        .await
-        .map_err(|error| service(&error))?;
+    settled(&progress, || client.put_config(&name, &wanted)).await?;
     Ok(Outcome::Changed(match existing {
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
