@@ -41,14 +41,26 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether the same request may succeed in a moment: the worker is rebalancing (409), still
-    /// starting (404 before its resources are mounted, 500, 503), or gone for now.
+    /// Whether the worker refuses because its group rebalances, or is about to: with 409, and for some
+    /// requests with 500 (seen with Kafka 4.0.0).
+    pub fn is_rebalance(&self) -> bool {
+        match self {
+            ConnectError::Refused { status: 409, .. } => true,
+            ConnectError::Refused { status, message } => {
+                *status == 500 && message.contains("because a rebalance is expected")
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the same request may succeed in a moment: the worker is rebalancing, still starting
+    /// (404 before its resources are mounted, 500, 503), or gone for now.
     pub fn is_transient(&self) -> bool {
         match self {
             ConnectError::Unreachable { .. } => true,
             ConnectError::Refused { status, message } => {
-                matches!(*status, 404 | 409)
-                    || *status == 503
+                self.is_rebalance()
+                    || matches!(*status, 404 | 503)
                     || (*status == 500 && message.contains("timed out"))
             }
             ConnectError::Answer { .. } => false,

@@ -65,20 +65,28 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
     }
 }
 
-/// Waits for the API server of a Kind cluster that is just coming back, as after a reboot.
+/// As [`find`]; the API server of a Kind cluster that is just coming back, as after a reboot, is
+/// waited for.
 ///
 /// # Errors
-/// It does not answer in time.
-pub(super) async fn await_kind(env: &Environment) -> Result<()> {
+/// As [`find`], or it does not answer in time.
+pub(super) async fn find_patiently(env: &Environment) -> Result<Option<Cluster>> {
+    let found = find(env).await;
     if env.platform != Platform::Kind {
-        return Ok(());
+        return found;
+    }
+    match found {
+        Ok(None) => return Ok(None),
+        Ok(Some(cluster)) if cluster.is_ready().await => return Ok(Some(cluster)),
+        // Whatever is wrong with it is told by the second try, if it is still wrong then.
+        Ok(Some(_)) | Err(_) => {}
     }
     let docker = env.docker().await?;
     let name = kind_name(env);
-    match runs(docker, &name).await? {
-        true => kind::answers(docker, &name, &Progress::silent()).await,
-        false => Ok(()),
+    if runs(docker, &name).await? {
+        kind::answers(docker, &name, &Progress::silent()).await?;
     }
+    find(env).await
 }
 
 /// Whether there is a complete Kind cluster of this name and all its nodes run.
@@ -92,6 +100,12 @@ async fn runs(docker: &Docker, name: &str) -> Result<bool> {
 /// # Errors
 /// There is no cluster.
 pub(super) async fn attach(env: &Environment) -> Result<()> {
+    // A cluster that answers runs. The engine, which takes longer, is asked why one does not.
+    if env.platform == Platform::Kind
+        && let Ok(cluster) = Cluster::connect(&kind::context(&kind_name(env))).await
+    {
+        return env.attach(cluster).await;
+    }
     match find(env).await? {
         Some(cluster) => env.attach(cluster).await,
         None if env.platform == Platform::Host => Ok(()),

@@ -51,8 +51,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     if args.dry_run {
         return dry_run(global.output, &env);
     }
-    cluster::await_kind(&env).await?;
-    let cluster = cluster::find(&env).await?;
+    let cluster = cluster::find_patiently(&env).await?;
     if let Some(cluster) = &cluster {
         let first = context::remembered_platform(&dirs)?.is_none();
         cluster::confirm_first(cluster, &env, first, args.yes)?;

@@ -3,12 +3,14 @@
 //! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
 //! applied at once, so that the operators work side by side.
 
+mod seen;
+
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::core::DynamicObject;
 
-use super::mongodb::members;
+use self::seen::{HandedOn, Seen, handed};
 use super::upper::{self, Starts};
 use super::{ClusterOptions, connect, image, kafka, named, operators};
 use crate::environment::Environment;
@@ -16,8 +18,7 @@ use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::kind::{self, Ensured, Kind};
-use crate::platform::kubernetes::{Change, Cluster, Options, Owned, preflight};
-use crate::profile::schema::Source;
+use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned};
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -88,17 +89,23 @@ enum Stage {
     Connector(String),
 }
 
-fn stage(object: &DynamicObject) -> Stage {
-    let kind = object.types.as_ref().map(|types| types.kind.as_str());
+fn stage(kind: &str, name: &str) -> Stage {
     match kind {
         // A pod that mounts a Secret which is not there is looked at again after minutes.
-        Some("ClickHouseInstallation") => Stage::Target,
-        Some("Secret") if object.metadata.name.as_deref() == Some(TRUSTED) => Stage::Target,
-        Some("KafkaConnect") => Stage::Worker,
-        Some("KafkaConnector") => {
-            Stage::Connector(object.metadata.name.clone().unwrap_or_default())
-        }
+        "ClickHouseInstallation" => Stage::Target,
+        "Secret" if name == TRUSTED => Stage::Target,
+        "KafkaConnect" => Stage::Worker,
+        "KafkaConnector" => Stage::Connector(name.to_owned()),
         _ => Stage::First,
+    }
+}
+
+/// Whether an object is applied before anything else.
+fn is_first(env: &Environment, object: &ObjectRef) -> bool {
+    match stage(&object.kind, &object.name) {
+        Stage::First => true,
+        Stage::Target => !env.kafka_asks_for_login(),
+        Stage::Worker | Stage::Connector(_) => false,
     }
 }
 
@@ -106,11 +113,13 @@ fn stage(object: &DynamicObject) -> Stage {
 const TRUSTED: &str = "kafka-ca";
 
 fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
-    objects
-        .iter()
-        .filter(|object| stage(&object.object) == *wanted)
-        .map(|object| object.object.clone())
-        .collect()
+    let at_stage = |object: &&DynamicObject| {
+        let kind = object.types.as_ref().map_or("", |types| &types.kind);
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        stage(kind, name) == *wanted
+    };
+    let objects = objects.iter().map(|object| &object.object);
+    objects.filter(at_stage).cloned().collect()
 }
 
 /// Builds the plan.
@@ -147,32 +156,36 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     );
     let pushed = image::Pushed::default();
     let image = image::steps(&mut plan, env, connected, &pushed);
-    let mut needs = connected.to_vec();
-    needs.push("operators/bundles");
-    let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    let inventory = seen::inventory(&mut plan, env, connected);
+    let (at, wanted) = (env.clone(), own.clone());
+    let checked = HandedOn::<Seen>::default();
+    let into = checked.clone();
     let remove = options.prune;
     plan.gate(
         "cluster/check",
         "permissions, room, what pods refer to",
-        &needs,
+        &["operators/bundles", "cluster/inventory"],
         async move |progress| {
-            let mut objects = together(&found, &wanted);
+            let mut objects = together(&operators, &wanted);
             objects.extend(trusted(&at)?);
-            check(&at, &objects, remove, &progress).await
+            let first = |object: &ObjectRef| is_first(&at, object);
+            let inventory = handed(&inventory)?;
+            let (seen, outcome) =
+                seen::check(&at, &objects, inventory, remove, first, &progress).await?;
+            into.get_or_init(|| seen);
+            Ok(outcome)
         },
     );
-    let (at, wanted, found) = (env.clone(), own.clone(), operators.clone());
+    let (at, seen) = (env.clone(), checked.clone());
     plan.step(
         "cluster/apply",
         "operators, databases, Kafka",
         &["cluster/check"],
         async move |progress| {
-            let mut first = found.get().cloned().unwrap_or_default();
-            first.extend(of_stage(&wanted, &Stage::First));
-            if !at.kafka_asks_for_login() {
-                first.extend(of_stage(&wanted, &Stage::Target));
-            }
-            apply(&at, &first, &progress).await
+            let (cluster, options) = (&at.link()?.cluster, Options::new(&at.name));
+            let first = &handed(&seen)?.first;
+            let applied = cluster.apply_seen(first, &options, &progress).await?;
+            Ok(told(&applied))
         },
     );
     let target = target(&mut plan, env);
@@ -214,11 +227,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         "cluster/prune",
         "what left the profile",
         &needs,
-        async move |progress| {
-            // Anew: by now it is known what the target's servers trust.
-            let own = objects(&at, Show::Secrets)?;
-            prune(&at, &together(&operators, &own), remove, &progress).await
-        },
+        async move |progress| prune(&at, &handed(&checked)?.left, remove, &progress).await,
     );
     Ok(plan)
 }
@@ -256,6 +265,9 @@ const AUTHORITY_WITHIN: Duration = Duration::from_secs(600);
 
 /// The Secret that the target mounts, with whatever is known of its content.
 fn trusted(env: &Environment) -> Result<Vec<DynamicObject>> {
+    if !env.kafka_asks_for_login() {
+        return Ok(Vec::new());
+    }
     let mut objects = objects(env, Show::Masked)?;
     objects.retain(|object| object.object.metadata.name.as_deref() == Some(TRUSTED));
     Ok(objects.into_iter().map(|object| object.object).collect())
@@ -310,12 +322,10 @@ pub fn namespaces(env: &Environment) -> [String; 2] {
 
 async fn prune(
     env: &Environment,
-    wanted: &[DynamicObject],
+    left: &[Owned],
     remove: bool,
     progress: &Progress,
 ) -> Result<Outcome> {
-    let cluster = &env.link()?.cluster;
-    let left = left(env, cluster, wanted).await?;
     if left.is_empty() {
         return Ok(Outcome::Unchanged("nothing".into()));
     }
@@ -326,7 +336,8 @@ async fn prune(
             "left alone: {names}; cargo xtask up --yes removes it"
         )));
     }
-    cluster.remove(&left, REMOVED_WITHIN, progress).await?;
+    let cluster = &env.link()?.cluster;
+    cluster.remove(left, REMOVED_WITHIN, progress).await?;
     Ok(Outcome::Changed(format!("removed {names}")))
 }
 
@@ -344,8 +355,11 @@ fn create(plan: &mut Plan, env: &Arc<Environment>) {
             let kind = Kind::find(&kind_source(&at), &progress).await?;
             let spec = kind_spec(&at);
             let ensured = kind::ensure(&kind, docker, &at.templates, &spec, &progress).await?;
-            at.attach(Cluster::connect(&kind::context(&spec.name)).await?)
-                .await?;
+            // One that runs already was connected before the plan began.
+            if at.link().is_err() {
+                let cluster = Cluster::connect(&kind::context(&spec.name)).await?;
+                at.attach(cluster).await?;
+            }
             Ok(match ensured {
                 Ensured::Created => Outcome::Changed(format!("created {}", spec.name)),
                 Ensured::Started => Outcome::Changed(format!("started {}", spec.name)),
@@ -388,50 +402,20 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
     }
 }
 
-async fn check(
-    env: &Environment,
-    objects: &[DynamicObject],
-    remove: bool,
-    progress: &Progress,
-) -> Result<Outcome> {
-    let cluster = &env.link()?.cluster;
-    progress.observe("asking what may be changed");
-    cluster.check_access(objects, &env.name).await?;
-    cluster.check_owners(objects, &env.name).await?;
-    if remove {
-        let left = left(env, cluster, objects).await?;
-        cluster.check_removal(&left).await?;
-    }
-    if env.profile.uses(Source::Mongodb) && !env.is_external("mongodb") {
-        let namespace = &env.profile.kubernetes.database_namespace;
-        members::refuse_shrinking(cluster, namespace, env.profile.mongodb.replicas).await?;
-    }
-    progress.observe("looking for room, Secrets and images");
-    let options = preflight::Options {
-        // The workers' image comes while this looks; it is proven on each node after its load.
-        local_images: Vec::new(),
-        grows: false,
-    };
-    let notes = preflight::run(&cluster.client, objects, &options).await?;
-    Ok(Outcome::Unchanged(if notes.is_empty() {
-        "nothing stands in the way".into()
-    } else {
-        notes.join("; ")
-    }))
-}
-
 async fn apply(
     env: &Environment,
     objects: &[DynamicObject],
     progress: &Progress,
 ) -> Result<Outcome> {
     let options = Options::new(&env.name);
-    let applied = env
-        .link()?
-        .cluster
-        .apply(objects, &options, progress)
-        .await?;
-    Ok(if applied.changed() {
+    let cluster = &env.link()?.cluster;
+    let applied = cluster.apply(objects, &options, progress).await?;
+    Ok(told(&applied))
+}
+
+/// What an apply did, for people.
+fn told(applied: &Applied) -> Outcome {
+    if applied.changed() {
         Outcome::Changed(format!(
             "{} created, {} changed, {} as they were",
             applied.count(Change::Created),
@@ -440,7 +424,7 @@ async fn apply(
         ))
     } else {
         Outcome::Unchanged(format!("{} objects as they were", applied.objects.len()))
-    })
+    }
 }
 
 /// Has the workers' resource as the profile wants it; the operator replaces their pods.

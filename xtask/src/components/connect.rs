@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{kafka, service};
-use crate::clients::connect::{Connect, ConnectError};
+use super::kafka;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
+use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
 use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
@@ -296,9 +296,9 @@ pub fn render(
     Ok(manifest)
 }
 
-/// Has the connector registered with this configuration afterwards. A failed task is restarted: the
-/// reason may have been mended since. So is one that runs and does not read its slot: a task reads
-/// its password once, and tries the old one for ever.
+/// Has the connector registered with this configuration afterwards. What failed is restarted. So is
+/// what runs and does not read its slot: a task reads its password once, and tries the old one for
+/// ever.
 ///
 /// # Errors
 /// Connect refuses the configuration.
@@ -309,48 +309,29 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
         })?;
     let (_, wanted) = wanted(&env, &name, connector)?;
     let client = env.connect_client();
-    let existing = client
-        .config(&name)
-        .await
-        .map_err(|error| service(&error))?;
+    // Another connector of the same profile that has just been registered makes Connect rebalance.
+    let existing = settled(&progress, || client.config(&name)).await?;
     if let Some(existing) = &existing
         && drift(existing, &wanted).is_empty()
     {
-        let status = client
-            .status(&name)
-            .await
-            .map_err(|error| service(&error))?;
-        if readiness::connect::connector(status.as_ref()).state == readiness::State::Failed {
-            client
-                .restart(&name, true)
-                .await
-                .map_err(|error| service(&error))?;
-            return Ok(Outcome::Changed("restarted what had failed".into()));
-        }
-        if let Some(slot) = &connector.slot
-            && readiness::connect::connector(status.as_ref()).state == readiness::State::Current
-            && !reads(&env, slot, &progress).await
-        {
-            client
-                .restart(&name, false)
-                .await
-                .map_err(|error| service(&error))?;
-            return Ok(Outcome::Changed(
-                "restarted: it ran and read nothing".into(),
-            ));
-        }
-        return Ok(Outcome::Unchanged("registered".into()));
+        let mended = mend(&env, &name, &progress).await?;
+        let status = settled(&progress, || client.status(&name)).await?;
+        let runs =
+            readiness::connect::connector(status.as_ref()).state == readiness::State::Current;
+        return match (&connector.slot, &mended) {
+            (Some(slot), Outcome::Unchanged(_)) if runs && !reads(&env, slot, &progress).await => {
+                settled(&progress, || client.restart(&name, false)).await?;
+                Ok(Outcome::Changed(
+                    "restarted: it ran and read nothing".into(),
+                ))
+            }
+            _ => Ok(mended),
+        };
     }
-    let before = client
-        .status(&name)
-        .await
-        .map_err(|error| service(&error))?;
-    client
-        .put_config(&name, &wanted)
-        .await
-        .map_err(|error| service(&error))?;
-    if readiness::connect::connector(before.as_ref()).state == readiness::State::Failed {
-        begins_anew(&client, &name, before.as_ref(), &progress).await?;
+    let before = settled(&progress, || client.status(&name)).await?;
+    settled(&progress, || client.put_config(&name, &wanted)).await?;
+    if let Some(before) = before.filter(has_failed) {
+        begin_anew(&env, &name, &before, &progress).await?;
     }
     Ok(Outcome::Changed(match existing {
         Some(_) => "configuration changed".into(),
@@ -358,29 +339,68 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
     }))
 }
 
-/// Has what had failed begin anew with its new configuration. Until it does, Connect tells the failure
-/// of before, which a gate would take for final.
-async fn begins_anew(
-    client: &Connect,
+/// Restarts what of a connector failed: Connect does not do so by itself, and the reason may have been
+/// mended since.
+///
+/// # Errors
+/// Connect refuses.
+pub async fn mend(env: &Environment, name: &str, progress: &Progress) -> Result<Outcome> {
+    let client = env.connect_client();
+    let status = settled(progress, || client.status(name)).await?;
+    let Some(before) = status.filter(has_failed) else {
+        return Ok(Outcome::Unchanged("registered".into()));
+    };
+    begin_anew(env, name, &before, progress).await?;
+    Ok(Outcome::Changed("restarted what had failed".into()))
+}
+
+/// Whether something of it failed. One that rests did not.
+pub fn has_failed(status: &ConnectorStatus) -> bool {
+    let mut entries = std::iter::once(&status.connector).chain(&status.tasks);
+    entries.any(|entry| entry.state == "FAILED")
+}
+
+/// Restarts what failed, and waits until it has begun.
+///
+/// # Errors
+/// Connect refuses.
+pub async fn begin_anew(
+    env: &Environment,
     name: &str,
-    before: Option<&ConnectorStatus>,
+    before: &ConnectorStatus,
     progress: &Progress,
 ) -> Result<()> {
-    let patience = Patience::local(Duration::from_secs(20));
-    let looked = wait::until("it begins anew", patience, progress, || async {
-        // While Connect rebalances it refuses, and begins the tasks anew by itself.
-        match client.restart(name, true).await {
-            Ok(()) | Err(ConnectError::Refused { status: 409, .. }) => {}
-            Err(error) => return Status::failed(error.to_string()),
-        }
+    let client = env.connect_client();
+    settled(progress, || client.restart(name, true)).await?;
+    begun(env, name, before, progress).await
+}
+
+/// Waits until something that had failed has begun anew: for a moment after it has said yes, Connect
+/// still tells the failure of before, which would be taken for final.
+///
+/// # Errors
+/// Connect refuses to tell.
+pub async fn begun(
+    env: &Environment,
+    name: &str,
+    before: &ConnectorStatus,
+    progress: &Progress,
+) -> Result<()> {
+    let client = env.connect_client();
+    let patience = Patience::local(Duration::from_secs(10));
+    let looked = wait::until("what failed begins anew", patience, progress, || async {
         match client.status(name).await {
-            Ok(status) if status.as_ref() == before => Status::in_progress("failed, as before"),
+            Ok(Some(status)) if status == *before => Status::in_progress("failed, as before"),
             Ok(_) => Status::current("it begins"),
             Err(error) if error.is_transient() => Status::in_progress(error.to_string()),
             Err(error) => Status::failed(error.to_string()),
         }
     });
-    looked.await.map(drop)
+    match looked.await {
+        // It may have failed again in the very same way between two looks: who asked judges that.
+        Err(error) if error.code == Code::GateTimeout => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// Whether somebody reads the slot, or will in a moment: a task that has just begun takes a second.

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use kube::core::DynamicObject;
+
 use super::connect;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::image::{self, ConnectImage, build, inspect, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Platform, kind};
-use crate::readiness::kubernetes::WantedImage;
+use crate::readiness::kubernetes::{WantedImage, pulled};
 
 /// What the image is made of.
 ///
@@ -106,27 +108,61 @@ pub(super) fn proof(plan: &mut Plan, env: &Arc<Environment>, pushed: Pushed) {
         "the workers run the pushed digest",
         &["connect/ready", "image/push"],
         async move |progress| {
-            let pushed = pushed.get().ok_or_else(|| {
-                Error::new(Code::Platform, "the image was not pushed in this run")
-            })?;
-            let wanted = WantedImage {
-                container: "my-connect-cluster-connect".into(),
-                reference: pushed.reference.clone(),
-                digest: pushed.digest.clone(),
-                pods: usize::from(at.profile.connect.replicas),
-            };
-            let target = Target::of(
-                "kafka.strimzi.io/v1",
-                "KafkaConnect",
-                &at.profile.kubernetes.kafka_namespace,
-                "my-connect-cluster",
-            );
-            let gate = at.link()?.watches.gate(target);
-            let what = "the workers run the pushed image";
-            let said = gate.runs(what, &wanted, PROVEN_WITHIN, &progress).await?;
+            let wanted = wanted(&at, &pushed).await?;
+            let none = BTreeSet::new();
+            let said = run_by_workers(&at, &wanted, &none, PROVEN_WITHIN, &progress).await?;
             Ok(Outcome::Unchanged(said))
         },
     );
+}
+
+/// What the workers are to run: what was pushed in this run, or what the engine has.
+///
+/// # Errors
+/// The engine does not have it, or a node does not answer.
+pub(crate) async fn wanted(env: &Environment, pushed: &Pushed) -> Result<WantedImage> {
+    Ok(WantedImage {
+        container: "my-connect-cluster-connect".into(),
+        reference: reference(env)?,
+        digests: match pushed.get() {
+            Some(pushed) => [pushed.digest.clone()].into(),
+            None => identities(env).await?,
+        },
+        pods: usize::from(env.profile.connect.replicas),
+    })
+}
+
+/// Waits until the workers run the image, proven by its digest. Pods that are `going` (by uid) say
+/// nothing about it.
+///
+/// # Errors
+/// They run another one, or none in time.
+pub(crate) async fn run_by_workers(
+    env: &Environment,
+    wanted: &WantedImage,
+    going: &BTreeSet<String>,
+    deadline: Duration,
+    progress: &Progress,
+) -> Result<String> {
+    let workers = Target::of(
+        "kafka.strimzi.io/v1",
+        "KafkaConnect",
+        &env.profile.kubernetes.kafka_namespace,
+        "my-connect-cluster",
+    );
+    let stays = |pod: &&Arc<DynamicObject>| {
+        let uid = pod.metadata.uid.as_ref();
+        !uid.is_some_and(|uid| going.contains(uid))
+    };
+    let judge = |pods: &[Arc<DynamicObject>]| {
+        let pods: Vec<_> = pods.iter().filter(stays).cloned().collect();
+        pulled(&pods, wanted)
+    };
+    let what = "the workers run the image";
+    let watches = &env.link()?.watches;
+    watches
+        .replaced(what, workers, judge, deadline, progress)
+        .await
 }
 
 /// The workers are ready before: this is one look, unless a roll is under way.
@@ -175,7 +211,7 @@ pub async fn load_step(env: &Environment, progress: &Progress) -> Result<Outcome
 ///
 /// # Errors
 /// The engine does not have it, or a node does not answer.
-pub async fn identities(env: &Environment) -> Result<BTreeSet<String>> {
+async fn identities(env: &Environment) -> Result<BTreeSet<String>> {
     let docker = env.docker().await?;
     let nodes = match env.platform {
         Platform::Kind => kind::nodes(docker, &env.profile.kind_name(&env.name)).await?,

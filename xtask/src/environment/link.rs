@@ -72,7 +72,8 @@ impl Link {
             *endpoint = open(namespace, to, endpoint.port).await?;
         }
         let mut brokers = BTreeMap::new();
-        if profile.kafka.external.is_none() {
+        // One that is alone is reached through the service, over connections that are there already.
+        if profile.kafka.external.is_none() && profile.kafka.replicas > 1 {
             let namespace = &profile.kubernetes.kafka_namespace;
             for id in 0..profile.kafka.replicas {
                 let pod = To::Pod(format!("my-cluster-my-pool-{id}"));

@@ -1,7 +1,11 @@
 //! How far each part of a flow is behind: from the source's log to the newest row at the target.
 //!
 //! What cannot be had is none, never zero: a part that hangs must not make the others look idle.
+//!
+//! Services are asked at the same time, and each over as few connections as it can be: through an API
+//! server opening one takes as long as ten questions.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -85,24 +89,21 @@ pub struct Oplog {
 
 /// All flows. Each source and the broker are asked once.
 pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
-    let connectors = async {
+    let sources = async {
         let seen = env.profile.connectors.iter();
         let seen = seen.map(|(name, connector)| async move {
-            (name.as_str(), connector_lag(env, name, connector).await)
+            (name.as_str(), source_lag(env, connector).await)
         });
         join_all(seen).await
     };
-    let states = async {
-        let listed = tokio::time::timeout(PATIENCE, view::list(env)).await;
-        listed.ok()?.ok()
-    };
-    let (connectors, states, flows) = tokio::join!(connectors, states, status::flows(env));
+    let (sources, told, flows) = tokio::join!(sources, told(env), status::flows(env));
     flows
         .into_iter()
         .map(|row| {
-            let source = connectors.iter().find(|(name, _)| *name == row.connector);
+            let source = sources.iter().find(|(name, _)| *name == row.connector);
             let source = source.map(|(_, source)| source.clone()).unwrap_or_default();
-            let mut rows = states.iter().flatten();
+            let committed = told.committed.get(&row.connector).cloned();
+            let mut rows = told.rows.iter().flatten();
             let connector = rows.find(|seen| seen.name == row.connector);
             FlowLag {
                 flow: row.name,
@@ -112,8 +113,8 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
                     None => seen.state.clone(),
                 }),
                 wal: source.wal,
-                oplog: source.oplog,
-                committed: source.committed,
+                oplog: source.oplog.map(|oplog| oplog.before(committed.as_ref())),
+                committed,
                 topic: row.topic,
                 messages: row.messages,
                 unread: row.lag,
@@ -128,14 +129,9 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
 struct SourceLag {
     wal: Option<Wal>,
     oplog: Option<Oplog>,
-    committed: Option<view::Position>,
 }
 
-async fn connector_lag(env: &Environment, name: &str, connector: &Connector) -> SourceLag {
-    let committed = async {
-        let offsets = env.connect_client().offsets(name).await.ok()??.offsets;
-        offsets.iter().find_map(|one| view::position(&one.offset))
-    };
+async fn source_lag(env: &Environment, connector: &Connector) -> SourceLag {
     let source = async {
         match (connector.source, connector.slot.as_deref()) {
             (Source::Postgres, Some(slot)) => (wal(env, slot).await, None),
@@ -143,19 +139,40 @@ async fn connector_lag(env: &Environment, name: &str, connector: &Connector) -> 
             (Source::Mongodb, _) => (None, oplog(env).await),
         }
     };
-    let both = async { tokio::join!(committed, source) };
-    let Ok((committed, (wal, mut oplog))) = tokio::time::timeout(PATIENCE, both).await else {
-        return SourceLag::default();
+    let seen = tokio::time::timeout(PATIENCE, source).await;
+    let (wal, oplog) = seen.unwrap_or_default();
+    SourceLag { wal, oplog }
+}
+
+/// What Connect tells.
+#[derive(Default)]
+struct Told {
+    /// The connectors, if it answers.
+    rows: Option<Vec<view::Row>>,
+    /// The place that each has committed.
+    committed: BTreeMap<String, view::Position>,
+}
+
+/// Asks Connect, one question after the other over the same connection.
+async fn told(env: &Environment) -> Told {
+    let client = env.connect_client();
+    let mut told = Told::default();
+    let ask = async {
+        told.rows = view::list_by(&client).await.ok();
+        for name in env.profile.connectors.keys() {
+            if let Ok(Some(found)) = client.offsets(name).await
+                && let Some(position) = found
+                    .offsets
+                    .iter()
+                    .find_map(|one| view::position(&one.offset))
+            {
+                told.committed.insert(name.clone(), position);
+            }
+        }
     };
-    if let Some(oplog) = &mut oplog {
-        let at = committed.as_ref().and_then(|position| position.at);
-        oplog.window_left = at.map(|at| at.saturating_sub(oplog.oldest) / 1000);
-    }
-    SourceLag {
-        wal,
-        oplog,
-        committed,
-    }
+    // What came in time counts.
+    let _late = tokio::time::timeout(PATIENCE, ask).await;
+    told
 }
 
 async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
@@ -195,6 +212,17 @@ async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
             .and_then(|(free, growth)| full_in(free, growth)),
         status: now.wal_status,
     })
+}
+
+impl Oplog {
+    /// As it lies before the place that the connector has committed.
+    fn before(self, committed: Option<&view::Position>) -> Self {
+        let at = committed.and_then(|position| position.at);
+        Oplog {
+            window_left: at.map(|at| at.saturating_sub(self.oldest) / 1000),
+            ..self
+        }
+    }
 }
 
 fn rate(before: u64, now: u64, between: Duration) -> f64 {

@@ -1,5 +1,6 @@
 //! Everything at a glance, gathered at once: components, connectors, flows.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,8 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::slots;
-use super::unread::unread;
-use crate::clients::clickhouse::{ident, literal};
-use crate::clients::kafka::KafkaClient;
+use super::unread::{Unread, unread};
+use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::clock;
 use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
 use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
@@ -270,32 +270,34 @@ async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector
     }
 }
 
-/// The flows, asked at once.
+/// The flows. The broker and the target are asked at the same time.
 pub(super) async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
-    let client = tokio::time::timeout(PATIENCE, kafka::client(env)).await;
-    let client = client.ok().and_then(Result::ok);
-    join_all(
-        env.profile
-            .flows
-            .iter()
-            .map(|(name, flow)| flow_row(env, client.as_ref(), name, flow)),
-    )
-    .await
+    let flows = env.profile.flows.iter();
+    let read: Vec<(String, String)> = flows
+        .map(|(_, flow)| (env.profile.topic(flow), flow.group.clone()))
+        .collect();
+    let positions = async {
+        let client = kafka::client(env).await.ok()?;
+        unread(&client, &read).await.ok()
+    };
+    let positions = tokio::time::timeout(PATIENCE, positions);
+    let (positions, mut targets) = tokio::join!(positions, targets(env));
+    let mut positions = positions.ok().flatten().unwrap_or_default().into_iter();
+    let mut rows = Vec::new();
+    for (name, flow) in &env.profile.flows {
+        let positions = positions.next().flatten();
+        rows.push(flow_row(env, name, flow, positions, targets.remove(name)));
+    }
+    rows
 }
 
-async fn flow_row(
-    env: &Arc<Environment>,
-    client: Option<&KafkaClient>,
+fn flow_row(
+    env: &Environment,
     name: &str,
     flow: &Flow,
+    positions: Option<Unread>,
+    target: Option<Target>,
 ) -> FlowRow {
-    let topic = env.profile.topic(flow);
-    let positions = async { unread(client?, &topic, &flow.group).await.ok() };
-    let positions = tokio::time::timeout(PATIENCE, positions);
-    let target = tokio::time::timeout(PATIENCE, target(env, name));
-    let (positions, target) = tokio::join!(positions, target);
-    let positions = positions.ok().flatten();
-    let target = target.ok().flatten();
     FlowRow {
         name: name.to_owned(),
         connector: flow.connector.clone(),
@@ -307,7 +309,7 @@ async fn flow_row(
             (target.newest > 0).then(|| clock::now_ms().saturating_sub(target.newest))
         }),
         errors: target.map(|target| target.errors),
-        topic,
+        topic: env.profile.topic(flow),
     }
 }
 
@@ -322,8 +324,24 @@ pub(crate) struct Target {
     pub(crate) errors: u64,
 }
 
+/// What is at the ends of the flows, asked one after the other over the same connection. What does
+/// not answer in time is left out.
+async fn targets(env: &Environment) -> BTreeMap<String, Target> {
+    let client = env.clickhouse_client();
+    let mut found = BTreeMap::new();
+    let ask = async {
+        for flow in env.profile.flows.keys() {
+            if let Some(target) = target(env, &client, flow).await {
+                found.insert(flow.clone(), target);
+            }
+        }
+    };
+    let _late = tokio::time::timeout(PATIENCE, ask).await;
+    found
+}
+
 /// What is at a flow's end; none while it does not answer.
-pub(crate) async fn target(env: &Environment, flow: &str) -> Option<Target> {
+pub(crate) async fn target(env: &Environment, client: &Clickhouse, flow: &str) -> Option<Target> {
     let names = clickhouse::Names::of(env, flow);
     let silver = ident(&names.silver);
     // One replica of each shard; each server sees its own parts only.
@@ -341,6 +359,6 @@ pub(crate) async fn target(env: &Environment, flow: &str) -> Option<Target> {
         silver_name = literal(&names.silver_rows),
         errors = ident(&names.errors),
     );
-    let rows: Vec<Target> = env.clickhouse_client().rows(&sql).await.ok()?;
+    let rows: Vec<Target> = client.rows(&sql).await.ok()?;
     rows.into_iter().next()
 }

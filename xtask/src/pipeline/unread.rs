@@ -1,9 +1,11 @@
 //! What of a topic a consumer group has still to read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::clients::kafka::{FetchOptions, KafkaClient, KafkaError, OffsetAt};
+use crate::clients::kafka::{
+    FetchOptions, KafkaClient, KafkaError, OffsetAt, TopicInfo, TopicPartition,
+};
 
 /// A topic's size beside a group's place in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,23 +16,49 @@ pub struct Unread {
     pub changes: i64,
 }
 
-/// Asks the broker.
+/// Asks the broker about topics and the groups that read them, in their order. None for a topic that
+/// is not there, that has a partition without a leader, or whose group gives no answer.
+///
+/// One question after the other, so that all go over the same connection; about all topics together
+/// where the protocol has it so.
 ///
 /// # Errors
 /// See [`KafkaError`].
-pub async fn unread(client: &KafkaClient, topic: &str, group: &str) -> Result<Unread, KafkaError> {
-    let (first, end) = tokio::join!(
-        client.offsets(topic, OffsetAt::Earliest),
-        client.offsets(topic, OffsetAt::Latest),
-    );
-    let (first, end) = (first?, end?);
-    let sizes = end
-        .iter()
-        .map(|(partition, end)| end - first.get(partition).unwrap_or(end));
-    Ok(Unread {
-        messages: sizes.sum(),
-        changes: unread_before(client, topic, group, &end).await?,
-    })
+pub async fn unread(
+    client: &KafkaClient,
+    read: &[(String, String)],
+) -> Result<Vec<Option<Unread>>, KafkaError> {
+    let names: BTreeSet<&str> = read.iter().map(|(topic, _)| topic.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut topics = client.topics(Some(&names)).await?;
+    let led = |topic: &TopicInfo| topic.partitions.iter().all(|it| it.leader.is_some());
+    topics.retain(led);
+    let firsts = client.offsets_of(&topics, OffsetAt::Earliest).await?;
+    let ends = client.offsets_of(&topics, OffsetAt::Latest).await?;
+    let mut found = Vec::with_capacity(read.len());
+    for (topic, group) in read {
+        let of = |all: &BTreeMap<TopicPartition, i64>| -> BTreeMap<i32, i64> {
+            let mine = all.iter().filter(|((name, _), _)| name == topic);
+            mine.map(|((_, partition), offset)| (*partition, *offset))
+                .collect()
+        };
+        let (first, end) = (of(&firsts), of(&ends));
+        if end.is_empty() {
+            found.push(None);
+            continue;
+        }
+        let sizes = end
+            .iter()
+            .map(|(partition, end)| end - first.get(partition).unwrap_or(end));
+        let messages = sizes.sum();
+        let changes = async {
+            let read = client.group_offsets(group).await?;
+            changes(client, topic, &first, &read, &end).await
+        };
+        let changes = changes.await.ok();
+        found.push(changes.map(|changes| Unread { messages, changes }));
+    }
+    Ok(found)
 }
 
 /// The changes before these ends, by partition, that the group has not read.
@@ -47,7 +75,17 @@ pub async fn unread_before(
         client.offsets(topic, OffsetAt::Earliest),
         client.group_offsets(group)
     );
-    let (first, read) = (first?, read?);
+    changes(client, topic, &first?, &read?, ends).await
+}
+
+/// The changes between what a group has read and these ends.
+async fn changes(
+    client: &KafkaClient,
+    topic: &str,
+    first: &BTreeMap<i32, i64>,
+    read: &BTreeMap<TopicPartition, i64>,
+    ends: &BTreeMap<i32, i64>,
+) -> Result<i64, KafkaError> {
     let mut changes = 0;
     for (&partition, &end) in ends {
         let start = first.get(&partition).copied().unwrap_or(0);

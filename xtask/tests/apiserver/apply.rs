@@ -10,6 +10,34 @@ use crate::server::{
     admin, api, apply, cluster, config_map, counts, has_controllers, namespace, object,
 };
 
+/// The check looks at everything, and what is applied first is some of it.
+#[tokio::test]
+#[ignore = "needs KUBEBUILDER_ASSETS"]
+async fn what_was_seen_is_applied_without_another_look() {
+    let cluster = admin().await;
+    let mut objects = vec![
+        namespace("seen"),
+        config_map("seen", "now", &json!({ "k": "1" })),
+        config_map("seen", "later", &json!({ "k": "1" })),
+    ];
+    let (options, progress) = (Options::new("seen"), Progress::silent());
+    let now = |object: &ObjectRef| object.name != "later";
+    let seen = cluster.look(&objects, "seen").await.unwrap().only(now);
+    let applied = cluster.apply_seen(&seen, &options, &progress).await;
+    assert_eq!(counts(&applied.unwrap()), [2, 0, 0, 0]);
+    let maps = api(&cluster, "v1", "ConfigMap", Some("seen"));
+    assert!(maps.get_opt("later").await.unwrap().is_none());
+
+    apply(&cluster, "seen", &objects).await;
+    objects[1].data["data"] = json!({ "k": "2" });
+    objects[2].data["data"] = json!({ "k": "2" });
+    let seen = cluster.look(&objects, "seen").await.unwrap().only(now);
+    let applied = cluster.apply_seen(&seen, &options, &progress).await;
+    assert_eq!(counts(&applied.unwrap()), [0, 1, 1, 0]);
+    let later = maps.get("later").await.unwrap();
+    assert_eq!(later.data["data"], json!({ "k": "1" }));
+}
+
 #[tokio::test]
 #[ignore = "needs KUBEBUILDER_ASSETS"]
 async fn created_then_unchanged_then_configured() {

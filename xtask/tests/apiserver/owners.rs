@@ -36,7 +36,8 @@ async fn what_is_another_environments_in_the_whole_cluster_is_named_before_anyth
     };
     let first = [namespace("owners-one"), role.clone(), binding("owners-one")];
     apply(&cluster, "owners-one", &first).await;
-    cluster.check_owners(&first, "owners-one").await.unwrap();
+    let seen = cluster.look(&first, "owners-one").await.unwrap();
+    seen.check_owners().unwrap();
 
     let second = [
         namespace("owners-two"),
@@ -44,10 +45,8 @@ async fn what_is_another_environments_in_the_whole_cluster_is_named_before_anyth
         role,
         binding("owners-two"),
     ];
-    let error = cluster
-        .check_owners(&second, "owners-two")
-        .await
-        .unwrap_err();
+    let seen = cluster.look(&second, "owners-two").await.unwrap();
+    let error = seen.check_owners().unwrap_err();
     assert_eq!(error.code, Code::Drift);
     assert!(
         error
@@ -84,5 +83,6 @@ async fn what_is_another_environments_in_the_whole_cluster_is_named_before_anyth
         .remove(&wide, std::time::Duration::from_secs(60), &progress)
         .await
         .unwrap();
-    cluster.check_owners(&second, "owners-two").await.unwrap();
+    let seen = cluster.look(&second, "owners-two").await.unwrap();
+    seen.check_owners().unwrap();
 }

@@ -14,6 +14,7 @@ mod mongodb;
 mod operations;
 #[path = "../support/ports.rs"]
 mod ports;
+mod rebalance;
 mod restarts;
 mod sandbox;
 mod silver;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use xtask::error::Code;
 use xtask::plan::Progress;
 use xtask::platform::kubernetes::watch::{Watches, one};
-use xtask::readiness::kubernetes::{WantedImage, certificate};
+use xtask::readiness::kubernetes::{WantedImage, certificate, pulled};
 
 use crate::server::Server;
 use crate::support::{api, client, create, namespace, set, stateful_set};
@@ -125,17 +125,21 @@ async fn the_running_digest_is_proven(client: &Client) {
         .await
         .unwrap();
     let proof = || {
-        let gate = Watches::new(client.clone());
+        let watches = Watches::new(client.clone());
         let wanted = WantedImage {
             container: "c".into(),
             reference: "registry.example/cdc:1".into(),
-            digest: DIGEST.into(),
+            digests: [DIGEST.to_owned()].into(),
             pods: 1,
         };
         tokio::spawn(async move {
             let silent = Progress::silent();
-            let gate_of = gate.gate(stateful_set("digest", "s"));
-            gate_of.runs("the image", &wanted, LONG, &silent).await
+            let (set, judge) = (stateful_set("digest", "s"), |pods: &[_]| {
+                pulled(pods, &wanted)
+            });
+            watches
+                .replaced("the image", set, judge, LONG, &silent)
+                .await
         })
     };
     running(client, "s-0", "").await;

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use kube::Client;
@@ -123,9 +124,14 @@ impl Server {
     }
 }
 
-/// Free ports outside of the range that outgoing connections take theirs from.
+/// Free ports outside of the range that outgoing connections take theirs from. No two servers of this
+/// process get the same: a port is free until its server has begun.
 fn ports() -> [u16; 3] {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap();
-    let mut free = (first..32_000).filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
-    [(); 3].map(|()| free.next().unwrap())
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    [(); 3].map(|()| {
+        let mut next = std::iter::repeat_with(|| first + GIVEN.fetch_add(1, Relaxed));
+        next.find(free).unwrap()
+    })
 }

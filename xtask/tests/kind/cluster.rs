@@ -25,6 +25,8 @@ pub struct Kind {
     pub state: PathBuf,
     pub ports: BTreeMap<&'static str, u16>,
     pub extra: Vec<String>,
+    /// Another checkout of the repository than this one.
+    pub root: Option<PathBuf>,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             extra: ["kafka", "connect", "postgres", "mongodb", "clickhouse"]
                 .map(|component| format!("{component}.resources.cpu=50m"))
                 .to_vec(),
+            root: None,
         }
     }
 
@@ -57,6 +60,9 @@ impl Kind {
             .env("DOCKER_BUILDKIT", "0")
             .env("CI", "true")
             .stdin(Stdio::null());
+        if let Some(root) = &self.root {
+            command.env("CARGO_MANIFEST_DIR", root.join("xtask"));
+        }
         for set in self.sets() {
             command.arg("--set").arg(set);
         }

@@ -49,22 +49,92 @@ async fn insert(kind: &Kind, name: &str) {
     kind.postgres().await.execute(&statement).await.unwrap();
 }
 
+/// A task that failed is started again by `up` once its cause is gone, as on `host`.
+async fn mended(kind: &Kind) {
+    let session = kind.postgres().await;
+    kind.ok(&["connector", "stop", "postgres"]);
+    let copy = |from: &str, to: &str| {
+        format!(
+            "SELECT pg_copy_logical_replication_slot('{from}', '{to}'), pg_drop_replication_slot('{from}')"
+        )
+    };
+    session.query(&copy("debezium", "kept")).await.unwrap();
+    let (_, said) = kind.fails(&["connector", "resume", "postgres"]);
+    assert!(said.contains("FAILED"), "{said}");
+    session.query(&copy("kept", "debezium")).await.unwrap();
+    kind.ok(&["up", "--yes"]);
+    let status = kind.json(&["connector", "status", "postgres"]);
+    assert_eq!(
+        status["connectors"][0]["tasks"][0]["state"], "RUNNING",
+        "{status}"
+    );
+}
+
+/// What a pod says of itself.
+fn told(kind: &Kind, pod: &str, path: &str) -> String {
+    let path = format!("jsonpath={{{path}}}");
+    kind.kubectl(&["get", "-n", "kafka", "pod", pod, "-o", &path])
+        .unwrap()
+}
+
+const WORKER: &str = "my-connect-cluster-connect-0";
+
+/// An image with another content, made by another checkout: it has another tag, is run, and seen to be.
+fn another_image(kind: &mut Kind) {
+    let seen = |kind: &Kind| {
+        let image = told(kind, WORKER, ".spec.containers[0].image");
+        let id = told(kind, WORKER, ".status.containerStatuses[0].imageID");
+        (image, id)
+    };
+    let before = seen(kind);
+    let root = kind.state.join("checkout");
+    std::fs::create_dir(&root).unwrap();
+    for folder in ["images", "manifests", "profiles"] {
+        let from = crate::images::root().join(folder);
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .args([&from, &root])
+            .status();
+        assert!(copied.unwrap().success());
+    }
+    let recipe = root.join("images/connect/Dockerfile");
+    let text = std::fs::read_to_string(&recipe).unwrap();
+    std::fs::write(&recipe, format!("{text}\nENV CDC_TEST_IMAGE=another\n")).unwrap();
+    kind.root = Some(root);
+    kind.ok(&["image", "update"]);
+    kind.root = None;
+    let after = seen(kind);
+    assert_ne!(before.0, after.0);
+    assert_ne!(before.1, after.1);
+    let within = [
+        "exec",
+        "-n",
+        "kafka",
+        WORKER,
+        "--",
+        "printenv",
+        "CDC_TEST_IMAGE",
+    ];
+    assert_eq!(kind.kubectl(&within).unwrap().trim(), "another");
+    kind.docker(&["image", "rm", &after.0]).unwrap();
+}
+
 /// Daily operations: what is asked goes through the API server, and a state goes into the resource.
-async fn operate(kind: &Kind) {
-    let state = || {
+async fn operate(kind: &mut Kind) {
+    let state = |kind: &Kind| {
         let path = "jsonpath={.spec.state}";
         let resource = "kafkaconnector/postgres-connector";
         kind.kubectl(&["get", "-n", "kafka", resource, "-o", path])
             .unwrap()
     };
     kind.ok(&["connector", "pause", "postgres"]);
-    assert_eq!(state().trim(), "paused");
+    assert_eq!(state(kind).trim(), "paused");
     insert(kind, "while-paused").await;
     let lag = &kind.json(&["lag"])["flows"][0];
     assert_eq!(lag["state"], "PAUSED", "{lag}");
     assert!(lag["wal"]["unconfirmed"].as_u64() > Some(0), "{lag}");
     kind.ok(&["connector", "resume", "postgres"]);
-    assert_eq!(state().trim(), "");
+    assert_eq!(state(kind).trim(), "");
     arrives(kind, "while-paused", Duration::from_secs(60)).await;
     for args in [
         &["connector", "list"][..],
@@ -92,24 +162,26 @@ async fn operate(kind: &Kind) {
         kind.ok(args);
     }
     // Restarted by who keeps the pods: Strimzi, or the operators' own Deployments.
-    let worker = || {
-        let path = "jsonpath={.metadata.uid}";
-        let pod = "pod/my-connect-cluster-connect-0";
-        kind.kubectl(&["get", "-n", "kafka", pod, "-o", path])
-            .unwrap()
-    };
-    let before = worker();
+    let uid = |kind: &Kind, pod: &str| told(kind, pod, ".metadata.uid");
+    let before = uid(kind, WORKER);
     kind.ok(&["restart", "connect"]);
-    let after = worker();
+    let after = uid(kind, WORKER);
     assert_ne!(before, after);
     kind.ok(&["rolling-restart", "connect"]);
-    assert_ne!(after, worker());
+    assert_ne!(after, uid(kind, WORKER));
+    let broker = "my-cluster-my-pool-0";
+    let before = uid(kind, broker);
+    kind.ok(&["rolling-restart", "kafka"]);
+    assert_ne!(before, uid(kind, broker));
     kind.ok(&["restart", "operator"]);
     kind.ok(&["restart", "postgres"]);
+    let same = uid(kind, WORKER);
     kind.ok(&["image", "update"]);
+    assert_eq!(same, uid(kind, WORKER));
+    another_image(kind);
     // A row that goes while nobody reads, and whose delete no event will ever tell.
     kind.ok(&["connector", "stop", "postgres"]);
-    assert_eq!(state().trim(), "stopped");
+    assert_eq!(state(kind).trim(), "stopped");
     let gone = "DELETE FROM users WHERE full_name = 'while-paused'";
     kind.postgres().await.execute(gone).await.unwrap();
     let summary = kind.json(&["reset-connector", "postgres", "--yes"]);
@@ -126,7 +198,7 @@ async fn operate(kind: &Kind) {
 #[tokio::test]
 #[ignore = "needs KIND_NODE_IMAGE"]
 async fn up_verify_nothing_to_do_status_down() {
-    let kind = Kind::new("life");
+    let mut kind = Kind::new("life");
     kind.ok(&["up", "--yes"]);
     assert_proven(&kind);
     // A row of a user's own, read from the target itself.
@@ -139,7 +211,8 @@ async fn up_verify_nothing_to_do_status_down() {
         kind.kubectl(&["get", "pods", "-A", "-o", "name"]).unwrap()
     );
     kind.ok(&["status"]);
-    operate(&kind).await;
+    operate(&mut kind).await;
+    mended(&kind).await;
     kind.ok(&["down", "--yes"]);
     let left = kind
         .docker(&["ps", "--all", "--format", "{{.Names}}"])

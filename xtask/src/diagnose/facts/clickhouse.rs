@@ -87,7 +87,8 @@ struct Poison {
 }
 
 async fn row(env: &Environment, flow: &str) -> Option<Row> {
-    let target = status::target(env, flow).await?;
+    let client = env.clickhouse_client();
+    let target = status::target(env, &client, flow).await?;
     let newest_error = match target.errors {
         0 => None,
         _ => {
@@ -96,7 +97,7 @@ async fn row(env: &Environment, flow: &str) -> Option<Row> {
                  toString(_offset), reason) AS at FROM {} ORDER BY seen_at DESC LIMIT 1",
                 ident(&Names::of(env, flow).errors)
             );
-            let rows: Vec<Poison> = env.clickhouse_client().rows(&sql).await.ok()?;
+            let rows: Vec<Poison> = client.rows(&sql).await.ok()?;
             rows.into_iter().next().map(|row| row.at)
         }
     };

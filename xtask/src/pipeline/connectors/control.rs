@@ -120,6 +120,9 @@ pub async fn restart(
             settled(progress, || client.restart(name, what == Restart::Failed)).await?;
         }
     }
+    if failed > 0 {
+        connect::begun(env, name, &before, progress).await?;
+    }
     // Connect first says RUNNING of what then fails: a look that is not repeated would believe it.
     let patience = Patience {
         deadline: REACHES,

@@ -18,8 +18,8 @@ use std::time::Duration;
 /// How long Connect may rebalance before it counts as broken.
 const REBALANCES: Duration = Duration::from_secs(60);
 
-/// Asks Connect, again while it rebalances: it answers 409 then, and every worker does so for some
-/// seconds after one has come or gone.
+/// Asks Connect, again while it rebalances: it refuses requests then, and every worker does so for
+/// some seconds after one has come or gone.
 ///
 /// # Errors
 /// Connect refuses for another reason, or rebalances for a minute.
@@ -35,9 +35,7 @@ where
     };
     wait::until("Connect has rebalanced", patience, progress, || async {
         match ask().await {
-            Err(ConnectError::Refused { status: 409, .. }) => {
-                Status::in_progress("Connect is rebalancing")
-            }
+            Err(error) if error.is_rebalance() => Status::in_progress("Connect is rebalancing"),
             other => {
                 if let Ok(mut answer) = answer.lock() {
                     *answer = Some(other);
@@ -46,7 +44,10 @@ where
             }
         }
     })
-    .await?;
+    .await
+    .map_err(|error| {
+        error.hint("workers that come and go keep it from ending: cargo xtask logs connect")
+    })?;
     match answer.into_inner().ok().flatten() {
         Some(answer) => answer.map_err(|error| service(&error)),
         None => Err(Error::new(Code::Service, "Connect gave no answer")),
@@ -121,9 +122,13 @@ mod tests {
     use super::*;
 
     fn refusal(status: u16) -> ConnectError {
+        let message = match status {
+            500 => "Request cannot be completed because a rebalance is expected",
+            _ => "no",
+        };
         ConnectError::Refused {
             status,
-            message: "no".into(),
+            message: message.into(),
         }
     }
 
@@ -134,7 +139,8 @@ mod tests {
         let count = || asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let answer = settled(&progress, || async {
             match count() {
-                0..3 => Err(refusal(409)),
+                0 | 1 => Err(refusal(409)),
+                2 => Err(refusal(500)),
                 number => Ok(number),
             }
         });
@@ -146,6 +152,8 @@ mod tests {
         let error = error.expect_err("for ever");
         assert_eq!(error.code, Code::GateTimeout);
         assert!(error.to_string().contains("rebalancing"), "{error}");
+        let next = error.hint.expect("what to do");
+        assert!(next.contains("cargo xtask logs connect"), "{next}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::settled;
-use crate::clients::connect::{Listed, Offsets};
+use crate::clients::connect::{Connect, Listed, Offsets};
 use crate::clock;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -112,7 +112,14 @@ impl Row {
 /// # Errors
 /// Connect does not answer.
 pub async fn list(env: &Environment) -> Result<Vec<Row>> {
-    let client = env.connect_client();
+    list_by(&env.connect_client()).await
+}
+
+/// As [`list`], over the connections that a client has already.
+///
+/// # Errors
+/// Connect does not answer.
+pub async fn list_by(client: &Connect) -> Result<Vec<Row>> {
     let listed = settled(&Progress::silent(), || client.all()).await?;
     let mut rows: Vec<Row> = listed
         .into_iter()

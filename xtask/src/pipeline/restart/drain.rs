@@ -13,6 +13,7 @@ use crate::components::{kafka, patience, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::canary;
+use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
 use crate::profile::schema::Connector;
 use crate::readiness::{State, Status};
@@ -83,8 +84,9 @@ enum Place {
 
 async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<Place> {
     if connector.slot.is_none() {
-        let offsets = env.connect_client().offsets(name).await;
-        return Ok(Place::Offsets(offsets.map_err(|error| service(&error))?));
+        let client = env.connect_client();
+        let offsets = settled(&Progress::silent(), || client.offsets(name)).await?;
+        return Ok(Place::Offsets(offsets));
     }
     let session = env
         .postgres_session()

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::components::{connect, patience};
+use crate::components::{connect, patience, service};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::canary;
-use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::profile::schema::{Connector, Source};
 use crate::readiness::{State, Status};
@@ -100,7 +99,12 @@ pub(super) async fn runs(
         if status.state != State::Failed || mended.swap(true, Relaxed) {
             return status;
         }
-        match settled(progress, || client.restart(name, true)).await {
+        let begun = match client.status(name).await {
+            Ok(Some(before)) => connect::begin_anew(env, name, &before, progress).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(service(&error)),
+        };
+        match begun {
             Ok(()) => Status::in_progress(format!("starting what failed: {}", status.message)),
             Err(error) => Status::failed(error.message),
         }

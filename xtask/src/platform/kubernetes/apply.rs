@@ -20,7 +20,7 @@ use super::object::{Metadata, Partial};
 use super::refusals::{Taken, conflict, conflicts, explain};
 use super::resources::{Resource, defined};
 use super::retry::{Answer, Refusal, send, send_while};
-use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned, owners};
+use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::readiness::Status;
@@ -111,12 +111,24 @@ impl Cluster {
             return super::diff::as_applied(objects, &differences);
         }
         let situation = self.look(objects, &options.environment).await?;
-        if let Some(error) = owners::of_others(&situation, &options.environment) {
-            return Err(error);
-        }
+        self.apply_seen(&situation, options, progress).await
+    }
+
+    /// As [`Cluster::apply`], of a set that was looked at a moment ago. What others change after the
+    /// look is taken for unchanged, as it is between any look and its apply.
+    ///
+    /// # Errors
+    /// As [`Cluster::apply`].
+    pub async fn apply_seen(
+        &self,
+        situation: &Situation,
+        options: &Options,
+        progress: &Progress,
+    ) -> Result<Applied> {
+        situation.check_owners()?;
         Run {
             cluster: self,
-            situation: &situation,
+            situation,
             options,
             progress,
             permits: Semaphore::new(IN_FLIGHT),

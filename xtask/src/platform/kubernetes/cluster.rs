@@ -122,6 +122,16 @@ impl Cluster {
         }
     }
 
+    /// Whether the server says that it is ready. One that has just started answers before it has read
+    /// who may do what.
+    pub async fn is_ready(&self) -> bool {
+        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
+            return false;
+        };
+        let asked = tokio::time::timeout(PATIENCE, retry::once(&self.client, &request));
+        matches!(asked.await, Ok(Ok(_)))
+    }
+
     fn silent(&self, why: &str) -> Error {
         let message = format!("no API server answers at {}: {why}", self.server);
         Error::new(Code::Platform, message).hint(format!(

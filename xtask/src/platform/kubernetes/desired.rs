@@ -122,42 +122,42 @@ fn readable(secret: &mut Map<String, Value>) {
 
 /// The first twelve hexadecimal digits of a digest over the value, whatever the order of its keys.
 fn digest(value: &Value) -> String {
-    fn feed(hash: &mut Sha256, value: &Value) {
+    fn feed(into: &mut Vec<u8>, value: &Value) {
         match value {
             Value::Object(map) => {
                 let mut keys: Vec<&String> = map.keys().collect();
                 keys.sort_unstable();
-                hash.update(b"{");
+                into.push(b'{');
                 for key in keys {
-                    hash.update((key.len() as u64).to_le_bytes());
-                    hash.update(key.as_bytes());
-                    feed(hash, &map[key]);
+                    into.extend((key.len() as u64).to_le_bytes());
+                    into.extend(key.as_bytes());
+                    feed(into, &map[key]);
                 }
-                hash.update(b"}");
+                into.push(b'}');
             }
             Value::Array(items) => {
-                hash.update(b"[");
+                into.push(b'[');
                 for item in items {
-                    feed(hash, item);
+                    feed(into, item);
                 }
-                hash.update(b"]");
+                into.push(b']');
             }
             Value::String(text) => {
-                hash.update(b"\"");
-                hash.update((text.len() as u64).to_le_bytes());
-                hash.update(text.as_bytes());
+                into.push(b'"');
+                into.extend((text.len() as u64).to_le_bytes());
+                into.extend(text.as_bytes());
             }
             scalar => {
-                hash.update(b"=");
-                hash.update(scalar.to_string().as_bytes());
-                hash.update(b";");
+                into.push(b'=');
+                into.extend(scalar.to_string().as_bytes());
+                into.push(b';');
             }
         }
     }
-    let mut hash = Sha256::new();
-    feed(&mut hash, value);
-    let bytes = hash.finalize();
-    bytes
+    // Hashed as a whole: a hash that is fed some hundred thousand times spends its time between.
+    let mut bytes = Vec::new();
+    feed(&mut bytes, value);
+    Sha256::digest(&bytes)
         .iter()
         .take(6)
         .map(|byte| format!("{byte:02x}"))

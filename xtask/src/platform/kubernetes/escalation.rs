@@ -185,23 +185,30 @@ impl Cluster {
     /// Which roles of the set this context may not make or bind, one line each. What is there
     /// already as it shall be is not asked for: it is not sent.
     pub(super) async fn escalations(&self, set: &[Desired]) -> Result<Vec<String>, Refusal> {
-        let mut due = Vec::new();
-        for desired in set {
-            let kind = self
-                .resources
-                .get(&desired.object.api_version, &desired.object.kind)
-                .filter(|_| desired.object.group() == GROUP);
-            let Some(kind) = kind else { continue };
-            let namespace = desired.object.namespace.as_deref();
-            let live = match self.metadata(&kind, namespace, &desired.object.name).await {
-                // Who may not look is told so by another line.
-                Err(refusal) if refusal.code() == Some(403) => None,
-                live => live?,
-            };
-            if !live.is_some_and(|live| owned::unchanged(desired, &live)) {
-                due.push(desired);
-            }
-        }
+        // By index: a closure over references would keep the whole from being sent to a task.
+        let due: Vec<Option<&Desired>> = stream::iter(0..set.len())
+            .map(|index| async move {
+                let desired = &set[index];
+                let object = &desired.object;
+                if object.group() != GROUP {
+                    return Ok(None);
+                }
+                let Some(kind) = self.resources.get(&object.api_version, &object.kind) else {
+                    return Ok(None);
+                };
+                let live = self.metadata(&kind, object.namespace.as_deref(), &object.name);
+                let live = match live.await {
+                    // Who may not look is told so by another line.
+                    Err(refusal) if refusal.code() == Some(403) => None,
+                    live => live?,
+                };
+                let same = live.is_some_and(|live| owned::unchanged(desired, &live));
+                Ok::<_, Refusal>((!same).then_some(desired))
+            })
+            .buffered(IN_FLIGHT)
+            .try_collect()
+            .await?;
+        let due: Vec<&Desired> = due.into_iter().flatten().collect();
         let lines: Vec<Option<String>> = stream::iter(grants(&due, set))
             .map(|grant| async move { self.lacking(&grant).await })
             .buffered(IN_FLIGHT)

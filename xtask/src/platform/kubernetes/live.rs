@@ -1,4 +1,7 @@
 //! What is there: the metadata of the objects that a set is about, asked for at once.
+//!
+//! Whoever checks a set before applying it looks once and hands on what was seen ([`Situation`]): on a
+//! pipeline that is up, looking is most of the work.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,7 +18,9 @@ use crate::error::{Code, Error, Result};
 
 /// A set of objects beside what is there of them.
 #[derive(Debug)]
-pub(super) struct Situation {
+pub struct Situation {
+    /// The environment that the set belongs to.
+    pub(super) environment: String,
     /// What shall be.
     pub(super) desired: Vec<Desired>,
     /// The kind of each; none where a definition of the set brings it and the server does not know
@@ -26,6 +31,15 @@ pub(super) struct Situation {
 }
 
 impl Situation {
+    /// What of it is about some of the objects only.
+    #[must_use]
+    pub fn only(mut self, wanted: impl Fn(&ObjectRef) -> bool) -> Self {
+        let both = self.desired.into_iter().zip(self.resources);
+        (self.desired, self.resources) =
+            both.filter(|(desired, _)| wanted(&desired.object)).unzip();
+        self
+    }
+
     /// Whether the object's kind was not served when this was looked at.
     pub(super) fn fresh(&self, object: &ObjectRef) -> bool {
         let mut kinds = self.desired.iter().zip(&self.resources);
@@ -43,11 +57,11 @@ pub(super) struct Kind {
 
 impl Cluster {
     /// Looks at everything that the objects are about.
-    pub(super) async fn look(
-        &self,
-        objects: &[DynamicObject],
-        environment: &str,
-    ) -> Result<Situation> {
+    ///
+    /// # Errors
+    /// An object is malformed, or of a kind that neither the server nor the set knows; the server
+    /// refuses to tell.
+    pub async fn look(&self, objects: &[DynamicObject], environment: &str) -> Result<Situation> {
         let desired = desired::prepare(objects, environment)?;
         let kinds = self.kinds(&desired).await?;
         let resources: Vec<Option<Resource>> = kinds
@@ -59,6 +73,7 @@ impl Cluster {
             .await
             .map_err(|refusal| self.refused("listing what is there", &refusal))?;
         Ok(Situation {
+            environment: environment.to_owned(),
             desired,
             resources,
             live,

@@ -32,6 +32,7 @@ pub use apply::{Applied, Change, Options};
 pub use cluster::Cluster;
 pub use diff::{Action, Difference};
 pub use inventory::{Inventory, Owned};
+pub use live::Situation;
 pub use object::ObjectRef;
 pub use remove::Removed;
 

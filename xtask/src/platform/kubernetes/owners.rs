@@ -4,35 +4,34 @@
 
 use std::collections::BTreeMap;
 
-use kube::core::DynamicObject;
-
+use super::ObjectRef;
 use super::live::Situation;
-use super::{Cluster, ObjectRef};
 use crate::error::{Code, Error, Result};
 
 /// How many objects an error names.
 const NAMED: usize = 10;
 
-impl Cluster {
+impl Situation {
     /// Checks that nothing of the set is another environment's.
     ///
     /// # Errors
     /// Something is; with the other environment's name.
-    pub async fn check_owners(&self, objects: &[DynamicObject], environment: &str) -> Result<()> {
-        let situation = self.look(objects, environment).await?;
-        of_others(&situation, environment).map_or(Ok(()), Err)
+    pub fn check_owners(&self) -> Result<()> {
+        of_others(self).map_or(Ok(()), Err)
     }
 }
 
 /// The error that names what is another environment's, and whose.
-pub(super) fn of_others(situation: &Situation, environment: &str) -> Option<Error> {
+fn of_others(situation: &Situation) -> Option<Error> {
     let mut others: BTreeMap<&str, Vec<&ObjectRef>> = BTreeMap::new();
     for desired in &situation.desired {
         let object = &desired.object;
         let Some(live) = situation.live.get(object) else {
             continue;
         };
-        let other = live.environment().filter(|other| *other != environment);
+        let other = live
+            .environment()
+            .filter(|other| *other != situation.environment);
         if let Some(other) = other
             && live.labelled()
             && !object.is_namespace()

@@ -32,9 +32,7 @@ pub use one::one;
 use crate::clock;
 use crate::error::Result;
 use crate::plan::Progress;
-use crate::readiness::kubernetes::{
-    self as readiness, Ages, LogOf, Missing, Seen, Verdict, WantedImage,
-};
+use crate::readiness::kubernetes::{self as readiness, Ages, LogOf, Missing, Seen, Verdict};
 use crate::readiness::{State, Status};
 use crate::wait;
 use table::Table;
@@ -340,30 +338,6 @@ impl Gate {
         let gate = tokio::sync::Mutex::new(self);
         wait::until_changed(what, deadline, progress, &mut changes, || async {
             gate.lock().await.look().await
-        })
-        .await
-    }
-
-    /// Waits until the object is current and its pods run an image of this digest.
-    ///
-    /// # Errors
-    /// `GateFailed` and `GateTimeout`, as [`wait::until`].
-    pub async fn runs(
-        self,
-        what: &str,
-        image: &WantedImage,
-        deadline: Duration,
-        progress: &Progress,
-    ) -> Result<String> {
-        let mut changes = self.changes();
-        let gate = tokio::sync::Mutex::new(self);
-        wait::until_changed(what, deadline, progress, &mut changes, || async {
-            let mut gate = gate.lock().await;
-            let status = gate.look().await;
-            match status.state {
-                State::Current => readiness::pulled(&gate.seen().pods, image),
-                _ => status,
-            }
         })
         .await
     }

@@ -1,6 +1,7 @@
-//! Whether pods run the image that was pushed, by its digest: a tag says what was asked for, and a
+//! Whether pods run the image that was built, by its digest: a tag says what was asked for, and a
 //! node that had another image under it runs that one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::core::DynamicObject;
@@ -15,8 +16,9 @@ pub struct Wanted {
     pub container: String,
     /// `registry/path:tag`, as the specification names it.
     pub reference: String,
-    /// Digest of its manifest in the registry, `sha256:...`.
-    pub digest: String,
+    /// The digests that a node may know it by, `sha256:...`: that of its manifest in the registry;
+    /// where it was loaded without one, also those of its configuration and of the node's own.
+    pub digests: BTreeSet<String>,
     /// How many pods there are to be.
     pub pods: usize,
 }
@@ -32,10 +34,10 @@ pub fn pulled(all: &[Arc<DynamicObject>], wanted: &Wanted) -> Status {
             Err(Doubt::Waits(why)) => waits = Some(why),
             Err(Doubt::Other(what)) => {
                 return Status::failed(format!(
-                    "pod {} runs {what}, and the registry has {} as {}",
+                    "pod {} runs {what}, and {} is {}",
                     name(pod),
-                    wanted.digest,
-                    wanted.reference
+                    wanted.reference,
+                    names(&wanted.digests)
                 ))
                 .with_evidence(vec![
                     "a node that has an image of this name does not pull it again".into(),
@@ -51,8 +53,22 @@ pub fn pulled(all: &[Arc<DynamicObject>], wanted: &Wanted) -> Status {
     match waits {
         Some(why) => Status::in_progress(format!("{counted} proven; {why}")),
         None if proven < wanted.pods => Status::in_progress(format!("{counted} proven")),
-        None => Status::current(format!("{counted} run {}", wanted.digest)),
+        None => Status::current(format!("{counted} run {}", names(&wanted.digests))),
     }
+}
+
+/// The pods, by uid, that run another image under this very name: only somebody who asks has them
+/// replaced, as their specification is right.
+pub fn stale(all: &[Arc<DynamicObject>], wanted: &Wanted) -> BTreeSet<String> {
+    all.iter()
+        .filter(|pod| matches!(judge(pod, wanted), Err(Doubt::Other(_))))
+        .filter_map(|pod| pod.metadata.uid.clone())
+        .collect()
+}
+
+fn names(digests: &BTreeSet<String>) -> String {
+    let names: Vec<&str> = digests.iter().map(String::as_str).collect();
+    names.join(" or ")
 }
 
 enum Doubt {
@@ -82,13 +98,19 @@ fn judge(pod: &DynamicObject, wanted: &Wanted) -> Result<(), Doubt> {
     if id.is_empty() {
         return waits("its image is not pulled yet".into());
     }
-    // `registry/path@sha256:...`; Docker's own runtime puts a scheme before it.
-    match id.rsplit_once('@') {
-        Some((_, digest)) if digest == wanted.digest => Ok(()),
-        Some((_, digest)) => Err(Doubt::Other(digest.to_owned())),
-        // The image's own identifier: it was put there by other means than a pull.
-        None => Err(Doubt::Other(format!("{id}, which came from no registry"))),
+    // `registry/path@sha256:...`, where Docker's own runtime puts a scheme before it; or the image's
+    // own identifier, where it was put there by other means than a pull.
+    let (pulled, digest) = match id.rsplit_once('@') {
+        Some((_, digest)) => (true, digest),
+        None => (false, id.rsplit('/').next().unwrap_or(id)),
+    };
+    if wanted.digests.contains(digest) {
+        return Ok(());
     }
+    Err(Doubt::Other(match pulled {
+        true => digest.to_owned(),
+        false => format!("{id}, which came from no registry"),
+    }))
 }
 
 #[cfg(test)]
@@ -103,7 +125,7 @@ mod tests {
         Wanted {
             container: "connect".into(),
             reference: "registry.example/cdc:1".into(),
-            digest: DIGEST.into(),
+            digests: [DIGEST.to_owned()].into(),
             pods,
         }
     }
@@ -132,6 +154,8 @@ mod tests {
         for id in [
             "registry.example/cdc@sha256:aa11",
             "docker-pullable://mirror.example/cdc@sha256:aa11",
+            // Loaded, not pulled.
+            "sha256:aa11",
         ] {
             let status = pulled(&[ours("a", id)], &wanted(1));
             assert_eq!(
@@ -145,7 +169,7 @@ mod tests {
     #[test]
     fn another_digest_ends_the_wait_and_names_the_pod() {
         let good = ours("a", "registry.example/cdc@sha256:aa11");
-        for id in ["registry.example/cdc@sha256:bb22", "sha256:aa11"] {
+        for id in ["registry.example/cdc@sha256:bb22", "sha256:bb22"] {
             let status = pulled(&[good.clone(), ours("b", id)], &wanted(2));
             assert_eq!(status.state, State::Failed, "{id}");
             assert!(
@@ -182,6 +206,24 @@ mod tests {
         gone.metadata.deletion_timestamp =
             serde_json::from_value(json!("2026-01-01T00:00:00Z")).ok();
         assert_eq!(message(&[good, Arc::new(gone)], 2), "1 of 2 pods proven");
+    }
+
+    #[test]
+    fn only_a_name_that_stays_needs_a_push() {
+        let with_uid = |pod: Arc<DynamicObject>| {
+            let mut pod = (*pod).clone();
+            pod.metadata.uid = pod.metadata.name.clone();
+            Arc::new(pod)
+        };
+        let pods = [
+            ours("stays", "registry.example/cdc@sha256:aa11"),
+            ours("goes", "registry.example/cdc@sha256:bb22"),
+            ours("begins", ""),
+            // The operator replaces it for its name.
+            pod("older", "registry.example/cdc:0", json!("x@sha256:cc")),
+        ]
+        .map(with_uid);
+        assert_eq!(stale(&pods, &wanted(4)), ["goes".to_owned()].into());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
-pub use images::{Wanted as WantedImage, pulled};
+pub use images::{Wanted as WantedImage, pulled, stale};
 pub use pods::{LogOf, Missing, Trouble};
 pub use rolled::rolled;
 pub use secret::certificate;
