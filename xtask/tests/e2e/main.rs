@@ -6,6 +6,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
 
+mod dlq;
 mod faults;
 mod kills;
 mod life;
