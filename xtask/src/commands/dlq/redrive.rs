@@ -18,7 +18,8 @@ use crate::pipeline::dlq::Place;
 use crate::pipeline::dlq::decide::{Allowed, Held, Outgoing};
 use crate::pipeline::dlq::edit;
 use crate::pipeline::dlq::filter::Filter;
-use crate::pipeline::dlq::redrive::{Prepared, Redrive, Summary, Wanted, prepare};
+use crate::pipeline::dlq::prepare::{Prepared, Wanted, prepare};
+use crate::pipeline::dlq::redrive::{Redrive, Summary};
 use crate::platform::host::lock;
 use crate::report::Output;
 use crate::report::text::{count, one_line};
@@ -301,6 +302,14 @@ fn print(summary: &Summary) {
     }
     if summary.came_back.len() > SHOWN {
         say!("  and {} more", summary.came_back.len() - SHOWN);
+    }
+    for late in &summary.overtaken {
+        say!(
+            "  {} was overtaken while it was written: offset {} has a newer record of its key, and the target \
+             the older one now; write that change at its source again",
+            late.from,
+            late.by
+        );
     }
     for (sink, looked) in &summary.target {
         if looked.found > 0 {

@@ -9,6 +9,7 @@ pub mod edit;
 pub mod filter;
 pub mod headers;
 mod originals;
+pub mod prepare;
 mod proof;
 pub mod purge;
 pub mod queues;

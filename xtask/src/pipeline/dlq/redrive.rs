@@ -3,234 +3,25 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use serde::Serialize;
 
-use super::decide::{Allowed, Before, Decisions, Held, Outgoing, decide};
-use super::edit::Edits;
-use super::filter::Filter;
-use super::originals::{self, Ends};
+use super::decide::{Before, Held, Outgoing};
+use super::originals::Behind;
+use super::prepare::Prepared;
 use super::proof::{Back, Proof, Sent};
-use super::queues::{self, Queue, Sink};
+use super::queues::Sink;
 use super::target::{self, Looked};
-use super::{Entry, Place, refused, scan};
+use super::{Place, refused};
 use crate::clients::kafka::{KafkaClient, Record};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::pipeline::topics::{Ranges, lost};
+use crate::pipeline::topics::lost;
 use crate::plan::{Outcome, Plan, Progress};
-use crate::readiness::State;
 
 /// How many records are written at a time.
 const BATCH: usize = 500;
-/// How many records one run holds.
-const MOST: usize = 100_000;
-
-/// What the user wants.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// A topic, a connector or a pattern; none means every queue.
-    pub name: Option<String>,
-    /// Which of their records.
-    pub filter: Filter,
-    /// What may pass.
-    pub allowed: Allowed,
-    /// The user's file; none without one.
-    pub edits: Option<Edits>,
-}
-
-/// What a run would do.
-#[derive(Debug)]
-pub struct Prepared {
-    /// Each record's fate.
-    pub decisions: Decisions,
-    /// Groups that read the topics beside the sinks: they get the records again too.
-    pub readers: Vec<String>,
-    /// Names of the queues.
-    pub queues: Vec<String>,
-    /// Sinks of what is sent and of what is still to be proven.
-    sinks: Vec<Sink>,
-    /// What an earlier run sent and its sink has not settled yet.
-    open: Vec<Before>,
-    /// What an earlier run sent and came back.
-    pub back_before: usize,
-    ends: Ends,
-    read: BTreeMap<String, Ranges>,
-}
-
-/// Looks at the queues and the topics and decides. Nothing is changed.
-///
-/// # Errors
-/// A name or the file does not fit, or something does not answer.
-pub async fn prepare(env: &Environment, client: &KafkaClient, wanted: &Wanted) -> Result<Prepared> {
-    let found = queues::find(env, client).await?;
-    let chosen = found.choose(wanted.name.as_deref())?;
-    let Read {
-        entries,
-        returned,
-        read,
-    } = entries(client, &chosen, &wanted.filter).await?;
-    if let Some(edits) = &wanted.edits {
-        edits.check(&entries)?;
-    }
-    let edits = wanted.edits.as_ref().map(|edits| &edits.records);
-    let (originals, ends) = originals::gather(client, &entries, edits)
-        .await
-        .map_err(|error| lost(&error))?;
-    let names: BTreeSet<&str> = found.sinks.iter().map(|sink| sink.name.as_str()).collect();
-    let decisions = decide(entries, edits, &originals, &names, wanted.allowed);
-    let (back_before, open) = unsettled(client, &found.sinks, &decisions.before, &returned).await?;
-    let concerned: BTreeSet<&String> = decisions
-        .send
-        .iter()
-        .map(|one| &one.connector)
-        .chain(open.iter().map(|one| &one.connector))
-        .collect();
-    let sinks: Vec<Sink> = found
-        .sinks
-        .iter()
-        .filter(|sink| concerned.contains(&sink.name))
-        .cloned()
-        .collect();
-    let readers = readers(client, &decisions.send, &sinks).await?;
-    Ok(Prepared {
-        readers,
-        queues: chosen.iter().map(|queue| queue.name.clone()).collect(),
-        sinks,
-        open,
-        back_before,
-        decisions,
-        ends,
-        read,
-    })
-}
-
-/// What the queues hold.
-#[derive(Default)]
-struct Read {
-    /// Records that are meant.
-    entries: Vec<Entry>,
-    /// Of which records all that came back are, meant or not.
-    returned: BTreeSet<Place>,
-    /// How far each queue was read.
-    read: BTreeMap<String, Ranges>,
-}
-
-async fn entries(client: &KafkaClient, queues: &[&Queue], filter: &Filter) -> Result<Read> {
-    let mut all = Read::default();
-    for topic in queues.iter().filter_map(|queue| queue.topic.as_ref()) {
-        let answer = async {
-            let ranges = scan::ranges(client, topic).await?;
-            let left = MOST - all.entries.len();
-            let whole = scan::all(client, &topic.name, &ranges, filter, left).await?;
-            Ok((ranges, whole))
-        };
-        let (ranges, whole) = answer.await.map_err(|error| lost(&error))?;
-        if whole.more {
-            return Err(
-                Error::new(Code::Usage, format!("{MOST} and more records are meant"))
-                    .hint("take some at a time, such as --filter dlq-offset=0..50000"),
-            );
-        }
-        all.entries.extend(whole.entries);
-        all.returned.extend(whole.returned);
-        all.read.insert(topic.name.clone(), ranges);
-    }
-    Ok(all)
-}
-
-/// Of what was sent before: how many came back, and those that their sinks have not settled.
-async fn unsettled(
-    client: &KafkaClient,
-    sinks: &[Sink],
-    before: &[Before],
-    back: &BTreeSet<Place>,
-) -> Result<(usize, Vec<Before>)> {
-    let (came, rest): (Vec<&Before>, Vec<&Before>) =
-        before.iter().partition(|one| back.contains(&one.copy));
-    let mut open = Vec::new();
-    for sink in sinks {
-        let of = rest.iter().filter(|one| one.connector == sink.name);
-        let of: Vec<&&Before> = of.collect();
-        if of.is_empty() {
-            continue;
-        }
-        let positions = client.group_offsets(&sink.group()).await;
-        let positions = positions.map_err(|error| lost(&error))?;
-        for one in of {
-            let position = positions.get(&(one.copy.topic.clone(), one.copy.partition));
-            if position.is_none_or(|position| *position <= one.copy.offset) {
-                open.push((*one).clone());
-            }
-        }
-    }
-    Ok((came.len(), open))
-}
-
-/// The groups beside the sinks' own that have read the topics that records go to.
-async fn readers(client: &KafkaClient, send: &[Outgoing], sinks: &[Sink]) -> Result<Vec<String>> {
-    let topics: BTreeSet<&str> = send.iter().map(|one| one.origin.topic.as_str()).collect();
-    if topics.is_empty() {
-        return Ok(Vec::new());
-    }
-    let own: BTreeSet<String> = sinks.iter().map(Sink::group).collect();
-    let groups = client.groups().await.map_err(|error| lost(&error))?;
-    let mut readers = Vec::new();
-    for group in groups.into_iter().filter(|group| !own.contains(&group.id)) {
-        let positions = client.group_offsets(&group.id).await;
-        let positions = positions.map_err(|error| lost(&error))?;
-        if positions
-            .keys()
-            .any(|(topic, _)| topics.contains(topic.as_str()))
-        {
-            readers.push(group.id);
-        }
-    }
-    Ok(readers)
-}
-
-impl Prepared {
-    /// Whether there is nothing to send and nothing left to prove.
-    pub fn is_idle(&self) -> bool {
-        self.decisions.send.is_empty() && self.open.is_empty()
-    }
-
-    /// How many records an earlier run sent whose fate is not known yet.
-    pub fn unproven(&self) -> usize {
-        self.open.len()
-    }
-
-    /// Refuses while a sink that is to take the records does not run.
-    ///
-    /// # Errors
-    /// One does not; with what to do about it.
-    pub fn refuse_resting_sinks(&self) -> Result<()> {
-        let resting = self
-            .sinks
-            .iter()
-            .filter(|sink| sink.status.state != State::Current);
-        let errors = resting.map(|sink| {
-            let name = &sink.name;
-            let next = match &sink.status.next {
-                Some(next) if next.contains("connector resume") => next.clone(),
-                _ => format!(
-                    "cargo xtask connector status {name}; when the cause is mended: \
-                     cargo xtask connector restart {name}"
-                ),
-            };
-            Error::new(
-                Code::Service,
-                format!(
-                    "{name} does not take records: {}; nothing was sent",
-                    sink.status.message
-                ),
-            )
-            .hint(next)
-        });
-        Error::together(errors).map_or(Ok(()), Err)
-    }
-}
-
 /// What a run did.
 #[derive(Debug, Serialize)]
 pub struct Summary {
@@ -244,8 +35,21 @@ pub struct Summary {
     pub came_back: Vec<Back>,
     /// Those that stay, and why.
     pub held: Vec<(Place, Held)>,
+    /// Those before which something newer of their key was written at the very moment.
+    pub overtaken: Vec<Overtaken>,
     /// What was found at the targets, by sink.
     pub target: BTreeMap<String, Looked>,
+}
+
+/// A record that was written right behind a newer one of its key: the target has the older now.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Overtaken {
+    /// Where in a queue it is.
+    pub from: Place,
+    /// Where it was written.
+    pub copy: Place,
+    /// Offset of the newer one.
+    pub by: i64,
 }
 
 impl Summary {
@@ -257,13 +61,16 @@ impl Summary {
             delivered: 0,
             came_back: Vec::new(),
             held: held.to_vec(),
+            overtaken: Vec::new(),
             target: BTreeMap::new(),
         }
     }
 
     /// Whether each record is where it should be.
     pub fn is_fine(&self) -> bool {
-        self.came_back.is_empty() && self.target.values().all(|looked| looked.missing.is_empty())
+        self.came_back.is_empty()
+            && self.overtaken.is_empty()
+            && self.target.values().all(|looked| looked.missing.is_empty())
     }
 }
 
@@ -278,6 +85,9 @@ pub struct Redrive {
 #[derive(Default)]
 struct Done {
     sent: Vec<Sent>,
+    /// What turned out to be superseded just before it would have been written.
+    late: Vec<(Place, Held)>,
+    overtaken: Vec<Overtaken>,
     back: Vec<Back>,
     target: BTreeMap<String, Looked>,
 }
@@ -321,10 +131,17 @@ impl Redrive {
             partitions.entry(key).or_default().push(one);
         }
         let mut written = 0;
-        for ((topic, partition), records) in partitions {
+        let (mut copies, mut overtaken) = (HashMap::new(), HashMap::new());
+        for (place, records) in partitions {
+            let from = self.prepared.ends.get(&(place.0.to_owned(), place.1));
+            let from = from.copied().unwrap_or_default();
+            let mut behind = Behind::new(from, keys(&records));
             for records in records.chunks(BATCH) {
+                let read = behind.read_on(&self.client, place).await;
+                read.map_err(|error| lost(&error))?;
+                let records = self.still_newest(&behind, records);
                 let batch: Vec<Record> = records.iter().map(|one| one.record.clone()).collect();
-                let answer = self.client.produce(topic, partition, &batch).await;
+                let answer = self.client.produce(place.0, place.1, &batch).await;
                 answer.map_err(|error| {
                     let all = send.len();
                     refused(&error, "Write").detail(format!(
@@ -335,16 +152,46 @@ impl Redrive {
                 written += batch.len();
                 progress.observe(format!("{written} of {} written", send.len()));
             }
+            let read = behind.read_on(&self.client, place).await;
+            read.map_err(|error| lost(&error))?;
+            copies.extend(behind.copies);
+            overtaken.extend(behind.overtaken);
         }
-        let copies = originals::written(&self.client, &self.prepared.ends)
-            .await
-            .map_err(|error| lost(&error))?;
-        let sent = sent(send, &self.prepared.open, &copies)?;
-        self.state().sent = sent;
+        let mut state = self.state();
+        let late: BTreeSet<&Place> = state.late.iter().map(|(at, _)| at).collect();
+        let now = send.iter().filter(|one| !late.contains(&one.from));
+        let sent = sent(now, &self.prepared.open, &copies)?;
+        state.overtaken = sent
+            .iter()
+            .filter_map(|sent| {
+                Some(Overtaken {
+                    from: sent.from.clone(),
+                    copy: sent.copy.clone(),
+                    by: *overtaken.get(&sent.origin)?,
+                })
+            })
+            .collect();
+        state.sent = sent;
         Ok(match written {
             0 => Outcome::Unchanged("nothing to send".into()),
             _ => Outcome::Changed(format!("{written} written, and read back")),
         })
+    }
+
+    /// Those of a batch for whose keys nothing came since the topic was looked at; the others stay.
+    fn still_newest<'a>(&self, behind: &Behind, records: &[&'a Outgoing]) -> Vec<&'a Outgoing> {
+        let mut rest = Vec::new();
+        for one in records {
+            let key = one.record.key.as_ref().filter(|_| !one.superseded);
+            match key.and_then(|key| behind.newer.get(key)) {
+                Some(&by) => {
+                    let held = Held::Superseded { by };
+                    self.state().late.push((one.from.clone(), held));
+                }
+                None => rest.push(*one),
+            }
+        }
+        rest
     }
 
     async fn settle(&self, progress: &Progress) -> Result<Outcome> {
@@ -377,9 +224,13 @@ impl Redrive {
     }
 
     async fn look(&self) -> Result<Outcome> {
+        // Neither what came back nor what was not sent after all.
         let back: BTreeSet<Place> = {
             let state = self.state();
-            state.back.iter().map(|back| back.from.clone()).collect()
+            let back = state.back.iter().map(|back| &back.from);
+            back.chain(state.late.iter().map(|(at, _)| at))
+                .cloned()
+                .collect()
         };
         let send = &self.prepared.decisions.send;
         let delivered = send.iter().filter(|one| !back.contains(&one.from));
@@ -414,11 +265,12 @@ impl Redrive {
         let mut state = self.state();
         let done = std::mem::take(&mut *state);
         Summary {
-            sent: self.prepared.decisions.send.len(),
+            sent: self.prepared.decisions.send.len() - done.late.len(),
             sent_before: self.prepared.open.len(),
             delivered: done.sent.len() - done.back.len(),
             came_back: done.back,
-            held: self.prepared.decisions.held.clone(),
+            held: [self.prepared.decisions.held.clone(), done.late].concat(),
+            overtaken: done.overtaken,
             target: done.target,
         }
     }
@@ -429,9 +281,20 @@ impl Redrive {
     }
 }
 
+/// The keys that nothing newer may have; what the user lets pass although it is superseded may be
+/// superseded again.
+fn keys(records: &[&Outgoing]) -> impl Iterator<Item = Bytes> {
+    let guarded = records.iter().filter(|one| !one.superseded);
+    guarded.filter_map(|one| one.record.key.clone())
+}
+
 /// Where everything stands that is to be proven.
-fn sent(send: &[Outgoing], open: &[Before], copies: &HashMap<Place, Place>) -> Result<Vec<Sent>> {
-    let now = send.iter().map(|one| match copies.get(&one.origin) {
+fn sent<'a>(
+    send: impl Iterator<Item = &'a Outgoing>,
+    open: &[Before],
+    copies: &HashMap<Place, Place>,
+) -> Result<Vec<Sent>> {
+    let now = send.map(|one| match copies.get(&one.origin) {
         Some(copy) => Ok(Sent {
             from: one.from.clone(),
             origin: one.origin.clone(),
