@@ -7,12 +7,14 @@ use clap_complete::engine::ArgValueCompleter;
 
 mod connector;
 mod diagnose;
+mod dlq;
 mod restart;
 mod services;
 mod topic;
 
 pub use connector::*;
 pub use diagnose::*;
+pub use dlq::*;
 pub use restart::*;
 pub use services::*;
 pub use topic::*;
@@ -127,6 +129,9 @@ pub enum Command {
     /// Show consumer groups and their lag.
     #[command(subcommand)]
     Group(GroupCommand),
+    /// Show what sinks could not process, send it back, delete it.
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Run a statement at PostgreSQL or ClickHouse, and print its rows.
     Query(Query),
     /// Talk to PostgreSQL, ClickHouse, MongoDB or Kafka, one statement after the other.

@@ -12,6 +12,8 @@ use super::context;
 use crate::cli::Global;
 use crate::clients::kafka::{KafkaClient, KafkaError};
 use crate::components::kafka;
+use crate::environment::Environment;
+use crate::pipeline::dlq::queues;
 use crate::report::Output;
 
 /// Longer than this nobody waits for a completion.
@@ -39,7 +41,33 @@ pub(crate) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, names)
 }
 
+/// Dead letter queues, and the sinks that have one.
+pub(crate) fn dlqs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = ask_env(async |env| {
+        let client = kafka::client(env).await.ok()?;
+        let found = queues::find(env, &client).await.ok()?;
+        let sinks = found
+            .sinks
+            .into_iter()
+            .filter(|sink| sink.queue().is_some());
+        let sinks = sinks.map(|sink| sink.name);
+        Some(
+            found
+                .queues
+                .into_iter()
+                .map(|queue| queue.name)
+                .chain(sinks)
+                .collect(),
+        )
+    });
+    beginning(current, names)
+}
+
 fn ask(what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>) -> Vec<String> {
+    ask_env(async |env| what(kafka::client(env).await.ok()?).await.ok())
+}
+
+fn ask_env(what: impl AsyncFnOnce(&Environment) -> Option<Vec<String>>) -> Vec<String> {
     let global = Global {
         profile: profile_name(),
         set: Vec::new(),
@@ -55,8 +83,7 @@ fn ask(what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>) -
     };
     let answer = async {
         let env = context::existing(&global).await.ok()?;
-        let client = kafka::client(&env).await.ok()?;
-        what(client).await.ok()
+        what(&env).await
     };
     let found = runtime.block_on(async { tokio::time::timeout(AT_ONCE, answer).await.ok() });
     runtime.shutdown_background();

@@ -11,6 +11,7 @@ mod connector;
 mod context;
 mod diagnose;
 mod diff;
+mod dlq;
 mod doctor;
 mod down;
 mod down_cluster;
@@ -173,6 +174,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::ResetConnector(args) => reset::run(&global, &args).await,
         Command::Topic(command) => topic::run(&global, &command).await,
         Command::Group(command) => group::run(&global, &command).await,
+        Command::Dlq(command) => dlq::run(&global, &command).await,
         Command::Query(args) => query::run(&global, &args).await,
         Command::Shell(args) => shell::run(&global, &args).await,
         Command::Forward(args) => forward::run(&global, &args).await,

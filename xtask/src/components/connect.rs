@@ -22,7 +22,7 @@ use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{java, secrets};
 use crate::platform::{Endpoint, Platform, Secret};
-use crate::profile::schema::{Connector, Settings, Source};
+use crate::profile::schema::{Connector, ExtraPlugin, Settings, Source};
 use crate::profile::{Profile, is_secret};
 use crate::readiness::connect::ConnectorStatus;
 use crate::readiness::{self, Status};
@@ -30,12 +30,13 @@ use crate::render::Templates;
 use crate::render::kubernetes::password_dir;
 use crate::wait::{self, Patience};
 
-/// `images/connect/plugins.yaml`: the plugins by source.
+/// `images/connect/plugins.yaml`: the plugins by what needs them.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plugins {
     postgres: Plugin,
     mongodb: Plugin,
+    jdbc: Plugin,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -54,7 +55,16 @@ struct Digest {
     sha256: String,
 }
 
-fn plugin(env: &Environment, source: Source) -> Result<Plugin> {
+/// Why a worker has a plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// A connector of the profile is of it.
+    Source(Source),
+    /// The profile asks for it.
+    Extra(ExtraPlugin),
+}
+
+fn plugin(env: &Environment, needed: Needed) -> Result<Plugin> {
     let path = env.root.join("images/connect/plugins.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
     let plugins: Plugins = serde_yaml::from_str(&text).map_err(|error| {
@@ -63,18 +73,23 @@ fn plugin(env: &Environment, source: Source) -> Result<Plugin> {
             format!("{} is malformed: {error}", path.display()),
         )
     })?;
-    Ok(match source {
-        Source::Postgres => plugins.postgres,
-        Source::Mongodb => plugins.mongodb,
+    Ok(match needed {
+        Needed::Source(Source::Postgres) => plugins.postgres,
+        Needed::Source(Source::Mongodb) => plugins.mongodb,
+        Needed::Extra(ExtraPlugin::Jdbc) => plugins.jdbc,
     })
 }
 
-/// The sources that the profile's connectors read, each once.
-fn sources(env: &Environment) -> Vec<Source> {
-    [Source::Postgres, Source::Mongodb]
+/// The plugins of the profile's connectors and those that it asks for, each once.
+fn needed(env: &Environment) -> Vec<Needed> {
+    let sources = [Source::Postgres, Source::Mongodb]
         .into_iter()
         .filter(|source| env.profile.uses(*source))
-        .collect()
+        .map(Needed::Source);
+    let extra = env.profile.connect.plugins.iter().copied();
+    let mut all: Vec<Needed> = sources.chain(extra.map(Needed::Extra)).collect();
+    all.dedup();
+    all
 }
 
 /// The plugins' archives.
@@ -82,15 +97,15 @@ fn sources(env: &Environment) -> Vec<Source> {
 /// # Errors
 /// The version has no digest.
 pub fn plugins(env: &Environment) -> Result<Vec<MavenArtifact>> {
-    sources(env)
+    needed(env)
         .into_iter()
-        .map(|source| artifact(env, source))
+        .map(|needed| artifact(env, needed))
         .collect()
 }
 
-fn artifact(env: &Environment, source: Source) -> Result<MavenArtifact> {
+fn artifact(env: &Environment, needed: Needed) -> Result<MavenArtifact> {
     let version = &env.profile.versions.debezium;
-    let plugin = plugin(env, source)?;
+    let plugin = plugin(env, needed)?;
     let Some(digest) = plugin.digests.get(version) else {
         let known: Vec<&str> = plugin.digests.keys().map(String::as_str).collect();
         return Err(Error::new(
@@ -119,11 +134,11 @@ fn artifact(env: &Environment, source: Source) -> Result<MavenArtifact> {
 /// # Errors
 /// The version has no digest.
 pub fn image_plugins(env: &Environment) -> Result<Vec<image::Plugin>> {
-    sources(env)
+    needed(env)
         .into_iter()
-        .map(|source| {
-            let class = plugin(env, source)?.class;
-            let artifact = artifact(env, source)?;
+        .map(|needed| {
+            let class = plugin(env, needed)?.class;
+            let artifact = artifact(env, needed)?;
             let coordinates = artifact.coordinates[0].0.clone();
             let name = coordinates.split(':').nth(1).unwrap_or_default().to_owned();
             Ok(image::Plugin {
@@ -137,14 +152,14 @@ pub fn image_plugins(env: &Environment) -> Result<Vec<image::Plugin>> {
         .collect()
 }
 
-/// The classes that the profile's connectors need.
+/// The classes that the profile needs.
 ///
 /// # Errors
 /// The list of plugins is malformed.
 pub fn classes(env: &Environment) -> Result<Vec<String>> {
-    sources(env)
+    needed(env)
         .into_iter()
-        .map(|source| Ok(plugin(env, source)?.class))
+        .map(|needed| Ok(plugin(env, needed)?.class))
         .collect()
 }
 

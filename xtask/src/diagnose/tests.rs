@@ -6,8 +6,9 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::facts::{
-    Clickhouse, Component, Connect, Connector, Consumer, Disk, Facts, Flow, Kafka, Known, Mongodb,
-    OldTransaction, Place, Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
+    Clickhouse, Component, Connect, Connector, Consumer, DeadLetters, Disk, Facts, Flow, Kafka,
+    Known, Mongodb, OldTransaction, Place, Postgres, Process, Publication, Role, Server, Table,
+    Task, Wanted,
 };
 use super::{Diagnosis, Remedy, Severity, Subject, judge, rules};
 use crate::error::Code;
@@ -69,6 +70,7 @@ fn connector(name: &str, source: Source) -> Connector {
             offset,
         })),
         heartbeat_age_ms: Some(100),
+        dead_letters: None,
         complaints: Vec::new(),
     }
 }
@@ -382,6 +384,12 @@ const CASES: &[Case] = &[
     }),
     ("CONNECTOR_IDLE", |it| {
         it.connectors[0].tasks[0].state = "UNASSIGNED".into()
+    }),
+    ("DEAD_LETTERS", |it| {
+        it.connectors[0].dead_letters = Some(DeadLetters {
+            topic: "dlq".into(),
+            records: Some(3),
+        });
     }),
     ("TARGET_TABLE_MISSING", |it| {
         it.target().missing = vec!["users_queue".into()]

@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod canary;
 pub mod connectors;
+pub mod dlq;
 pub mod envelope;
 pub mod groups;
 pub mod lag;

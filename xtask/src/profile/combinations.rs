@@ -4,7 +4,7 @@
 //! does not run says nothing; neither does a version that no row knows.
 
 use super::Node;
-use super::schema::{PlatformChoice, Profile, Source};
+use super::schema::{ExtraPlugin, PlatformChoice, Profile, Source};
 use super::values::invalid;
 use crate::error::{Error, Result};
 
@@ -154,6 +154,9 @@ impl InUse {
             if profile.uses(source) {
                 used = used.with(Subject::Plugin(plugin), &versions.debezium);
             }
+        }
+        if profile.connect.plugins.contains(&ExtraPlugin::Jdbc) {
+            used = used.with(Subject::Plugin("jdbc"), &versions.debezium);
         }
         if profile.postgres.external.is_none() {
             used = used.with(Subject::Postgres, &versions.postgres);

@@ -237,6 +237,8 @@ pub struct Connect {
     pub heap: String,
     /// Worker group.
     pub group: String,
+    /// Plugins beside those of the profile's own connectors.
+    pub plugins: Vec<ExtraPlugin>,
     /// More worker settings.
     pub config: Settings,
     /// Workers (Kubernetes).
@@ -247,6 +249,14 @@ pub struct Connect {
     pub registry: Option<String>,
     /// What a worker asks for (Kubernetes).
     pub resources: Resources,
+}
+
+/// A plugin that no connector of a profile needs: for connectors that users register themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExtraPlugin {
+    /// Debezium's JDBC sink.
+    Jdbc,
 }
 
 /// PostgreSQL.

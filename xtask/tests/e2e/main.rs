@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
 
 mod diagnosis;
+mod dlq;
 mod faults;
 mod kills;
 mod life;

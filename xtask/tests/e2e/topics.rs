@@ -436,7 +436,7 @@ fn ways(sandbox: &Sandbox) {
 }
 
 /// What a shell is offered, as the completion scripts ask for it.
-fn offered(sandbox: &Sandbox, words: &[&str]) -> (String, Duration) {
+pub fn offered(sandbox: &Sandbox, words: &[&str]) -> (String, Duration) {
     let begin = Instant::now();
     let mut command = sandbox.command(&[]);
     command.env("CDC_XTASK_COMPLETE", "bash");

@@ -14,7 +14,7 @@
 //! | `scram.rs` | the mathematics of the login (pure) |
 //! | `wire.rs` | API versions, encoding and guarded decoding (pure) |
 //! | `topics.rs`, `offsets.rs`, `groups.rs` | metadata, topics, configs; positions; consumer groups |
-//! | `fetch.rs`, `produce.rs` | records |
+//! | `fetch.rs`, `produce.rs`, `delete.rs` | records |
 //! | `records.rs`, `compression.rs` | record batches (pure) |
 //!
 //! The client never sleeps. A request that reached the wrong broker, because a leader or
@@ -26,6 +26,7 @@
 mod client;
 mod compression;
 mod connection;
+mod delete;
 mod elections;
 mod error;
 mod fetch;

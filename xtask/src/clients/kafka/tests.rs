@@ -165,6 +165,26 @@ async fn topics_are_created_configured_grown_and_deleted() {
 
 #[tokio::test]
 #[ignore = "needs CDC_TEST_KAFKA"]
+async fn records_are_deleted_up_to_an_offset() {
+    let client = client().await;
+    let name = topic(&client, 1, &[]).await;
+    client.produce(&name, 0, &records(5)).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(client.delete_records(&name, 0, 3).await.unwrap(), 3);
+    }
+    let begin = client.offsets(&name, OffsetAt::Earliest).await.unwrap();
+    assert_eq!(begin[&0], 3);
+    let options = FetchOptions::default();
+    let gone = client.fetch(&name, 0, 2, &options).await.unwrap_err();
+    assert_eq!(gone.code(), Some(ErrorCode::OffsetOutOfRange));
+    let left = client.fetch(&name, 0, 3, &options).await.unwrap();
+    assert_eq!(left.records[0].key, records(5)[3].key);
+    let error = client.delete_records(&name, 0, 6).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::OffsetOutOfRange));
+}
+
+#[tokio::test]
+#[ignore = "needs CDC_TEST_KAFKA"]
 async fn refusals_name_the_topic_and_the_reason() {
     let client = client().await;
     let spec = TopicSpec {

@@ -7,9 +7,10 @@ use kafka_protocol::{
         ApiVersionsRequest, ApiVersionsResponse, ConsumerGroupDescribeRequest,
         ConsumerGroupDescribeResponse, CreatePartitionsRequest, CreatePartitionsResponse,
         CreateTopicsRequest, CreateTopicsResponse, DeleteGroupsRequest, DeleteGroupsResponse,
-        DeleteTopicsRequest, DeleteTopicsResponse, DescribeConfigsRequest, DescribeConfigsResponse,
-        DescribeGroupsRequest, DescribeGroupsResponse, ElectLeadersRequest, ElectLeadersResponse,
-        FetchRequest, FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+        DeleteRecordsRequest, DeleteRecordsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+        DescribeConfigsRequest, DescribeConfigsResponse, DescribeGroupsRequest,
+        DescribeGroupsResponse, ElectLeadersRequest, ElectLeadersResponse, FetchRequest,
+        FetchResponse, FindCoordinatorRequest, FindCoordinatorResponse,
         IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, ListGroupsRequest,
         ListGroupsResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest,
         MetadataResponse, OffsetCommitRequest, OffsetCommitResponse, OffsetFetchRequest,
@@ -69,6 +70,7 @@ apis! {
     18 ApiVersions 3..=3 ApiVersionsRequest => ApiVersionsResponse;
     19 CreateTopics 5..=7 CreateTopicsRequest => CreateTopicsResponse;
     20 DeleteTopics 6..=6 DeleteTopicsRequest => DeleteTopicsResponse;
+    21 DeleteRecords 2..=2 DeleteRecordsRequest => DeleteRecordsResponse;
     32 DescribeConfigs 4..=4 DescribeConfigsRequest => DescribeConfigsResponse;
     36 SaslAuthenticate 2..=2 SaslAuthenticateRequest => SaslAuthenticateResponse;
     37 CreatePartitions 2..=3 CreatePartitionsRequest => CreatePartitionsResponse;

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use indexmap::IndexMap;
 
 use super::postgres::user;
-use super::{Connect, Connector, Known, LIMIT, Place, Task, Wanted};
-use crate::clients::connect::{ConnectError, Listed};
+use super::{Connect, Connector, DeadLetters, Known, LIMIT, Place, Task, Wanted};
+use crate::clients::connect::{Info, Listed};
 use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::Result;
@@ -45,7 +45,7 @@ async fn ask(env: &Environment) -> Result<(Connect, IndexMap<String, Listed>)> {
     let (listed, plugins) = tokio::join!(client.all(), client.plugins());
     let plugins = plugins.map_err(|error| service(&error))?;
     let (listed, rebalancing) = match listed {
-        Err(ConnectError::Refused { status: 409, .. }) => (IndexMap::new(), true),
+        Err(error) if error.is_rebalance() => (IndexMap::new(), true),
         other => (other.map_err(|error| service(&error))?, false),
     };
     let worker = Connect {
@@ -98,6 +98,7 @@ async fn connector(
     Connector {
         class: class.unwrap_or_default(),
         drift,
+        dead_letters: info.as_ref().and_then(letters),
         kind: info.map(|info| info.kind),
         state: status.as_ref().map(|it| it.connector.state.clone()),
         trace: status.as_ref().and_then(|it| it.connector.trace.clone()),
@@ -131,6 +132,16 @@ async fn connector(
         complaints: Vec::new(),
         name,
     }
+}
+
+/// Where a sink puts records aside. On a source the setting does nothing.
+fn letters(info: &Info) -> Option<DeadLetters> {
+    let topic = info.config.get("errors.deadletterqueue.topic.name")?;
+    let has = info.kind == "sink" && !topic.is_empty();
+    has.then(|| DeadLetters {
+        topic: topic.clone(),
+        records: None,
+    })
 }
 
 async fn committed(env: &Environment, name: &str) -> Known<Place> {

@@ -5,6 +5,7 @@ mod complaints;
 mod components;
 mod connect;
 mod kafka;
+mod letters;
 mod mongodb;
 mod postgres;
 
@@ -186,6 +187,8 @@ pub struct Connector {
     pub committed: Option<Known<Place>>,
     /// How long ago its newest heartbeat came, in milliseconds.
     pub heartbeat_age_ms: Option<u64>,
+    /// The topic that it puts records aside in; none of a source, or where it has none.
+    pub dead_letters: Option<DeadLetters>,
     /// What the worker warned of lately, while the connector is said to run and gives no sign of life.
     pub complaints: Vec<String>,
 }
@@ -213,6 +216,15 @@ impl Connector {
             .chain(tasks)
             .map(|trace| trace.unwrap_or_default())
     }
+}
+
+/// What a sink put aside.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DeadLetters {
+    /// The topic.
+    pub topic: String,
+    /// How many records are in it; none while the broker does not tell.
+    pub records: Option<i64>,
 }
 
 /// What the profile says of a connector.
@@ -481,6 +493,7 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
     }
     complaints::add(env, &mut facts.connectors).await;
     postgres::confirm(env, &mut facts).await;
+    letters::count(env, &mut facts.connectors).await;
     facts.took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     facts
 }

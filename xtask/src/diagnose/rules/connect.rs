@@ -79,7 +79,31 @@ pub(super) const RULES: &[Rule] = &[
         follows: Follows::Needs,
         find: Find::Facts(idle),
     },
+    Rule {
+        code: "DEAD_LETTERS",
+        title: "a sink has put records aside",
+        about: "With `errors.tolerance=all` a sink goes on over records that it cannot read, and puts them into its dead \
+                letter queue: they are not at the target. `dlq show` tells why each is there, `dlq redrive` sends them again once \
+                the cause is mended, `dlq purge` gives them up.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(dead_letters),
+    },
 ];
+
+fn dead_letters(facts: &Facts) -> Vec<Hit> {
+    each(facts, |connector| {
+        let letters = connector.dead_letters.as_ref()?;
+        let records = letters.records.filter(|records| *records > 0)?;
+        let next = run(format!(
+            "cargo xtask dlq show {0}, mend the cause, then: cargo xtask dlq redrive {0}",
+            letters.topic
+        ));
+        let cause = format!("{records} records are in {}", letters.topic);
+        Some(Hit::new(subject(connector), cause, next))
+    })
+}
 
 fn subject(connector: &Connector) -> Subject {
     Subject::Connector(connector.name.clone())

@@ -93,20 +93,22 @@ fn bytes(line: &mut Vec<u8>, bytes: Option<&[u8]>) {
         return line.extend_from_slice(b"null");
     };
     // Most values are documents on one line, which go through as they are.
-    let text = std::str::from_utf8(bytes);
-    let is_json = text.is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    let is_json = serde_json::from_slice::<IgnoredAny>(bytes).is_ok();
     if is_json && !bytes.contains(&b'\n') {
         return line.extend_from_slice(bytes);
     }
-    let value = match text {
-        Ok(text) if is_json => serde_json::from_str(text).unwrap_or(Value::Null),
-        Ok(text) => json!(text),
+    line.extend_from_slice(value(bytes).to_string().as_bytes());
+}
+
+/// A key or value: JSON where it is JSON, a text where it is a text, and `{"base64": ...}` otherwise.
+pub fn value(bytes: &[u8]) -> Value {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => serde_json::from_str(text).unwrap_or_else(|_| json!(text)),
         Err(_) => {
             use base64::Engine as _;
             json!({ "base64": base64::engine::general_purpose::STANDARD.encode(bytes) })
         }
-    };
-    line.extend_from_slice(value.to_string().as_bytes());
+    }
 }
 
 /// What a message says, as an object.
