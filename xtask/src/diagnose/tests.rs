@@ -605,6 +605,25 @@ fn nothing_is_wrong_with_a_healthy_pipeline() {
     assert!(diagnosis.is_sound());
 }
 
+#[test]
+fn why_a_process_ended_comes_before_that_it_did() {
+    let mut facts = healthy();
+    facts.of("kafka").process = Process::Ended(4);
+    facts.down("kafka", "its process (pid 4) has ended");
+    let log = [
+        "ERROR Connection refused",
+        "ERROR Error while writing: No space left on device",
+    ];
+    facts.of("kafka").log = log.map(str::to_owned).into();
+    let findings = judge(&facts).findings;
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    assert_eq!(findings[0].code, "NO_SPACE");
+    assert_eq!(findings[0].consequences[0].code, "PROCESS_ENDED");
+    // A refused login before a kill is not why it ended.
+    facts.of("kafka").log = vec!["WARN password authentication failed".into()];
+    assert_eq!(judge(&facts).findings[0].code, "PROCESS_ENDED");
+}
+
 /// What is told of facts that are broken in one way, where it is not this code alone.
 fn otherwise(code: &str, facts: &Facts) -> Option<String> {
     let findings = judge(facts).findings;

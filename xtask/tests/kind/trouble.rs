@@ -1,5 +1,7 @@
 //! What `up` says when a pod cannot work.
 
+use serde_json::Value;
+
 use crate::cluster::Kind;
 
 /// The operator would wait five minutes for such a pod, and its resource says nothing meanwhile: the
@@ -11,7 +13,24 @@ fn an_image_that_is_nowhere_is_named_at_once() {
     kind.extra
         .push("connect.image=cdc-connect:is-nowhere".into());
     let (_, text) = kind.fails(&["up", "--yes"]);
+    // The rules say so too, here and when they are asked.
+    assert!(text.contains("IMAGE_UNAVAILABLE connect"), "{text}");
     assert!(text.contains("cdc-connect:is-nowhere"), "{text}");
     assert!(text.contains("[GATE_FAILED]"), "{text}");
     assert!(!text.contains("[GATE_TIMEOUT]"), "{text}");
+
+    let told = kind.run(&["diagnose", "--output", "json"]);
+    assert_eq!(told.status.code(), Some(1));
+    let told: Value = serde_json::from_slice(&told.stdout).expect("JSON");
+    assert_eq!(told["findings"][0]["code"], "IMAGE_UNAVAILABLE", "{told:#}");
+    assert_eq!(told["findings"][0]["subject"], "connect", "{told:#}");
+    println!("facts took {} ms", told["took_ms"]);
+
+    // What it says to do.
+    kind.extra.retain(|set| !set.starts_with("connect.image"));
+    kind.ok(&["up", "--yes"]);
+    let sound = kind.json(&["diagnose"]);
+    assert_eq!(sound["findings"], serde_json::json!([]), "{sound:#}");
+    assert_eq!(sound["unknown"], serde_json::json!([]), "{sound:#}");
+    println!("facts took {} ms", sound["took_ms"]);
 }

@@ -42,7 +42,7 @@ pub(super) async fn gather(env: &Arc<Environment>) -> Vec<Component> {
 
 /// The last lines of a component's log.
 fn last(env: &Environment, component: &str) -> Vec<String> {
-    const LINES: usize = 4;
+    const LINES: usize = 80;
     let path = env.dirs.log(component);
     files::tail(&path, LINES)
         .unwrap_or_else(|error| vec![format!("cannot read {}: {error}", path.display())])

@@ -45,6 +45,20 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Facts(port_taken),
     },
     Rule {
+        code: "CLOCK_SKEW",
+        title: "a server's clock differs from this machine's",
+        about: "Ages, latencies and the order of rows by time cannot be trusted. Changes still arrive: positions order them. \
+                Have the machines keep their time by NTP.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(skew),
+    },
+];
+
+/// That a process is not there, or does not answer: what it said before its end tells more.
+pub(super) const ENDS: &[Rule] = &[
+    Rule {
         code: "PROCESS_ENDED",
         title: "a component's process has ended, and this tool did not end it",
         about: "It was killed (by somebody, or by the system for want of memory), or it ended by itself; then the last lines \
@@ -71,16 +85,6 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Restart,
         follows: Follows::Needs,
         find: Find::Facts(hung),
-    },
-    Rule {
-        code: "CLOCK_SKEW",
-        title: "a server's clock differs from this machine's",
-        about: "Ages, latencies and the order of rows by time cannot be trusted. Changes still arrive: positions order them. \
-                Have the machines keep their time by NTP.",
-        severity: Severity::Degraded,
-        remedy: Remedy::Person,
-        follows: Follows::Nothing,
-        find: Find::Facts(skew),
     },
 ];
 
@@ -143,10 +147,16 @@ fn ended(facts: &Facts) -> Vec<Hit> {
                 format!("its process (pid {pid}) has ended"),
                 Next::Fix(Fix::Up),
             )
-            .evidence(component.log.iter().cloned()),
+            .evidence(last(&component.log)),
         ),
         _ => None,
     })
+}
+
+/// The last lines of a log.
+fn last(log: &[String]) -> impl Iterator<Item = String> {
+    const SHOWN: usize = 3;
+    log[log.len().saturating_sub(SHOWN)..].iter().cloned()
 }
 
 fn not_started(facts: &Facts) -> Vec<Hit> {

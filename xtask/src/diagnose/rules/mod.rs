@@ -162,7 +162,8 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         target::RULES,
     ];
     let structured = structured.into_iter().flatten();
-    structured.chain(said::RULES).chain(said::REST)
+    let said = said::RULES.iter().chain(machine::ENDS);
+    structured.chain(said).chain(said::REST)
 }
 
 /// Whether a code says no more than that something does not work.

@@ -3,7 +3,7 @@
 //! Only what does not work is listened to: a log may tell of troubles that have passed.
 
 use super::{Find, Follows, Hit, Next, Rule, reset, run};
-use crate::diagnose::facts::{Component, Facts};
+use crate::diagnose::facts::{Component, Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::platform::Platform;
 use crate::profile::schema::Source;
@@ -13,6 +13,8 @@ use crate::readiness::connect::root_cause;
 /// One thing that was said.
 struct Saying<'a> {
     subject: Subject,
+    /// Whether it has ended since: of its troubles, few are why.
+    ended: bool,
     /// The line that sums it up.
     head: String,
     lines: Vec<&'a str>,
@@ -283,7 +285,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "NO_SPACE",
-        title: "a disk is full",
+        title: "a disk is full, or a limit on what may be written is reached",
         about: "What wrote ended or refuses more. Nothing confirmed is lost. Make room, then bring it up again.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
@@ -292,6 +294,7 @@ pub(super) const RULES: &[Rule] = &[
             &[
                 &["No space left on device"],
                 &["Disk quota exceeded"],
+                &["File too large"],
                 &["could not extend file"],
                 &["NOT_ENOUGH_SPACE"],
             ],
@@ -360,9 +363,9 @@ pub(super) const RULES: &[Rule] = &[
                 &["InvalidImageName"],
             ],
             |_, subject| match component_of(subject) {
-                "connect" => {
-                    run("cargo xtask image build && cargo xtask image load, then: cargo xtask up")
-                }
+                "connect" => run(
+                    "correct connect.image in the profile, or: cargo xtask image load; then: cargo xtask up",
+                ),
                 _ => run(
                     "correct the version in the profile, or let the nodes reach the registry; then: cargo xtask up",
                 ),
@@ -638,6 +641,9 @@ pub(super) const REST: &[Rule] = &[
     },
 ];
 
+/// What ends a process.
+const ENDINGS: [&str; 3] = ["OUT_OF_MEMORY", "NO_SPACE", "ADDRESS_IN_USE"];
+
 /// What a rule recognises.
 pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
     let (Find::Said(_, then) | Find::Trace(_, then)) = &rule.find else {
@@ -692,6 +698,9 @@ fn fallback(subject: &Subject) -> &'static str {
 
 /// The line of a saying that a rule knows.
 fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
+    if saying.ended && !ENDINGS.contains(&rule.code) {
+        return None;
+    }
     let texts = match (&rule.find, &saying.subject) {
         (Find::Said(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
         _ => return None,
@@ -710,6 +719,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
     let mut all: Vec<Saying> = components
         .map(|component| Saying {
             subject: Subject::component(&component.name),
+            ended: matches!(component.process, Process::Ended(_)),
             head: component.status.message.clone(),
             lines: std::iter::once(component.status.message.as_str())
                 .chain(component.log.iter().map(String::as_str))
@@ -721,6 +731,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
         if let Some(trace) = connector.traces().next() {
             all.push(Saying {
                 subject: subject.clone(),
+                ended: false,
                 head: root_cause(trace).to_owned(),
                 lines: trace.lines().collect(),
             });
@@ -729,6 +740,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
             let lines: Vec<&str> = connector.complaints.iter().map(String::as_str).collect();
             all.push(Saying {
                 subject: subject.clone(),
+                ended: false,
                 head: String::new(),
                 lines,
             });
@@ -736,6 +748,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
         if let Some(refused) = &connector.refused {
             all.push(Saying {
                 subject,
+                ended: false,
                 head: refused.message.clone(),
                 lines: std::iter::once(refused.message.as_str())
                     .chain(refused.evidence.iter().map(String::as_str))

@@ -165,19 +165,13 @@ fn poison(facts: &Facts) -> Vec<Hit> {
         .filter(|flow| flow.errors.unwrap_or(0) > 0);
     let hits = poisoned.map(|flow| {
         let count = flow.errors.unwrap_or_default();
-        let sql = format!(
-            "SELECT * FROM {}_errors ORDER BY seen_at DESC LIMIT 10",
-            flow.name
-        );
-        let hit = Hit::new(
-            subject(flow),
-            format!("{count} messages could not become rows"),
-            run(format!(
-                "cargo xtask query clickhouse \"{sql}\"; when they are dealt with: \
-                 cargo xtask query clickhouse \"TRUNCATE TABLE {}_errors\"",
-                flow.name
-            )),
-        );
+        let name = &flow.name;
+        let next = run(format!(
+            "cargo xtask dlq show {name}; when they are dealt with: \
+             cargo xtask query clickhouse \"TRUNCATE TABLE {name}_errors\""
+        ));
+        let cause = format!("{count} messages could not become rows");
+        let hit = Hit::new(subject(flow), cause, next);
         hit.evidence(flow.newest_error.clone())
     });
     hits.collect()

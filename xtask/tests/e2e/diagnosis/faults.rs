@@ -181,6 +181,14 @@ pub const PROCESSES: &[Fault] = &[
             nothing()
         }
     ),
+    fault!("quota of kafka full", "NO_SPACE", "kafka", |it| {
+        // As a disk's quota: what the process writes from now on is refused.
+        let pid = it.pid("kafka").to_string();
+        let mut limit = std::process::Command::new("prlimit");
+        let status = limit.args(["--pid", &pid, "--fsize=0"]).status();
+        assert!(status.expect("prlimit starts").success());
+        nothing()
+    }),
     fault!("connect's port taken", "PORT_TAKEN", "connect", |it| {
         it.kill("connect");
         let port = it.ports["connect.port"];

@@ -1,0 +1,153 @@
+//! Provoking a fault, waiting until it is told, doing what is printed, and waiting until changes
+//! arrive again.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::faults::{self, Fault};
+use crate::sandbox::Sandbox;
+
+/// How long a fault may stay untold. Nothing here is about speed: a machine may be busy.
+const TOLD: Duration = Duration::from_secs(90);
+/// How long changes may take to arrive again.
+const MENDED: Duration = Duration::from_secs(240);
+
+/// What came of one fault.
+pub struct Outcome {
+    pub fault: &'static str,
+    pub provoked: &'static str,
+    pub told: String,
+    told_after: Duration,
+    mended_after: Duration,
+}
+
+/// The code that a diagnosis tells first; empty where nothing is wrong.
+fn first(diagnosis: &Value) -> &str {
+    diagnosis["findings"][0]["code"]
+        .as_str()
+        .unwrap_or_default()
+}
+
+/// Looks until the code is told, or for as long as it may take.
+async fn told(sandbox: &Sandbox, code: &str) -> Value {
+    let begin = Instant::now();
+    loop {
+        let diagnosis = sandbox.json(&["diagnose"]);
+        if first(&diagnosis) == code || begin.elapsed() > TOLD {
+            return diagnosis;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Looks until changes arrive and nothing is found, or for as long as it may take.
+async fn mended(sandbox: &Sandbox) -> Result<(), String> {
+    let begin = Instant::now();
+    loop {
+        let verified = sandbox.run(&["verify"]);
+        let diagnosis = sandbox.json(&["diagnose"]);
+        if verified.status.success() && diagnosis["sound"] == true && first(&diagnosis).is_empty() {
+            return Ok(());
+        }
+        if begin.elapsed() > MENDED {
+            let text = String::from_utf8_lossy(&verified.stderr).into_owned();
+            return Err(format!("{text}\n{diagnosis:#}"));
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// The last command that a finding prints, in words.
+fn command(next: &str) -> Vec<String> {
+    let begin = next.rfind("cargo xtask ").or_else(|| next.find("kill "));
+    let begin = begin.unwrap_or_else(|| panic!("no command in `{next}`"));
+    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
+    for c in next[begin..].chars() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => words.push(std::mem::take(&mut word)),
+            ',' | ';' if !quoted => break,
+            c => word.push(c),
+        }
+    }
+    words.push(word);
+    words
+}
+
+/// Does what a person would: types the command, the password that they know, and the confirmation.
+fn follow(sandbox: &Sandbox, next: &str) {
+    let words = command(next);
+    if words[0] == "kill" {
+        let status = Command::new("kill").args(&words[1..]).status();
+        assert!(status.expect("kill starts").success(), "{next}");
+        return;
+    }
+    let words: Vec<String> = words[2..]
+        .iter()
+        .map(|word| word.replace("THE_SERVERS_PASSWORD", faults::PASSWORD))
+        .collect();
+    let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
+    if args[0] == "reset-connector" {
+        args.push("--yes");
+    }
+    sandbox.ok(&args);
+}
+
+async fn run(sandbox: &mut Sandbox, fault: &Fault) -> Outcome {
+    println!("{}", fault.name);
+    let begin = Instant::now();
+    let undo = (fault.provoke)(sandbox).await;
+    let diagnosis = told(sandbox, fault.code).await;
+    let told_after = begin.elapsed();
+    let finding = &diagnosis["findings"][0];
+    let code = first(&diagnosis).to_owned();
+    if code == fault.code {
+        assert_eq!(finding["subject"], fault.subject, "{finding:#}");
+        // What a person does who is told so, where that is no command.
+        undo(sandbox);
+        follow(sandbox, finding["next"].as_str().expect("a next command"));
+    } else {
+        println!("{diagnosis:#}");
+    }
+    let ended = mended(sandbox).await;
+    assert!(
+        ended.is_ok(),
+        "{}: following `{}` does not mend it: {}",
+        fault.name,
+        finding["next"],
+        ended.err().unwrap_or_default()
+    );
+    Outcome {
+        fault: fault.name,
+        provoked: fault.code,
+        told: code,
+        told_after,
+        mended_after: begin.elapsed(),
+    }
+}
+
+/// Prints what was provoked beside what was told.
+pub fn print(outcomes: &[Outcome]) {
+    println!("| fault | provoked | told | told after | mended after |");
+    println!("|---|---|---|---|---|");
+    for it in outcomes {
+        println!(
+            "| {} | {} | {} | {:.1} s | {:.1} s |",
+            it.fault,
+            it.provoked,
+            it.told,
+            it.told_after.as_secs_f64(),
+            it.mended_after.as_secs_f64()
+        );
+    }
+}
+
+pub async fn all(mut sandbox: Sandbox, faults: &[Fault]) -> (Sandbox, Vec<Outcome>) {
+    let mut outcomes = Vec::new();
+    for fault in faults {
+        outcomes.push(run(&mut sandbox, fault).await);
+    }
+    (sandbox, outcomes)
+}
