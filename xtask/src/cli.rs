@@ -8,6 +8,7 @@ use clap_complete::engine::ArgValueCompleter;
 mod connector;
 mod diagnose;
 mod dlq;
+mod heal;
 mod restart;
 mod services;
 mod topic;
@@ -15,6 +16,7 @@ mod topic;
 pub use connector::*;
 pub use diagnose::*;
 pub use dlq::*;
+pub use heal::*;
 pub use restart::*;
 pub use services::*;
 pub use topic::*;
@@ -91,6 +93,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Name what is wrong, why, and the next command.
     Diagnose(Diagnose),
+    /// Restart what a restart can mend, prove it, and tell about everything else.
+    Heal(Heal),
     /// Tell more about a code that an error or a finding has.
     Explain(Explain),
     /// Prove that changes travel from each source to silver.

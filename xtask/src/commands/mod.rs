@@ -18,6 +18,7 @@ mod down_cluster;
 mod explain;
 mod forward;
 mod group;
+mod heal;
 mod image;
 mod image_bump;
 mod image_update;
@@ -144,6 +145,7 @@ fn is_endless(command: &Command) -> bool {
         Command::Topic(TopicCommand::Tail(args)) => args.follow,
         Command::Logs(args) => args.follow,
         Command::Status(args) => args.watch,
+        Command::Heal(args) => args.watch,
         Command::Lag(args) => args.watch,
         Command::Shell(_) | Command::Forward(_) | Command::Open(_) => true,
         _ => false,
@@ -158,6 +160,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Down(args) => down::run(&global, &args).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Diagnose(args) => diagnose::run(&global, &args).await,
+        Command::Heal(args) => heal::run(&global, &args).await,
         Command::Explain(args) => explain::run(&global, &args),
         Command::Verify(args) => verify::run(&global, &args).await,
         Command::Render(args) => render::run(&global, &args).await,

@@ -6,6 +6,7 @@ pub mod connectors;
 pub mod dlq;
 pub mod envelope;
 pub mod groups;
+pub mod heal;
 pub mod lag;
 pub mod latency;
 pub mod logline;

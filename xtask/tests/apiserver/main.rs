@@ -15,6 +15,7 @@ mod apply;
 mod connect;
 mod diff;
 mod kinds;
+mod lease;
 mod members;
 mod owners;
 mod prune;

@@ -9,6 +9,7 @@
 mod diagnosis;
 mod dlq;
 mod faults;
+mod heal;
 mod kills;
 mod life;
 mod mongodb;

@@ -26,7 +26,7 @@ pub fn parse(text: &str, now: u64) -> Result<u64> {
 }
 
 /// A length of time in milliseconds.
-fn span(text: &str) -> Option<u64> {
+pub fn span(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut sum: u64 = 0;
     while !rest.is_empty() {

@@ -91,6 +91,22 @@ pub fn plan(env: &Arc<Environment>, what: What) -> Result<Plan> {
     Ok(plan)
 }
 
+/// The plan that has a component of `host` run and answer, without the proof that changes flow: what
+/// that takes may be away too.
+///
+/// # Errors
+/// As [`plan`].
+pub fn begin(env: &Arc<Environment>, component: &str) -> Result<Plan> {
+    let component = components::named(component)?;
+    refuse_foreign(env, component)?;
+    let mut plan = Plan::default();
+    match env.platform {
+        Platform::Host => host::add(&mut plan, env, component, &[])?,
+        Platform::Kind | Platform::Kubernetes => cluster::add(&mut plan, env, component)?,
+    }
+    Ok(plan)
+}
+
 /// Refuses what this environment does not run.
 fn refuse_foreign(env: &Environment, component: &str) -> Result<()> {
     if let Some(address) = env.external(component) {

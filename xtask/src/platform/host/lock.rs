@@ -67,6 +67,26 @@ pub fn take(path: &Path, what: &str) -> Result<Lock> {
     }
 }
 
+/// Who has the lock; none while nobody has. It is not taken.
+///
+/// # Errors
+/// The file is there and cannot be opened.
+pub fn owner(path: &Path) -> Result<Option<String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Error::io("open", path, &source)),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => {
+            let owner = std::fs::read_to_string(path).unwrap_or_default();
+            Ok(Some(owner.trim().to_owned()))
+        }
+        Err(TryLockError::Error(source)) => Err(Error::io("lock", path, &source)),
+    }
+}
+
 /// Waits for the lock, on a thread of its own.
 ///
 /// # Errors
@@ -95,7 +115,10 @@ mod tests {
         let error = take(&path, "cargo xtask down").expect_err("held");
         assert_eq!(error.code, Code::Locked);
         assert!(error.message.contains("cargo xtask up"), "{error}");
+        let seen = owner(&path).expect("asked").expect("held");
+        assert!(seen.contains("cargo xtask up"), "{seen}");
         drop(held);
+        assert_eq!(owner(&path).expect("asked"), None);
         take(&path, "cargo xtask down").expect("free again");
     }
 }

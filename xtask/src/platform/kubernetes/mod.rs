@@ -13,6 +13,7 @@ pub mod diff;
 mod escalation;
 pub mod forward;
 pub mod inventory;
+pub mod lease;
 mod live;
 pub mod object;
 pub mod order;

@@ -1,0 +1,72 @@
+//! The command that restarts what a restart can mend.
+
+use std::time::Duration;
+
+use clap::Args;
+
+/// Options of `heal`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask heal --dry-run            what would be done now
+  cargo xtask heal                      mend what a restart can mend, and watch whether it stays so
+  cargo xtask heal --watch --interval 30s
+  CDC_ALERT_WEBHOOK=https://hooks.example.com/TOKEN cargo xtask heal --watch
+
+It classifies first, by the rules of `diagnose`, and restarts only what a restart can mend: the task,
+then the connector, then the worker, each after a longer pause than the one before. That something is
+healed is proven by positions. It is watched for ten minutes then; without --watch the watch ends
+sooner where everything has moved at every look for half a minute.
+
+Wrong passwords, lost slots, paused connectors and everything else that a restart does not mend, or
+that would lose rows, are left alone: they are told with their cause and the next command, once, and
+again only if that changes. Between rounds a look each second tells whether one is due sooner.
+
+One healer works on a pipeline. A second one says who does; with --watch it stands by and takes over.
+While another command works on the environment nothing is done. What happens is kept as JSON lines in
+heal.jsonl in the environment's state, and read back after a kill.
+
+Exit code 0: changes arrive. 1: they do not. 4: another healer or command has the environment.")]
+pub struct Heal {
+    /// Go on until interrupted, over the loss of Connect, Kafka or the API server.
+    #[arg(long)]
+    pub watch: bool,
+    /// How often to look where nothing speaks for looking sooner.
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = interval)]
+    pub interval: Duration,
+    /// Restarts of one component, connector or flow within an hour; then a person is asked.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub max_restarts: u32,
+    /// Send findings that need a person there, as JSON by POST: https, or http to this machine.
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "CDC_ALERT_WEBHOOK",
+        hide_env_values = true
+    )]
+    pub alert_webhook: Option<String>,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A length of time: `30s`, `2m`, `1h`.
+fn interval(text: &str) -> Result<Duration, String> {
+    let ms = crate::pipeline::logline::since::span(text);
+    let span = ms.map(Duration::from_millis).filter(|span| !span.is_zero());
+    span.ok_or_else(|| "a length of time such as 30s, 2m or 1h".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_have_units_and_last() {
+        for (text, seconds) in [("30s", 30), ("2m", 120), ("1h30m", 5400)] {
+            assert_eq!(interval(text), Ok(Duration::from_secs(seconds)), "{text}");
+        }
+        for text in ["", "5", "0s", "-1s", "99999999999999999999h"] {
+            assert!(interval(text).is_err(), "{text}");
+        }
+    }
+}

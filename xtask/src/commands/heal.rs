@@ -1,0 +1,195 @@
+//! `heal`: restart what a restart can mend, and tell about everything else.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::stdout::{self, say};
+use super::{context, diagnose};
+use crate::cli::{Global, Heal};
+use crate::clock;
+use crate::diagnose::Diagnosis;
+use crate::environment::Environment;
+use crate::error::{Code, Exit, Result};
+use crate::pipeline::heal::alert::Webhook;
+use crate::pipeline::heal::decide::Limits;
+use crate::pipeline::heal::history::{Event, Key, Record, Trouble};
+use crate::pipeline::heal::{self, Left, Options};
+use crate::report::Output;
+use crate::report::text::{Ink, Palette};
+use crate::wait;
+
+/// The pause before an API server is asked again that did not answer.
+const RECONNECT: std::time::Duration = std::time::Duration::from_secs(2);
+
+pub(super) async fn run(global: &Global, args: &Heal) -> Result<ExitCode> {
+    let options = Options {
+        watch: args.watch,
+        interval: args.interval,
+        limits: Limits {
+            max_restarts: args.max_restarts,
+        },
+        webhook: match &args.alert_webhook {
+            Some(address) => Some(Webhook::new(address)?),
+            None => None,
+        },
+    };
+    let env = attached(global, args.watch).await?;
+    if args.dry_run {
+        return dry_run(global.output, &env, &options.limits).await;
+    }
+    let palette = stdout::palette();
+    let mut events = Vec::new();
+    let mut tell = |record: &Record| match global.output {
+        Output::Text => say!("{}", line(record, palette)),
+        Output::Json if args.watch => say!("{}", json!(record)),
+        Output::Json => events.push(json!(record)),
+    };
+    let again = async || context::existing(global).await;
+    let left = heal::run(env.clone(), again, options, &mut tell).await?;
+    let code = match left.sound {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::from(Exit::Failed as u8),
+    };
+    if args.watch {
+        eprintln!("the environment is gone");
+        return Ok(ExitCode::SUCCESS);
+    }
+    match global.output {
+        Output::Json => say!(
+            "{}",
+            json!({
+                "profile": env.name,
+                "platform": env.platform,
+                "sound": left.sound,
+                "events": events,
+                "findings": left.findings,
+                "unknown": left.unknown,
+            })
+        ),
+        Output::Text => stdout::print(&described(&env, left, palette))?,
+    }
+    Ok(code)
+}
+
+/// The environment. A healer that goes on begins once its API server answers.
+async fn attached(global: &Global, watch: bool) -> Result<Arc<Environment>> {
+    let mut said = String::new();
+    loop {
+        match context::existing(global).await {
+            Err(error) if watch && matches!(error.code, Code::Platform | Code::Service) => {
+                if error.message != said {
+                    eprintln!("waiting: {}", error.message);
+                    said = error.message;
+                }
+                wait::pause(RECONNECT).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+async fn dry_run(output: Output, env: &Arc<Environment>, limits: &Limits) -> Result<ExitCode> {
+    let (left, plans) = heal::would(env, limits).await?;
+    match output {
+        Output::Json => say!(
+            "{}",
+            json!({
+                "profile": env.name,
+                "platform": env.platform,
+                "sound": left.sound,
+                "dry_run": plans,
+                "findings": left.findings,
+                "unknown": left.unknown,
+            })
+        ),
+        Output::Text if plans.is_empty() && left.unknown.is_empty() => {
+            say!("nothing speaks against it: nothing would be done");
+        }
+        Output::Text => {
+            for plan in plans {
+                say!("{plan}");
+            }
+            for unseen in left.unknown {
+                say!("not known: {}: {}", unseen.fact, unseen.why);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn described(env: &Environment, left: Left, palette: Palette) -> String {
+    diagnose::describe(
+        &Diagnosis {
+            profile: env.name.clone(),
+            platform: env.platform,
+            took_ms: 0,
+            findings: left.findings,
+            unknown: left.unknown,
+        },
+        palette,
+    )
+}
+
+/// An event for people.
+fn line(record: &Record, palette: Palette) -> String {
+    let name = |key: &Key| format!("{} {}", key.code, key.subject);
+    let (ink, text) = match &record.event {
+        Event::Began { pid } => (Ink::Dim, format!("begins (pid {pid})")),
+        Event::Found(Trouble { key, cause, .. }) => {
+            (Ink::Yellow, format!("found {}: {cause}", name(key)))
+        }
+        Event::Gone(key) => (Ink::Green, format!("gone {}", name(key))),
+        Event::Healed { key, after_ms } => {
+            let after = clock::span(*after_ms);
+            (Ink::Green, format!("healed {} after {after}", name(key)))
+        }
+        Event::Held(key) => (Ink::Green, format!("held {}", name(key))),
+        Event::Attempt { key, act, number } => (
+            Ink::Yellow,
+            format!("restart {number} for {}: {act}", name(key)),
+        ),
+        Event::Ended {
+            key,
+            ok,
+            said,
+            took_ms,
+            ..
+        } => {
+            let (ink, how) = match ok {
+                true => (Ink::Dim, "done"),
+                false => (Ink::Red, "failed"),
+            };
+            let took = clock::span(*took_ms);
+            (ink, format!("{how} for {} in {took}: {said}", name(key)))
+        }
+        Event::Escalated { trouble, why, .. } => {
+            let mut text = format!(
+                "needs a person: {}: {}\n  why: {why}",
+                name(&trouble.key),
+                trouble.cause
+            );
+            for line in &trouble.evidence {
+                text += &format!("\n  | {line}");
+            }
+            (Ink::Red, format!("{text}\n  next: {}", trouble.next))
+        }
+        Event::Alerted {
+            key, said: None, ..
+        } => (Ink::Dim, format!("told the webhook: {}", name(key))),
+        Event::Alerted {
+            key,
+            said: Some(said),
+            ..
+        } => (
+            Ink::Yellow,
+            format!("could not tell the webhook: {}: {said}", name(key)),
+        ),
+        Event::Standby { why } => (Ink::Dim, format!("stands by: {why}")),
+        Event::Resumed => (Ink::Dim, "goes on".into()),
+    };
+    let time = palette.ink(Ink::Dim, clock::utc(record.at));
+    let text = palette.ink(ink, text);
+    format!("{time} {text}")
+}

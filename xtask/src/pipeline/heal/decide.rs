@@ -1,0 +1,339 @@
+//! What to do about findings. No IO: a function of what was found, of what was done before, and of
+//! the time.
+//!
+//! Only what a restart can mend is restarted: the task, then the connector, then the worker, each
+//! after a longer pause than the one before. Everything else is a person's.
+
+use super::guard::{self, Hold};
+use super::history::{Event, Key, Reason};
+use super::past::{Past, mark};
+use crate::components::NAMES as COMPONENTS;
+use crate::diagnose::facts::{Facts, Process};
+use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject, rules};
+
+/// How long something healed is watched.
+pub const WATCHED_MS: u64 = 600_000;
+/// The time in which restarts of one subject are counted.
+const WINDOW_MS: u64 = 3_600_000;
+/// The pause after the first restart. The next ones are longer.
+const FIRST_PAUSE_MS: u64 = 10_000;
+/// How many times longer each pause is than the one before.
+const GROWS: u64 = 4;
+/// The longest pause.
+const LONGEST_PAUSE_MS: u64 = 900_000;
+/// What passes by itself has passed by then.
+const LASTS_MS: u64 = 300_000;
+
+/// How long a connector may take to begin again after something that it needs did.
+const BEGINS_MS: u64 = 30_000;
+
+/// What may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Restarts of one subject within an hour.
+    pub max_restarts: u32,
+}
+
+/// Something that is restarted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// A connector's tasks: those that failed, or all where none did.
+    Tasks(String),
+    /// A connector with its tasks.
+    Connector(String),
+    /// A component, and nothing beyond it.
+    Start(String),
+    /// What `diagnose --fix` does.
+    Fix(Fix),
+}
+
+impl Act {
+    /// The command that does the same.
+    pub fn command(&self) -> String {
+        match self {
+            Act::Tasks(name) => format!("cargo xtask connector restart {name} --only-failed"),
+            Act::Connector(name) => format!("cargo xtask connector restart {name}"),
+            Act::Start(name) => format!("cargo xtask restart {name}"),
+            Act::Fix(fix) => fix.command(),
+        }
+    }
+}
+
+/// What is to be done about one finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Restart something. Whatever else was decided waits until that was looked at.
+    Act {
+        /// For which finding.
+        finding: usize,
+        /// What.
+        act: Act,
+        /// The how manieth restart within the hour.
+        number: u32,
+    },
+    /// Nothing before this moment.
+    Wait {
+        /// For which finding.
+        finding: usize,
+        /// Until when.
+        until: u64,
+        /// For what.
+        why: String,
+    },
+    /// Ask a person; whoever was asked the same is not asked again.
+    Escalate {
+        /// For which finding.
+        finding: usize,
+        /// Why.
+        reason: Reason,
+        /// The same in words.
+        why: String,
+        /// Whether this was not asked before.
+        new: bool,
+    },
+    /// Somebody wanted it so.
+    Leave {
+        /// Which finding.
+        finding: usize,
+        /// What speaks for that.
+        why: String,
+    },
+}
+
+/// What became of findings since the last look. `whole` is whether everything was seen: a finding
+/// that only cannot be seen is not gone. `moved` tells whether a subject's changes move.
+pub fn changes(
+    found: &[Finding],
+    whole: bool,
+    moves: impl Fn(&str) -> bool,
+    past: &Past,
+    now: u64,
+    clean: impl Fn(&str) -> String,
+) -> Vec<Event> {
+    let keys: Vec<Key> = found.iter().map(Key::of).collect();
+    let mut events = Vec::new();
+    if whole {
+        for (key, known) in past.troubles() {
+            let here = keys.contains(key);
+            match (known.since, known.healed) {
+                (Some(since), _) if !here => {
+                    let tried = !past.attempts(&key.subject, since).is_empty();
+                    if !tried {
+                        events.push(Event::Gone(key.clone()));
+                    } else if moves(&key.subject) {
+                        events.push(Event::Healed {
+                            key: key.clone(),
+                            after_ms: now.saturating_sub(since),
+                        });
+                    }
+                }
+                (None, Some(healed)) if !here && now.saturating_sub(healed) >= WATCHED_MS => {
+                    events.push(Event::Held(key.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+    for (finding, key) in found.iter().zip(&keys) {
+        let here = past.known(key).and_then(|known| known.since);
+        if here.is_none() {
+            let trouble = super::history::Trouble::of(finding, &clean);
+            events.push(Event::Found(trouble));
+        }
+    }
+    events
+}
+
+/// What to do about each finding. The first act is the one to do: what is nearer to the ground comes
+/// first, and may mend the rest.
+pub fn decide(
+    facts: &Facts,
+    found: &[Finding],
+    past: &Past,
+    now: u64,
+    limits: &Limits,
+) -> Vec<Decision> {
+    let stopped = is_stopped(facts);
+    let each = found.iter().enumerate();
+    each.flat_map(|(index, finding)| match finding.remedy {
+        _ if stopped && finding.code == "NOT_STARTED" => vec![Decision::Leave {
+            finding: index,
+            why: "it was stopped; cargo xtask up starts it".into(),
+        }],
+        Remedy::Person => {
+            let about = rules::named(finding.code).map(|rule| rule.about);
+            let why = about.unwrap_or("a restart would fail the same way, or lose rows");
+            vec![escalate(past, index, finding, Reason::Person, why.into())]
+        }
+        Remedy::Wait => vec![passing(past, index, finding, now, LASTS_MS)],
+        Remedy::Restart if finding.severity == Severity::Degraded => {
+            vec![passing(past, index, finding, now, LASTS_MS)]
+        }
+        Remedy::Restart => restart(facts, past, index, finding, now, limits),
+    })
+    .collect()
+}
+
+/// Whether somebody took the whole down.
+fn is_stopped(facts: &Facts) -> bool {
+    let mut own = facts.components.iter().filter(|it| !it.external).peekable();
+    own.peek().is_some() && own.all(|it| it.process == Process::None)
+}
+
+fn escalate(past: &Past, index: usize, finding: &Finding, reason: Reason, why: String) -> Decision {
+    let same = (reason, mark(&finding.cause));
+    let known = past.known(&Key::of(finding));
+    Decision::Escalate {
+        finding: index,
+        reason,
+        why,
+        new: !known.is_some_and(|known| known.asked.contains(&same)),
+    }
+}
+
+fn since(past: &Past, finding: &Finding, now: u64) -> u64 {
+    let known = past.known(&Key::of(finding));
+    known.and_then(|known| known.since).unwrap_or(now)
+}
+
+/// What should pass by itself, and whoever is to know if it does not.
+fn passing(past: &Past, index: usize, finding: &Finding, now: u64, lasts: u64) -> Decision {
+    let until = since(past, finding, now) + lasts;
+    match now < until {
+        true => Decision::Wait {
+            finding: index,
+            until,
+            why: "it may pass by itself".into(),
+        },
+        false => {
+            let why = format!("it has lasted for {} s", (now + lasts - until) / 1000);
+            escalate(past, index, finding, Reason::Lasts, why)
+        }
+    }
+}
+
+fn restart(
+    facts: &Facts,
+    past: &Past,
+    index: usize,
+    finding: &Finding,
+    now: u64,
+    limits: &Limits,
+) -> Vec<Decision> {
+    let subject = finding.subject.to_string();
+    let mut decisions = Vec::new();
+    let known = past.known(&Key::of(finding));
+    if known.is_some_and(|known| known.returned) {
+        let why = format!(
+            "it came back within {} min of being healed",
+            WATCHED_MS / 60_000
+        );
+        decisions.push(escalate(past, index, finding, Reason::Returned, why));
+    }
+    let window = now.saturating_sub(WINDOW_MS);
+    let used = u32::try_from(past.attempts(&subject, window).len()).unwrap_or(u32::MAX);
+    let Some(act) = ladder(facts, finding, past.rung(&subject)) else {
+        let why = "there is nothing of this environment to restart".into();
+        decisions.push(escalate(past, index, finding, Reason::Person, why));
+        return decisions;
+    };
+    if used >= limits.max_restarts {
+        let why = match used {
+            0 => "restarts are not allowed (--max-restarts 0)".into(),
+            1 => "a restart did not mend it".into(),
+            _ => format!("{used} restarts within an hour did not mend it"),
+        };
+        decisions.push(escalate(past, index, finding, Reason::Exhausted, why));
+        return decisions;
+    }
+    let mut begun = since(past, finding, now) + grace(finding.code);
+    if finding.code == "CONNECTOR_STUCK" {
+        // Its silence is that of what was away: it begins again by itself.
+        let ends = COMPONENTS.into_iter().filter_map(|it| past.last_end(it));
+        begun = begun.max(ends.max().map_or(0, |end| end + BEGINS_MS));
+    }
+    let rested = past
+        .last_end(&subject)
+        .map_or(0, |end| end + pause(past.rung(&subject)));
+    let next = begun.max(rested);
+    if now < next {
+        decisions.push(Decision::Wait {
+            finding: index,
+            until: next,
+            why: match begun >= rested {
+                true => "it may be starting, or pass by itself".into(),
+                false => format!("the pause before {}", act.command()),
+            },
+        });
+        return decisions;
+    }
+    decisions.push(match guard::hold(facts, &act) {
+        None => Decision::Act {
+            finding: index,
+            act,
+            number: used + 1,
+        },
+        Some(Hold::Rests) => Decision::Leave {
+            finding: index,
+            why: "somebody has it rest".into(),
+        },
+        Some(Hold::Loses(why)) => escalate(past, index, finding, Reason::Unsafe, why),
+        Some(Hold::Blind(why)) if now >= begun + LASTS_MS => {
+            escalate(past, index, finding, Reason::Unsafe, why)
+        }
+        Some(Hold::Blind(why)) => Decision::Wait {
+            finding: index,
+            until: begun + LASTS_MS,
+            why,
+        },
+    });
+    decisions
+}
+
+/// What is restarted next, after so many restarts.
+fn ladder(facts: &Facts, finding: &Finding, rung: u32) -> Option<Act> {
+    let own = |name: &str| facts.component(name).is_some_and(|it| !it.external);
+    match (&finding.subject, &finding.fix) {
+        (Subject::Connector(name), None | Some(Fix::RestartConnector(_))) => Some(match rung {
+            0 => Act::Tasks(name.clone()),
+            1 => Act::Connector(name.clone()),
+            _ => Act::Fix(Fix::RestartComponent("connect".into())),
+        }),
+        // Alone it is there sooner than with everything else, and what that could lose is seen
+        // before the rest; if it does not help, all of it is made anew.
+        (Subject::Component(name), Some(Fix::Up))
+            if matches!(finding.code, "PROCESS_ENDED" | "NOT_STARTED")
+                && (rung == 0 || guard::hold(facts, &Act::Fix(Fix::Up)).is_some()) =>
+        {
+            Some(Act::Start(name.clone()))
+        }
+        // Somebody suspended it.
+        (_, Some(Fix::Continue(_))) => None,
+        (_, Some(Fix::RestartComponent(name))) | (Subject::Component(name), None) => {
+            own(name).then(|| Act::Start(name.clone()))
+        }
+        (_, Some(fix)) => Some(Act::Fix(fix.clone())),
+        (Subject::Machine | Subject::Flow(_), None) => None,
+    }
+}
+
+/// The pause after so many restarts.
+fn pause(rung: u32) -> u64 {
+    match rung {
+        0 => 0,
+        rung => GROWS
+            .saturating_pow(rung - 1)
+            .saturating_mul(FIRST_PAUSE_MS)
+            .min(LONGEST_PAUSE_MS),
+    }
+}
+
+/// How long a finding may be what a start, or the end of something else, looks like for a while.
+fn grace(code: &str) -> u64 {
+    match code {
+        "PROCESS_HUNG" | "COMPONENT_DOWN" | "TARGET_STALLED" => 60_000,
+        "SLOT_BUSY" => 20_000,
+        "CONNECTOR_MISSING" | "CONNECTOR_STUCK" => 5_000,
+        _ => 0,
+    }
+}

@@ -1,0 +1,275 @@
+//! Whether a connector that is said to run does nothing, by positions. No IO.
+//!
+//! A flow has its own rhythm: how long it usually is between two signs of life. One is stuck when its
+//! source has moved and it has not, for clearly longer than that.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::clock;
+use crate::diagnose::facts::{Facts, Known};
+use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
+use crate::profile::schema::Source;
+
+/// A machine that runs everything at once may keep a connector from its work for so long.
+const FLOOR_MS: u64 = 30_000;
+/// How many times its usual pause a connector may rest.
+const TIMES: u64 = 3;
+/// How many pauses its rhythm is learnt from.
+const REMEMBERED: usize = 32;
+
+/// Where a connector and its source are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sample {
+    /// When this was seen, in milliseconds.
+    pub at: u64,
+    /// The end of the source's log.
+    pub source: Option<u64>,
+    /// What the connector has committed.
+    pub committed: Option<Value>,
+    /// Messages in its topics.
+    pub messages: Option<i64>,
+    /// When its newest heartbeat came.
+    pub beat: Option<u64>,
+}
+
+/// What is remembered of one connector.
+#[derive(Clone, Debug, Default)]
+pub struct Rhythm {
+    last: Option<Sample>,
+    /// When it last gave a sign of life.
+    sign: u64,
+    /// Where its source was then.
+    source: Option<u64>,
+    /// Pauses between its signs of life.
+    pauses: Vec<u64>,
+}
+
+/// A connector that does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stuck {
+    /// For how long, in milliseconds.
+    pub silent_ms: u64,
+    /// How long it may rest.
+    pub usual_ms: u64,
+    /// By how much its source has moved on meanwhile: bytes, or seconds of the oplog.
+    pub source: u64,
+}
+
+impl Rhythm {
+    /// How long it may rest.
+    pub fn usual_ms(&self) -> u64 {
+        let longest = self.pauses.iter().copied().max().unwrap_or(0);
+        longest.saturating_mul(TIMES).max(FLOOR_MS)
+    }
+
+    /// Whether there was a sign of life between the two last looks.
+    pub fn add(&mut self, sample: Sample) -> bool {
+        let Some(last) = self.last.replace(sample.clone()) else {
+            self.sign = sample.beat.unwrap_or(sample.at).min(sample.at);
+            self.source = sample.source;
+            return false;
+        };
+        let moved = moved(&last, &sample);
+        if moved {
+            // Of a heartbeat the time is known; anything else came since the last look.
+            let beat = sample.beat.filter(|_| sample.beat != last.beat);
+            let sign = beat
+                .unwrap_or(sample.at)
+                .clamp(self.sign, sample.at.max(self.sign));
+            self.pauses.push(sign - self.sign);
+            if self.pauses.len() > REMEMBERED {
+                self.pauses.remove(0);
+            }
+            self.sign = sign;
+            self.source = sample.source.or(self.source);
+        } else if self.source.is_none() {
+            self.source = sample.source;
+        }
+        moved
+    }
+
+    /// Whether it does nothing although its source moved.
+    pub fn stuck(&self) -> Option<Stuck> {
+        let last = self.last.as_ref()?;
+        let silent_ms = last.at.saturating_sub(self.sign);
+        let source = last.source?.checked_sub(self.source?)?;
+        let usual_ms = self.usual_ms();
+        (source > 0 && silent_ms > usual_ms).then_some(Stuck {
+            silent_ms,
+            usual_ms,
+            source,
+        })
+    }
+}
+
+/// What cannot be seen is no sign of life, and no silence either.
+fn moved(before: &Sample, after: &Sample) -> bool {
+    fn differs<T: PartialEq>(before: &Option<T>, after: &Option<T>) -> bool {
+        matches!((before, after), (Some(before), Some(after)) if before != after)
+    }
+    differs(&before.committed, &after.committed)
+        || differs(&before.messages, &after.messages)
+        || differs(&before.beat, &after.beat)
+}
+
+/// Where each connector is that is said to run, and whose place can be seen.
+pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
+    let running = facts.connectors.iter().filter(|it| it.is_running());
+    let samples = running.filter_map(|connector| {
+        let wanted = connector.wanted.as_ref()?;
+        let committed = connector.committed.as_ref()?.seen()?;
+        let source = match wanted.source {
+            Source::Postgres => {
+                facts
+                    .postgres
+                    .as_ref()
+                    .and_then(Known::seen)?
+                    .server
+                    .position
+            }
+            Source::Mongodb => {
+                let oplog = facts.mongodb.as_ref().and_then(Known::seen)?.oplog;
+                oplog.map(|(_, newest)| newest)
+            }
+        };
+        let flows = facts
+            .flows
+            .iter()
+            .filter(|it| it.connector == connector.name);
+        let sample = Sample {
+            at: facts.at,
+            source,
+            committed: Some(committed.offset.clone()),
+            messages: flows.map(|flow| flow.messages).sum(),
+            beat: connector
+                .heartbeat_age_ms
+                .map(|age| facts.at.saturating_sub(age)),
+        };
+        Some((connector.name.clone(), sample))
+    });
+    samples.collect()
+}
+
+/// Whether no finding tells why a connector does nothing.
+pub fn unexplained(findings: &[Finding], connector: &str) -> bool {
+    let explains = |finding: &Finding| {
+        let about = |subject: &Subject| match subject {
+            Subject::Connector(name) => name == connector,
+            Subject::Machine | Subject::Component(_) => finding.severity == Severity::Broken,
+            Subject::Flow(_) => false,
+        };
+        about(&finding.subject) || finding.consequences.iter().any(|it| about(&it.subject))
+    };
+    !findings.iter().any(explains)
+}
+
+/// A connector that positions show to do nothing.
+pub fn frozen(connector: &str, stuck: Stuck) -> Finding {
+    Finding {
+        code: "CONNECTOR_STUCK",
+        severity: Severity::Broken,
+        subject: Subject::Connector(connector.to_owned()),
+        cause: format!(
+            "it is RUNNING, and its source has moved on by {}, but nothing of it moved for {} s",
+            stuck.source,
+            stuck.silent_ms / 1000
+        ),
+        evidence: vec![format!(
+            "its own rhythm lets it rest for {}",
+            clock::span(stuck.usual_ms)
+        )],
+        next: format!("cargo xtask connector restart {connector}"),
+        remedy: Remedy::Restart,
+        fix: Some(Fix::RestartConnector(connector.to_owned())),
+        consequences: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn sample(at: u64, source: u64, committed: u64, beat: Option<u64>) -> Sample {
+        Sample {
+            at,
+            source: Some(source),
+            committed: Some(json!({ "lsn": committed })),
+            messages: Some(7),
+            beat,
+        }
+    }
+
+    #[test]
+    fn an_idle_source_makes_nobody_stuck() {
+        let mut rhythm = Rhythm::default();
+        for at in 0..100 {
+            rhythm.add(sample(at * 60_000, 5, 5, None));
+        }
+        assert_eq!(rhythm.stuck(), None);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_proves_nothing() {
+        let mut rhythm = Rhythm::default();
+        rhythm.add(sample(0, 5, 5, None));
+        let unseen = Sample {
+            at: 900_000,
+            ..Sample::default()
+        };
+        rhythm.add(unseen);
+        assert_eq!(rhythm.stuck(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn one_that_moves_is_never_stuck(
+            steps in proptest::collection::vec((1_u64..600_000, 0_u64..9, any::<bool>()), 1..60),
+        ) {
+            let mut rhythm = Rhythm::default();
+            let (mut at, mut source, mut committed, mut beat) = (1_000_000, 0, 0, 1_000_000);
+            rhythm.add(sample(at, source, committed, Some(beat)));
+            for (pause, moved, by_beat) in steps {
+                at += pause;
+                source += moved;
+                match by_beat {
+                    true => beat = at,
+                    false => committed += 1,
+                }
+                prop_assert!(rhythm.add(sample(at, source, committed, Some(beat))));
+                prop_assert_eq!(rhythm.stuck(), None);
+            }
+        }
+
+        #[test]
+        fn a_frozen_one_is_found_after_its_own_rhythm_and_not_before(
+            pauses in proptest::collection::vec(1_u64..300_000, 1..40),
+            looks in 1_000_u64..60_000,
+        ) {
+            let mut rhythm = Rhythm::default();
+            let (mut at, mut source) = (0, 0);
+            rhythm.add(sample(at, source, source, None));
+            for pause in pauses {
+                at += pause;
+                source += 1;
+                rhythm.add(sample(at, source, source, None));
+            }
+            let (frozen, since, usual) = (source, at, rhythm.usual_ms());
+            loop {
+                at += looks;
+                source += 1;
+                prop_assert!(!rhythm.add(sample(at, source, frozen, None)));
+                let stuck = rhythm.stuck();
+                prop_assert_eq!(stuck.is_some(), at - since > usual);
+                if let Some(stuck) = stuck {
+                    prop_assert_eq!(stuck.silent_ms, at - since);
+                    prop_assert_eq!(stuck.source, source - frozen);
+                    break;
+                }
+            }
+        }
+    }
+}
