@@ -18,6 +18,7 @@ use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::procinfo;
 use crate::profile::schema::{Connector, Flow, Source};
 use crate::readiness::{State, Status};
+use crate::wait;
 
 /// A component that hangs must not hide the others. Through an API server under load an answer may
 /// take seconds.
@@ -224,11 +225,8 @@ async fn component(
     let status = if status.state == State::Current || !explained {
         status
     } else {
-        // A watch that has only just begun explains nothing.
-        let seen = tokio::time::timeout(patience, env.obstacle(name)).await;
-        let seen = seen.ok().flatten();
-        seen.filter(|seen| seen.state != State::Unknown)
-            .unwrap_or(status)
+        let seen = tokio::time::timeout(patience, obstacle(env, name)).await;
+        seen.ok().flatten().unwrap_or(status)
     };
     Component {
         name,
@@ -237,6 +235,19 @@ async fn component(
         version,
         external: env.is_external(name),
         process,
+    }
+}
+
+/// What keeps a component from answering, as its platform sees it. A watch that has only just begun
+/// explains nothing yet.
+async fn obstacle(env: &Environment, name: &str) -> Option<Status> {
+    loop {
+        match env.obstacle(name).await {
+            Some(seen) if seen.state == State::Unknown => {
+                wait::pause(Duration::from_millis(50)).await;
+            }
+            seen => return seen,
+        }
     }
 }
 

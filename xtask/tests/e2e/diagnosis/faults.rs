@@ -182,11 +182,17 @@ pub const PROCESSES: &[Fault] = &[
         }
     ),
     fault!("quota of kafka full", "NO_SPACE", "kafka", |it| {
-        // As a disk's quota: what the process writes from now on is refused.
+        // As a disk's quota, but for one process: larger files are refused.
         let pid = it.pid("kafka").to_string();
         let mut limit = std::process::Command::new("prlimit");
-        let status = limit.args(["--pid", &pid, "--fsize=0"]).status();
+        let status = limit.args(["--pid", &pid, "--fsize=4000000"]).status();
         assert!(status.expect("prlimit starts").success());
+        sql(
+            it,
+            "INSERT INTO users (full_name, email) \
+             SELECT repeat('x', 90), 'quota-' || n || '@example.com' FROM generate_series(1, 20000) AS n",
+        )
+        .await;
         nothing()
     }),
     fault!("connect's port taken", "PORT_TAKEN", "connect", |it| {
@@ -365,7 +371,8 @@ pub const CONNECTORS: &[Fault] = &[
         it.kill("connect");
         // Somebody starts the worker by hand: the tool would have brought the plugin back.
         let spec = it.dir().join("run/connect.launch.json");
-        it.spawn(&["launch", spec.to_str().expect("text")]);
+        let mut worker = it.spawn(&["launch", spec.to_str().expect("text")]);
+        std::thread::spawn(move || worker.wait());
         nothing()
     }),
 ];
