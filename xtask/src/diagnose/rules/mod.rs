@@ -8,6 +8,7 @@ mod machine;
 mod mongodb;
 mod postgres;
 mod said;
+mod slots;
 mod target;
 
 use super::facts::Facts;
@@ -155,6 +156,7 @@ impl Rule {
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let structured = [
         machine::RULES,
+        slots::RULES,
         postgres::RULES,
         mongodb::RULES,
         kafka::RULES,
@@ -162,7 +164,7 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         target::RULES,
     ];
     let structured = structured.into_iter().flatten();
-    let said = said::RULES.iter().chain(machine::ENDS);
+    let said = said::rules().chain(machine::ENDS);
     structured.chain(said).chain(said::REST)
 }
 

@@ -1,0 +1,209 @@
+//! What traces, logs and resources say: each text belongs to the first rule that knows it.
+//!
+//! Only what does not work is listened to: a log may tell of troubles that have passed.
+
+mod process;
+mod record;
+mod source;
+
+use super::{Find, Follows, Hit, Next, Rule, reset, run};
+use crate::diagnose::facts::{Component, Facts, Process};
+use crate::diagnose::{Fix, Remedy, Severity, Subject};
+use crate::readiness::State;
+use crate::readiness::connect::root_cause;
+
+/// One thing that was said.
+struct Saying<'a> {
+    subject: Subject,
+    /// Whether it has ended since: of its troubles, few are why.
+    ended: bool,
+    /// The line that sums it up.
+    head: String,
+    lines: Vec<&'a str>,
+}
+
+/// The rules, in the order in which they are asked.
+pub(super) fn rules() -> impl Iterator<Item = &'static Rule> {
+    [source::RULES, process::RULES, record::RULES]
+        .into_iter()
+        .flatten()
+}
+
+/// What nobody knew, in what does not work.
+pub(super) const REST: &[Rule] = &[
+    Rule {
+        code: "TASK_FAILED",
+        title: "a connector or task has failed",
+        about: "The trace's root cause is shown. A restart helps where it was passing: a source that was away, a broker that \
+                was full.",
+        severity: Severity::Broken,
+        remedy: Remedy::Restart,
+        follows: Follows::Needs,
+        find: Find::Trace(&[&[]], restart),
+    },
+    Rule {
+        code: "COMPONENT_DOWN",
+        title: "a component does not work",
+        about: "It does not answer by its protocol, and nothing more is known about why. Its log may tell.",
+        severity: Severity::Broken,
+        remedy: Remedy::Restart,
+        follows: Follows::Needs,
+        find: Find::Said(&[&[]], |_, subject| {
+            run(format!("cargo xtask logs {}", subject.name()))
+        }),
+    },
+];
+
+/// What ends a process.
+const ENDINGS: [&str; 3] = ["OUT_OF_MEMORY", "NO_SPACE", "ADDRESS_IN_USE"];
+
+/// What a rule recognises.
+pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
+    let (Find::Said(_, then) | Find::Trace(_, then)) = &rule.find else {
+        return Vec::new();
+    };
+    sayings(facts)
+        .into_iter()
+        .filter_map(|saying| {
+            let known = rules().find_map(|rule| Some((rule, line(&saying, rule)?)));
+            let (owner, line) = match known {
+                Some((owner, line)) => (owner.code, Some(line)),
+                // A complaint that nobody knows need not be why.
+                None if saying.head.is_empty() => return None,
+                None => (fallback(&saying.subject), None),
+            };
+            (owner == rule.code).then(|| {
+                let next = then(facts, &saying.subject);
+                let line = line.map(str::trim).unwrap_or_default();
+                let (cause, more) = match saying.head.as_str() {
+                    "" => (line, None),
+                    head => (head, (!head.contains(line)).then(|| shortened(line))),
+                };
+                Hit::new(saying.subject.clone(), shortened(cause), next).evidence(more)
+            })
+        })
+        .collect()
+}
+
+/// A text whose middle is left out where it is long: exceptions name their class first and their
+/// reason last.
+fn shortened(text: &str) -> String {
+    const BEGIN: usize = 120;
+    const END: usize = 160;
+    let text = text.strip_prefix("Caused by: ").unwrap_or(text);
+    let count = text.chars().count();
+    if count <= BEGIN + END {
+        return text.to_owned();
+    }
+    let begin: String = text.chars().take(BEGIN).collect();
+    let end: String = text.chars().skip(count - END).collect();
+    format!("{begin} ... {end}")
+}
+
+fn fallback(subject: &Subject) -> &'static str {
+    match subject {
+        Subject::Component(_) | Subject::Machine => "COMPONENT_DOWN",
+        Subject::Connector(_) | Subject::Flow(_) => "TASK_FAILED",
+    }
+}
+
+/// The line of a saying that a rule knows.
+fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
+    if saying.ended && !ENDINGS.contains(&rule.code) {
+        return None;
+    }
+    let texts = match (&rule.find, &saying.subject) {
+        (Find::Said(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
+        _ => return None,
+    };
+    let knows = |line: &str| {
+        texts
+            .iter()
+            .any(|parts| parts.iter().all(|part| line.contains(part)))
+    };
+    saying.lines.iter().copied().rev().find(|line| knows(line))
+}
+
+/// What was said about what does not work.
+fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
+    let components = facts.components.iter().filter(|it| it.is_silent());
+    let mut all: Vec<Saying> = components
+        .map(|component| Saying {
+            subject: Subject::component(&component.name),
+            ended: matches!(component.process, Process::Ended(_)),
+            head: component.status.message.clone(),
+            lines: std::iter::once(component.status.message.as_str())
+                .chain(component.log.iter().map(String::as_str))
+                .collect(),
+        })
+        .collect();
+    for connector in &facts.connectors {
+        let subject = Subject::Connector(connector.name.clone());
+        if let Some(trace) = connector.traces().next() {
+            all.push(Saying {
+                subject: subject.clone(),
+                ended: false,
+                head: root_cause(trace).to_owned(),
+                lines: trace.lines().collect(),
+            });
+        }
+        if !connector.complaints.is_empty() {
+            let lines: Vec<&str> = connector.complaints.iter().map(String::as_str).collect();
+            all.push(Saying {
+                subject: subject.clone(),
+                ended: false,
+                head: String::new(),
+                lines,
+            });
+        }
+        if let Some(refused) = &connector.refused {
+            all.push(Saying {
+                subject,
+                ended: false,
+                head: refused.message.clone(),
+                lines: std::iter::once(refused.message.as_str())
+                    .chain(refused.evidence.iter().map(String::as_str))
+                    .collect(),
+            });
+        }
+    }
+    all
+}
+
+impl Component {
+    /// Whether it does not work.
+    pub(in crate::diagnose) fn is_silent(&self) -> bool {
+        self.status.state != State::Current
+    }
+}
+
+fn component_of(subject: &Subject) -> &str {
+    match subject {
+        Subject::Connector(_) => "connect",
+        Subject::Flow(_) => "clickhouse",
+        Subject::Machine | Subject::Component(_) => subject.name(),
+    }
+}
+
+fn restart(_: &Facts, subject: &Subject) -> Next {
+    match subject {
+        Subject::Connector(name) => Next::Fix(Fix::RestartConnector(name.clone())),
+        _ => Next::Fix(Fix::Up),
+    }
+}
+
+fn again(facts: &Facts, subject: &Subject) -> Next {
+    match facts.connector(subject.name()) {
+        Some(connector) => reset(&connector.name),
+        None => run(format!("cargo xtask logs {}", subject.name())),
+    }
+}
+
+/// A person does what the message says, and what had failed is restarted.
+fn after_mending(_: &Facts, subject: &Subject) -> Next {
+    let command = match subject {
+        Subject::Connector(name) => format!("cargo xtask connector restart {name}"),
+        _ => "cargo xtask up".into(),
+    };
+    run(format!("mend what the message names, then: {command}"))
+}

@@ -1,0 +1,246 @@
+//! Processes, pods and images that cannot work, as they and their platform tell it.
+
+use super::super::{Find, Follows, Next, Rule, run};
+use super::component_of;
+use crate::diagnose::{Fix, Remedy, Severity};
+use crate::platform::Platform;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "PLUGIN_BROKEN",
+        title: "a plugin does not fit the worker",
+        about: "A class or method is missing: the plugin was built for another version of Kafka or Java, or its archive is \
+                incomplete. Debezium 2.7's JDBC sink on Kafka 4 is such a case; `versions.yaml` has the pins that go \
+                together.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Needs,
+        find: Find::Said(
+            &[
+                &["NoSuchMethodError"],
+                &["NoClassDefFoundError"],
+                &["ClassNotFoundException"],
+                &["UnsupportedClassVersionError"],
+                &["Failed to find any class that implements Connector"],
+            ],
+            |facts, _| match facts.platform {
+                Platform::Host => {
+                    run("correct versions.debezium in the profile, then: cargo xtask up")
+                }
+                _ => {
+                    run("correct versions.debezium in the profile, then: cargo xtask image update")
+                }
+            },
+        ),
+    },
+    Rule {
+        code: "OUT_OF_MEMORY",
+        title: "something ran out of memory",
+        about: "A container that passes its limit is ended by the system (OOMKilled); a JVM that passes its heap ends its threads. \
+                Large snapshots and large rows need more: raise the component's memory in the profile.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[
+                &["OOMKilled"],
+                &["OutOfMemoryError"],
+                &["Java heap space"],
+                &["MEMORY_LIMIT_EXCEEDED"],
+            ],
+            |_, subject| {
+                run(format!(
+                    "raise {}.memory in the profile, then: cargo xtask up",
+                    component_of(subject)
+                ))
+            },
+        ),
+    },
+    Rule {
+        code: "NO_SPACE",
+        title: "a disk is full, or a limit on what may be written is reached",
+        about: "What wrote ended or refuses more. Nothing confirmed is lost. Make room, then bring it up again.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Same,
+        find: Find::Said(
+            &[
+                &["No space left on device"],
+                &["Disk quota exceeded"],
+                &["File too large"],
+                &["could not extend file"],
+                &["NOT_ENOUGH_SPACE"],
+            ],
+            |_, _| run("make room, then: cargo xtask up"),
+        ),
+    },
+    Rule {
+        code: "LOG_BACKENDS",
+        title: "two logging backends are on the worker's class path",
+        about: "A plugin or base image brought `slf4j-reload4j` beside the worker's own. The image's check refuses such an archive; \
+                a tag that was reused may still lead to an older image on a node.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[
+                &["multiple SLF4J providers"],
+                &["multiple SLF4J bindings"],
+                &["reload4j"],
+                &["log4j:ERROR Could not read configuration"],
+            ],
+            |_, _| run("cargo xtask image update"),
+        ),
+    },
+    Rule {
+        code: "IMAGE_ARCHITECTURE",
+        title: "an image is for another processor",
+        about: "`exec format error`: it was built for arm64 on amd64, or the other way. Build it for the nodes' architecture.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(&[&["exec format error"]], |_, _| {
+            run("cargo xtask image update")
+        }),
+    },
+    Rule {
+        code: "PROGRAM_MISSING",
+        title: "a container's program is not in its image",
+        about: "Exit code 127. The operator starts its own scripts, which only images built on Strimzi's have: a plain Debezium \
+                or Kafka image has none. `images/connect` builds on the right one.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[
+                &["exit code 127"],
+                &["kafka_connect_run.sh"],
+                &["executable file not found"],
+            ],
+            |_, _| run("cargo xtask image update"),
+        ),
+    },
+    Rule {
+        code: "IMAGE_UNAVAILABLE",
+        title: "a node cannot get an image",
+        about: "It is not on the node and cannot be pulled: a tag that does not exist, a registry that cannot be reached or wants a \
+                login, or an image that was built and never loaded.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[
+                &["ImagePullBackOff"],
+                &["ErrImagePull"],
+                &["ErrImageNeverPull"],
+                &["InvalidImageName"],
+            ],
+            |_, subject| match component_of(subject) {
+                "connect" => run(
+                    "correct connect.image in the profile, or: cargo xtask image load; then: cargo xtask up",
+                ),
+                _ => run(
+                    "correct the version in the profile, or let the nodes reach the registry; then: cargo xtask up",
+                ),
+            },
+        ),
+    },
+    Rule {
+        code: "IMAGE_STALE",
+        title: "a pod runs another image than its tag means now",
+        about: "A tag was reused for other content: nodes keep what they have under a tag. This tool's tags are made of the \
+                content, so a new image has a new tag.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[&["which came from no registry"], &["not the pushed"]],
+            |_, _| run("cargo xtask image update"),
+        ),
+    },
+    Rule {
+        code: "UNSCHEDULABLE",
+        title: "no node takes a pod",
+        about: "The nodes have too little processor time or memory for what it asks, or are kept for others. While the operator \
+                waits for such a pod it ignores later changes for up to five minutes; restarting the operator ends that.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[&["no node has enough"], &["no node takes it"]],
+            |_, subject| {
+                run(format!(
+                    "lower {}.resources in the profile or add nodes, then: cargo xtask up",
+                    component_of(subject)
+                ))
+            },
+        ),
+    },
+    Rule {
+        code: "VOLUME_PENDING",
+        title: "a pod waits for its volume",
+        about: "No storage class, none of this name, or a provisioner that cannot make it. `kubectl get storageclass` shows what \
+                the cluster has.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[
+                &["there is no storage class"],
+                &["names no storage class"],
+                &["cannot be provisioned"],
+                &["cannot be bound"],
+                &["waits for its volume"],
+            ],
+            |_, _| {
+                run(
+                    "set kubernetes.storage_class in the profile to one that the cluster has, then: cargo xtask up",
+                )
+            },
+        ),
+    },
+    Rule {
+        code: "MOUNT_FAILED",
+        title: "a pod's volume, Secret or ConfigMap cannot be mounted",
+        about: "What it names is not there, or the volume is still attached elsewhere.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[
+                &["a volume cannot be mounted"],
+                &["Secret `", "is missing"],
+                &["ConfigMap `", "is missing"],
+                &["CreateContainerConfigError"],
+            ],
+            |_, _| Next::Fix(Fix::Up),
+        ),
+    },
+    Rule {
+        code: "OPERATOR_STUCK",
+        title: "the operator is waiting and ignores changes",
+        about: "It waits up to five minutes for a pod that will not become ready, and does nothing else for that resource \
+                meanwhile. Mend the pod first; a restart of the operator ends the wait.",
+        severity: Severity::Broken,
+        remedy: Remedy::Restart,
+        follows: Follows::Same,
+        find: Find::Said(
+            &[
+                &["Reconciliation is in progress"],
+                &["Exceeded timeout of 300000ms"],
+            ],
+            |_, _| Next::Fix(Fix::RestartOperator),
+        ),
+    },
+    Rule {
+        code: "ADDRESS_IN_USE",
+        title: "a component's port was taken when it started",
+        about: "Another process listened on it. `up` names it.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Same,
+        find: Find::Said(&[&["Address already in use"]], |_, _| {
+            run("cargo xtask up --ports auto")
+        }),
+    },
+];

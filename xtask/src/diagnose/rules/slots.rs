@@ -1,0 +1,238 @@
+//! Slots of the relational source, and the places that connectors have in its log.
+
+use super::postgres::{began, each, seen, subject};
+use super::{Find, Follows, Hit, Rule, postgres_query, reset, run};
+use crate::diagnose::facts::{Facts, Postgres, Wanted};
+use crate::diagnose::{Remedy, Severity, Subject};
+use crate::pipeline::slots::Slot;
+
+/// A slot that nobody reads and that keeps more than this is on its way to fill the disk.
+const MUCH_WAL: u64 = 1 << 30;
+
+pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "SLOT_LOST",
+        title: "PostgreSQL has removed log that a connector had not read",
+        about: "The slot fell behind by more than `max_slot_wal_keep_size`, and its log is gone: changes since its last \
+                confirmed place cannot be had any more. No restart helps. `reset-connector` reads the tables anew and finds \
+                the deletions that were missed.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(slot_lost),
+    },
+    Rule {
+        code: "SLOT_MISSING",
+        title: "a connector's replication slot is gone",
+        about: "Somebody dropped it, or the server was restored or failed over without it. A new slot begins at the end of the \
+                log: changes between the connector's committed place and that end would be lost in silence, so no command \
+                of this tool makes one for a connector that has a place. `reset-connector` reads the tables anew and finds the \
+                deletions that were missed.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(slot_missing),
+    },
+    Rule {
+        code: "SLOT_AHEAD",
+        title: "a connector's slot begins behind the connector's committed place",
+        about: "The slot was made anew, after the connector had committed: PostgreSQL keeps no log for the changes in \
+                between, and they never reached the topic. `reset-connector` reads the tables anew.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(slot_ahead),
+    },
+    Rule {
+        code: "OFFSET_AHEAD",
+        title: "a connector's committed place lies beyond the end of its source's log",
+        about: "The server was restored from a backup, is another one than before, or somebody wrote a wrong offset. The                 connector runs and skips every change up to that place, in silence. `offsets restore` puts a saved place                 back where the source still has it; `reset-connector` reads the tables anew.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(offset_ahead),
+    },
+    Rule {
+        code: "SLOT_TAKEN",
+        title: "somebody else reads a connector's slot",
+        about: "One slot has one reader. A second worker, a forgotten connector of another Connect cluster, or a person with \
+                `pg_recvlogical` holds it. End that reader, or give the connector a slot of its own.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(slot_taken),
+    },
+    Rule {
+        code: "SLOTS_FULL",
+        title: "PostgreSQL has no free replication slot",
+        about: "`max_replication_slots` are in use, among them perhaps slots that nobody reads any more and that keep log \
+                for ever. `slot list` shows them.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(slots_full),
+    },
+    Rule {
+        code: "SLOT_UNREAD",
+        title: "a slot that nobody reads keeps PostgreSQL's log",
+        about: "The server may not remove log that a slot has not confirmed. It grows until the disk is full, or until \
+                `max_slot_wal_keep_size` gives the slot up.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Person,
+        follows: Follows::Needs,
+        find: Find::Facts(slot_unread),
+    },
+];
+
+fn slot_lost(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, wanted| {
+        let slot = slot(postgres, wanted)?;
+        let lost = slot.wal_status.as_deref() == Some("lost");
+        lost.then(|| {
+            let since = slot
+                .confirmed_flush_lsn
+                .as_deref()
+                .unwrap_or("its beginning");
+            let cause = format!(
+                "slot `{}` is lost: PostgreSQL has removed the changes since {since}",
+                slot.name
+            );
+            Hit::new(subject(connector), cause, reset(&connector.name))
+        })
+    })
+}
+
+fn slot_missing(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, wanted| {
+        let name = wanted.slot.as_deref()?;
+        let gone = slot(postgres, wanted).is_none() && began(connector);
+        gone.then(|| {
+            let place = connector.committed.as_ref()?.seen()?.position.as_ref();
+            let since = place.map_or("its committed place", |it| it.place.as_str());
+            let cause = format!("slot `{name}` is gone: changes since {since} are not kept");
+            Some(Hit::new(subject(connector), cause, reset(&connector.name)))
+        })?
+    })
+}
+
+fn slot_ahead(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, wanted| {
+        let slot = slot(postgres, wanted)?;
+        let begins = lsn(slot.restart_lsn.as_deref()?)?;
+        let committed = connector.committed_lsn()?;
+        (begins > committed).then(|| {
+            let cause = format!(
+                "slot `{}` keeps the log from {} on, and the connector's committed place is {} bytes before that",
+                slot.name,
+                slot.restart_lsn.as_deref().unwrap_or_default(),
+                begins - committed
+            );
+            Hit::new(subject(connector), cause, reset(&connector.name))
+        })
+    })
+}
+
+fn offset_ahead(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, _| {
+        let (end, committed) = (postgres.server.position?, connector.committed_lsn()?);
+        (committed > end).then(|| {
+            let cause = format!(
+                "its committed place lies {} bytes beyond the end of PostgreSQL's log: it skips every change until then",
+                committed - end
+            );
+            Hit::new(subject(connector), cause, reset(&connector.name))
+        })
+    })
+}
+
+/// `16/B374D848` as bytes of the log.
+fn lsn(text: &str) -> Option<u64> {
+    let (high, low) = text.split_once('/')?;
+    let (high, low) = (
+        u64::from_str_radix(high, 16).ok()?,
+        u64::from_str_radix(low, 16).ok()?,
+    );
+    (low >> 32 == 0).then_some(high << 32 | low)
+}
+
+fn slot_taken(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, wanted| {
+        let slot = slot(postgres, wanted).filter(|slot| slot.active)?;
+        let reader = slot.reader.as_deref()?;
+        // What Debezium's connectors call themselves.
+        let foreign = !reader.contains("Debezium");
+        foreign.then(|| {
+            let cause = format!("slot `{}` is read by somebody else: {reader}", slot.name);
+            let pid = reader.split_whitespace().nth(1).unwrap_or("PID");
+            let next = postgres_query(&format!("SELECT pg_terminate_backend({pid})"));
+            Hit::new(subject(connector), cause, next)
+        })
+    })
+}
+
+fn slots_full(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, wanted| {
+        let (used, all) = postgres.server.slot_use;
+        let full = used >= all && slot(postgres, wanted).is_none() && !began(connector);
+        full.then(|| {
+            let unread = postgres.slots.iter().filter(|slot| !slot.active);
+            let unread: Vec<String> = unread.map(|it| format!("unread: {}", it.name)).collect();
+            let cause = format!("all {all} replication slots are in use");
+            Hit::new(
+                subject(connector),
+                cause,
+                run("cargo xtask slot list, then: cargo xtask slot drop NAME"),
+            )
+            .evidence(unread)
+        })
+    })
+}
+
+fn slot_unread(facts: &Facts) -> Vec<Hit> {
+    let Some(postgres) = seen(facts) else {
+        return Vec::new();
+    };
+    let unread = postgres.slots.iter().filter(|slot| {
+        let status = slot.wal_status.as_deref();
+        let much = slot.retained.unwrap_or(0) > MUCH_WAL;
+        !slot.active && (much || matches!(status, Some("extended" | "unreserved")))
+    });
+    unread
+        .map(|slot| {
+            let kept = slot.retained.unwrap_or(0) >> 20;
+            let cause = format!(
+                "slot `{}` keeps {kept} MB of log, and nobody reads it",
+                slot.name
+            );
+            let (subject, next) = match &slot.connector {
+                Some(name) => (
+                    Subject::Connector(name.clone()),
+                    run(format!("cargo xtask connector resume {name}")),
+                ),
+                None => (
+                    Subject::component("postgres"),
+                    run(format!("cargo xtask slot drop {}", slot.name)),
+                ),
+            };
+            Hit::new(subject, cause, next)
+        })
+        .collect()
+}
+
+fn slot<'a>(postgres: &'a Postgres, wanted: &Wanted) -> Option<&'a Slot> {
+    let name = wanted.slot.as_deref()?;
+    postgres.slots.iter().find(|slot| slot.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lsn;
+
+    #[test]
+    fn places_of_the_log_are_numbers() {
+        assert_eq!(lsn("0/0"), Some(0));
+        assert_eq!(lsn("16/B374D848"), Some(0x16_B374_D848));
+        assert_eq!(lsn("16"), None);
+        assert_eq!(lsn("1/1FFFFFFFF"), None);
+    }
+}

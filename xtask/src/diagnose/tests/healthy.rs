@@ -1,0 +1,245 @@
+//! Facts of a healthy pipeline, and their parts, so that they can be broken.
+
+use serde_json::json;
+
+use crate::diagnose::facts::{
+    Clickhouse, Component, Connect, Connector, Disk, Facts, Flow, Kafka, Known, Mongodb, Place,
+    Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
+};
+use crate::pipeline::connectors::view;
+use crate::pipeline::slots::Slot;
+use crate::platform::Platform;
+use crate::profile::schema::Source;
+use crate::readiness::Status;
+
+pub(super) const NOW: u64 = 1_800_000_000_000;
+const PG: &str = "pg-connector";
+
+fn component(name: &str, pid: u32) -> Component {
+    Component {
+        name: name.into(),
+        external: false,
+        status: Status::current("works"),
+        process: Process::Running(pid),
+        port_taken: None,
+        log: Vec::new(),
+    }
+}
+
+fn connector(name: &str, source: Source) -> Connector {
+    let postgres = source == Source::Postgres;
+    let offset = match postgres {
+        true => json!({ "lsn": 1_000 }),
+        false => json!({ "sec": NOW / 1000, "ord": 1 }),
+    };
+    Connector {
+        name: name.into(),
+        wanted: Some(Wanted {
+            source,
+            slot: postgres.then(|| "slot".into()),
+            publication: postgres.then(|| "pub".into()),
+            tables: vec![
+                if postgres {
+                    "public.users"
+                } else {
+                    "app.events"
+                }
+                .into(),
+            ],
+            user: "cdc".into(),
+        }),
+        kind: Some("source".into()),
+        class: "C".into(),
+        state: Some("RUNNING".into()),
+        trace: None,
+        tasks: vec![Task {
+            id: 0,
+            state: "RUNNING".into(),
+            trace: None,
+        }],
+        drift: Vec::new(),
+        refused: None,
+        committed: Some(Known::Seen(Place {
+            position: view::position(&offset),
+            offset,
+        })),
+        heartbeat_age_ms: Some(100),
+        dead_letters: None,
+        complaints: Vec::new(),
+    }
+}
+
+fn flow(name: &str, connector: &str) -> Flow {
+    Flow {
+        name: name.into(),
+        connector: connector.into(),
+        topic: format!("t.{name}"),
+        group: format!("g_{name}"),
+        topic_exists: Some(true),
+        messages: Some(10),
+        group_state: Some("Stable".into()),
+        members: Some(1),
+        unread: Some(2),
+        reads: Some(true),
+        errors: Some(0),
+        newest_error: None,
+        newest_ms: Some(60_000),
+    }
+}
+
+fn slot() -> Slot {
+    Slot {
+        name: "slot".into(),
+        connector: Some(PG.into()),
+        plugin: Some("pgoutput".into()),
+        database: Some("app".into()),
+        active: true,
+        reader: Some("process 7 Debezium Streaming from 127.0.0.1".into()),
+        wal_status: Some("reserved".into()),
+        restart_lsn: Some("0/100".into()),
+        confirmed_flush_lsn: Some("0/3E8".into()),
+        retained: Some(100),
+        unconfirmed: Some(10),
+    }
+}
+
+pub(super) fn healthy() -> Facts {
+    let table = Table {
+        name: "public.users".into(),
+        exists: true,
+        identity: Some("d".into()),
+        key: true,
+        unreadable: Vec::new(),
+    };
+    let names = ["postgres", "mongodb", "connect", "kafka", "clickhouse"];
+    Facts {
+        profile: "p".into(),
+        platform: Platform::Host,
+        at: NOW,
+        took_ms: 1,
+        components: (1..)
+            .zip(names)
+            .map(|(pid, name)| component(name, pid))
+            .collect(),
+        connectors: vec![
+            connector(PG, Source::Postgres),
+            connector("mongo-connector", Source::Mongodb),
+        ],
+        flows: vec![flow("users", PG), flow("events", "mongo-connector")],
+        postgres: Some(Known::Seen(Postgres {
+            server: Server {
+                wal_level: "logical".into(),
+                position: Some(2_000),
+                clock_ms: NOW,
+                connections: (3, 100),
+                slot_use: (1, 8),
+                tables: vec![table],
+                publications: vec![Publication {
+                    name: "pub".into(),
+                    tables: vec!["public.users".into()],
+                }],
+                roles: vec![Role {
+                    name: "cdc".into(),
+                    replication: true,
+                    login: true,
+                }],
+                ..Server::default()
+            },
+            slots: vec![slot()],
+        })),
+        mongodb: Some(Known::Seen(Mongodb {
+            primary: true,
+            replicated: true,
+            set: "rs0".into(),
+            wanted_set: "rs0".into(),
+            oplog: Some((NOW / 1000 - 864_000, NOW / 1000)),
+        })),
+        connect: Known::Seen(Connect {
+            plugins: vec!["C".into()],
+            needed: vec!["C".into()],
+            rebalancing: false,
+        }),
+        kafka: Known::Seen(Kafka::default()),
+        clickhouse: Known::Seen(Clickhouse {
+            clock_ms: NOW,
+            room: Some((1 << 40, 1 << 40)),
+            ..Clickhouse::default()
+        }),
+        disk: Some(Known::Seen(Disk {
+            rooms: vec![("/state".into(), 1 << 40, 1 << 40)],
+        })),
+    }
+}
+
+impl Facts {
+    pub(super) fn of(&mut self, name: &str) -> &mut Component {
+        let mut components = self.components.iter_mut();
+        components.find(|it| it.name == name).expect("a component")
+    }
+
+    pub(super) fn server(&mut self) -> &mut Server {
+        &mut self.source().server
+    }
+
+    pub(super) fn source(&mut self) -> &mut Postgres {
+        match &mut self.postgres {
+            Some(Known::Seen(postgres)) => postgres,
+            _ => panic!("known"),
+        }
+    }
+
+    pub(super) fn documents(&mut self) -> &mut Mongodb {
+        match &mut self.mongodb {
+            Some(Known::Seen(mongodb)) => mongodb,
+            _ => panic!("known"),
+        }
+    }
+
+    pub(super) fn worker(&mut self) -> &mut Connect {
+        match &mut self.connect {
+            Known::Seen(connect) => connect,
+            Known::Unknown(_) => panic!("known"),
+        }
+    }
+
+    pub(super) fn broker(&mut self) -> &mut Kafka {
+        match &mut self.kafka {
+            Known::Seen(kafka) => kafka,
+            Known::Unknown(_) => panic!("known"),
+        }
+    }
+
+    pub(super) fn target(&mut self) -> &mut Clickhouse {
+        match &mut self.clickhouse {
+            Known::Seen(clickhouse) => clickhouse,
+            Known::Unknown(_) => panic!("known"),
+        }
+    }
+
+    pub(super) fn table(&mut self) -> &mut Table {
+        &mut self.server().tables[0]
+    }
+
+    pub(super) fn idle(&mut self) -> &mut Flow {
+        let flow = &mut self.flows[0];
+        (flow.reads, flow.unread) = (Some(false), Some(1_000));
+        flow
+    }
+
+    pub(super) fn fails(&mut self, trace: &str) {
+        let task = &mut self.connectors[0].tasks[0];
+        task.state = "FAILED".into();
+        task.trace = Some(format!("a.B: x\n\tat y\nCaused by: {trace}"));
+    }
+
+    pub(super) fn down(&mut self, component: &str, said: &str) {
+        self.of(component).status = Status::failed(said);
+    }
+}
+
+impl Connector {
+    pub(super) fn fails_over(&mut self, trace: &str) {
+        self.tasks[0].state = "FAILED".into();
+        self.tasks[0].trace = Some(trace.to_owned());
+    }
+}

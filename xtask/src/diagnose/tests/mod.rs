@@ -1,0 +1,195 @@
+//! What each rule makes of facts that are broken in its way.
+
+mod cases;
+mod healthy;
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::facts::{Facts, Known, Process};
+use super::{Diagnosis, Remedy, Severity, Subject, judge, rules};
+use crate::error::Code;
+use crate::readiness::Status;
+use cases::{CASES, SAID};
+use healthy::healthy;
+
+fn first(facts: &Facts) -> Diagnosis {
+    let diagnosis = judge(facts);
+    assert!(!diagnosis.findings.is_empty(), "nothing was found");
+    diagnosis
+}
+
+#[test]
+fn nothing_is_wrong_with_a_healthy_pipeline() {
+    let diagnosis = judge(&healthy());
+    assert_eq!(diagnosis.findings, []);
+    assert_eq!(diagnosis.unknown, []);
+    assert!(diagnosis.is_sound());
+}
+
+#[test]
+fn why_a_process_ended_comes_before_that_it_did() {
+    let mut facts = healthy();
+    facts.of("kafka").process = Process::Ended(4);
+    facts.down("kafka", "its process (pid 4) has ended");
+    let log = [
+        "ERROR Connection refused",
+        "ERROR Error while writing: No space left on device",
+    ];
+    facts.of("kafka").log = log.map(str::to_owned).into();
+    let findings = judge(&facts).findings;
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    assert_eq!(findings[0].code, "NO_SPACE");
+    assert_eq!(findings[0].consequences[0].code, "PROCESS_ENDED");
+    // A refused login before a kill is not why it ended.
+    facts.of("kafka").log = vec!["WARN password authentication failed".into()];
+    assert_eq!(judge(&facts).findings[0].code, "PROCESS_ENDED");
+}
+
+/// What is told of facts that are broken in one way, where it is not this code alone.
+fn otherwise(code: &str, facts: &Facts) -> Option<String> {
+    let findings = judge(facts).findings;
+    let told: Vec<&str> = findings.iter().map(|it| it.code).collect();
+    (told != [code]).then(|| format!("{code} is told as {told:?}"))
+}
+
+#[test]
+fn each_fault_is_told_by_its_own_code_alone() {
+    let wrong = CASES.iter().filter_map(|(code, breaks)| {
+        let mut facts = healthy();
+        breaks(&mut facts);
+        otherwise(code, &facts)
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_said_belongs_to_one_rule() {
+    let wrong = SAID.iter().filter_map(|(code, component, text)| {
+        let mut facts = healthy();
+        match component {
+            None => facts.fails(text),
+            Some(component) => facts.down(component, text),
+        }
+        otherwise(code, &facts)
+    });
+    assert_eq!(wrong.collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+#[test]
+fn every_rule_has_a_case_and_a_code_of_its_own() {
+    let tried: BTreeSet<&str> = CASES
+        .iter()
+        .map(|(code, _)| *code)
+        .chain(SAID.iter().map(|(code, _, _)| *code))
+        .collect();
+    let mut seen = BTreeSet::new();
+    for rule in rules::all() {
+        assert!(tried.contains(rule.code), "{} has no case", rule.code);
+        assert!(seen.insert(rule.code), "{} is there twice", rule.code);
+        assert!(rules::named(&rule.code.to_lowercase()).is_some());
+        assert!(
+            !Code::ALL.iter().any(|code| code.as_str() == rule.code) || rule.code == "PORT_TAKEN",
+            "{}",
+            rule.code
+        );
+        assert!(
+            !rule.title.ends_with('.') && rule.about.ends_with(['.', ')']),
+            "{}",
+            rule.code
+        );
+    }
+}
+
+#[test]
+fn one_dead_database_explains_what_follows_from_it() {
+    let mut facts = healthy();
+    facts.of("kafka").process = Process::Ended(4);
+    facts.down("kafka", "its process has ended");
+    facts.kafka = Known::Unknown("refused".into());
+    facts.of("connect").status = Status::unknown("no answer within 2s");
+    facts.connect = Known::Unknown("no answer within 2s".into());
+    facts.connectors[0].fails_over("org.apache.kafka.common.errors.TimeoutException: x");
+    facts.connectors[1].heartbeat_age_ms = Some(60_000);
+    facts.idle();
+    let diagnosis = first(&facts);
+    assert_eq!(diagnosis.findings.len(), 1, "{:#?}", diagnosis.findings);
+    let cause = &diagnosis.findings[0];
+    assert_eq!(
+        (cause.code, &cause.subject),
+        ("PROCESS_ENDED", &Subject::component("kafka"))
+    );
+    let follow: Vec<&str> = cause.consequences.iter().map(|it| it.code).collect();
+    assert!(follow.contains(&"PROCESS_HUNG"), "{follow:?}");
+    assert!(follow.contains(&"BROKER_UNREACHABLE"), "{follow:?}");
+    assert!(follow.contains(&"CONNECTOR_STUCK"), "{follow:?}");
+    assert!(follow.contains(&"TARGET_STALLED"), "{follow:?}");
+    assert_eq!(diagnosis.unknown.len(), 2);
+
+    let mut about = diagnosis.clone();
+    about.narrow(&facts, "users");
+    assert_eq!(about.findings.len(), 1);
+    about.narrow(&facts, "postgres");
+    assert_eq!(about.findings.len(), 0);
+}
+
+#[test]
+fn what_is_not_known_is_never_fine() {
+    let mut facts = healthy();
+    facts.postgres = Some(Known::Unknown("no answer within 2s".into()));
+    let diagnosis = judge(&facts);
+    assert!(!diagnosis.is_sound());
+    assert_eq!(diagnosis.unknown[0].fact, "postgres");
+}
+
+#[test]
+fn nothing_that_loses_rows_is_done_without_a_person() {
+    for (code, breaks) in CASES {
+        let mut facts = healthy();
+        breaks(&mut facts);
+        for finding in judge(&facts).findings {
+            if finding.next.contains("reset-connector") || finding.next.contains("slot drop") {
+                assert_eq!(
+                    (finding.remedy, &finding.fix),
+                    (Remedy::Person, &None),
+                    "{code}"
+                );
+            }
+        }
+    }
+}
+
+proptest! {
+    /// However faults come together: causes are told once, the gravest first, and a person's finding
+    /// never vanishes below another one.
+    #[test]
+    fn faults_that_come_together_are_all_told(
+        picks in proptest::collection::vec(0..CASES.len(), 1..5),
+    ) {
+        let mut facts = healthy();
+        for pick in &picks {
+            // A case may want what another one has taken away.
+            let mut tried = facts.clone();
+            let breaks = CASES[*pick].1;
+            let broken = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| breaks(&mut tried)));
+            if broken.is_ok() {
+                facts = tried;
+            }
+        }
+        let findings = judge(&facts).findings;
+        let severities: Vec<Severity> = findings.iter().map(|it| it.severity).collect();
+        prop_assert!(severities.is_sorted());
+        for finding in &findings {
+            for follows in &finding.consequences {
+                let rule = rules::named(follows.code).expect("a rule");
+                prop_assert!(rule.follows != rules::Follows::Nothing, "{}", rule.code);
+            }
+        }
+        let mut keys: Vec<_> = findings.iter().map(|it| (it.code, &it.subject)).collect();
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        prop_assert_eq!(count, keys.len());
+    }
+}
