@@ -3,6 +3,7 @@
 //! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
 //! applied at once, so that the operators work side by side.
 
+mod release;
 mod seen;
 
 use std::sync::{Arc, OnceLock};
@@ -202,7 +203,8 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         &needs,
         async move |progress| {
             let workers = of_stage(&wanted, &Stage::Worker);
-            apply(&at, &workers, &progress).await
+            let applied = apply(&at, &workers, &progress).await?;
+            release::release(&at, applied).await
         },
     );
     let mut starts = Starts::new();

@@ -28,7 +28,11 @@ fn an_image_that_is_nowhere_is_named_at_once() {
 
     // What it says to do.
     kind.extra.retain(|set| !set.starts_with("connect.image"));
-    kind.ok(&["up", "--yes"]);
+    let output = kind.run(&["up", "--yes"]);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    // It would ignore the change for five minutes.
+    assert!(text.contains("restarted the operator"), "{text}");
     let sound = kind.json(&["diagnose"]);
     assert_eq!(sound["findings"], serde_json::json!([]), "{sound:#}");
     assert_eq!(sound["unknown"], serde_json::json!([]), "{sound:#}");

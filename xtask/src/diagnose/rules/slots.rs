@@ -6,7 +6,7 @@ use crate::diagnose::facts::{Facts, Postgres, Wanted};
 use crate::diagnose::{Remedy, Severity, Subject};
 use crate::pipeline::slots::Slot;
 
-/// A slot that nobody reads and that keeps more than this is on its way to fill the disk.
+/// A slot that keeps more than this is on its way to fill the disk.
 const MUCH_WAL: u64 = 1 << 30;
 
 pub(super) const RULES: &[Rule] = &[
@@ -82,7 +82,31 @@ pub(super) const RULES: &[Rule] = &[
         follows: Follows::Needs,
         find: Find::Facts(slot_unread),
     },
+    Rule {
+        code: "SLOT_BEHIND",
+        title: "a connector is far behind its source",
+        about: "Its slot is read, and more than a gigabyte of PostgreSQL's log waits: a snapshot or a large transaction is on its \
+                way, the worker lacks processor time or memory, or it cannot keep up. `lag --watch` shows whether it gets less; \
+                the log's disk must outlast it.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Wait,
+        follows: Follows::Needs,
+        find: Find::Facts(slot_behind),
+    },
 ];
+
+fn slot_behind(facts: &Facts) -> Vec<Hit> {
+    each(facts, |postgres, connector, wanted| {
+        let slot = slot(postgres, wanted).filter(|slot| slot.active)?;
+        let behind = slot.unconfirmed.filter(|behind| *behind > MUCH_WAL)?;
+        let cause = format!("{} MB of PostgreSQL's log wait for it", behind >> 20);
+        Some(Hit::new(
+            subject(connector),
+            cause,
+            run("cargo xtask lag --watch"),
+        ))
+    })
+}
 
 fn slot_lost(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {

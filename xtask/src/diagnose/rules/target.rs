@@ -6,6 +6,8 @@ use crate::diagnose::{Fix, Remedy, Severity, Subject};
 
 /// Heartbeats alone make so many messages in half a minute.
 const MANY: i64 = 300;
+/// So many are worth a word even while they are being read.
+const VERY_MANY: i64 = 1_000_000;
 /// An exception that is older belongs to something that has passed.
 const RECENT_SECONDS: u64 = 120;
 /// Rows that came since say that the target works.
@@ -75,7 +77,32 @@ pub(super) const RULES: &[Rule] = &[
         follows: Follows::Nothing,
         find: Find::Facts(poison),
     },
+    Rule {
+        code: "TARGET_BEHIND",
+        title: "the target is far behind its topics",
+        about: "It reads, and more than a million messages wait: after an outage or a large load this passes by itself. If it does \
+                not, the target lacks processor time, memory or disk, or the topic needs more partitions. `lag --watch` shows \
+                whether it gets less.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Wait,
+        follows: Follows::Needs,
+        find: Find::Facts(behind),
+    },
 ];
+
+fn behind(facts: &Facts) -> Vec<Hit> {
+    let reads = facts.flows.iter().filter(|flow| flow.reads == Some(true));
+    let hits = reads.filter_map(|flow| {
+        let unread = flow.unread.filter(|unread| *unread > VERY_MANY)?;
+        let cause = format!("{unread} messages wait to be read");
+        Some(Hit::new(
+            subject(flow),
+            cause,
+            run("cargo xtask lag --watch"),
+        ))
+    });
+    hits.collect()
+}
 
 fn subject(flow: &Flow) -> Subject {
     Subject::Flow(flow.name.clone())

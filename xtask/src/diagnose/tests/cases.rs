@@ -150,6 +150,10 @@ pub(super) const CASES: &[Case] = &[
     ("CONNECTOR_IDLE", |it| {
         it.connectors[0].tasks[0].state = "UNASSIGNED".into()
     }),
+    ("SLOT_BEHIND", |it| {
+        it.source().slots[0].unconfirmed = Some(3 << 30)
+    }),
+    ("TARGET_BEHIND", |it| it.flows[0].unread = Some(5_000_000)),
     ("DEAD_LETTERS", |it| {
         it.connectors[0].dead_letters = Some(DeadLetters {
             topic: "dlq".into(),

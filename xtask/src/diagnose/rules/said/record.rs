@@ -143,6 +143,7 @@ pub(super) const RULES: &[Rule] = &[
         follows: Follows::Same,
         find: Find::Trace(
             &[
+                &["Exiting WorkerSinkTask due to unrecoverable exception"],
                 &["Task is being killed and will not recover until manually restarted"],
                 &["task is being killed"],
             ],
