@@ -7,13 +7,13 @@ use futures_util::stream::BoxStream;
 use futures_util::{AsyncBufReadExt, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{ListParams, LogParams};
+use kube::api::LogParams;
 use serde_json::json;
 
 use super::stdout::{self, Reader};
 use crate::cli::Logs;
 use crate::clock;
-use crate::components::cluster::pods;
+use crate::components::cluster::{listed, pods};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::logline::{Filter, Level, Zone};
@@ -40,13 +40,9 @@ pub(super) async fn run(
     let (namespace, selector) = pods(env, component);
     let client = env.link()?.cluster.client.clone();
     let api: Api<Pod> = Api::namespaced(client, namespace);
-    let found = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .map_err(|error| refused(component, &error))?;
+    let found = listed(env, component).await?;
     // The main container is the first one.
     let pods: Vec<(String, String)> = found
-        .items
         .into_iter()
         .filter_map(|pod| {
             let container = pod.spec?.containers.into_iter().next()?.name;

@@ -9,11 +9,14 @@ mod seen;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{ListParams, LogParams};
 use kube::core::DynamicObject;
 
 use self::seen::{HandedOn, Seen, handed};
 use super::upper::{self, Starts};
-use super::{ClusterOptions, connect, image, kafka, named, operators};
+use super::{ClusterOptions, connect, image, kafka, named, operators, service};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
@@ -311,6 +314,37 @@ pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
         _ => &spaces.kafka_namespace,
     };
     (namespace, labels.to_owned())
+}
+
+/// The pods of a component, as they are.
+///
+/// # Errors
+/// The environment has no cluster, or the server refuses.
+pub async fn listed(env: &Environment, component: &str) -> Result<Vec<Pod>> {
+    let (namespace, selector) = pods(env, component);
+    let api: Api<Pod> = Api::namespaced(env.link()?.cluster.client.clone(), namespace);
+    let pods = api.list(&ListParams::default().labels(&selector)).await;
+    Ok(pods.map_err(|error| service(&error))?.items)
+}
+
+/// The logs of a component's pods, by pod. One that has not started has none, and says why.
+///
+/// # Errors
+/// As [`listed`].
+pub async fn logs(
+    env: &Environment,
+    component: &str,
+    asked: &LogParams,
+) -> Result<Vec<(String, String)>> {
+    let (namespace, _) = pods(env, component);
+    let api: Api<Pod> = Api::namespaced(env.link()?.cluster.client.clone(), namespace);
+    let mut logs = Vec::new();
+    for pod in listed(env, component).await? {
+        let name = pod.metadata.name.unwrap_or_default();
+        let text = api.logs(&name, asked).await;
+        logs.push((name, text.unwrap_or_else(|error| error.to_string())));
+    }
+    Ok(logs)
 }
 
 /// The namespaces that the environment uses.

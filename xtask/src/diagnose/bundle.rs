@@ -10,9 +10,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{ListParams, LogParams};
+use kube::api::LogParams;
 use serde_json::{Value, json};
 
 use super::Diagnosis;
@@ -142,6 +140,10 @@ async fn connectors(env: &Environment) -> Value {
 /// The ends of logs, or why there is none.
 async fn logs(env: &Environment) -> Vec<(String, String)> {
     let mut all = Vec::new();
+    let asked = LogParams {
+        tail_lines: i64::try_from(LINES).ok(),
+        ..LogParams::default()
+    };
     for component in components::NAMES {
         if env.is_external(component) {
             continue;
@@ -161,7 +163,7 @@ async fn logs(env: &Environment) -> Vec<(String, String)> {
                 }
             }
         } else {
-            match tokio::time::timeout(LIMIT, pod_logs(env, component)).await {
+            match tokio::time::timeout(LIMIT, cluster::logs(env, component, &asked)).await {
                 Ok(Ok(logs)) => all.extend(logs),
                 Ok(Err(error)) => all.push((component.to_owned(), error.message)),
                 Err(_) => all.push((component.to_owned(), format!("no answer within {LIMIT:?}"))),
@@ -169,25 +171,6 @@ async fn logs(env: &Environment) -> Vec<(String, String)> {
         }
     }
     all
-}
-
-async fn pod_logs(env: &Environment, component: &str) -> Result<Vec<(String, String)>> {
-    let failed = |error: kube::Error| components::service(&error);
-    let (namespace, selector) = cluster::pods(env, component);
-    let api: Api<Pod> = Api::namespaced(env.link()?.cluster.client.clone(), namespace);
-    let labels = ListParams::default().labels(&selector);
-    let pods = api.list(&labels).await.map_err(failed)?;
-    let mut logs = Vec::new();
-    for name in pods.items.into_iter().filter_map(|pod| pod.metadata.name) {
-        let asked = LogParams {
-            tail_lines: i64::try_from(LINES).ok(),
-            ..LogParams::default()
-        };
-        // A container that has not started has none, which is worth knowing.
-        let text = api.logs(&name, &asked).await;
-        logs.push((name, text.unwrap_or_else(|error| error.to_string())));
-    }
-    Ok(logs)
 }
 
 fn pack(files: &IndexMap<String, String>, redactor: &Redactor) -> std::io::Result<Vec<u8>> {

@@ -4,11 +4,8 @@
 //! meanwhile, the very change that would mend it among them. A restarted operator looks anew.
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::ListParams;
 
-use super::pods;
-use crate::components::service;
+use super::listed;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::Outcome;
@@ -32,21 +29,17 @@ pub(super) async fn release(env: &Environment, applied: Outcome) -> Result<Outco
     let Outcome::Changed(said) = &applied else {
         return Ok(applied);
     };
-    let (namespace, selector) = pods(env, "connect");
-    let cluster = &env.link()?.cluster;
-    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
-    let listed = api.list(&ListParams::default().labels(&selector)).await;
-    let listed = listed.map_err(|error| service(&error))?;
-    let Some(pod) = listed.items.iter().find(|pod| is_hopeless(pod)) else {
+    let pods = listed(env, "connect").await?;
+    let Some(pod) = pods.iter().find(|pod| is_hopeless(pod)) else {
         return Ok(applied);
     };
     let operator = Target::of(
         "apps/v1",
         "Deployment",
-        namespace,
+        &env.profile.kubernetes.kafka_namespace,
         "strimzi-cluster-operator",
     );
-    cluster.restart_template(&operator).await?;
+    env.link()?.cluster.restart_template(&operator).await?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     Ok(Outcome::Changed(format!(
         "{said}; restarted the operator, which waited for pod {name}"

@@ -4,9 +4,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::Api;
-use kube::api::{ListParams, LogParams};
+use kube::api::LogParams;
 
 use super::{Connector, LIMIT};
 use crate::clock;
@@ -66,21 +64,11 @@ async fn read(env: &Environment) -> Option<Vec<String>> {
 }
 
 async fn pods(env: &Environment) -> Option<String> {
-    let (namespace, selector) = cluster::pods(env, "connect");
-    let api: Api<Pod> = Api::namespaced(env.link().ok()?.cluster.client.clone(), namespace);
-    let listed = api
-        .list(&ListParams::default().labels(&selector))
-        .await
-        .ok()?;
-    let mut text = String::new();
-    for name in listed.items.into_iter().filter_map(|pod| pod.metadata.name) {
-        let asked = LogParams {
-            since_seconds: i64::try_from(LATELY.as_secs()).ok(),
-            tail_lines: i64::try_from(LINES).ok(),
-            ..LogParams::default()
-        };
-        // A pod that has just begun has no log yet.
-        text += &api.logs(&name, &asked).await.unwrap_or_default();
-    }
-    Some(text)
+    let asked = LogParams {
+        since_seconds: i64::try_from(LATELY.as_secs()).ok(),
+        tail_lines: i64::try_from(LINES).ok(),
+        ..LogParams::default()
+    };
+    let logs = cluster::logs(env, "connect", &asked).await.ok()?;
+    Some(logs.into_iter().map(|(_, text)| text).collect())
 }
