@@ -405,7 +405,9 @@ pub async fn begun(
     let patience = Patience::local(Duration::from_secs(10));
     let looked = wait::until("what failed begins anew", patience, progress, || async {
         match client.status(name).await {
-            Ok(Some(status)) if status == *before => Status::in_progress("failed, as before"),
+            Ok(Some(status)) if readiness::connect::still_fails(&status, before) => {
+                Status::in_progress("failed, as before")
+            }
             Ok(_) => Status::current("it begins"),
             Err(error) if error.is_transient() => Status::in_progress(error.to_string()),
             Err(error) => Status::failed(error.to_string()),

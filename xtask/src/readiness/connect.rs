@@ -96,6 +96,17 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
     }
 }
 
+/// Whether a status still tells a failure of the one before: connector and tasks are written one after
+/// the other.
+pub fn still_fails(status: &ConnectorStatus, before: &ConnectorStatus) -> bool {
+    let entries = |status: &ConnectorStatus| -> Vec<StateEntry> {
+        let entries = std::iter::once(&status.connector).chain(&status.tasks);
+        entries.filter(|it| it.state == "FAILED").cloned().collect()
+    };
+    let before = entries(before);
+    entries(status).iter().any(|entry| before.contains(entry))
+}
+
 /// Why no change will come through a connector, if it stays as it is. `listed` is whether Connect
 /// knows its name: a status may not have been written yet, and outlives its connector for a moment.
 pub fn hindrance(name: &str, status: Option<&ConnectorStatus>, listed: bool) -> Option<Status> {
@@ -210,6 +221,18 @@ mod tests {
         let gone = hindrance("c", None, false).expect("final");
         assert_eq!(gone.message, "connector c does not exist");
         assert_eq!(gone.next.as_deref(), Some("cargo xtask up"));
+    }
+
+    #[test]
+    fn a_failure_is_an_old_one_until_it_was_written_anew() {
+        let before = status("FAILED", &["FAILED"]);
+        assert!(still_fails(&before, &before));
+        // The connector has begun, its task has not.
+        assert!(still_fails(&status("RUNNING", &["FAILED"]), &before));
+        assert!(!still_fails(&status("RUNNING", &["RESTARTING"]), &before));
+        let mut other = status("RUNNING", &["FAILED"]);
+        other.tasks[0].trace = Some("something else".into());
+        assert!(!still_fails(&other, &before));
     }
 
     #[test]
