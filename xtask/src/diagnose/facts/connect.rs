@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use indexmap::IndexMap;
 
 use super::postgres::user;
-use super::{Connect, Connector, DeadLetters, Known, LIMIT, Place, Task, Wanted};
+use super::{Connect, Connector, DeadLetters, Known, LIMIT, Place, Task, Wanted, limited};
 use crate::clients::connect::{Info, Listed};
 use crate::components::{connect, service};
 use crate::environment::Environment;
@@ -17,10 +17,10 @@ use crate::profile::schema::{self, Source};
 
 /// Asks the worker, and for each connector its place and, on clusters, the operator.
 pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Connect>, Vec<Connector>) {
-    let (worker, listed) = match tokio::time::timeout(LIMIT, ask(env)).await {
-        Ok(Ok((worker, listed))) => (Known::Seen(worker), Some(listed)),
-        Ok(Err(error)) => (Known::Unknown(error.message), None),
-        Err(_) => (Known::Unknown(format!("no answer within {LIMIT:?}")), None),
+    let asked = async { ask(env).await.map_err(|error| error.message) };
+    let (worker, listed) = match limited(asked).await {
+        Known::Seen((worker, listed)) => (Known::Seen(worker), Some(listed)),
+        Known::Unknown(why) => (Known::Unknown(why), None),
     };
     let profile = env.profile.connectors.iter();
     let wanted = profile.map(|(name, connector)| (name.clone(), Some(connector)));
@@ -146,14 +146,13 @@ fn letters(info: &Info) -> Option<DeadLetters> {
 
 async fn committed(env: &Environment, name: &str) -> Known<Place> {
     let client = env.connect_client();
-    match tokio::time::timeout(LIMIT, client.offsets(name)).await {
-        Ok(Ok(offsets)) => {
+    match limited(client.offsets(name)).await {
+        Known::Seen(offsets) => {
             let first = offsets.unwrap_or_default().offsets.into_iter().next();
             let offset = first.map_or(serde_json::Value::Null, |one| one.offset);
             let position = view::position(&offset);
             Known::Seen(Place { offset, position })
         }
-        Ok(Err(error)) => Known::Unknown(error.to_string()),
-        Err(_) => Known::Unknown(format!("no answer within {LIMIT:?}")),
+        Known::Unknown(why) => Known::Unknown(why),
     }
 }

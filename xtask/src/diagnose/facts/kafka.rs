@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Flow, Kafka, Known, LIMIT};
+use super::{Flow, Kafka, Known, LIMIT, limited};
 use crate::clients::kafka::{
     FetchOptions, KafkaClient, KafkaError, OffsetAt, TopicInfo, TopicPartition,
 };
@@ -24,19 +24,14 @@ type Ages = BTreeMap<String, u64>;
 
 /// Asks the broker.
 pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Kafka>, Vec<Flow>, Ages) {
-    let asked = tokio::time::timeout(LIMIT, ask(env)).await;
-    let (kafka, seen, ages) = match asked {
-        Ok(Ok((kafka, flows, ages))) => (Known::Seen(kafka), Some(flows), ages),
-        Ok(Err(error)) => (Known::Unknown(error), None, Ages::new()),
-        Err(_) => {
-            let why = format!("no answer within {LIMIT:?}");
-            (Known::Unknown(why), None, Ages::new())
+    let (kafka, flows, ages) = match limited(ask(env)).await {
+        Known::Seen((kafka, flows, ages)) => (Known::Seen(kafka), flows, ages),
+        Known::Unknown(why) => {
+            let flows = env.profile.flows.iter();
+            let flows = flows.map(|(name, flow)| empty(env, name, flow)).collect();
+            (Known::Unknown(why), flows, Ages::new())
         }
     };
-    let flows = seen.unwrap_or_else(|| {
-        let flows = env.profile.flows.iter();
-        flows.map(|(name, flow)| empty(env, name, flow)).collect()
-    });
     (kafka, flows, ages)
 }
 

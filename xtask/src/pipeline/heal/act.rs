@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::decide::Act;
-use crate::diagnose::fix;
+use crate::diagnose::{Fix, fix};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::connectors::control::{self, Restart};
@@ -31,21 +31,15 @@ pub(super) async fn run(env: &Arc<Environment>, act: &Act) -> Result<String> {
 fn plan(env: &Arc<Environment>, act: &Act) -> Result<Plan> {
     let name = match act {
         Act::Fix(fix) => return fix::plan(env, fix),
+        Act::Connector(name) => return fix::plan(env, &Fix::RestartConnector(name.clone())),
         Act::Start(component) => return restart::begin(env, component),
-        Act::Tasks(name) | Act::Connector(name) => name.clone(),
+        Act::Tasks(name) => name.clone(),
     };
-    let whole = matches!(act, Act::Connector(_));
     let mut plan = Plan::default();
     let (id, at) = (format!("{name}/restart"), env.clone());
-    plan.step(
-        &id,
-        "it begins again",
-        &[],
-        async move |progress| match whole {
-            true => control::restart(&at, &name, Restart::All, &progress).await,
-            false => tasks(&at, &name, &progress).await,
-        },
-    );
+    plan.step(&id, "it begins again", &[], async move |progress| {
+        tasks(&at, &name, &progress).await
+    });
     Ok(plan)
 }
 
