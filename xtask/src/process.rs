@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -134,8 +136,23 @@ pub fn pipe(text: &str) -> io::Result<Arc<std::fs::File>> {
 
 const TAIL: usize = 20;
 
+/// Kills a program and all that it started, unless it has ended: killed alone, PostgreSQL's `initdb`
+/// leaves a server behind that still writes.
+#[cfg(unix)]
+struct KillGroup(Option<Pid>);
+
+#[cfg(unix)]
+impl Drop for KillGroup {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // A group that has ended in the meantime is what was wanted.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// Runs the job to its end and returns its standard output. `on_line` hears every line of both
-/// streams as it comes. The program is killed if the caller gives up.
+/// streams as it comes. The program is killed, with all that it started, if the caller gives up.
 ///
 /// # Errors
 /// It cannot be started, or ends with an error; its last lines are in the error.
@@ -145,14 +162,22 @@ pub async fn capture(job: &Job, mut on_line: impl FnMut(&str)) -> Result<String,
         program: program.clone(),
         source,
     };
-    let mut child = job
-        .command()
+    let mut command = job.command();
+    command
         .stdin(job.stdin().map_err(start)?)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(start)?;
+        .kill_on_drop(true);
+    #[cfg(unix)]
+    command.process_group(0);
+    let mut child = command.spawn().map_err(start)?;
+    #[cfg(unix)]
+    let group = KillGroup(
+        child
+            .id()
+            .and_then(|pid| i32::try_from(pid).ok())
+            .and_then(Pid::from_raw),
+    );
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(start(io::Error::other("its output is not connected")));
     };
@@ -173,6 +198,9 @@ pub async fn capture(job: &Job, mut on_line: impl FnMut(&str)) -> Result<String,
         }
     }
     let status = child.wait().await.map_err(start)?;
+    // It has ended, and its number may soon be another's.
+    #[cfg(unix)]
+    std::mem::forget(group);
     if status.success() {
         return Ok(text.join("\n"));
     }
@@ -331,5 +359,31 @@ pub fn become_daemon(spec: &Path) -> io::Error {
             )
         }
         Err(error) => error,
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::platform::host::procinfo;
+
+    #[tokio::test]
+    async fn what_a_program_started_ends_with_it_when_the_caller_gives_up() {
+        let job = Job::new("sh", ["-c", "sleep 60 & echo $!; wait"]);
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let mut tell = Some(tell);
+        let run = tokio::spawn(async move {
+            capture(&job, |line| {
+                let pid: u32 = line.parse().expect("a pid");
+                tell.take().expect("one line").send(pid).expect("a hearer");
+            })
+            .await
+        });
+        let pid = told.await.expect("a pid");
+        assert!(procinfo::look(pid).is_some_and(|seen| !seen.zombie));
+        run.abort();
+        while procinfo::look(pid).is_some_and(|seen| !seen.zombie) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 }

@@ -57,6 +57,7 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
     let begin = std::time::Instant::now();
     let stopped = stop_all(&dirs, &components).await?;
     if !args.keep_data {
+        daemon::wait_for_orphans(&dirs.all_data(), &Progress::silent()).await?;
         dirs::remove(&dirs.state)?;
     }
     let sentence = format!(

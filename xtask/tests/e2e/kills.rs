@@ -147,13 +147,31 @@ fn kill_if_running(mut child: std::process::Child) {
     child.wait().unwrap();
 }
 
+/// An `up` in the middle of what PostgreSQL's `initdb` does through servers of its own: it makes the
+/// databases 1, 4 and 5, one after the other.
+async fn within_initdb(sandbox: &Sandbox, database: &str) -> std::process::Child {
+    let base = sandbox.dir().join("data/.postgres.new/base");
+    let mut child = sandbox.spawn(&["up"]);
+    while !base.join(database).is_dir() {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    child
+}
+
 #[tokio::test]
 async fn an_interrupted_up_says_so_and_the_next_one_finishes() {
     let sandbox = Sandbox::new("interrupt");
-    let mut child = sandbox.spawn(&["up"]);
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    interrupt(child.id());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    for database in ["1", "4", "5", "4"] {
+        let mut child = within_initdb(&sandbox, database).await;
+        interrupt(child.id());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        std::fs::remove_dir_all(sandbox.dir().join("data/.postgres.new"))
+            .expect("nobody writes there any more");
+    }
+    let mut child = within_initdb(&sandbox, "4").await;
+    kill(child.id());
+    child.wait().unwrap();
     sandbox.ok(&["up"]);
     sandbox.converged().await;
 }

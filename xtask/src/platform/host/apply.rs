@@ -227,7 +227,7 @@ fn remove_stale(path: &Path, gone: u32) -> Result<()> {
 }
 
 fn init_secret(dirs: &Dirs, component: &str) -> PathBuf {
-    dirs.state.join("data").join(format!(".{component}.secret"))
+    dirs.all_data().join(format!(".{component}.secret"))
 }
 
 /// A secret file's copy for another user, removed when dropped.
@@ -263,6 +263,8 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
         return Ok(());
     }
     let unfinished = dirs.unfinished_data(component);
+    // What a killed command left may still be writing there.
+    daemon::wait_for_orphans(&unfinished, progress).await?;
     dirs::remove(&unfinished)?;
     dirs::make(&unfinished, 0o700)?;
     if let Some(user) = rendered.user {

@@ -122,7 +122,8 @@ pub async fn start(dirs: &Dirs, component: &str, daemon: &Daemon) -> Result<u32>
 }
 
 /// Waits for what a killed process left behind: PostgreSQL's backends, for example, hold its shared
-/// memory until they notice that their parent is gone. They are known by their working directory.
+/// memory until they notice that their parent is gone. They are known by their working directory,
+/// which is this one or below it.
 ///
 /// # Errors
 /// They do not end.

@@ -35,14 +35,19 @@ impl Dirs {
         })
     }
 
+    /// The data of all components, finished or not.
+    pub fn all_data(&self) -> PathBuf {
+        self.state.join("data")
+    }
+
     /// A component's data.
     pub fn data(&self, component: &str) -> PathBuf {
-        self.state.join("data").join(component)
+        self.all_data().join(component)
     }
 
     /// A component's first data while it is being made; renamed to [`Dirs::data`] when complete.
     pub fn unfinished_data(&self, component: &str) -> PathBuf {
-        self.state.join("data").join(format!(".{component}.new"))
+        self.all_data().join(format!(".{component}.new"))
     }
 
     /// A component's rendered configuration files.

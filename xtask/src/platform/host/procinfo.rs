@@ -52,7 +52,7 @@ pub fn look(pid: u32) -> Option<Seen> {
     })
 }
 
-/// The processes whose working directory this is.
+/// The processes whose working directory is this one or below it.
 #[cfg(target_os = "linux")]
 pub fn working_in(dir: &std::path::Path) -> Vec<u32> {
     std::fs::read_dir("/proc")
@@ -62,7 +62,7 @@ pub fn working_in(dir: &std::path::Path) -> Vec<u32> {
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let at = std::fs::read_link(entry.path().join("cwd")).ok()?;
-            (at == dir).then_some(pid)
+            at.starts_with(dir).then_some(pid)
         })
         .collect()
 }
@@ -91,7 +91,7 @@ pub fn children_resident(_dir: &std::path::Path, _leader: u32) -> u64 {
     0
 }
 
-/// The processes whose working directory this is; not to be had without help on this system.
+/// The processes that work in a directory; not to be had without help on this system.
 #[cfg(not(target_os = "linux"))]
 pub fn working_in(_dir: &std::path::Path) -> Vec<u32> {
     Vec::new()
