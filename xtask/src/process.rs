@@ -364,8 +364,13 @@ pub fn become_daemon(spec: &Path) -> io::Error {
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::plan::Progress;
     use crate::platform::host::procinfo;
+    use crate::readiness::Status;
+    use crate::wait::{self, Patience};
 
     #[tokio::test]
     async fn what_a_program_started_ends_with_it_when_the_caller_gives_up() {
@@ -380,10 +385,19 @@ mod tests {
             .await
         });
         let pid = told.await.expect("a pid");
-        assert!(procinfo::look(pid).is_some_and(|seen| !seen.zombie));
+        let runs = || procinfo::look(pid).is_some_and(|seen| !seen.zombie);
+        assert!(runs());
         run.abort();
-        while procinfo::look(pid).is_some_and(|seen| !seen.zombie) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
+        let patience = Patience::local(Duration::from_secs(30));
+        let gone = || async {
+            if runs() {
+                Status::in_progress("it runs")
+            } else {
+                Status::current("gone")
+            }
+        };
+        wait::until("it ends", patience, &Progress::silent(), gone)
+            .await
+            .expect("it was killed");
     }
 }
