@@ -13,6 +13,8 @@
     clippy::panic
 )]
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "../tests/apiserver/server.rs"]
 mod server;
 
@@ -31,14 +33,17 @@ const ROUNDS: usize = 5;
 
 #[tokio::main]
 async fn main() {
+    if !machine::is_wanted() {
+        return;
+    }
     let Ok(assets) = std::env::var("KUBEBUILDER_ASSETS") else {
         println!("skipped: KUBEBUILDER_ASSETS is not set");
         return;
     };
     let kubectl = PathBuf::from(assets).join("kubectl");
     let cluster = server::admin().await;
-    println!("server:  {}", cluster.version().await.unwrap());
-    println!("date:    {}", xtask::clock::utc(xtask::clock::now_ms()));
+    machine::print();
+    println!("server: {}", cluster.version().await.unwrap());
     println!("medians of {ROUNDS} rounds in turns, {IN_FLIGHT} requests in flight; in brackets");
     println!("the processor time that the server itself spent (etcd and kube-apiserver)\n");
     println!(

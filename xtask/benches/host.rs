@@ -12,6 +12,8 @@
     clippy::panic
 )]
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "../tests/support/ports.rs"]
 mod ports;
 #[path = "../tests/e2e/sandbox.rs"]
@@ -24,8 +26,10 @@ use xtask::clients::kafka::OffsetAt;
 
 #[tokio::main]
 async fn main() {
-    println!("machine: {}", machine());
-    println!("date:    {}\n", xtask::clock::utc(xtask::clock::now_ms()));
+    if !machine::is_wanted() {
+        return;
+    }
+    machine::print();
     let sandbox = Sandbox::new("bench");
     // The first run may fetch artifacts, and its stop makes the JVMs' class archives.
     sandbox.ok(&["up"]);
@@ -212,20 +216,4 @@ async fn sustained(sandbox: &Sandbox) {
         "bound of the next",
     );
     row("  ClickHouse has them all in silver", &rate(silver), "");
-}
-
-fn machine() -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu
-        .lines()
-        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
-        .map_or("unknown processor", |(_, model)| model);
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let gigabytes = memory
-        .split_whitespace()
-        .nth(1)
-        .and_then(|kilobytes| kilobytes.parse::<u64>().ok())
-        .map_or(0, |kilobytes| kilobytes >> 20);
-    format!("{model}, {cores} cores, {gigabytes} GiB")
 }

@@ -15,6 +15,8 @@
 
 #[path = "../tests/docker/lab.rs"]
 mod lab;
+#[path = "support/machine.rs"]
+mod machine;
 
 use std::time::{Duration, Instant};
 
@@ -30,8 +32,7 @@ const IMAGE: &str = "cdc-test-bench:image";
 
 #[tokio::main]
 async fn main() {
-    // `cargo test --benches` only wants to know that it builds.
-    if std::env::args().all(|argument| argument != "--bench") {
+    if !machine::is_wanted() {
         return;
     }
     if std::env::var_os("KIND_NODE_IMAGE").is_none() {
@@ -57,10 +58,8 @@ async fn main() {
     .await
     .unwrap();
     let nodes = cluster::nodes(&engine, NAME).await.unwrap();
-    println!(
-        "{megabytes} MB in three layers and 5 MB on top, {count} node(s), {}",
-        xtask::clock::utc(xtask::clock::now_ms())
-    );
+    machine::print();
+    println!("{megabytes} MB in three layers and 5 MB on top, {count} node(s)");
 
     let part = megabytes * 1_000_000 / 3;
     // Other seeds, other layers: what one side has brought to a node is of no use to the other.

@@ -10,6 +10,8 @@
     clippy::panic
 )]
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "../tests/support/ports.rs"]
 mod ports;
 #[path = "../tests/e2e/sandbox.rs"]
@@ -22,11 +24,10 @@ use sandbox::Sandbox;
 const RUNS: usize = 9;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it builds.
-    if std::env::args().all(|argument| argument != "--bench") {
+    if !machine::is_wanted() {
         return;
     }
-    println!("date: {}\n", xtask::clock::utc(xtask::clock::now_ms()));
+    machine::print();
     let sandbox = Sandbox::up("bench-operations");
     println!("{:<34} {:>9} {:>9}", "", "median", "longest");
     for args in [

@@ -18,6 +18,8 @@
 mod cluster;
 #[path = "../tests/kind/images.rs"]
 mod images;
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "../tests/support/ports.rs"]
 mod ports;
 
@@ -61,8 +63,7 @@ fn main() {
         println!("{}", runtime.block_on(one(way, args[2..].to_vec())));
         return;
     }
-    // `cargo test --benches` only wants to know that it builds.
-    if args.iter().all(|argument| argument != "--bench") {
+    if !machine::is_wanted() {
         return;
     }
     for name in ["KIND_NODE_IMAGE", "CDC_TEST_BUNDLES"] {
@@ -72,7 +73,7 @@ fn main() {
         }
     }
     let rounds: usize = std::env::var("CDC_BENCH_ROUNDS").map_or(1, |text| text.parse().unwrap());
-    println!("date: {}\n", xtask::clock::utc(xtask::clock::now_ms()));
+    machine::print();
     for round in 0..rounds {
         // What the first way leaves in the machine's caches is of use to the second one.
         let ways = match round % 2 {
@@ -88,7 +89,7 @@ fn main() {
 /// One way as a process of its own, whose environment names its state and its kubeconfig.
 fn run(way: &str) {
     let kind = Kind::new(&format!("order-{way}"));
-    let before = load();
+    let before = machine::load();
     let output = Command::new(std::env::current_exe().unwrap())
         .arg(way)
         .args(kind.sets())
@@ -106,7 +107,7 @@ fn run(way: &str) {
         output.status
     );
     let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
-    println!("{way}, load {before} before and {} after", load());
+    println!("{way}, load {before} before and {} after", machine::load());
     for (what, key) in [
         ("first row of users in the topic", "topic"),
         ("first row of users in silver", "silver"),
@@ -129,12 +130,6 @@ fn run(way: &str) {
         println!("  {}", line.as_str().unwrap());
     }
     println!();
-}
-
-/// How many processes want to run, over the last minute.
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
 }
 
 fn bundles() -> PathBuf {

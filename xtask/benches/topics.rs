@@ -13,6 +13,8 @@
     clippy::panic
 )]
 
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "../tests/support/ports.rs"]
 mod ports;
 #[path = "../tests/e2e/sandbox.rs"]
@@ -30,9 +32,12 @@ const RUNS: usize = 3;
 
 #[tokio::main]
 async fn main() {
+    if !machine::is_wanted() {
+        return;
+    }
     let messages: i64 =
         std::env::var("CDC_BENCH_MESSAGES").map_or(1_000_000, |text| text.parse().unwrap());
-    println!("date: {}\n", xtask::clock::utc(xtask::clock::now_ms()));
+    machine::print();
     let sandbox = Sandbox::up("bench-topics");
     sandbox.ok(&["topic", "create", "bench", "--partitions", "1"]);
     let bytes = fill(&sandbox, messages).await;
