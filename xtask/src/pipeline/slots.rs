@@ -38,6 +38,12 @@ pub struct Slot {
     pub retained: Option<u64>,
     /// WAL in bytes that its reader has not confirmed.
     pub unconfirmed: Option<u64>,
+    /// Committed transactions that the server has decoded for it.
+    pub transactions: Option<u64>,
+    /// WAL in bytes that its sender leaves alone although it waits for some; none while it works.
+    pub untouched: Option<u64>,
+    /// For how many seconds nobody has read it; none while somebody does, and before PostgreSQL 17.
+    pub unread_s: Option<u64>,
 }
 
 /// All slots.
@@ -86,9 +92,16 @@ pub(crate) async fn read(
                 s.confirmed_flush_lsn, \
                 pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, \
                 pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint, \
+                t.total_txns, \
+                CASE WHEN a.wait_event LIKE 'WalSenderWait%' \
+                     THEN greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), r.sent_lsn), 0)::bigint END, \
+                CASE WHEN NOT s.active THEN extract(epoch FROM clock_timestamp() \
+                     - (to_jsonb(s) ->> 'inactive_since')::timestamptz)::bigint END, \
                 CASE WHEN s.active THEN concat_ws(' ', 'process ' || s.active_pid, \
                      nullif(a.application_name, ''), 'from ' || a.client_addr) END \
          FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid \
+              LEFT JOIN pg_stat_replication r ON r.pid = s.active_pid \
+              LEFT JOIN pg_stat_replication_slots t ON t.slot_name = s.slot_name \
          {condition} ORDER BY s.slot_name"
     );
     let rows = session.query(&sql).await.map_err(|error| service(&error))?;
@@ -101,8 +114,9 @@ pub(crate) async fn read(
             let (plugin, database) = (text(), text());
             let active = text().as_deref() == Some("t");
             let (wal_status, restart_lsn, confirmed_flush_lsn) = (text(), text(), text());
-            let mut bytes = || text().and_then(|number| number.parse().ok());
-            let (retained, unconfirmed) = (bytes(), bytes());
+            let mut number = || text().and_then(|number| number.parse().ok());
+            let (retained, unconfirmed) = (number(), number());
+            let (transactions, untouched, unread_s) = (number(), number(), number());
             Slot {
                 connector: owner(env, &name),
                 reader: text(),
@@ -115,6 +129,9 @@ pub(crate) async fn read(
                 confirmed_flush_lsn,
                 retained,
                 unconfirmed,
+                transactions,
+                untouched,
+                unread_s,
             }
         })
         .collect())

@@ -206,6 +206,13 @@ impl Connector {
             && self.tasks.iter().all(|task| task.state == "RUNNING")
     }
 
+    /// Whether it has a place that is none of a snapshot: it reads its source's log.
+    pub fn streams(&self) -> bool {
+        let place = self.committed.as_ref().and_then(Known::seen);
+        let position = place.and_then(|place| place.position.as_ref());
+        position.is_some_and(|position| !position.snapshot)
+    }
+
     /// The place in PostgreSQL's log that it has committed, in bytes.
     pub fn committed_lsn(&self) -> Option<u64> {
         let place = self.committed.as_ref()?.seen()?;
@@ -353,7 +360,9 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
 }
 
 /// The fact, unless it takes too long.
-async fn limited<T, E: std::fmt::Display>(fact: impl Future<Output = Result<T, E>>) -> Known<T> {
+pub(super) async fn limited<T, E: std::fmt::Display>(
+    fact: impl Future<Output = Result<T, E>>,
+) -> Known<T> {
     match tokio::time::timeout(LIMIT, fact).await {
         Ok(result) => result.into(),
         Err(_) => Known::Unknown(format!("no answer within {LIMIT:?}")),

@@ -1,5 +1,6 @@
 //! The worker and its connectors.
 
+use super::slots::slot;
 use super::{Find, Follows, Hit, Next, Rule, run};
 use crate::diagnose::facts::{Connector, Facts};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
@@ -64,7 +65,8 @@ pub(super) const RULES: &[Rule] = &[
         code: "CONNECTOR_STUCK",
         title: "a connector is said to run, and gives no sign of life",
         about: "RUNNING says that nothing has failed, not that anything moves: Debezium tries a source that does not answer \
-                again and again without saying so. Its heartbeats tell. Where the source is well, a restart helps.",
+                again and again without saying so, and over a connection that has gone silent it waits for ever, its \
+                heartbeats going on. Positions tell, and a slot that nobody reads. Where the source is well, a restart helps.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
@@ -195,18 +197,30 @@ fn stuck(facts: &Facts) -> Vec<Hit> {
         (_, Some(clickhouse)) => facts.at.saturating_sub(clickhouse.clock_ms),
     };
     each(facts, |connector| {
-        let age = connector.heartbeat_age_ms?.saturating_sub(ahead);
-        (connector.is_running() && age > SILENT_MS).then(|| {
-            Hit::new(
-                subject(connector),
-                format!(
-                    "it is RUNNING, but its last heartbeat is {} s old",
-                    age / 1000
-                ),
-                Next::Fix(Fix::RestartConnector(connector.name.clone())),
-            )
-        })
+        let age = connector.heartbeat_age_ms.unwrap_or(0);
+        let age = age.saturating_sub(ahead);
+        // A snapshot is read without it.
+        let unread = unread_s(facts, connector).filter(|_| connector.streams());
+        let cause = match unread {
+            _ if !connector.is_running() => return None,
+            _ if age > SILENT_MS => format!("its last heartbeat is {} s old", age / 1000),
+            Some(unread) if unread > SILENT_MS / 1000 => {
+                format!("nobody has read its slot for {unread} s")
+            }
+            _ => return None,
+        };
+        Some(Hit::new(
+            subject(connector),
+            format!("it is RUNNING, but {cause}"),
+            Next::Fix(Fix::RestartConnector(connector.name.clone())),
+        ))
     })
+}
+
+/// For how long nobody has read a connector's slot.
+fn unread_s(facts: &Facts, connector: &Connector) -> Option<u64> {
+    let postgres = facts.postgres.as_ref()?.seen()?;
+    slot(postgres, connector.wanted.as_ref()?)?.unread_s
 }
 
 fn idle(facts: &Facts) -> Vec<Hit> {

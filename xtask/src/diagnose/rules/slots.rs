@@ -243,7 +243,7 @@ fn slot_unread(facts: &Facts) -> Vec<Hit> {
         .collect()
 }
 
-fn slot<'a>(postgres: &'a Postgres, wanted: &Wanted) -> Option<&'a Slot> {
+pub(super) fn slot<'a>(postgres: &'a Postgres, wanted: &Wanted) -> Option<&'a Slot> {
     let name = wanted.slot.as_deref()?;
     postgres.slots.iter().find(|slot| slot.name == name)
 }

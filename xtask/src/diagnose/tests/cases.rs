@@ -147,6 +147,10 @@ pub(super) const CASES: &[Case] = &[
     ("CONNECTOR_STUCK", |it| {
         it.connectors[0].heartbeat_age_ms = Some(60_000)
     }),
+    ("CONNECTOR_STUCK", |it| {
+        let slot = &mut it.source().slots[0];
+        (slot.active, slot.unread_s) = (false, Some(60));
+    }),
     ("CONNECTOR_IDLE", |it| {
         it.connectors[0].tasks[0].state = "UNASSIGNED".into()
     }),

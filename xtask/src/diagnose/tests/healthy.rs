@@ -100,6 +100,9 @@ fn slot() -> Slot {
         confirmed_flush_lsn: Some("0/3E8".into()),
         retained: Some(100),
         unconfirmed: Some(10),
+        transactions: Some(7),
+        untouched: Some(0),
+        unread_s: None,
     }
 }
 

@@ -2,6 +2,10 @@
 //!
 //! A flow has its own rhythm: how long it usually is between two signs of life. One is stuck when its
 //! source has moved and it has not, for clearly longer than that.
+//!
+//! Heartbeats are a sign of life, but no proof: over a connection that has gone silent Debezium reads
+//! nothing for ever and beats on, with the same place. What its source has offered it since then
+//! tells: transactions that were decoded for it, or log that nobody reads for it.
 
 use std::collections::BTreeMap;
 
@@ -32,6 +36,10 @@ pub struct Sample {
     pub messages: Option<i64>,
     /// When its newest heartbeat came.
     pub beat: Option<u64>,
+    /// Committed transactions that its source has decoded for it.
+    pub decoded: Option<u64>,
+    /// Whether nobody at the source reads the log for it, though it needs no more than the log.
+    pub unread: bool,
 }
 
 /// What is remembered of one connector.
@@ -44,6 +52,19 @@ pub struct Rhythm {
     source: Option<u64>,
     /// Pauses between its signs of life.
     pauses: Vec<u64>,
+    /// What its source offered, and nothing of it moved since.
+    offered: Option<Offered>,
+}
+
+/// What a source offers, while its connector takes nothing.
+#[derive(Clone, Copy, Debug)]
+struct Offered {
+    /// Since when.
+    since: u64,
+    /// Where the source was then.
+    source: Option<u64>,
+    /// At how many looks there was more.
+    times: u32,
 }
 
 /// A connector that does nothing.
@@ -71,7 +92,20 @@ impl Rhythm {
             self.source = sample.source;
             return false;
         };
-        let moved = moved(&last, &sample);
+        let took = took(&last, &sample);
+        if took {
+            self.offered = None;
+        } else if offers(&last, &sample) {
+            let offered = self.offered.get_or_insert(Offered {
+                since: sample.at,
+                source: last.source,
+                times: 0,
+            });
+            offered.times += 1;
+        }
+        // Of a log that nobody reads no heartbeat tells anything.
+        let beats = !sample.unread && differs(last.beat.as_ref(), sample.beat.as_ref());
+        let moved = took || beats;
         if moved {
             // Of a heartbeat the time is known; anything else came since the last look.
             let beat = sample.beat.filter(|_| sample.beat != last.beat);
@@ -92,9 +126,18 @@ impl Rhythm {
 
     /// Whether it does nothing although its source moved.
     pub fn stuck(&self) -> Option<Stuck> {
+        let silent = self.since(self.sign, self.source);
+        // One transaction of tables that are not captured moves nothing: only a later one shows its
+        // end to the connector.
+        let offered = self.offered.filter(|offered| offered.times > 1);
+        silent.or_else(|| offered.and_then(|it| self.since(it.since, it.source)))
+    }
+
+    /// Whether it is too long since then, and the source was elsewhere.
+    fn since(&self, since: u64, source: Option<u64>) -> Option<Stuck> {
         let last = self.last.as_ref()?;
-        let silent_ms = last.at.saturating_sub(self.sign);
-        let source = last.source?.checked_sub(self.source?)?;
+        let silent_ms = last.at.saturating_sub(since);
+        let source = last.source?.checked_sub(source?)?;
         let usual_ms = self.usual_ms();
         (source > 0 && silent_ms > usual_ms).then_some(Stuck {
             silent_ms,
@@ -105,13 +148,20 @@ impl Rhythm {
 }
 
 /// What cannot be seen is no sign of life, and no silence either.
-fn moved(before: &Sample, after: &Sample) -> bool {
-    fn differs<T: PartialEq>(before: &Option<T>, after: &Option<T>) -> bool {
-        matches!((before, after), (Some(before), Some(after)) if before != after)
-    }
-    differs(&before.committed, &after.committed)
-        || differs(&before.messages, &after.messages)
-        || differs(&before.beat, &after.beat)
+fn differs<T: PartialEq>(before: Option<&T>, after: Option<&T>) -> bool {
+    matches!((before, after), (Some(before), Some(after)) if before != after)
+}
+
+/// Whether it has taken anything of its source.
+fn took(before: &Sample, after: &Sample) -> bool {
+    differs(before.committed.as_ref(), after.committed.as_ref())
+        || differs(before.messages.as_ref(), after.messages.as_ref())
+}
+
+/// Whether its source offers more than it did.
+fn offers(before: &Sample, after: &Sample) -> bool {
+    let grew = |before: Option<u64>, after: Option<u64>| matches!((before, after), (Some(before), Some(after)) if after > before);
+    grew(before.decoded, after.decoded) || after.unread && grew(before.source, after.source)
 }
 
 /// Where each connector is that is said to run, and whose place can be seen.
@@ -138,6 +188,13 @@ pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
             .flows
             .iter()
             .filter(|it| it.connector == connector.name);
+        let slots = facts.postgres.as_ref().and_then(Known::seen);
+        let slots = slots.map(|it| it.slots.as_slice()).unwrap_or_default();
+        let slot = wanted
+            .slot
+            .as_ref()
+            .and_then(|name| slots.iter().find(|slot| slot.name == *name));
+        let unread = slot.is_some_and(|slot| !slot.active || slot.untouched > Some(0));
         let sample = Sample {
             at: facts.at,
             source,
@@ -146,6 +203,8 @@ pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
             beat: connector
                 .heartbeat_age_ms
                 .map(|age| facts.at.saturating_sub(age)),
+            decoded: slot.and_then(|slot| slot.transactions),
+            unread: unread && connector.streams(),
         };
         Some((connector.name.clone(), sample))
     });
@@ -200,7 +259,50 @@ mod tests {
             committed: Some(json!({ "lsn": committed })),
             messages: Some(7),
             beat,
+            ..Sample::default()
         }
+    }
+
+    /// Looks once a second at one that beats, until it is stuck or `seconds` are over. `step` gives
+    /// where its source is, what it has committed, what was decoded for it, and whether it is unread.
+    fn beating(seconds: u64, step: impl Fn(u64) -> (u64, u64, u64, bool)) -> Option<(u64, Stuck)> {
+        let mut rhythm = Rhythm::default();
+        (0..seconds).find_map(|second| {
+            let (source, committed, decoded, unread) = step(second);
+            let at = second * 1_000;
+            rhythm.add(Sample {
+                decoded: Some(decoded),
+                unread,
+                ..sample(at, source, committed, Some(at))
+            });
+            rhythm.stuck().map(|stuck| (second, stuck))
+        })
+    }
+
+    #[test]
+    fn heartbeats_hide_nobody_who_takes_nothing_of_what_is_offered() {
+        // The source sends into a connection that nobody reads.
+        let found = beating(60, |at| (at * 10, 5, at, false));
+        let (at, stuck) = found.expect("stuck");
+        assert_eq!((at, stuck.source), (32, 320));
+        // Nobody at the source reads its log.
+        let unread = beating(60, |at| (at * 10, 5, 5, true));
+        assert_eq!(unread.expect("stuck").0, 31);
+    }
+
+    #[test]
+    fn what_offers_nothing_makes_nobody_stuck_who_beats() {
+        // The log of other databases, and of transactions that were rolled back.
+        assert_eq!(beating(600, |at| (at * 10, 5, 5, false)), None);
+        // A transaction of a table that is not captured, and silence.
+        assert_eq!(beating(600, |at| (at * 10, 5, at.min(1), false)), None);
+        // More of them: a commit shows to the connector where the one before ended.
+        let behind = |at: u64| (at * 10, at.saturating_sub(9) / 10, at / 10, false);
+        assert_eq!(beating(600, behind), None);
+        // A sender that was not awake yet at every other look.
+        assert_eq!(beating(600, |at| (at * 10, at / 2, at, at % 2 == 0)), None);
+        // A server that was restarted counts anew.
+        assert_eq!(beating(600, |at| (5, 5, 600 - at, false)), None);
     }
 
     #[test]

@@ -43,6 +43,9 @@ fn slot(name: &str) -> Slot {
         confirmed_flush_lsn: None,
         retained: None,
         unconfirmed: None,
+        transactions: None,
+        untouched: None,
+        unread_s: None,
     }
 }
 
