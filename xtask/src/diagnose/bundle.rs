@@ -14,12 +14,13 @@ use kube::api::LogParams;
 use serde_json::{Value, json};
 
 use super::Diagnosis;
-use super::facts::{Facts, LIMIT};
+use super::facts::{Facts, Known, limited};
 use crate::clock;
 use crate::components::{self, cluster, connect};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::files::{tail, write_atomic};
+use crate::pipeline::heal::history;
 use crate::platform::Platform;
 use crate::platform::endpoint::MASK;
 use crate::profile::is_secret;
@@ -115,6 +116,12 @@ pub async fn write(
     add("facts.json", &json!(facts));
     add("profile.json", &env.tree.to_json());
     add("connectors.json", &connectors(env).await);
+    // What healers saw and did before; nothing where none ever ran.
+    let history = history::text(&env.dirs.state);
+    let history = history.unwrap_or_else(|error| error.message);
+    if !history.is_empty() {
+        files.insert("heal.jsonl".into(), history);
+    }
     for (name, text) in logs(env).await {
         files.insert(format!("logs/{name}.log"), text);
     }
@@ -126,14 +133,13 @@ pub async fn write(
 /// The configurations as they run.
 async fn connectors(env: &Environment) -> Value {
     let client = env.connect_client();
-    match tokio::time::timeout(LIMIT, client.all()).await {
-        Ok(Ok(all)) => {
+    match limited(client.all()).await {
+        Known::Seen(all) => {
             let shown = all.into_iter();
             let shown = shown.map(|(name, listed)| (name, connect::shown(listed.info.config)));
             json!(shown.collect::<IndexMap<_, _>>())
         }
-        Ok(Err(error)) => json!({ "unknown": error.to_string() }),
-        Err(_) => json!({ "unknown": format!("no answer within {LIMIT:?}") }),
+        Known::Unknown(why) => json!({ "unknown": why }),
     }
 }
 
@@ -163,10 +169,13 @@ async fn logs(env: &Environment) -> Vec<(String, String)> {
                 }
             }
         } else {
-            match tokio::time::timeout(LIMIT, cluster::logs(env, component, &asked)).await {
-                Ok(Ok(logs)) => all.extend(logs),
-                Ok(Err(error)) => all.push((component.to_owned(), error.message)),
-                Err(_) => all.push((component.to_owned(), format!("no answer within {LIMIT:?}"))),
+            let logs = async {
+                let logs = cluster::logs(env, component, &asked).await;
+                logs.map_err(|error| error.message)
+            };
+            match limited(logs).await {
+                Known::Seen(logs) => all.extend(logs),
+                Known::Unknown(why) => all.push((component.to_owned(), why)),
             }
         }
     }

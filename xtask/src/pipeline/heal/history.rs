@@ -222,16 +222,31 @@ impl History {
     }
 }
 
+/// All of an environment's history, the oldest first; empty where no healer ever ran.
+///
+/// # Errors
+/// A file is there and cannot be read.
+pub fn text(state: &Path) -> Result<String> {
+    let path = path(state);
+    let all = [bytes(&previous(&path))?, bytes(&path)?].concat();
+    Ok(String::from_utf8_lossy(&all).into_owned())
+}
+
+/// What a file holds; nothing where there is none.
+fn bytes(path: &Path) -> Result<Vec<u8>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(bytes),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(Error::io("read", path, &source)),
+    }
+}
+
 /// The records of a file, without lines that are none.
 ///
 /// # Errors
 /// It is there and cannot be read.
 pub fn read(path: &Path) -> Result<Vec<Record>> {
-    let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(Error::io("read", path, &source)),
-    };
+    let bytes = bytes(path)?;
     let lines = bytes.split(|byte| *byte == b'\n');
     Ok(lines
         .filter_map(|line| serde_json::from_slice(line).ok())
@@ -376,5 +391,10 @@ mod tests {
         assert!(fs::metadata(&file).expect("there").len() < LONGEST);
         let past = History::open(dir.path()).expect("read").past;
         assert_eq!(past.attempts("connector c", 0), [1, 20]);
+        let all = text(dir.path()).expect("read");
+        let first = all.find("\"at\":1,").expect("the oldest");
+        assert!(first < all.find("\"at\":20,").expect("the newest"));
+        let none = tempfile::tempdir().expect("a directory");
+        assert_eq!(text(none.path()).expect("read"), "");
     }
 }
