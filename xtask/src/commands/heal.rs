@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::stdout::{self, say};
 use super::{context, diagnose};
@@ -57,17 +57,7 @@ pub(super) async fn run(global: &Global, args: &Heal) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     match global.output {
-        Output::Json => say!(
-            "{}",
-            json!({
-                "profile": env.name,
-                "platform": env.platform,
-                "sound": left.sound,
-                "events": events,
-                "findings": left.findings,
-                "unknown": left.unknown,
-            })
-        ),
+        Output::Json => say!("{}", document(&env, &left, "events", json!(events))),
         Output::Text => stdout::print(&described(&env, left, palette))?,
     }
     Ok(code)
@@ -93,17 +83,7 @@ async fn attached(global: &Global, watch: bool) -> Result<Arc<Environment>> {
 async fn dry_run(output: Output, env: &Arc<Environment>, limits: &Limits) -> Result<ExitCode> {
     let (left, plans) = heal::would(env, limits).await?;
     match output {
-        Output::Json => say!(
-            "{}",
-            json!({
-                "profile": env.name,
-                "platform": env.platform,
-                "sound": left.sound,
-                "dry_run": plans,
-                "findings": left.findings,
-                "unknown": left.unknown,
-            })
-        ),
+        Output::Json => say!("{}", document(env, &left, "dry_run", json!(plans))),
         Output::Text if plans.is_empty() && left.unknown.is_empty() => {
             say!("nothing speaks against it: nothing would be done");
         }
@@ -117,6 +97,18 @@ async fn dry_run(output: Output, env: &Arc<Environment>, limits: &Limits) -> Res
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How it was left, and under a name of its own what was done or would be.
+fn document(env: &Environment, left: &Left, name: &str, done: Value) -> Value {
+    json!({
+        "profile": env.name,
+        "platform": env.platform,
+        "sound": left.sound,
+        name: done,
+        "findings": left.findings,
+        "unknown": left.unknown,
+    })
 }
 
 fn described(env: &Environment, left: Left, palette: Palette) -> String {
