@@ -212,7 +212,11 @@ impl Found {
             .map(|queue| queue.name.as_str())
             .chain(queued.map(|sink| sink.name.as_str()))
             .collect();
-        let chosen = names::choose("dlq", &[wanted.to_owned()], &known)?;
+        let chosen = names::choose("dlq", &[wanted.to_owned()], &known);
+        let chosen = chosen.map_err(|error| Error {
+            message: none(wanted),
+            ..error
+        })?;
         let queues = self.queues.iter();
         Ok(queues
             .filter(|queue| {
@@ -221,6 +225,15 @@ impl Found {
                     .any(|name| *name == queue.name || queue.sinks.contains(name))
             })
             .collect())
+    }
+}
+
+/// What a name is not, or a pattern does not fit.
+fn none(wanted: &str) -> String {
+    let what = "the topic of a dead letter queue nor a sink connector that has one";
+    match names::is_pattern(wanted) {
+        true => format!("`{wanted}` fits neither {what}"),
+        false => format!("`{wanted}` is neither {what}"),
     }
 }
 
@@ -299,7 +312,11 @@ mod tests {
         for (name, words) in [
             ("pg", "source connector"),
             ("silent", "no dead letter queue"),
-            ("dlq.order", "there is no dlq"),
+            (
+                "dlq.order",
+                "neither the topic of a dead letter queue nor a sink",
+            ),
+            ("x*", "`x*` fits neither"),
         ] {
             let error = choose(name).unwrap_err();
             assert!(error.message.contains(words), "{error}");
