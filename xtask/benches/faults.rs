@@ -1,5 +1,9 @@
-//! How long after a fault its cause is told, and how long after it changes arrive again when the printed
-//! command is followed: `cargo bench --profile dev --bench faults`. Nothing here passes or fails.
+//! How long after a fault its cause is told, how long after it changes arrive again when the printed
+//! command is followed, and how long after it `heal` has mended it with nobody's help:
+//! `cargo bench --profile dev --bench faults`. Nothing here passes or fails.
+//!
+//! As root a disk is filled too, and with `CDC_TEST_MONGODB=host:port` there are the document
+//! source's faults.
 
 #![allow(
     missing_docs,
@@ -9,30 +13,41 @@
     clippy::panic
 )]
 
+#[path = "../tests/e2e/healer.rs"]
+mod healer;
+#[path = "support/healing.rs"]
+mod healing;
+#[path = "support/machine.rs"]
+mod machine;
 #[path = "../tests/support/ports.rs"]
 mod ports;
+#[path = "../tests/e2e/proxy.rs"]
+mod proxy;
 #[path = "../tests/e2e/sandbox.rs"]
 mod sandbox;
 
 #[path = "../tests/e2e/diagnosis"]
 mod diagnosis {
+    pub mod documents;
     pub mod faults;
+    pub mod room;
     pub mod run;
 }
 
 use std::collections::BTreeMap;
 
+use diagnosis::documents::{DOCUMENTS, with_member};
 use diagnosis::faults::{CONNECTORS, PROCESSES, SOURCE, with_own_cache, with_own_user};
+use diagnosis::room::{DISK, Room};
 use diagnosis::run;
 use sandbox::Sandbox;
 
 #[tokio::main]
 async fn main() {
-    // `cargo test --benches` only wants to know that it builds.
-    if std::env::args().all(|argument| argument != "--bench") {
+    if !machine::is_wanted() {
         return;
     }
-    println!("date: {}\n", xtask::clock::utc(xtask::clock::now_ms()));
+    machine::print();
     let mut outcomes = Vec::new();
     let (_, of) = run::all(Sandbox::up("bench-processes"), PROCESSES).await;
     outcomes.extend(of);
@@ -40,10 +55,19 @@ async fn main() {
     outcomes.extend(of);
     let (_, of) = run::all(with_own_cache("bench-connectors"), CONNECTORS).await;
     outcomes.extend(of);
+    match Room::mounted("bench-disk") {
+        Some(room) => {
+            let (sandbox, of) = run::all(Sandbox::up(room.name()), DISK).await;
+            room.unmount(sandbox);
+            outcomes.extend(of);
+        }
+        None => println!("skipped: a full disk: no file system may be mounted"),
+    }
+    match with_member("bench-documents") {
+        Some(sandbox) => outcomes.extend(run::all(sandbox, DOCUMENTS).await.1),
+        None => println!("skipped: the document source: CDC_TEST_MONGODB is not set"),
+    }
     run::print(&outcomes);
-    println!(
-        "\nStrimzi's autoRestart tries what is FAILED after 0, 2, 6, 12, 20, 30, 42 minutes, whatever the cause."
-    );
     println!("\nprovoked x told:");
     let mut confusion: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for it in &outcomes {
@@ -53,4 +77,9 @@ async fn main() {
         let right = if provoked == told { "" } else { "  WRONG" };
         println!("{provoked:<22} {told:<22} {count}{right}");
     }
+    println!("\nhealed by `heal --watch`, load {}:", machine::load());
+    healing::print(&healing::all("bench-heal").await);
+    println!(
+        "\nStrimzi's autoRestart looks at what is FAILED alone: at once, and 2, 6, 12, 20, 30, 42 minutes later."
+    );
 }

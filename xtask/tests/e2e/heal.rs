@@ -2,76 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::process::Child;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, interrupt, kill};
+use crate::healer::{Watch, about, event, events};
+use crate::sandbox::Sandbox;
 
-const CONNECTOR: &str = "postgres-connector";
-
-/// A healer that is killed with its test.
-struct Watch(Child);
-
-impl Watch {
-    fn begin(sandbox: &Sandbox, more: &[&str]) -> Self {
-        let args = [&["heal", "--watch", "--interval", "2s"], more].concat();
-        Watch(sandbox.spawn(&args))
-    }
-
-    /// Ends it as a person does.
-    fn end(mut self) -> Option<i32> {
-        interrupt(self.0.id());
-        self.0.wait().expect("it ends").code()
-    }
-
-    fn kill(mut self) {
-        kill(self.0.id());
-        self.0.wait().expect("it ends");
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// The history's events of this kind.
-fn events(sandbox: &Sandbox, kind: &str) -> Vec<Value> {
-    let text = std::fs::read_to_string(sandbox.dir().join("heal.jsonl")).unwrap_or_default();
-    let all = text
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    all.filter(|event: &Value| event["event"] == kind).collect()
-}
-
-/// Waits until there is such an event.
-async fn event(sandbox: &Sandbox, kind: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let begin = Instant::now();
-    loop {
-        if let Some(event) = events(sandbox, kind).into_iter().find(&is) {
-            return event;
-        }
-        let text = std::fs::read_to_string(sandbox.dir().join("heal.jsonl"));
-        assert!(
-            begin.elapsed() < Duration::from_secs(150),
-            "there is no such event `{kind}`: {text:?}"
-        );
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-fn about<'a>(code: &'a str, subject: &'a str) -> impl Fn(&Value) -> bool + 'a {
-    move |event| event["code"] == code && event["subject"] == subject
-}
+pub const CONNECTOR: &str = "postgres-connector";
 
 /// A request to Connect's REST interface.
-fn connect(sandbox: &Sandbox, method: &str, path: &str) -> String {
+pub fn connect(sandbox: &Sandbox, method: &str, path: &str) -> String {
     let address = (Ipv4Addr::LOCALHOST, sandbox.ports["connect.port"]);
     let mut connect = TcpStream::connect(address).expect("a worker");
     let request = format!(
@@ -320,7 +262,7 @@ async fn a_healer_that_watches_survives_losses_and_kills() {
 
     // Two healers do not fight.
     let said = sandbox.fails(&["heal"], 4);
-    assert!(said.contains(&format!("pid {}", watch.0.id())), "{said}");
+    assert!(said.contains(&format!("pid {}", watch.pid())), "{said}");
     let second = Watch::begin(&sandbox, &[]);
     // Other commands go on while it watches.
     sandbox.ok(&["connector", "pause", CONNECTOR]);
@@ -345,10 +287,10 @@ async fn a_healer_that_watches_survives_losses_and_kills() {
     assert_eq!(events(&sandbox, "attempt").len(), 1);
 
     // The one who stood by takes over, and knows of the pause.
-    let lost = watch.0.id();
+    let lost = watch.pid();
     watch.kill();
     sandbox.kill("connect");
-    let took = event(&sandbox, "began", |it| it["pid"] == second.0.id()).await;
+    let took = event(&sandbox, "began", |it| it["pid"] == second.pid()).await;
     assert_ne!(took["pid"], lost);
     event(&sandbox, "attempt", |it| it["number"] == 2).await;
     let attempts = events(&sandbox, "attempt");

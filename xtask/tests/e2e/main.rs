@@ -10,14 +10,17 @@ mod diagnosis;
 mod dlq;
 mod faults;
 mod heal;
+mod healer;
 mod kills;
 mod life;
 mod mongodb;
 mod operations;
 #[path = "../support/ports.rs"]
 mod ports;
+mod proxy;
 mod rebalance;
 mod restarts;
 mod sandbox;
 mod silver;
+mod stuck;
 mod topics;

@@ -147,13 +147,17 @@ impl Sandbox {
         Endpoint::loopback(self.ports[key]).login(user, Secret::new(self.password(component)))
     }
 
+    /// Where PostgreSQL is, whether or not it answers.
+    pub fn source(&self) -> Endpoint {
+        self.endpoint("postgres.port", "postgres", "postgres")
+    }
+
     pub async fn postgres(&self) -> Postgres {
         self.postgres_database("postgres").await
     }
 
     pub async fn postgres_database(&self, database: &str) -> Postgres {
-        let endpoint = self.endpoint("postgres.port", "postgres", "postgres");
-        Postgres::connect(&endpoint, database)
+        Postgres::connect(&self.source(), database)
             .await
             .expect("a session")
     }

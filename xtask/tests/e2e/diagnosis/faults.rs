@@ -17,8 +17,8 @@ use crate::sandbox::Sandbox;
 pub const PASSWORD: &str = "changed-at-the-server";
 
 /// What a person does besides the printed command; nothing, mostly.
-type Undo = Box<dyn FnOnce(&Sandbox)>;
-type Provoke = for<'a> fn(&'a mut Sandbox) -> Pin<Box<dyn Future<Output = Undo> + 'a>>;
+pub type Undo = Box<dyn FnOnce(&Sandbox)>;
+pub type Provoke = for<'a> fn(&'a mut Sandbox) -> Pin<Box<dyn Future<Output = Undo> + 'a>>;
 
 pub struct Fault {
     pub name: &'static str,
@@ -65,7 +65,7 @@ fn config(sandbox: &Sandbox) -> serde_json::Value {
 }
 
 /// Ends the session that reads the slot, so that the connector has to log in again.
-async fn end_reader(sandbox: &Sandbox) {
+pub async fn end_reader(sandbox: &Sandbox) {
     sql(
         sandbox,
         "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active",

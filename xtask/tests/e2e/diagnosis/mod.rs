@@ -1,7 +1,9 @@
 //! Faults that are provoked for real: each is told by its own code, and the command that is printed
 //! as the next one mends it. `benches/faults.rs` prints the times.
 
+pub mod documents;
 pub mod faults;
+pub mod room;
 pub mod run;
 
 use std::process::Command;
@@ -32,6 +34,47 @@ async fn troubles_of_the_source_are_told_and_mended() {
 #[tokio::test]
 async fn troubles_of_connectors_and_the_target_are_told_and_mended() {
     told_and_mended(faults::with_own_cache("connectors"), faults::CONNECTORS).await;
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: wants root, and CDC_TEST_MOUNT"]
+async fn a_full_disk_is_told_and_room_mends_it() {
+    let room = room::Room::mounted("disk").expect("a file system of its own");
+    let sandbox = Sandbox::up(room.name());
+    let (sandbox, outcomes) = run::all(sandbox, room::DISK).await;
+    run::print(&outcomes);
+    for it in &outcomes {
+        assert_eq!(it.told, it.provoked, "{}", it.fault);
+    }
+    sandbox.converged().await;
+    room.unmount(sandbox);
+}
+
+#[tokio::test]
+#[ignore = "needs CDC_TEST_MONGODB=host:port"]
+async fn troubles_of_an_external_member_are_told_and_mended() {
+    let sandbox = documents::with_member("documents").expect("CDC_TEST_MONGODB");
+    let (sandbox, outcomes) = run::all(sandbox, documents::DOCUMENTS).await;
+    run::print(&outcomes);
+    for it in &outcomes {
+        assert_eq!(it.told, it.provoked, "{}", it.fault);
+    }
+    // The member has no users, so that no password is the right one: it is told, and that is all.
+    let login = ["mongodb.user=nobody", "mongodb.password=not-the-one"];
+    let text = sandbox.fails(&["up", "--set", login[0], "--set", login[1]], 1);
+    assert!(text.contains("LOGIN_REFUSED"), "{text}");
+    assert!(!text.contains("not-the-one"), "{text}");
+    let diagnosis = sandbox.json(&["diagnose"]);
+    assert_eq!(
+        diagnosis["findings"][0]["code"], "LOGIN_REFUSED",
+        "{diagnosis:#}"
+    );
+    assert_eq!(
+        diagnosis["findings"][0]["subject"], "mongodb",
+        "{diagnosis:#}"
+    );
+    sandbox.ok(&["up", "--require", "mongodb"]);
+    sandbox.ok(&["verify"]);
 }
 
 #[tokio::test]
@@ -66,6 +109,8 @@ async fn a_healthy_pipeline_under_load_is_never_blamed() {
 #[tokio::test]
 async fn a_bundle_tells_everything_but_secrets() {
     let sandbox = Sandbox::up("bundle");
+    // A healer that has something to tell later.
+    sandbox.ok(&["heal"]);
     // A secret that somebody lets into a log.
     let session = sandbox.postgres().await;
     let password = sandbox.password("postgres");
@@ -109,6 +154,7 @@ async fn a_bundle_tells_everything_but_secrets() {
         "facts.json",
         "findings.json",
         "about.json",
+        "heal.jsonl",
         "logs/connect.log",
     ] {
         assert!(into.join(file).is_file(), "{file}");
