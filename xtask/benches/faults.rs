@@ -3,7 +3,7 @@
 //! `cargo bench --profile dev --bench faults`. Nothing here passes or fails.
 //!
 //! As root a disk is filled too, and with `CDC_TEST_MONGODB=host:port` there are the document
-//! source's faults.
+//! source's faults. Parts can be named: `-- processes source connectors disk documents heal`.
 
 #![allow(
     missing_docs,
@@ -48,38 +48,63 @@ async fn main() {
         return;
     }
     machine::print();
+    // Parts that are named, or all.
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|it| !it.starts_with("--"))
+        .collect();
+    let wants = |part: &str| named.is_empty() || named.iter().any(|it| it == part);
     let mut outcomes = Vec::new();
-    let (_, of) = run::all(Sandbox::up("bench-processes"), PROCESSES).await;
-    outcomes.extend(of);
-    let (_, of) = run::all(with_own_user("bench-source").await, SOURCE).await;
-    outcomes.extend(of);
-    let (_, of) = run::all(with_own_cache("bench-connectors"), CONNECTORS).await;
-    outcomes.extend(of);
-    match Room::mounted("bench-disk") {
-        Some(room) => {
-            let (sandbox, of) = run::all(Sandbox::up(room.name()), DISK).await;
-            room.unmount(sandbox);
-            outcomes.extend(of);
+    if wants("processes") {
+        let of = run::all(Sandbox::up("bench-processes"), PROCESSES).await;
+        outcomes.extend(of.1);
+    }
+    if wants("source") {
+        let of = run::all(with_own_user("bench-source").await, SOURCE).await;
+        outcomes.extend(of.1);
+    }
+    if wants("connectors") {
+        let of = run::all(with_own_cache("bench-connectors"), CONNECTORS).await;
+        outcomes.extend(of.1);
+    }
+    if wants("disk") {
+        match Room::mounted("bench-disk") {
+            Some(room) => {
+                let (sandbox, of) = run::all(Sandbox::up(room.name()), DISK).await;
+                room.unmount(sandbox);
+                outcomes.extend(of);
+            }
+            None => println!("skipped: a full disk: no file system may be mounted"),
         }
-        None => println!("skipped: a full disk: no file system may be mounted"),
     }
-    match with_member("bench-documents") {
-        Some(sandbox) => outcomes.extend(run::all(sandbox, DOCUMENTS).await.1),
-        None => println!("skipped: the document source: CDC_TEST_MONGODB is not set"),
+    if wants("documents") {
+        match with_member("bench-documents") {
+            Some(sandbox) => outcomes.extend(run::all(sandbox, DOCUMENTS).await.1),
+            None => println!("skipped: the document source: CDC_TEST_MONGODB is not set"),
+        }
     }
-    run::print(&outcomes);
+    if !outcomes.is_empty() {
+        told(&outcomes);
+    }
+    if wants("heal") {
+        println!("\nhealed by `heal --watch`, load {}:", machine::load());
+        healing::print(&healing::all("bench-heal").await);
+        println!(
+            "\nStrimzi's autoRestart looks at what is FAILED alone: at once, and 2, 6, 12, 20, 30, 42 minutes later."
+        );
+    }
+}
+
+/// What was provoked beside what was told.
+fn told(outcomes: &[run::Outcome]) {
+    run::print(outcomes);
     println!("\nprovoked x told:");
     let mut confusion: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    for it in &outcomes {
+    for it in outcomes {
         *confusion.entry((it.provoked, &it.told)).or_default() += 1;
     }
     for ((provoked, told), count) in confusion {
         let right = if provoked == told { "" } else { "  WRONG" };
         println!("{provoked:<22} {told:<22} {count}{right}");
     }
-    println!("\nhealed by `heal --watch`, load {}:", machine::load());
-    healing::print(&healing::all("bench-heal").await);
-    println!(
-        "\nStrimzi's autoRestart looks at what is FAILED alone: at once, and 2, 6, 12, 20, 30, 42 minutes later."
-    );
 }

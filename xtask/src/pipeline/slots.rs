@@ -40,7 +40,8 @@ pub struct Slot {
     pub unconfirmed: Option<u64>,
     /// Committed transactions that the server has decoded for it.
     pub transactions: Option<u64>,
-    /// WAL in bytes that its sender leaves alone although it waits for some; none while it works.
+    /// WAL on disk in bytes that its sender leaves alone although it waits for some; none while it
+    /// works.
     pub untouched: Option<u64>,
     /// For how many seconds nobody has read it; none while somebody does, and before PostgreSQL 17.
     pub unread_s: Option<u64>,
@@ -94,7 +95,7 @@ pub(crate) async fn read(
                 pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn)::bigint, \
                 t.total_txns, \
                 CASE WHEN a.wait_event LIKE 'WalSenderWait%' \
-                     THEN greatest(pg_wal_lsn_diff(pg_current_wal_lsn(), r.sent_lsn), 0)::bigint END, \
+                     THEN greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.sent_lsn), 0)::bigint END, \
                 CASE WHEN NOT s.active THEN extract(epoch FROM clock_timestamp() \
                      - (to_jsonb(s) ->> 'inactive_since')::timestamptz)::bigint END, \
                 CASE WHEN s.active THEN concat_ws(' ', 'process ' || s.active_pid, \

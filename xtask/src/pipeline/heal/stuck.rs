@@ -52,8 +52,10 @@ pub struct Rhythm {
     source: Option<u64>,
     /// Pauses between its signs of life.
     pauses: Vec<u64>,
-    /// What its source offered, and nothing of it moved since.
-    offered: Option<Offered>,
+    /// What was decoded for it, and it took nothing since.
+    decoded: Option<Offered>,
+    /// What nobody read for it at any look since.
+    unread: Option<Offered>,
 }
 
 /// What a source offers, while its connector takes nothing.
@@ -65,6 +67,18 @@ struct Offered {
     source: Option<u64>,
     /// At how many looks there was more.
     times: u32,
+}
+
+impl Offered {
+    /// There was more at this look.
+    fn again(offered: &mut Option<Self>, before: &Sample, now: &Sample) {
+        let first = Offered {
+            since: now.at,
+            source: before.source,
+            times: 0,
+        };
+        offered.get_or_insert(first).times += 1;
+    }
 }
 
 /// A connector that does nothing.
@@ -94,14 +108,15 @@ impl Rhythm {
         };
         let took = took(&last, &sample);
         if took {
-            self.offered = None;
-        } else if offers(&last, &sample) {
-            let offered = self.offered.get_or_insert(Offered {
-                since: sample.at,
-                source: last.source,
-                times: 0,
-            });
-            offered.times += 1;
+            self.decoded = None;
+        } else if grew(last.decoded, sample.decoded) {
+            Offered::again(&mut self.decoded, &last, &sample);
+        }
+        // A sender that was not awake yet is at the next look.
+        if took || !sample.unread {
+            self.unread = None;
+        } else if grew(last.source, sample.source) {
+            Offered::again(&mut self.unread, &last, &sample);
         }
         // Of a log that nobody reads no heartbeat tells anything.
         let beats = !sample.unread && differs(last.beat.as_ref(), sample.beat.as_ref());
@@ -129,8 +144,9 @@ impl Rhythm {
         let silent = self.since(self.sign, self.source);
         // One transaction of tables that are not captured moves nothing: only a later one shows its
         // end to the connector.
-        let offered = self.offered.filter(|offered| offered.times > 1);
-        silent.or_else(|| offered.and_then(|it| self.since(it.since, it.source)))
+        let offered = [self.decoded, self.unread].into_iter().flatten();
+        let mut offered = offered.filter(|offered| offered.times > 1);
+        silent.or_else(|| offered.find_map(|it| self.since(it.since, it.source)))
     }
 
     /// Whether it is too long since then, and the source was elsewhere.
@@ -158,10 +174,9 @@ fn took(before: &Sample, after: &Sample) -> bool {
         || differs(before.messages.as_ref(), after.messages.as_ref())
 }
 
-/// Whether its source offers more than it did.
-fn offers(before: &Sample, after: &Sample) -> bool {
-    let grew = |before: Option<u64>, after: Option<u64>| matches!((before, after), (Some(before), Some(after)) if after > before);
-    grew(before.decoded, after.decoded) || after.unread && grew(before.source, after.source)
+/// Whether there is more than there was.
+fn grew(before: Option<u64>, after: Option<u64>) -> bool {
+    matches!((before, after), (Some(before), Some(after)) if after > before)
 }
 
 /// Where each connector is that is said to run, and whose place can be seen.
@@ -301,6 +316,9 @@ mod tests {
         assert_eq!(beating(600, behind), None);
         // A sender that was not awake yet at every other look.
         assert_eq!(beating(600, |at| (at * 10, at / 2, at, at % 2 == 0)), None);
+        // One of those, and the log of other databases behind which the sender was at some looks.
+        let tail = |at: u64| (at * 10, 5, at.min(1), at % 3 == 0);
+        assert_eq!(beating(600, tail), None);
         // A server that was restarted counts anew.
         assert_eq!(beating(600, |at| (5, 5, 600 - at, false)), None);
     }
