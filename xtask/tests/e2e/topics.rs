@@ -1,13 +1,14 @@
 //! Topics, groups and queries as an operator uses them, on one environment.
 
+mod services;
+mod tail;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use serde_json::{Value, json};
-use xtask::clients::kafka::{Header, KafkaClient, Record};
 
 use crate::sandbox::Sandbox;
 
@@ -17,15 +18,15 @@ const USERS: &str = "postgres.public.users";
 async fn topics_groups_and_queries_are_operated() {
     let sandbox = Sandbox::up("topics");
     lists(&sandbox);
-    changes(&sandbox).await;
-    follows(&sandbox).await;
+    tail::changes(&sandbox).await;
+    tail::follows(&sandbox).await;
     let kafka = sandbox.kafka().await;
     creates(&sandbox);
     checks(&sandbox);
-    tails(&sandbox, &kafka).await;
+    tail::merges(&sandbox, &kafka).await;
     groups(&sandbox);
-    queries(&sandbox);
-    ways(&sandbox);
+    services::queries(&sandbox);
+    services::ways(&sandbox);
     completes(&sandbox);
     refuses(&sandbox);
     loses_the_broker(&sandbox);
@@ -68,107 +69,6 @@ fn lists(sandbox: &Sandbox) {
     let described = sandbox.json(&["topic", "describe", USERS]);
     assert_eq!(described["partitions"][0]["end"], 7);
     assert_eq!(described["config"]["cleanup.policy"]["value"], "delete");
-}
-
-async fn changes(sandbox: &Sandbox) {
-    let session = sandbox.postgres().await;
-    for sql in [
-        "INSERT INTO users (user_id, full_name, email) VALUES (70, 'Eve', 'a@b')",
-        "UPDATE users SET email = 'c@d' WHERE user_id = 70",
-        "DELETE FROM users WHERE user_id = 70",
-    ] {
-        session.execute(sql).await.unwrap();
-    }
-    sandbox.converged().await;
-    let lines = |text: &str| -> Vec<String> { text.lines().map(str::to_owned).collect() };
-    let begin = Instant::now();
-    let mut seen = Vec::new();
-    // The canary that `up` sent has a tombstone too.
-    let is_ours = |line: &String| line == "tombstone  user_id=70";
-    while !seen.last().is_some_and(is_ours) {
-        assert!(begin.elapsed() < Duration::from_secs(30), "{seen:?}");
-        seen = lines(&sandbox.ok(&["topic", "tail", USERS, "--cdc", "--from", "4"]));
-    }
-    assert_eq!(seen.len(), 4);
-    assert!(
-        seen[0].starts_with("insert     user_id=70 full_name=\"Eve\" email=\"a@b\""),
-        "{seen:?}"
-    );
-    assert!(
-        seen[1].starts_with("update     user_id=70 email: \"a@b\" -> \"c@d\""),
-        "{seen:?}"
-    );
-    assert!(
-        seen[2].starts_with("delete     user_id=70 full_name=\"Eve\" email=\"c@d\""),
-        "{seen:?}"
-    );
-    assert_eq!(seen[3], "tombstone  user_id=70");
-    for line in &seen[..3] {
-        assert!(
-            line.contains("  lsn 0/") && line.ends_with(" ago"),
-            "{line}"
-        );
-    }
-    let all = lines(&sandbox.ok(&["topic", "tail", USERS, "--cdc", "--from", "beginning"]));
-    assert_eq!(all.len(), 11);
-    assert_eq!(
-        all.iter()
-            .filter(|line| line.starts_with("snapshot "))
-            .count(),
-        4
-    );
-
-    let text = sandbox.ok(&[
-        "topic", "tail", USERS, "--cdc", "--from", "4", "--max", "2", "--output", "json",
-    ]);
-    let objects: Vec<Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(objects.len(), 2);
-    assert_eq!(objects[1]["kind"], "update");
-    assert_eq!(
-        objects[1]["changed"]["email"],
-        json!({ "before": "a@b", "after": "c@d" })
-    );
-    assert_eq!(objects[1]["table"], "public.users");
-    assert!(objects[1]["age_ms"].as_u64().unwrap() < 120_000);
-
-    let beat = sandbox.ok(&[
-        "topic",
-        "tail",
-        "__debezium-heartbeat.postgres",
-        "--cdc",
-        "--from",
-        "1",
-    ]);
-    assert!(beat.starts_with("heartbeat "), "{beat}");
-}
-
-/// A change is printed while the command waits, and `--max` ends it.
-async fn follows(sandbox: &Sandbox) {
-    let mut child = sandbox
-        .command(&[
-            "topic", "tail", USERS, "--cdc", "-f", "--from", "1", "--max", "2",
-        ])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    // What was there already: it waits now.
-    assert_eq!(lines.next().unwrap().unwrap(), "tombstone  user_id=70");
-    let session = sandbox.postgres().await;
-    session
-        .execute("INSERT INTO users (user_id, full_name, email) VALUES (71, 'Mallory', 'm@x')")
-        .await
-        .unwrap();
-    let line = lines.next().unwrap().unwrap();
-    assert!(line.starts_with("insert     user_id=71 "), "{line}");
-    assert!(child.wait().unwrap().success());
-    session
-        .execute("DELETE FROM users WHERE user_id = 71")
-        .await
-        .unwrap();
 }
 
 fn creates(sandbox: &Sandbox) {
@@ -271,65 +171,6 @@ fn checks(sandbox: &Sandbox) {
     assert!(text.contains("did you mean `retention.ms`?"), "{text}");
 }
 
-async fn tails(sandbox: &Sandbox, kafka: &KafkaClient) {
-    // Three partitions, written in turns: the order of the timestamps is the order printed.
-    // Not from long ago: retention would take them.
-    let first = xtask::clock::now_ms() / 1000 * 1000 - 60_000;
-    for number in 0..30_i64 {
-        let record = Record {
-            timestamp: i64::try_from(first).unwrap() + number * 1000,
-            headers: vec![Header {
-                key: "n".into(),
-                value: Some(Bytes::from(number.to_string())),
-            }],
-            ..Record::new(
-                Some(Bytes::from(format!("k{number}"))),
-                (number != 29).then(|| Bytes::from(format!("v{number}"))),
-            )
-        };
-        let partition = i32::try_from(number % 3).unwrap();
-        kafka.produce("orders", partition, &[record]).await.unwrap();
-    }
-    let tail = |more: &[&str]| sandbox.ok(&[&["topic", "tail", "orders"], more].concat());
-    let values = |numbers: std::ops::Range<i64>| -> String {
-        let line = |n| {
-            if n == 29 {
-                "null\n".to_owned()
-            } else {
-                format!("v{n}\n")
-            }
-        };
-        numbers.map(line).collect()
-    };
-    assert_eq!(tail(&["--from", "beginning"]), values(0..30));
-    assert_eq!(tail(&[]), values(20..30), "the last ten of all partitions");
-    assert_eq!(tail(&["--from", "4", "--max", "2"]), values(26..28));
-    let time = xtask::clock::utc(first + 25_000);
-    let time = time.trim_end_matches(" UTC");
-    assert_eq!(tail(&["--from", time]), values(25..30));
-    assert_eq!(tail(&["--from", "end"]), "");
-    assert_eq!(
-        tail(&["--from", "beginning", "--partition", "2", "--max", "2"]),
-        "v2\nv5\n"
-    );
-    assert_eq!(
-        tail(&["--from", "1", "--keys", "--headers"]),
-        "n:29\tk29\tnull\n"
-    );
-    let object: Value = serde_json::from_str(&tail(&["--from", "1", "--output", "json"])).unwrap();
-    assert_eq!(object["tombstone"], true);
-    assert_eq!(
-        (&object["partition"], &object["offset"]),
-        (&json!(2), &json!(9))
-    );
-    assert!(
-        sandbox
-            .fails(&["topic", "tail", "orders", "--partition", "9"], 3)
-            .contains("0 to 2")
-    );
-    assert_eq!(sandbox.json(&["topic", "count", "orders"])["total"], 30);
-}
-
 fn groups(sandbox: &Sandbox) {
     let found = sandbox.json(&["group", "list"]);
     let group = named(&found["groups"], "ch_users_consumer");
@@ -354,85 +195,6 @@ fn groups(sandbox: &Sandbox) {
     );
     let text = sandbox.fails(&["group", "describe", "ch_user_consumer"], 3);
     assert!(text.contains("did you mean `ch_users_consumer`?"), "{text}");
-}
-
-fn queries(sandbox: &Sandbox) {
-    let text = sandbox.ok(&[
-        "query",
-        "postgres",
-        "SELECT 1 AS n, NULL AS nothing; SELECT 'x' AS t",
-    ]);
-    assert_eq!(text, "n  nothing\n1  NULL\n(1 row)\n\nt\nx\n(1 row)\n");
-    let found = sandbox.json(&[
-        "query",
-        "postgres",
-        "SELECT count(*) FROM users WHERE user_id < 5",
-    ]);
-    assert_eq!(found["results"][0]["rows"], json!([["4"]]));
-    let text = sandbox.fails(&["query", "postgres", "SELECT\n  fom users"], 1);
-    assert!(
-        text.contains("statement:2:3: ") && text.contains("42703"),
-        "{text}"
-    );
-    let sql = "SELECT 7 AS n, 'x' AS t, NULL AS nothing;";
-    let text = sandbox.ok(&["query", "clickhouse", sql]);
-    assert_eq!(text, "n  t  nothing\n7  x  NULL\n(1 row)\n");
-    let found = sandbox.json(&["query", "clickhouse", sql]);
-    assert_eq!(found["results"][0]["rows"], json!([[7, "x", null]]));
-    // No digit is lost.
-    let text = sandbox.ok(&[
-        "query",
-        "clickhouse",
-        "SELECT toInt256('406797045046408742210338816')",
-    ]);
-    assert!(text.contains("406797045046408742210338816"), "{text}");
-    assert_eq!(
-        sandbox.ok(&["query", "clickhouse", "SELECT 1, 2 FORMAT CSV"]),
-        "1,2\n"
-    );
-    let text = sandbox.fails(&["query", "clickhouse", "SELECT nope"], 1);
-    assert!(text.contains("ClickHouse refused"), "{text}");
-    for secret in [sandbox.password("postgres"), sandbox.password("clickhouse")] {
-        assert!(!text.contains(&secret));
-    }
-    assert!(
-        sandbox
-            .fails(&["query", "postgres", " "], 3)
-            .contains("there is no statement")
-    );
-}
-
-fn ways(sandbox: &Sandbox) {
-    let found = sandbox.json(&["forward"]);
-    let services = found["services"].as_array().unwrap();
-    let postgres = services
-        .iter()
-        .find(|one| one["service"] == "postgres")
-        .unwrap();
-    assert_eq!(
-        postgres["address"],
-        format!("127.0.0.1:{}", sandbox.ports["postgres.port"])
-    );
-    assert_eq!(postgres["forwarded"], false);
-    assert!(!found.to_string().contains(&sandbox.password("postgres")));
-    let url = sandbox.ok(&["open", "connect", "--print"]);
-    assert!(
-        url.starts_with(&format!(
-            "http://127.0.0.1:{}/",
-            sandbox.ports["connect.port"]
-        )),
-        "{url}"
-    );
-    assert!(
-        sandbox
-            .fails(&["open", "postgres"], 3)
-            .contains("has no page")
-    );
-    assert!(
-        sandbox
-            .fails(&["forward", "kafak"], 3)
-            .contains("did you mean `kafka`?")
-    );
 }
 
 /// What a shell is offered, as the completion scripts ask for it.
@@ -495,9 +257,9 @@ fn loses_the_broker(sandbox: &Sandbox) {
         "{text}"
     );
     assert!(begin.elapsed() < Duration::from_secs(15));
-    // And nothing is offered, at once and without a word.
-    let (names, took) = offered(sandbox, &["xtask", "topic", "tail", "post"]);
-    assert_eq!(names.trim(), "");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    // And the profile's names are offered, without a word.
+    let (names, _) = offered(sandbox, &["xtask", "topic", "tail", ""]);
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(names, ["__debezium-heartbeat.postgres", USERS]);
     sandbox.fails(&["topic", "list"], 1);
 }
