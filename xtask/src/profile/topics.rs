@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 
 use super::Profile;
 
+/// How dead letter queues are called where topics have rights: Kafka knows names by their beginning
+/// only.
+pub const QUEUES: &str = "dlq.";
+
 /// A topic with its settings. Partitions and replicas are the brokers' defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {

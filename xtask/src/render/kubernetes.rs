@@ -10,7 +10,7 @@ use crate::error::{Code, Error, Result};
 use crate::profile::Profile;
 use crate::profile::schema::{KafkaSecurity, PostgresManager, Settings, Source, Spread};
 use crate::profile::size::{bytes, gigabytes};
-use crate::profile::topics::topics;
+use crate::profile::topics::{QUEUES, topics};
 
 /// The kind of cluster that objects are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,6 +291,7 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
         "min_insync": min_insync,
         "brokers": brokers,
         "topics": topic_values(profile),
+        "queues": QUEUES,
         "connectors": connector_values(inputs.connectors)?,
         "connect_image": inputs.connect_image,
         "mounts": mounts(profile, passwords),
@@ -317,6 +318,13 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
 }
 
 fn topic_values(profile: &Profile) -> Vec<Value> {
+    // Sinks are plugins that the profile names, and read tables, not heartbeats.
+    let has_sinks = !profile.connect.plugins.is_empty();
+    let tables: Vec<String> = profile
+        .flows
+        .values()
+        .map(|flow| profile.topic(flow))
+        .collect();
     topics(profile)
         .into_iter()
         .map(|topic| {
@@ -324,6 +332,7 @@ fn topic_values(profile: &Profile) -> Vec<Value> {
                 "name": resource_name(&topic.name),
                 "topic": topic.name,
                 "config": topic.config,
+                "redriven": has_sinks && tables.contains(&topic.name),
             })
         })
         .collect()

@@ -105,6 +105,7 @@ pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 6] = [
             "kafka.replicas=3",
             "kafka.security=scram",
             "connect.replicas=2",
+            "connect.plugins=[jdbc]",
             "mongodb.replicas=3",
             "clickhouse.shards=2",
             "kafka.config.num.partitions=6",

@@ -19,18 +19,22 @@ pub mod scan;
 mod target;
 
 use crate::clients::kafka::{ErrorCode, KafkaError, Record};
+use crate::environment::KAFKA_USER;
 use crate::error::Error;
 use crate::pipeline::topics::lost;
+use crate::profile::topics::QUEUES;
 pub use headers::{Failure, Place};
 pub use rows::{Errors, errors, rejected};
 
 /// What a refused change of a topic means for the user.
 fn refused(error: &KafkaError, operation: &str) -> Error {
     match error.code() {
-        // The user that an encrypted cluster has for this tool reads, no more.
+        // The user that an encrypted cluster has for this tool may do so with the queues and topics of
+        // sinks that the profile knows of.
         Some(ErrorCode::TopicAuthorizationFailed) => {
             crate::components::service(error).hint(format!(
-                "give the tool's user the right to {operation} on the topic: in the KafkaUser cdc-xtask"
+                "the tool's user has the right to {operation} where connect.plugins names a sink, on the \
+                 flows' topics and on queues called {QUEUES}*; give it more in the KafkaUser {KAFKA_USER}"
             ))
         }
         _ => lost(error),

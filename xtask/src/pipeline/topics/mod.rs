@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::clients::kafka::{ConfigValue, KafkaClient, KafkaError, OffsetAt, TopicInfo};
+use crate::clients::kafka::{ConfigValue, ErrorCode, KafkaClient, KafkaError, OffsetAt, TopicInfo};
+use crate::environment::KAFKA_USER;
 use crate::error::Error;
 use crate::pipeline::names;
 use crate::profile::Profile;
@@ -172,7 +173,16 @@ pub async fn choose(
 
 /// What a failed request means for the user.
 pub fn lost(error: &KafkaError) -> Error {
-    crate::components::service(error).hint("cargo xtask status")
+    let hint = match error.code() {
+        // Where clients log in.
+        Some(ErrorCode::TopicAuthorizationFailed | ErrorCode::GroupAuthorizationFailed) => {
+            format!(
+                "the tool's user may not do this: its rights stand in the KafkaUser {KAFKA_USER}"
+            )
+        }
+        _ => "cargo xtask status".to_owned(),
+    };
+    crate::components::service(error).hint(hint)
 }
 
 #[cfg(test)]
