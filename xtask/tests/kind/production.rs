@@ -1,36 +1,236 @@
-//! A broker that speaks TLS and asks who connects, as a production profile has it.
+//! A broker that speaks TLS, asks who connects and checks what each may do, as a production profile
+//! has it: from `up` through the daily operations to `down`.
+
+mod queue;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
 
 use crate::cluster::Kind;
 use crate::life::assert_proven;
 
-#[test]
+const USERS: &str = "postgres.public.users";
+const WORKERS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs KIND_NODE_IMAGE"]
-fn every_client_logs_in_over_tls() {
+async fn every_client_logs_in_over_tls_and_may_do_its_work() {
     let mut kind = Kind::new("login");
     kind.extra.push("kafka.security=scram".into());
+    kind.extra.push(format!("connect.replicas={WORKERS}"));
+    // A sink: what it could not process is seen, sent back and purged.
+    kind.extra.push("connect.plugins=[jdbc]".into());
     kind.ok(&["up", "--yes"]);
     assert_proven(&kind);
-    // Every client but the operators has a user of its own, and the broker lets in nobody else.
+    has_users(&kind);
+    // Two runs without a change between them.
+    kind.ok(&["diff"]);
+    reads(&kind);
+    refuses(&kind);
+    controls(&kind);
+    restores(&kind);
+    queue::operated(&kind).await;
+    rolls(&kind).await;
+    resets(&kind).await;
+    rotates(&kind);
+    assert_proven(&kind);
+    kind.ok(&["down", "--yes"]);
+}
+
+/// Every client but the operators has a user of its own, and the broker lets in nobody else.
+fn has_users(kind: &Kind) {
     let template = "go-template={{range .items}}{{.metadata.name}} {{(index .status.conditions 0).type}}\n{{end}}";
     let users = kind
         .kubectl(&["get", "kafkausers", "-n", "kafka", "-o", template])
         .unwrap();
     assert_eq!(users, "cdc-xtask Ready\nclickhouse Ready\nconnect Ready\n");
-    let broker = kind
-        .kubectl(&[
+    let broker = [
+        "get",
+        "configmap",
+        "-n",
+        "kafka",
+        "my-cluster-my-pool-0",
+        "-o",
+        "yaml",
+    ];
+    let broker = kind.kubectl(&broker).unwrap();
+    for part in ["TLS-9093:SASL_SSL", "authorizer.class.name="] {
+        assert!(broker.contains(part), "{broker}");
+    }
+}
+
+fn names(rows: &Value) -> BTreeSet<&str> {
+    let rows = rows.as_array().unwrap();
+    rows.iter().filter_map(|row| row["name"].as_str()).collect()
+}
+
+/// Everything that only looks.
+fn reads(kind: &Kind) {
+    let topics = kind.json(&["topic", "list", "--internal"]);
+    let topics = names(&topics["topics"]);
+    // Kafka's and Connect's own too: their replicas count when a broker is to go away.
+    for name in [
+        USERS,
+        "__debezium-heartbeat.postgres",
+        "connect-cluster-offsets",
+        "__consumer_offsets",
+    ] {
+        assert!(topics.contains(name), "{name} is not in {topics:?}");
+    }
+    let described = kind.json(&["topic", "describe", USERS]);
+    assert_eq!(described["config"]["cleanup.policy"]["value"], "delete");
+    let counted = kind.json(&["topic", "count", USERS]);
+    assert!(counted["total"].as_i64() > Some(0), "{counted}");
+    let changes = ["topic", "tail", USERS, "--cdc", "--from", "beginning"];
+    let (changes, _) = kind.ok(&[&changes[..], &["--max", "3"]].concat());
+    assert_eq!(changes.matches("snapshot").count(), 3, "{changes}");
+    kind.ok(&["topic", "config", "--check"]);
+    let groups = kind.json(&["group", "list"]);
+    assert!(groups.to_string().contains("ch_users_consumer"), "{groups}");
+    kind.ok(&["group", "describe", "ch_users_consumer"]);
+    let lag = &kind.json(&["lag"])["flows"][0];
+    assert_eq!(lag["state"], "RUNNING", "{lag}");
+    let listed = kind.json(&["connector", "list"]);
+    assert!(listed.to_string().contains("postgres-connector"));
+    kind.ok(&["connector", "status"]);
+    let slots = kind.json(&["slot", "list"]);
+    assert_eq!(slots["slots"][0]["active"], true, "{slots}");
+    let (rows, _) = kind.ok(&["query", "postgres", "SELECT count(*) FROM users"]);
+    assert!(rows.contains("count"), "{rows}");
+    kind.ok(&["query", "clickhouse", "SELECT count() FROM users_silver"]);
+    for component in ["kafka", "connect", "postgres", "clickhouse"] {
+        let (lines, _) = kind.ok(&["logs", component, "--tail", "5"]);
+        assert!(!lines.is_empty(), "{component}");
+    }
+}
+
+/// What is not the tool's business the broker refuses: its rights are looked at, not only its login.
+fn refuses(kind: &Kind) {
+    for (args, part) in [
+        (&["topic", "tail", "connect-cluster-configs"][..], "Fetch"),
+        (&["topic", "create", "audit"], "CreateTopics"),
+    ] {
+        let (code, said) = kind.fails(args);
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("TOPIC_AUTHORIZATION_FAILED"), "{said}");
+        assert!(said.contains(part), "{said}");
+        assert!(said.contains("KafkaUser cdc-xtask"), "{said}");
+        assert_eq!(said.matches("error:").count(), 1, "{said}");
+    }
+}
+
+fn controls(kind: &Kind) {
+    let state = || kind.json(&["lag"])["flows"][0]["state"].clone();
+    kind.ok(&["connector", "pause", "postgres"]);
+    assert_eq!(state(), "PAUSED");
+    kind.ok(&["connector", "resume", "postgres"]);
+    kind.ok(&["connector", "restart", "postgres"]);
+    assert_eq!(state(), "RUNNING");
+}
+
+/// The target's group goes back to the beginning: rows come twice, and merge. (The connector's own
+/// place cannot go back: by now PostgreSQL has forgotten what it had confirmed.)
+fn restores(kind: &Kind) {
+    let file = kind.state.join("offsets.json");
+    let path = file.display().to_string();
+    kind.ok(&["offsets", "backup", &path]);
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut saved: Value = serde_json::from_str(&text).unwrap();
+    assert!(saved["connectors"]["postgres-connector"].is_object());
+    saved["connectors"] = json!({});
+    saved["groups"]["ch_users_consumer"][format!("{USERS}/0")] = 0.into();
+    std::fs::write(&file, saved.to_string()).unwrap();
+    let restore = ["offsets", "restore", &path];
+    kind.ok(&[&restore[..], &["--dry-run"]].concat());
+    let restored = kind.json(&[&restore[..], &["--yes"]].concat());
+    let changes = restored["changes"].as_array().unwrap();
+    assert!(!changes.is_empty(), "{restored}");
+    assert_proven(kind);
+}
+
+/// Rows that are inserted while workers go, one after the other, arrive; all of them.
+async fn rolls(kind: &Kind) {
+    let workers = || {
+        let pods = [
             "get",
-            "configmap",
+            "pods",
             "-n",
             "kafka",
-            "my-cluster-my-pool-0",
+            "-l",
+            "strimzi.io/kind=KafkaConnect",
             "-o",
-            "yaml",
-        ])
-        .unwrap();
-    assert!(broker.contains("TLS-9093:SASL_SSL"), "{broker}");
-    // Two runs without a change between them.
-    kind.ok(&["diff"]);
-    // A password that its operator makes anew is read anew.
+            "jsonpath={.items[*].metadata.uid}",
+        ];
+        let uids = kind.kubectl(&pods).unwrap();
+        uids.split(' ').map(str::to_owned).collect::<BTreeSet<_>>()
+    };
+    let before = workers();
+    assert_eq!(before.len(), WORKERS, "{before:?}");
+    let (stop, count) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU32::new(0)),
+    );
+    let session = kind.postgres().await;
+    let (ends, counts) = (stop.clone(), count.clone());
+    let inserting = tokio::spawn(async move {
+        while !ends.load(Ordering::Relaxed) {
+            let sql = format!(
+                "INSERT INTO users (full_name, email) VALUES ('rolling', 'r{}@example.com')",
+                counts.fetch_add(1, Ordering::Relaxed)
+            );
+            session.execute(&sql).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    let rolled = kind.json(&["rolling-restart", "connect"]);
+    stop.store(true, Ordering::Relaxed);
+    inserting.await.unwrap();
+    eprintln!("rolled: {rolled}");
+    assert!(before.is_disjoint(&workers()));
+    let wanted = count.load(Ordering::Relaxed).to_string();
+    assert_ne!(wanted, "0");
+    let sql =
+        "SELECT count() FROM users_silver FINAL WHERE full_name = 'rolling' AND is_deleted = 0";
+    arrives(kind, sql, &wanted).await;
+    kind.ok(&["rolling-restart", "kafka"]);
+}
+
+async fn arrives(kind: &Kind, sql: &str, wanted: &str) {
+    let begin = Instant::now();
+    loop {
+        let found = kind.clickhouse().text(sql).await;
+        let found = found.unwrap_or_else(|error| error.to_string());
+        if found.trim() == wanted {
+            return;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(120),
+            "{found} of {wanted}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// A row that goes while nobody reads, and whose delete no event will ever tell.
+async fn resets(kind: &Kind) {
+    kind.ok(&["connector", "stop", "postgres"]);
+    let gone = "DELETE FROM users WHERE email = 'r0@example.com'";
+    kind.postgres().await.execute(gone).await.unwrap();
+    let summary = kind.json(&["reset-connector", "postgres", "--yes"]);
+    let deleted = summary["flows"][0]["deleted"].as_array().unwrap();
+    assert_eq!(deleted.len(), 1, "{summary}");
+    eprintln!(
+        "reset: first row after {} ms, all after {} ms",
+        summary["flows"][0]["first_row_ms"], summary["took_ms"]
+    );
+}
+
+/// A password that its operator makes anew is read anew.
+fn rotates(kind: &Kind) {
     kind.kubectl(&["delete", "secret", "-n", "kafka", "cdc-xtask"])
         .unwrap();
     kind.kubectl(&[
@@ -46,5 +246,4 @@ fn every_client_logs_in_over_tls() {
     .unwrap();
     kind.ok(&["up", "--yes"]);
     kind.ok(&["status"]);
-    kind.ok(&["down", "--yes"]);
 }
