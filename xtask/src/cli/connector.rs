@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 
 use crate::commands::complete;
+use crate::commands::complete_live as live;
 
 /// Subcommands of `connector`.
 #[derive(Clone, Debug, Subcommand)]
@@ -45,7 +46,7 @@ pub enum ConnectorCommand {
 #[derive(Clone, Debug, Args)]
 pub struct Connectors {
     /// Which ones; all without a name.
-    #[arg(value_name = "NAME", add = ArgValueCompleter::new(complete::connectors))]
+    #[arg(value_name = "NAME", add = ArgValueCompleter::new(live::connectors))]
     pub names: Vec<String>,
 }
 
@@ -53,7 +54,7 @@ pub struct Connectors {
 #[derive(Clone, Debug, Args)]
 pub struct ChangeConnectors {
     /// Which ones.
-    #[arg(value_name = "NAME", required = true, add = ArgValueCompleter::new(complete::connectors))]
+    #[arg(value_name = "NAME", required = true, add = ArgValueCompleter::new(live::connectors))]
     pub names: Vec<String>,
     /// Show what would be done, and change nothing.
     #[arg(long)]
@@ -90,7 +91,7 @@ pub enum SlotCommand {
 #[derive(Clone, Debug, Args)]
 pub struct SlotDrop {
     /// The slot.
-    #[arg(add = ArgValueCompleter::new(complete::slots))]
+    #[arg(add = ArgValueCompleter::new(live::slots))]
     pub name: String,
     /// Do not ask.
     #[arg(long)]

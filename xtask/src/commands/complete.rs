@@ -1,7 +1,7 @@
 //! What a shell may complete: names as they are in this repository right now.
 //!
-//! A completion reads profiles and the kubeconfig, and nothing else. What cannot be read has no candidates: an error
-//! in the middle of a command line helps nobody.
+//! What is completed here reads profiles and the kubeconfig, and nothing else; [`super::complete_live`] asks what runs.
+//! What cannot be read has no candidates: an error in the middle of a command line helps nobody.
 
 use std::ffi::OsStr;
 
@@ -15,7 +15,7 @@ use crate::diagnose::rules;
 use crate::error::Code;
 use crate::pipeline::restart;
 use crate::platform::kubernetes::Cluster;
-use crate::profile::{self, Selection, Value};
+use crate::profile::{self, Profile, Selection, Value};
 
 /// The variable by which the completion scripts ask; its value is the shell.
 const ASKED: &str = "CDC_XTASK_COMPLETE";
@@ -92,18 +92,19 @@ pub(crate) fn restartable(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The connectors of the chosen profile, and the sources that stand for them.
 pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = profile_of_line().map(|loaded| {
-        let sources = ["postgres", "mongo"].map(str::to_owned);
-        loaded.profile.connectors.into_keys().chain(sources)
-    });
-    beginning(current, names.into_iter().flatten())
+    beginning(current, of_profile(connector_names))
 }
 
-/// The slots of the chosen profile's connectors.
-pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
-    let connectors = profile_of_line().map(|loaded| loaded.profile.connectors.into_values());
-    let slots = connectors.into_iter().flatten();
-    beginning(current, slots.filter_map(|connector| connector.slot))
+/// How a profile's connectors may be called: by name, and by source.
+pub(super) fn connector_names(profile: &Profile) -> Vec<String> {
+    let sources = ["postgres", "mongo"].map(str::to_owned);
+    let names = profile.connectors.keys().cloned();
+    names.chain(sources).collect()
+}
+
+/// What the chosen profile says; nothing if it cannot be read.
+pub(super) fn of_profile(what: impl FnOnce(&Profile) -> Vec<String>) -> Vec<String> {
+    profile_of_line().map_or_else(Vec::new, |loaded| what(&loaded.profile))
 }
 
 /// The name of the profile that this command line chooses.

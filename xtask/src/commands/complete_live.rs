@@ -1,49 +1,90 @@
-//! What a shell may complete with names that only running services know.
+//! What a shell may complete with names that running services know.
 //!
-//! Where nothing runs, or does not answer at once, there are no candidates, and nothing is said.
+//! Where nothing runs, or does not answer at once, the profile's names are offered instead, and nothing
+//! is said.
 
 use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap_complete::engine::CompletionCandidate;
 
-use super::complete::{beginning, profile_name};
+use super::complete::{beginning, connector_names, of_profile, profile_name};
 use super::context;
 use crate::cli::Global;
 use crate::clients::kafka::{KafkaClient, KafkaError};
 use crate::components::kafka;
 use crate::environment::Environment;
 use crate::pipeline::dlq::queues;
+use crate::pipeline::slots;
+use crate::platform::Platform;
+use crate::profile::topics;
 use crate::report::Output;
-
-/// Longer than this nobody waits for a completion.
-const AT_ONCE: Duration = Duration::from_millis(1500);
 
 /// Topics, without Kafka's own unless they are meant.
 pub(crate) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
     let internal = current.to_string_lossy().starts_with("__");
-    let names = ask(async |client| {
+    let live = ask_kafka(async |client| {
         let topics = client.topics(None).await?;
         let shown = topics
             .into_iter()
             .filter(|topic| internal || !topic.internal);
         Ok(shown.map(|topic| topic.name).collect())
     });
-    beginning(current, names)
+    let of_profile = || {
+        of_profile(|profile| {
+            let topics = topics::topics(profile).into_iter();
+            topics.map(|topic| topic.name).collect()
+        })
+    };
+    beginning(current, live.unwrap_or_else(of_profile))
 }
 
 /// Consumer groups.
 pub(crate) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = ask(async |client| {
+    let live = ask_kafka(async |client| {
         let groups = client.groups().await?;
         Ok(groups.into_iter().map(|group| group.id).collect())
     });
+    let of_profile = || {
+        of_profile(|profile| {
+            let flows = profile.flows.values();
+            flows.map(|flow| flow.group.clone()).collect()
+        })
+    };
+    beginning(current, live.unwrap_or_else(of_profile))
+}
+
+/// Connectors, and the sources that stand for them: those that Connect has, and those of the profile,
+/// as one that is missing may be meant too.
+pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
+    let live = ask(async |env| env.connect_client().connectors().await.ok());
+    let mut names = of_profile(connector_names);
+    names.extend(live.unwrap_or_default());
+    names.sort_unstable();
+    names.dedup();
     beginning(current, names)
 }
 
-/// Dead letter queues, and the sinks that have one.
+/// Replication slots.
+pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
+    let live = ask(async |env| {
+        let slots = slots::list(env).await.ok()?;
+        Some(slots.into_iter().map(|slot| slot.name).collect())
+    });
+    let of_profile = || {
+        of_profile(|profile| {
+            let connectors = profile.connectors.values();
+            connectors
+                .filter_map(|connector| connector.slot.clone())
+                .collect()
+        })
+    };
+    beginning(current, live.unwrap_or_else(of_profile))
+}
+
+/// Dead letter queues, and the sinks that have one. A profile names neither.
 pub(crate) fn dlqs(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = ask_env(async |env| {
+    let names = ask(async |env| {
         let client = kafka::client(env).await.ok()?;
         let found = queues::find(env, &client).await.ok()?;
         let sinks = found
@@ -60,14 +101,25 @@ pub(crate) fn dlqs(current: &OsStr) -> Vec<CompletionCandidate> {
                 .collect(),
         )
     });
-    beginning(current, names)
+    beginning(current, names.unwrap_or_default())
 }
 
-fn ask(what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>) -> Vec<String> {
-    ask_env(async |env| what(kafka::client(env).await.ok()?).await.ok())
+/// Longer than this nobody waits for a completion. The way through an API server takes its time.
+fn at_once(platform: Platform) -> Duration {
+    Duration::from_millis(match platform {
+        Platform::Host => 300,
+        Platform::Kind | Platform::Kubernetes => 1500,
+    })
 }
 
-fn ask_env(what: impl AsyncFnOnce(&Environment) -> Option<Vec<String>>) -> Vec<String> {
+fn ask_kafka(
+    what: impl AsyncFnOnce(KafkaClient) -> Result<Vec<String>, KafkaError>,
+) -> Option<Vec<String>> {
+    ask(async |env| what(kafka::client(env).await.ok()?).await.ok())
+}
+
+/// What the environment of this command line says; none if there is none, or it does not answer.
+fn ask(what: impl AsyncFnOnce(&Environment) -> Option<Vec<String>>) -> Option<Vec<String>> {
     let global = Global {
         profile: profile_name(),
         set: Vec::new(),
@@ -75,17 +127,16 @@ fn ask_env(what: impl AsyncFnOnce(&Environment) -> Option<Vec<String>>) -> Vec<S
         context: None,
         output: Output::Text,
     };
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+    let limit = at_once(context::platform_of(&global)?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-    else {
-        return Vec::new();
-    };
+        .ok()?;
     let answer = async {
         let env = context::existing(&global).await.ok()?;
         what(&env).await
     };
-    let found = runtime.block_on(async { tokio::time::timeout(AT_ONCE, answer).await.ok() });
+    let found = runtime.block_on(async { tokio::time::timeout(limit, answer).await.ok() });
     runtime.shutdown_background();
-    found.flatten().unwrap_or_default()
+    found.flatten()
 }

@@ -105,6 +105,12 @@ pub(super) fn remembered_platform(dirs: &Dirs) -> Result<Option<Platform>> {
     Ok(remembered(dirs)?.map(|remembered| remembered.platform))
 }
 
+/// The platform of the environment that a command line means; none if nothing was made.
+pub(super) fn platform_of(global: &Global) -> Option<Platform> {
+    let dirs = Dirs::of(&profile_name(global).ok()?).ok()?;
+    remembered_platform(&dirs).ok()?
+}
+
 /// What `up` was told when it made this environment; none if nothing was made.
 fn remembered(dirs: &Dirs) -> Result<Option<Remembered>> {
     let path = dirs.selection();

@@ -27,7 +27,7 @@ async fn topics_groups_and_queries_are_operated() {
     groups(&sandbox);
     services::queries(&sandbox);
     services::ways(&sandbox);
-    completes(&sandbox);
+    completes(&sandbox).await;
     refuses(&sandbox);
     loses_the_broker(&sandbox);
 }
@@ -213,11 +213,27 @@ pub fn offered(sandbox: &Sandbox, words: &[&str]) -> (String, Duration) {
     (String::from_utf8(output.stdout).unwrap(), begin.elapsed())
 }
 
-fn completes(sandbox: &Sandbox) {
-    let (names, _) = offered(sandbox, &["xtask", "topic", "tail", "postgres."]);
-    assert_eq!(names.trim(), USERS);
-    let (names, _) = offered(sandbox, &["xtask", "group", "describe", "ch_"]);
-    assert_eq!(names.trim(), "ch_users_consumer");
+async fn completes(sandbox: &Sandbox) {
+    let session = sandbox.postgres().await;
+    let make = "SELECT pg_create_physical_replication_slot('spare')";
+    session.query(make).await.unwrap();
+    // Names that no profile knows.
+    for (words, names) in [
+        (&["topic", "tail", "postgres."][..], USERS),
+        (
+            &["topic", "tail", "connect-cluster-st"],
+            "connect-cluster-status",
+        ),
+        (&["group", "describe", "ch_"], "ch_users_consumer"),
+        (&["slot", "drop", "sp"], "spare"),
+        (&["connector", "status", "postgres-"], "postgres-connector"),
+    ] {
+        let (offered, took) = offered(sandbox, &[&["xtask"], words].concat());
+        assert_eq!(offered.trim(), names, "{words:?}");
+        println!("{words:?} completed in {} ms", took.as_millis());
+    }
+    let end = "SELECT pg_drop_replication_slot('spare')";
+    session.query(end).await.unwrap();
 }
 
 fn refuses(sandbox: &Sandbox) {
@@ -258,8 +274,9 @@ fn loses_the_broker(sandbox: &Sandbox) {
     );
     assert!(begin.elapsed() < Duration::from_secs(15));
     // And the profile's names are offered, without a word.
-    let (names, _) = offered(sandbox, &["xtask", "topic", "tail", ""]);
-    let names: Vec<&str> = names.lines().collect();
-    assert_eq!(names, ["__debezium-heartbeat.postgres", USERS]);
+    let (names, _) = offered(sandbox, &["xtask", "topic", "tail", "postgres."]);
+    assert_eq!(names.trim(), USERS);
+    let (names, _) = offered(sandbox, &["xtask", "topic", "tail", "connect-"]);
+    assert_eq!(names.trim(), "", "what only the broker knew");
     sandbox.fails(&["topic", "list"], 1);
 }
