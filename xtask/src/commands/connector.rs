@@ -234,6 +234,10 @@ fn described(detail: &Detail, palette: Palette) -> String {
     if !row.is_running() {
         let next = match row.state.as_str() {
             "PAUSED" | "STOPPED" => format!("cargo xtask connector resume {}", row.name),
+            "UNASSIGNED" => format!(
+                "cargo xtask connector restart {}, unless a worker has just come or gone",
+                row.name
+            ),
             _ => format!("cargo xtask connector restart {} --only-failed", row.name),
         };
         text += &format!("  next: {next}\n");

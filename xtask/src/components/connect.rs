@@ -1,5 +1,9 @@
 //! The Connect worker and its source connectors.
 
+mod anew;
+
+pub use anew::{begin_anew, begun, has_failed, mend};
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,7 +28,6 @@ use crate::platform::host::{java, secrets};
 use crate::platform::{Endpoint, Platform, Secret};
 use crate::profile::schema::{Connector, ExtraPlugin, Settings, Source};
 use crate::profile::{Profile, is_secret};
-use crate::readiness::connect::ConnectorStatus;
 use crate::readiness::{self, Status};
 use crate::render::Templates;
 use crate::render::kubernetes::password_dir;
@@ -352,72 +355,6 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
     }))
-}
-
-/// Restarts what of a connector failed: Connect does not do so by itself, and the reason may have been
-/// mended since.
-///
-/// # Errors
-/// Connect refuses.
-pub async fn mend(env: &Environment, name: &str, progress: &Progress) -> Result<Outcome> {
-    let client = env.connect_client();
-    let status = settled(progress, || client.status(name)).await?;
-    let Some(before) = status.filter(has_failed) else {
-        return Ok(Outcome::Unchanged("registered".into()));
-    };
-    begin_anew(env, name, &before, progress).await?;
-    Ok(Outcome::Changed("restarted what had failed".into()))
-}
-
-/// Whether something of it failed. One that rests did not.
-pub fn has_failed(status: &ConnectorStatus) -> bool {
-    let mut entries = std::iter::once(&status.connector).chain(&status.tasks);
-    entries.any(|entry| entry.state == "FAILED")
-}
-
-/// Restarts what failed, and waits until it has begun.
-///
-/// # Errors
-/// Connect refuses.
-pub async fn begin_anew(
-    env: &Environment,
-    name: &str,
-    before: &ConnectorStatus,
-    progress: &Progress,
-) -> Result<()> {
-    let client = env.connect_client();
-    settled(progress, || client.restart(name, true)).await?;
-    begun(env, name, before, progress).await
-}
-
-/// Waits until something that had failed has begun anew: for a moment after it has said yes, Connect
-/// still tells the failure of before, which would be taken for final.
-///
-/// # Errors
-/// Connect refuses to tell.
-pub async fn begun(
-    env: &Environment,
-    name: &str,
-    before: &ConnectorStatus,
-    progress: &Progress,
-) -> Result<()> {
-    let client = env.connect_client();
-    let patience = Patience::local(Duration::from_secs(10));
-    let looked = wait::until("what failed begins anew", patience, progress, || async {
-        match client.status(name).await {
-            Ok(Some(status)) if readiness::connect::still_fails(&status, before) => {
-                Status::in_progress("failed, as before")
-            }
-            Ok(_) => Status::current("it begins"),
-            Err(error) if error.is_transient() => Status::in_progress(error.to_string()),
-            Err(error) => Status::failed(error.to_string()),
-        }
-    });
-    match looked.await {
-        // It may have failed again in the very same way between two looks: who asked judges that.
-        Err(error) if error.code == Code::GateTimeout => Ok(()),
-        other => other.map(drop),
-    }
 }
 
 /// Whether somebody reads the slot, or will in a moment: a task that has just begun takes a second.

@@ -24,3 +24,4 @@ mod sandbox;
 mod silver;
 mod stuck;
 mod topics;
+mod unassigned;
