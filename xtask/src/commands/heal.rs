@@ -11,7 +11,7 @@ use crate::cli::{Global, Heal};
 use crate::clock;
 use crate::diagnose::Diagnosis;
 use crate::environment::Environment;
-use crate::error::{Code, Exit, Result};
+use crate::error::{Code, Error, Exit, Result};
 use crate::pipeline::heal::alert::Webhook;
 use crate::pipeline::heal::decide::Limits;
 use crate::pipeline::heal::history::{Event, Key, Record, Trouble};
@@ -23,7 +23,27 @@ use crate::wait;
 /// The pause before an API server is asked again that did not answer.
 const RECONNECT: std::time::Duration = std::time::Duration::from_secs(2);
 
-pub(super) async fn run(global: &Global, args: &Heal) -> Result<ExitCode> {
+/// Heals until it is done or interrupted, and then lets the next healer begin at once.
+pub(super) async fn run(
+    global: &Global,
+    args: &Heal,
+    interrupted: impl Future<Output = Error>,
+) -> Result<ExitCode> {
+    let place = heal::Place::default();
+    let end = tokio::select! {
+        // The handlers are there before anything begins.
+        biased;
+        signal = interrupted => match args.watch {
+            true => Ok(ExitCode::from(signal.code.exit() as u8)),
+            false => Err(signal),
+        },
+        end = heal(global, args, &place) => end,
+    };
+    place.leave().await;
+    end
+}
+
+async fn heal(global: &Global, args: &Heal, place: &heal::Place) -> Result<ExitCode> {
     let options = Options {
         watch: args.watch,
         interval: args.interval,
@@ -47,7 +67,7 @@ pub(super) async fn run(global: &Global, args: &Heal) -> Result<ExitCode> {
         Output::Json => events.push(json!(record)),
     };
     let again = async || context::existing(global).await;
-    let left = heal::run(env.clone(), again, options, &mut tell).await?;
+    let left = heal::run(env.clone(), again, options, place, &mut tell).await?;
     let code = match left.sound {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(Exit::Failed as u8),

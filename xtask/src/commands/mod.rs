@@ -124,6 +124,10 @@ fn execute(cli: Cli) -> Result<ExitCode> {
     let runtime = runtime()?;
     let endless = is_endless(&cli.command);
     let result = runtime.block_on(async {
+        // It has something to give back before it ends.
+        if let Command::Heal(args) = &cli.command {
+            return heal::run(&cli.global, args, context::interrupted()).await;
+        }
         tokio::select! {
             // The handlers are there before anything begins: a signal at once has its exit code too.
             biased;
@@ -145,7 +149,6 @@ fn is_endless(command: &Command) -> bool {
         Command::Topic(TopicCommand::Tail(args)) => args.follow,
         Command::Logs(args) => args.follow,
         Command::Status(args) => args.watch,
-        Command::Heal(args) => args.watch,
         Command::Lag(args) => args.watch,
         Command::Shell(_) | Command::Forward(_) | Command::Open(_) => true,
         _ => false,
@@ -160,7 +163,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Down(args) => down::run(&global, &args).await,
         Command::Status(args) => status::run(&global, &args).await,
         Command::Diagnose(args) => diagnose::run(&global, &args).await,
-        Command::Heal(args) => heal::run(&global, &args).await,
         Command::Explain(args) => explain::run(&global, &args),
         Command::Verify(args) => verify::run(&global, &args).await,
         Command::Render(args) => render::run(&global, &args).await,
@@ -188,7 +190,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::ImageBump(args) => image_bump::run(&global, args),
         Command::Lock => lock::run(&global).await,
         Command::Test(args) => test::run(&global, &args).await,
-        // Answered before there is a runtime.
-        Command::Launch { .. } => Ok(ExitCode::SUCCESS),
+        // Answered before this.
+        Command::Heal(_) | Command::Launch { .. } => Ok(ExitCode::SUCCESS),
     }
 }

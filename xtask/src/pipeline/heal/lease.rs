@@ -3,6 +3,7 @@
 //!
 //! It is another one than the environment's lock: other commands may work while a healer watches.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::environment::Environment;
@@ -31,9 +32,26 @@ impl Lease {
         }
     }
 
-    /// Lets the next one begin at once.
-    pub(super) async fn release(self) {
-        if let Lease::Cluster(held) = self {
+}
+
+/// Where a healer's lease is kept, so that it can be given back however the healer ends: a lease that
+/// is merely dropped keeps the next one waiting.
+#[derive(Default)]
+pub struct Place(Mutex<Option<Arc<Lease>>>);
+
+impl Place {
+    pub(super) fn keep(&self, lease: &Arc<Lease>) {
+        *self.kept() = Some(lease.clone());
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Arc<Lease>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets the next healer begin at once.
+    pub async fn leave(&self) {
+        let lease = self.kept().take();
+        if let Some(Lease::Cluster(held)) = lease.as_deref() {
             held.release().await;
         }
     }

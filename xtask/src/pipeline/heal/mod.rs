@@ -26,6 +26,7 @@ use decide::Limits;
 use glance::Glance;
 use history::{Event, Record};
 use lease::{Candidate, Claimed, Lease};
+pub use lease::Place;
 use round::{Healer, Next};
 
 use crate::clock;
@@ -71,7 +72,7 @@ pub struct Left {
 }
 
 /// Heals once, or goes on until the environment is gone. `again` reads the environment anew, as other
-/// commands may have changed it.
+/// commands may have changed it. Whoever ends this from outside leaves its `place` then.
 ///
 /// # Errors
 /// Another healer or command has the environment, and this one does not watch; or the history cannot
@@ -80,17 +81,20 @@ pub async fn run(
     env: Arc<Environment>,
     again: impl AsyncFn() -> Result<Arc<Environment>>,
     options: Options,
+    place: &Place,
     tell: &mut dyn FnMut(&Record),
 ) -> Result<Left> {
     let mut env = env;
     let mut said = String::new();
     loop {
-        let lease = claim(&env, &options, tell).await?;
+        let lease = Arc::new(claim(&env, &options, tell).await?);
+        place.keep(&lease);
         let mut healer = Healer::new(env.clone(), options.clone(), tell)?;
         let end = rounds(&mut healer, &lease, &again).await;
         let told = healer.told().await;
         env = healer.env.clone();
-        lease.release().await;
+        drop(lease);
+        place.leave().await;
         match (end, told) {
             // A full disk, say: nothing is done that could not be written down, until it can be.
             (Err(error), _) | (Ok(_), Err(error))

@@ -187,7 +187,7 @@ impl Held {
     }
 
     /// Gives it back, so that the next one need not wait.
-    pub async fn release(self) {
+    pub async fn release(&self) {
         self.renewal.abort();
         // Unasked it ends by itself.
         let _ =
