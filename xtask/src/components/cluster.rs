@@ -300,12 +300,13 @@ pub async fn left(
         .left(wanted)
 }
 
-/// Where a component's pods are, and the labels that find them.
+/// Where a component's pods are, or those of Kafka's operator, and the labels that find them.
 pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
     let spaces = &env.profile.kubernetes;
     let labels = match component {
         "kafka" => "strimzi.io/name=my-cluster-kafka",
         "connect" => "strimzi.io/name=my-connect-cluster-connect",
+        "operator" => "name=strimzi-cluster-operator",
         "mongodb" => "app=mongo",
         other => return (&spaces.database_namespace, format!("app={other}")),
     };

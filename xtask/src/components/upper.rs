@@ -127,6 +127,12 @@ pub(super) fn add(
     );
     let mut needs = after_start("connect");
     needs.push("kafka/ready".into());
+    if let (Platform::Kind | Platform::Kubernetes, Some(start)) =
+        (env.platform, starts.get("connect"))
+    {
+        started(plan, env, start);
+        needs.push("connect/started".into());
+    }
     ready(plan, env, "connect", &needs)?;
     ready(plan, env, "clickhouse", &after_start("clickhouse"))?;
     // The engine's consumers look for their topic at once and then only now and again.
@@ -146,6 +152,25 @@ pub(super) fn add(
     );
     connectors(plan, env, objects);
     Ok(())
+}
+
+/// A gate on what the workers need before any broker: nodes, volumes, and an image that is there. What
+/// is wrong with these is told while Kafka is still starting.
+fn started(plan: &mut Plan, env: &Arc<Environment>, start: &str) {
+    let at = env.clone();
+    plan.gate(
+        "connect/started",
+        "a node, an image, volumes",
+        &[start],
+        async move |progress| {
+            wait::until("the workers start", patience(&at), &progress, || async {
+                let waits = at.beginning("connect").await;
+                waits.unwrap_or_else(|| Status::current("their containers have started"))
+            })
+            .await
+            .map(Outcome::Unchanged)
+        },
+    );
 }
 
 /// A gate on one component: its probe, and the end of its process if it has one.

@@ -137,6 +137,20 @@ impl Link {
         }
     }
 
+    /// As [`Link::obstacle`], but only until the component's pods have begun: what they need of other
+    /// components comes later.
+    pub(super) async fn beginning(&self, profile: &Profile, component: &str) -> Option<Status> {
+        let mut gates = self.gates.lock().await;
+        let gates = self.of(&mut gates, component, || targets(profile, component));
+        for gate in gates.iter_mut() {
+            let status = gate.begun().await;
+            if status.state != State::Current {
+                return Some(status);
+            }
+        }
+        None
+    }
+
     /// What the operator finally has against a connector's resource.
     pub(super) async fn refused_connector(&self, profile: &Profile, name: &str) -> Option<Status> {
         let mut gates = self.gates.lock().await;

@@ -316,6 +316,12 @@ impl Environment {
         }
     }
 
+    /// What keeps a component's pods from starting; none once they have, whatever becomes of them.
+    pub async fn beginning(&self, component: &str) -> Option<Status> {
+        let link = self.link.get()?;
+        link.beginning(&self.profile, component).await
+    }
+
     /// Why the operator will not submit a connector to Connect, where an operator does: Connect itself
     /// knows nothing of one whose configuration it refused.
     pub async fn refused_connector(&self, name: &str) -> Option<Status> {

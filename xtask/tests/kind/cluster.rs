@@ -1,12 +1,15 @@
 //! One environment on a Kind cluster of its own: own state, own name, own ports.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use xtask::clients::clickhouse::Clickhouse;
+use xtask::clients::connect::Connect;
+use xtask::clients::kafka::KafkaClient;
 use xtask::clients::postgres::Postgres;
 use xtask::platform::{Endpoint, Secret};
 
@@ -139,6 +142,33 @@ impl Kind {
         self.docker(&[&["exec", &node, "kubectl", kubeconfig], arguments].concat())
     }
 
+    /// Applies an object as a person does.
+    pub fn apply(&self, object: &Value) {
+        let mut child = Command::new("docker")
+            .args(["exec", "-i", &self.node(), "kubectl"])
+            .args([
+                "--kubeconfig=/etc/kubernetes/admin.conf",
+                "apply",
+                "-f",
+                "-",
+            ])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("docker");
+        let mut input = child.stdin.take().expect("a pipe");
+        input
+            .write_all(object.to_string().as_bytes())
+            .expect("sent");
+        drop(input);
+        assert!(child.wait().expect("it ends").success(), "{object}");
+    }
+
+    /// Runs a shell's command on the node.
+    pub fn on_node(&self, command: &str) -> Result<String, String> {
+        self.docker(&["exec", &self.node(), "sh", "-c", command])
+    }
+
     /// The container that is the cluster's only node.
     pub fn node(&self) -> String {
         format!("{}-control-plane", self.name)
@@ -170,6 +200,17 @@ impl Kind {
         Postgres::connect(&login, "postgres")
             .await
             .expect("a session")
+    }
+
+    pub async fn kafka(&self) -> KafkaClient {
+        let address = format!("127.0.0.1:{}", self.ports["kafka.port"]);
+        KafkaClient::connect(&[address], Duration::from_secs(10))
+            .await
+            .expect("a broker")
+    }
+
+    pub fn connect(&self) -> Connect {
+        Connect::new(Endpoint::loopback(self.ports["connect.port"]))
     }
 
     pub fn clickhouse(&self) -> Clickhouse {

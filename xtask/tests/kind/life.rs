@@ -27,7 +27,7 @@ async fn silver(kind: &Kind, name: &str) -> String {
         .unwrap_or_else(|error| error.to_string())
 }
 
-async fn arrives(kind: &Kind, name: &str, within: Duration) {
+pub async fn arrives(kind: &Kind, name: &str, within: Duration) {
     let begin = Instant::now();
     loop {
         let count = silver(kind, name).await;
@@ -43,7 +43,7 @@ async fn arrives(kind: &Kind, name: &str, within: Duration) {
     }
 }
 
-async fn insert(kind: &Kind, name: &str) {
+pub async fn insert(kind: &Kind, name: &str) {
     let statement =
         format!("INSERT INTO users (full_name, email) VALUES ('{name}', '{name}@example.com')");
     kind.postgres().await.execute(&statement).await.unwrap();
@@ -71,13 +71,13 @@ async fn mended(kind: &Kind) {
 }
 
 /// What a pod says of itself.
-fn told(kind: &Kind, pod: &str, path: &str) -> String {
+pub fn told(kind: &Kind, pod: &str, path: &str) -> String {
     let path = format!("jsonpath={{{path}}}");
     kind.kubectl(&["get", "-n", "kafka", "pod", pod, "-o", &path])
         .unwrap()
 }
 
-const WORKER: &str = "my-connect-cluster-connect-0";
+pub const WORKER: &str = "my-connect-cluster-connect-0";
 
 /// An image with another content, made by another checkout: it has another tag, is run, and seen to be.
 fn another_image(kind: &mut Kind) {

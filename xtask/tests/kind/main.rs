@@ -9,6 +9,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
 
 mod cluster;
+mod dlq;
+mod faults;
+mod heal;
 mod images;
 mod life;
 #[path = "../support/ports.rs"]

@@ -12,13 +12,15 @@ use crate::plan::Outcome;
 use crate::platform::kubernetes::watch::Target;
 
 /// Why a container waits that only a change of its pod can start.
-const HOPELESS: [&str; 6] = [
+const HOPELESS: [&str; 8] = [
     "CrashLoopBackOff",
     "CreateContainerConfigError",
+    "CreateContainerError",
     "ErrImageNeverPull",
     "ErrImagePull",
     "ImagePullBackOff",
     "InvalidImageName",
+    "RunContainerError",
 ];
 
 /// Restarts the operator after a change of the workers, if one of theirs before it cannot start.
@@ -53,7 +55,15 @@ fn is_hopeless(pod: &Pod) -> bool {
         let waiting = container.state.as_ref()?.waiting.as_ref()?;
         waiting.reason.as_deref()
     });
-    waiting.any(|reason| HOPELESS.contains(&reason))
+    waiting.any(|reason| HOPELESS.contains(&reason)) || fits_nowhere(pod)
+}
+
+/// Whether no node takes it as it is.
+fn fits_nowhere(pod: &Pod) -> bool {
+    let status = pod.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let mut all = conditions.into_iter().flatten();
+    all.any(|it| it.type_ == "PodScheduled" && it.reason.as_deref() == Some("Unschedulable"))
 }
 
 #[cfg(test)]
@@ -75,5 +85,13 @@ mod tests {
         assert!(is_hopeless(&pod("ImagePullBackOff")));
         assert!(!is_hopeless(&pod("ContainerCreating")));
         assert!(!is_hopeless(&Pod::default()));
+        let scheduled = |reason: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({ "metadata": {}, "status": {
+                "conditions": [{ "type": "PodScheduled", "status": "False", "reason": reason }],
+            } }))
+            .expect("a pod")
+        };
+        assert!(is_hopeless(&scheduled("Unschedulable")));
+        assert!(!is_hopeless(&scheduled("SchedulingGated")));
     }
 }

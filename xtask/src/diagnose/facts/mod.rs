@@ -7,9 +7,11 @@ mod connect;
 mod kafka;
 mod letters;
 mod mongodb;
+mod operated;
 mod postgres;
 mod services;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,6 +89,11 @@ pub struct Facts {
     pub kafka: Known<Kafka>,
     /// The target.
     pub clickhouse: Known<Clickhouse>,
+    /// Changes that the operator passed over, by component, while it waited for something; none where
+    /// no operator's component fails.
+    pub operator: Option<Known<BTreeMap<String, Vec<String>>>>,
+    /// Whether the workers run the image that its name means; none where nobody here knows.
+    pub image: Option<Known<Status>>,
     /// Room on this machine, on `host`.
     pub disk: Option<Known<Disk>>,
 }
@@ -123,6 +130,8 @@ impl Facts {
             why("connect", &self.connect),
             why("kafka", &self.kafka),
             why("clickhouse", &self.clickhouse),
+            self.operator.as_ref().and_then(|it| why("operator", it)),
+            self.image.as_ref().and_then(|it| why("image", it)),
             self.disk.as_ref().and_then(|it| why("disk", it)),
         ];
         let offsets = self.connectors.iter().filter_map(|connector| {
@@ -320,20 +329,25 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
             false => None,
         }
     };
-    let (components, postgres, mongodb, (worker, connectors), (broker, flows, ages), target) = tokio::join!(
+    let operated = async { tokio::join!(operated::ignored(env), operated::image(env)) };
+    let (components, postgres, mongodb, worker, broker, target, operated) = tokio::join!(
         components::gather(env),
         postgres,
         mongodb,
         connect::gather(env),
         kafka::gather(env),
         clickhouse::gather(env),
+        operated,
     );
-    let (clickhouse, rows) = target;
+    let ((worker, connectors), (broker, flows, ages)) = (worker, broker);
+    let ((clickhouse, rows), (operator, image)) = (target, operated);
     let mut facts = Facts {
         profile: env.name.clone(),
         platform: env.platform,
         at: clock::now_ms(),
         took_ms: 0,
+        operator: operator.filter(|_| operated::is_needed(&components)),
+        image,
         components,
         connectors,
         flows,

@@ -6,6 +6,7 @@ mod connect;
 mod kafka;
 mod machine;
 mod mongodb;
+mod operated;
 mod postgres;
 mod said;
 mod slots;
@@ -156,6 +157,7 @@ impl Rule {
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let structured = [
         machine::RULES,
+        operated::RULES,
         slots::RULES,
         postgres::RULES,
         mongodb::RULES,

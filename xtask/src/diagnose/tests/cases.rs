@@ -44,6 +44,17 @@ pub(super) const CASES: &[Case] = &[
         it.clickhouse = Known::Unknown("no answer within 2s".into());
     }),
     ("CLOCK_SKEW", |it| it.target().clock_ms = NOW - 60_000),
+    ("OPERATOR_STUCK", |it| {
+        let line = "#7(watch) KafkaConnect(kafka/c): Failed to acquire lock";
+        let ignored = [("connect".to_owned(), vec![line.to_owned()])];
+        it.operator = Some(Known::Seen(ignored.into()));
+        it.of("connect").process = Process::Elsewhere;
+        it.down("connect", "0 of 1 pod ready");
+    }),
+    ("IMAGE_STALE", |it| {
+        let said = "pod c-0 runs sha256:2, and cdc-connect:1 is sha256:1";
+        it.image = Some(Known::Seen(Status::failed(said)));
+    }),
     ("WAL_LEVEL", |it| it.server().wal_level = "replica".into()),
     ("STANDBY", |it| it.server().recovery = true),
     ("SLOT_LOST", |it| {
@@ -288,11 +299,6 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "pod my-connect-0: ImagePullBackOff cdc/connect:1",
     ),
     (
-        "IMAGE_STALE",
-        Some("connect"),
-        "pod my-connect-0: runs sha256:1, which came from no registry",
-    ),
-    (
         "UNSCHEDULABLE",
         Some("kafka"),
         "pod k-0: no node has enough cpu for broker: cpu 4 (3 Insufficient cpu)",
@@ -306,11 +312,6 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "MOUNT_FAILED",
         Some("connect"),
         "pod c-0: Secret `postgres-auth` is missing",
-    ),
-    (
-        "OPERATOR_STUCK",
-        Some("connect"),
-        "Reconciliation #12 is in progress: Reconciliation is in progress",
     ),
     (
         "ADDRESS_IN_USE",

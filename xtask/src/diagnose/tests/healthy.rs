@@ -168,6 +168,8 @@ pub(super) fn healthy() -> Facts {
             room: Some((1 << 40, 1 << 40)),
             ..Clickhouse::default()
         }),
+        operator: None,
+        image: Some(Known::Seen(Status::current("1 of 1 pod run sha256:1"))),
         disk: Some(Known::Seen(Disk {
             rooms: vec![("/state".into(), 1 << 40, 1 << 40)],
         })),

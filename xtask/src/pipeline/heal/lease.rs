@@ -31,7 +31,6 @@ impl Lease {
             Lease::Cluster(held) => held.holds(),
         }
     }
-
 }
 
 /// Where a healer's lease is kept, so that it can be given back however the healer ends: a lease that

@@ -25,8 +25,8 @@ use alert::Webhook;
 use decide::Limits;
 use glance::Glance;
 use history::{Event, Record};
-use lease::{Candidate, Claimed, Lease};
 pub use lease::Place;
+use lease::{Candidate, Claimed, Lease};
 use round::{Healer, Next};
 
 use crate::clock;

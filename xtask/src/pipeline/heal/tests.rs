@@ -100,6 +100,8 @@ fn facts() -> Facts {
         connect: Known::Seen(Connect::default()),
         kafka: Known::Seen(Kafka::default()),
         clickhouse: Known::Unknown("not asked".into()),
+        operator: None,
+        image: None,
         disk: None,
     }
 }

@@ -324,6 +324,16 @@ impl Gate {
         }
     }
 
+    /// As [`Gate::look`], but content once the object's pods have begun, ready or not.
+    pub async fn begun(&mut self) -> Status {
+        let status = self.look().await;
+        let waits = matches!(status.state, State::InProgress | State::NotFound);
+        match waits && readiness::started(&self.seen().pods) {
+            true => Status::current("its containers have started"),
+            false => status,
+        }
+    }
+
     /// Waits until the object is current.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod images;
 mod pods;
 mod rolled;
 mod secret;
+mod started;
 mod strimzi;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use images::{Wanted as WantedImage, pulled, stale};
 pub use pods::{LogOf, Missing, Trouble};
 pub use rolled::rolled;
 pub use secret::certificate;
+pub use started::started;
 
 /// What was seen of an object and of what stands below it.
 #[derive(Clone, Debug, Default)]

@@ -189,8 +189,10 @@ fn container(
             let ended = at(status, &["lastState", "terminated"])
                 .or_else(|| at(status, &["state", "terminated"]));
             let why = ended.map_or_else(String::new, |ended| format!(": {}", end(ended, spec)));
+            let said = ended.and_then(|ended| text(ended, &["message"]));
             Some(
                 trouble("crash", format!("container {who} keeps ending{why}"))
+                    .evidence(said.unwrap_or_default())
                     .log(pod, who)
                     .final_now(),
             )

@@ -34,6 +34,7 @@ class Operator:
         self.timeout = _seconds("STRIMZI_OPERATION_TIMEOUT_MS", 300_000)
         self._locks: Dict[Tuple[str, str], threading.Lock] = {}
         self._guard = threading.Lock()
+        self._count = 0
 
     def later(self, kind: str, name: str, why: str, work: Callable[[], None]) -> None:
         """Runs `work` in a thread of its own under the cluster's lock, or drops it."""
@@ -41,15 +42,22 @@ class Operator:
         def run() -> None:
             with self._guard:
                 lock = self._locks.setdefault((kind, name), threading.Lock())
+                self._count += 1
+                # The words of the real one's log: the tool reads them.
+                cause = why if why == "timer" else "connector-watch" if "connector" in why else "watch"
+                about = f"Reconciliation #{self._count}({cause}) {kind}({self.namespace}/{name}):"
             if not lock.acquire(timeout=LOCK_TIMEOUT):
-                log(f"{kind}({self.namespace}/{name}) {why}: lock not acquired within 10000ms, dropped")
+                millis = int(LOCK_TIMEOUT * 1000)
+                log(f"WARN  {about} Failed to acquire lock lock::{self.namespace}::{kind}::{name} within {millis}ms.")
                 return
             try:
-                log(f"{kind}({self.namespace}/{name}) {why}")
+                log(f"INFO  {about} {why}")
                 work()
+                log(f"INFO  {about} reconciled")
             except (ApiError, OSError):
                 # The next timer tries again, as the real one does.
                 traceback.print_exc()
+                log(f"WARN  {about} Failed to reconcile")
             finally:
                 lock.release()
 

@@ -48,10 +48,10 @@ pub(super) const RULES: &[Rule] = &[
                 &["Java heap space"],
                 &["MEMORY_LIMIT_EXCEEDED"],
             ],
-            |_, subject| {
+            |facts, subject| {
                 run(format!(
-                    "raise {}.memory in the profile, then: cargo xtask up",
-                    component_of(subject)
+                    "raise {} in the profile, then: cargo xtask up",
+                    memory(facts.platform, component_of(subject))
                 ))
             },
         ),
@@ -146,19 +146,6 @@ pub(super) const RULES: &[Rule] = &[
         ),
     },
     Rule {
-        code: "IMAGE_STALE",
-        title: "a pod runs another image than its tag means now",
-        about: "A tag was reused for other content: nodes keep what they have under a tag. This tool's tags are made of the \
-                content, so a new image has a new tag.",
-        severity: Severity::Broken,
-        remedy: Remedy::Person,
-        follows: Follows::Nothing,
-        find: Find::Said(
-            &[&["which came from no registry"], &["not the pushed"]],
-            |_, _| run("cargo xtask image update"),
-        ),
-    },
-    Rule {
         code: "UNSCHEDULABLE",
         title: "no node takes a pod",
         about: "The nodes have too little processor time or memory for what it asks, or are kept for others. While the operator \
@@ -180,7 +167,8 @@ pub(super) const RULES: &[Rule] = &[
         code: "VOLUME_PENDING",
         title: "a pod waits for its volume",
         about: "No storage class, none of this name, or a provisioner that cannot make it. `kubectl get storageclass` shows what \
-                the cluster has.",
+                the cluster has. A claim keeps the class that it was made with: nothing is in its volume yet, and a `down` \
+                removes it.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -194,7 +182,8 @@ pub(super) const RULES: &[Rule] = &[
             ],
             |_, _| {
                 run(
-                    "set kubernetes.storage_class in the profile to one that the cluster has, then: cargo xtask up",
+                    "have the cluster provide that storage class (kubectl get storageclass), and it goes on by itself; or, as a \
+                     claim keeps its class: cargo xtask down, set kubernetes.storage_class to one that is there, cargo xtask up",
                 )
             },
         ),
@@ -217,22 +206,6 @@ pub(super) const RULES: &[Rule] = &[
         ),
     },
     Rule {
-        code: "OPERATOR_STUCK",
-        title: "the operator is waiting and ignores changes",
-        about: "It waits up to five minutes for a pod that will not become ready, and does nothing else for that resource \
-                meanwhile. Mend the pod first; a restart of the operator ends the wait.",
-        severity: Severity::Broken,
-        remedy: Remedy::Restart,
-        follows: Follows::Same,
-        find: Find::Said(
-            &[
-                &["Reconciliation is in progress"],
-                &["Exceeded timeout of 300000ms"],
-            ],
-            |_, _| Next::Fix(Fix::RestartOperator),
-        ),
-    },
-    Rule {
         code: "ADDRESS_IN_USE",
         title: "a component's port was taken when it started",
         about: "Another process listened on it. `up` names it.",
@@ -244,3 +217,20 @@ pub(super) const RULES: &[Rule] = &[
         }),
     },
 ];
+
+/// The keys that say how much memory a component gets.
+fn memory(platform: Platform, component: &str) -> String {
+    let own = match component {
+        "kafka" | "connect" => "heap",
+        "postgres" => "shared_buffers",
+        "mongodb" => "cache",
+        _ => "memory",
+    };
+    match platform {
+        Platform::Host => format!("{component}.{own}"),
+        // The container's limit; what of it the process takes is to be less.
+        Platform::Kind | Platform::Kubernetes => {
+            format!("{component}.resources.memory (and {component}.{own}, below that)")
+        }
+    }
+}

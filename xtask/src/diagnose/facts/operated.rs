@@ -1,0 +1,151 @@
+//! What only clusters have: an operator that may be waiting, and nodes that may have another image under
+//! a name than is meant by it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::api::LogParams;
+use kube::core::DynamicObject;
+
+use super::{Component, Known, limited};
+use crate::components::{cluster, image};
+use crate::environment::{Environment, targets};
+use crate::error::{Code, Error, Result};
+use crate::platform::Platform;
+use crate::readiness::kubernetes::pulled;
+use crate::readiness::{State, Status};
+
+/// What runs under an operator that waits.
+const OPERATED: [&str; 2] = ["kafka", "connect"];
+/// The operator waits for a pod for five minutes.
+const LATELY_S: i64 = 300;
+/// Lines of its log that are read.
+const LINES: i64 = 2_000;
+
+/// The changes that the operator passed over, by component, as its log tells them.
+pub(super) type Ignored = BTreeMap<String, Vec<String>>;
+
+/// Asks the operator's log; none where there is no such operator.
+pub(super) async fn ignored(env: &Environment) -> Option<Known<Ignored>> {
+    let ours = |name: &&str| !env.is_external(name);
+    if env.platform == Platform::Host || !OPERATED.iter().any(ours) {
+        return None;
+    }
+    let asked = LogParams {
+        since_seconds: Some(LATELY_S),
+        tail_lines: Some(LINES),
+        ..LogParams::default()
+    };
+    let read = async {
+        let logs = cluster::logs(env, "operator", &asked).await?;
+        let log: String = logs.into_iter().map(|(_, text)| text).collect();
+        let each = OPERATED.iter().filter(|name| !env.is_external(name));
+        let each = each.filter_map(|name| {
+            let target = targets(&env.profile, name).into_iter().next()?;
+            let space = target.namespace.unwrap_or_default();
+            let resource = format!("{}({space}/{})", target.resource.kind, target.name);
+            let lines = passed_over(&log, &resource);
+            Some(((*name).to_owned(), lines)).filter(|(_, lines)| !lines.is_empty())
+        });
+        Ok::<_, Error>(each.collect())
+    };
+    Some(limited(read).await)
+}
+
+/// Whether the operator's word is needed: what works needs no explanation.
+pub(super) fn is_needed(components: &[Component]) -> bool {
+    let mut operated = components
+        .iter()
+        .filter(|it| !it.external && OPERATED.contains(&it.name.as_str()));
+    operated.any(|it| it.status.state != State::Current)
+}
+
+/// The lines that tell of changes of a resource that were passed over, since something was last done for
+/// it. That its lock was not had for its timer or for a connector is no change of its own.
+fn passed_over(log: &str, resource: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let about = format!(" {resource}: ");
+    for line in log.lines() {
+        let Some((before, said)) = line.split_once(&about) else {
+            continue;
+        };
+        if said.starts_with("reconciled") || said.starts_with("Failed to reconcile") {
+            lines.clear();
+        } else if said.contains("Failed to acquire lock") && before.ends_with("(watch)") {
+            lines.push(line.to_owned());
+        }
+    }
+    lines
+}
+
+/// Whether the workers run what their image's name means; none where nobody here knows that: an image
+/// that the profile names, or that another machine built.
+pub(super) async fn image(env: &Arc<Environment>) -> Option<Known<Status>> {
+    let own = env.profile.connect.image.is_none() && !env.is_external("connect");
+    if env.platform == Platform::Host || !own {
+        return None;
+    }
+    match limited(run_by_workers(env)).await {
+        Known::Seen(seen) => seen.map(Known::Seen),
+        Known::Unknown(why) => Some(Known::Unknown(why)),
+    }
+}
+
+async fn run_by_workers(env: &Arc<Environment>) -> Result<Option<Status>> {
+    let wanted = async {
+        match image::wanted(env, &image::Pushed::default()).await {
+            Ok(wanted) => Ok(Some(wanted)),
+            Err(error) if error.code == Code::NotUp || env.platform != Platform::Kind => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
+    let (wanted, pods) = tokio::join!(wanted, cluster::listed(env, "connect"));
+    let Some(wanted) = wanted? else {
+        return Ok(None);
+    };
+    let pods = pods?.into_iter().map(|pod| {
+        let object = serde_json::to_value(pod).and_then(serde_json::from_value);
+        object.map(Arc::<DynamicObject>::new)
+    });
+    let pods: Vec<_> = pods
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|error| Error::new(Code::Service, error.to_string()))?;
+    Ok(Some(pulled(&pods, &wanted)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RESOURCE: &str = "KafkaConnect(kafka/my-connect-cluster)";
+
+    /// As Strimzi writes them.
+    fn line(cause: &str, said: &str) -> String {
+        format!(
+            "2026-11-21 03:24:45 INFO  AbstractOperator:265 - Reconciliation #7({cause}) {RESOURCE}: {said}"
+        )
+    }
+
+    #[test]
+    fn a_change_counts_as_passed_over_until_something_is_done() {
+        const LOCK: &str =
+            "Failed to acquire lock lock::kafka::KafkaConnect::my-connect-cluster within 10000ms.";
+        let waits = [
+            line("watch", "KafkaConnect my-connect-cluster will be checked"),
+            line("watch", "Reconciliation is in progress"),
+        ];
+        let none = Vec::<String>::new();
+        assert_eq!(passed_over(&waits.join("\n"), RESOURCE), none);
+        // Its timer and its connectors find the lock taken, too.
+        let others = [line("timer", LOCK), line("connector-watch", LOCK)];
+        assert_eq!(passed_over(&others.join("\n"), RESOURCE), none);
+        let mut log = vec![line("watch", LOCK)];
+        assert_eq!(passed_over(&log.join("\n"), RESOURCE), log);
+        assert_eq!(
+            passed_over(&log.join("\n"), "Kafka(kafka/my-cluster)"),
+            none
+        );
+        log.push(line("timer", "reconciled"));
+        assert_eq!(passed_over(&log.join("\n"), RESOURCE), none);
+    }
+}
