@@ -470,7 +470,7 @@ fn told(applied: &Applied) -> Outcome {
 /// A template is wrong, or the server refuses.
 pub(crate) async fn apply_workers(env: &Environment, progress: &Progress) -> Result<Outcome> {
     let workers = of_stage(&objects(env, Show::Secrets)?, &Stage::Worker);
-    apply(env, &workers, progress).await
+    release::release(env, apply(env, &workers, progress).await?).await
 }
 
 /// Has the connector's resource as the profile wants it; the operator submits it.

@@ -15,6 +15,8 @@ const CONNECTOR: &str = "postgres-connector";
 const SUBJECT: &str = "connector postgres-connector";
 /// A Lease that is not given back is free after 15 s.
 const HOLDS: Duration = Duration::from_secs(15);
+/// For so long a worker that does not answer may be starting.
+const BEGINS: Duration = Duration::from_secs(60);
 
 /// A healer on some machine, which has a state of its own.
 struct Watch {
@@ -158,13 +160,12 @@ async fn fail(kind: &Kind) {
 /// One healer that comes, mends and goes.
 async fn once(kind: &Kind) {
     let state = kind.state.as_path();
-    assert_eq!(kind.json(&["heal"])["sound"], true);
+    heals(kind);
     assert_eq!(events(state, "attempt"), Vec::<Value>::new());
     assert_eq!(holder(kind), "", "the lease is given back");
 
     fail(kind).await;
-    let healed = kind.json(&["heal"]);
-    assert_eq!(healed["sound"], true, "{healed:#}");
+    heals(kind);
     let attempts = events(state, "attempt");
     assert_eq!(attempts.len(), 1, "{attempts:#?}");
     let act = format!("cargo xtask connector restart {CONNECTOR} --only-failed");
@@ -177,19 +178,45 @@ async fn once(kind: &Kind) {
     // What the kubelet or the operator starts again is theirs: a healer waits for it.
     let worker = ["delete", "pod", "-n", "kafka", crate::life::WORKER];
     let kills: [&dyn Fn() -> Result<String, String>; 2] = [
-        &|| kind.on_node("pkill -KILL -f org.apache.kafka.connect.cli.ConnectDistributed"),
+        &|| kind.on_node("pkill -KILL -f cli.ConnectDistribute[d]"),
         &|| kind.kubectl(&[&worker[..], &["--wait=false"]].concat()),
     ];
     for (number, lose) in kills.iter().enumerate() {
+        let before = events(state, "attempt").len();
         lose().unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let healed = kind.json(&["heal"]);
-        assert_eq!(healed["sound"], true, "{healed:#}");
+        let took = heals(kind);
+        // One that takes longer than that may be stuck.
+        let mine = events(state, "attempt").len() - before;
+        assert!(
+            mine == 0 || took > BEGINS,
+            "{mine} restarts within {took:?}"
+        );
         let name = format!("worker-lost-{number}");
         insert(kind, &name).await;
         arrives(kind, &name, Duration::from_secs(60)).await;
     }
-    assert_eq!(events(state, "attempt").len(), 1);
+}
+
+/// Runs a healer that ends by itself, with nothing left to do. A machine that is busy may keep it from
+/// seeing everything: then it says so, and is asked again.
+fn heals(kind: &Kind) -> Duration {
+    let begin = Instant::now();
+    for _ in 0..5 {
+        let output = kind.run(&["heal", "--output", "json"]);
+        let said = String::from_utf8_lossy(&output.stderr);
+        let left: Value = serde_json::from_slice(&output.stdout).expect(&said);
+        if left["sound"] == true {
+            eprintln!("healed in {:.1} s", begin.elapsed().as_secs_f64());
+            return begin.elapsed();
+        }
+        let blind = left["unknown"] != serde_json::json!([]);
+        assert!(
+            blind && left["findings"] == serde_json::json!([]),
+            "{left:#}"
+        );
+    }
+    panic!("it never saw everything");
 }
 
 /// Nothing is restarted over a wrong password, and it is told once.
@@ -211,7 +238,7 @@ async fn wrong_password(kind: &Kind, watch: &Watch) {
     let mut subjects: Vec<String> = events(state, "escalated")
         .iter()
         .filter(|it| it["code"] == "LOGIN_REFUSED")
-        .map(|it| format!("{} {}", it["subject"], it["reason"]))
+        .map(|it| format!("{} {} {}", it["subject"], it["reason"], it["cause"]))
         .collect();
     let count = subjects.len();
     subjects.sort();

@@ -3,7 +3,7 @@
 //! Strimzi waits up to five minutes for such a pod and ignores what is applied to its resource
 //! meanwhile, the very change that would mend it among them. A restarted operator looks anew.
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::listed;
 use crate::environment::Environment;
@@ -51,11 +51,22 @@ pub(super) async fn release(env: &Environment, applied: Outcome) -> Result<Outco
 fn is_hopeless(pod: &Pod) -> bool {
     let status = pod.status.as_ref();
     let containers = status.and_then(|status| status.container_statuses.as_ref());
-    let mut waiting = containers.into_iter().flatten().filter_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        waiting.reason.as_deref()
-    });
-    waiting.any(|reason| HOPELESS.contains(&reason)) || fits_nowhere(pod)
+    let mut unready = containers.into_iter().flatten().filter(|it| !it.ready);
+    unready.any(|it| waits_in_vain(it) || has_ended(it)) || fits_nowhere(pod)
+}
+
+fn waits_in_vain(container: &ContainerStatus) -> bool {
+    let state = container.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+    reason.is_some_and(|reason| HOPELESS.contains(&reason))
+}
+
+/// Whether it ended, now or before its last start: between two ends a container runs.
+fn has_ended(container: &ContainerStatus) -> bool {
+    let states = [&container.state, &container.last_state];
+    let mut states = states.into_iter().flatten();
+    states.any(|state| state.terminated.is_some())
 }
 
 /// Whether no node takes it as it is.
@@ -85,6 +96,13 @@ mod tests {
         assert!(is_hopeless(&pod("ImagePullBackOff")));
         assert!(!is_hopeless(&pod("ContainerCreating")));
         assert!(!is_hopeless(&Pod::default()));
+        let ended = serde_json::from_value(serde_json::json!({ "metadata": {}, "status": {
+            "containerStatuses": [{
+                "name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 1,
+                "state": { "running": {} }, "lastState": { "terminated": { "exitCode": 137 } },
+            }],
+        } }));
+        assert!(is_hopeless(&ended.expect("a pod")));
         let scheduled = |reason: &str| -> Pod {
             serde_json::from_value(serde_json::json!({ "metadata": {}, "status": {
                 "conditions": [{ "type": "PodScheduled", "status": "False", "reason": reason }],

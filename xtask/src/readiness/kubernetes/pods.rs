@@ -279,7 +279,13 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         .map_or(said, |(_, rest)| rest);
     let reasons = reasons.trim_end_matches('.');
     let trouble = |what: &str, message: String| Trouble::new(pod, what, message);
-    if said.contains("PersistentVolumeClaim") || said.contains("persistentvolumeclaim") {
+    // The last is said where a claim waits for its pod's node, and nobody makes its volume there.
+    let volume = [
+        "PersistentVolumeClaim",
+        "persistentvolumeclaim",
+        "persistent volumes to bind",
+    ];
+    if volume.iter().any(|word| said.contains(word)) {
         return Some(claims(pod, seen).unwrap_or_else(|| {
             // Binding is its provisioner's work; how long that takes is not known here.
             trouble("volume", format!("waits for its volume ({reasons})"))
