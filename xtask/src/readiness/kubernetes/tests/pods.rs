@@ -222,6 +222,8 @@ fn what_may_pass_at_any_time_never_ends_the_wait() {
     }));
     let full = unschedulable("1 Insufficient cpu");
     let volume = unschedulable("pod has unbound immediate PersistentVolumeClaims");
+    let nobody_makes_it =
+        unschedulable("1 node(s) didn't find available persistent volumes to bind");
     let scale_up = event("p", "TriggeredScaleUp", "pod triggered scale-up");
     for (status, pods, events) in [
         (waiting("ContainerCreating", ""), vec![], vec![]),
@@ -230,6 +232,7 @@ fn what_may_pass_at_any_time_never_ends_the_wait() {
         (full.clone(), vec![leaving], vec![]),
         (full, vec![], vec![scale_up]),
         (volume, vec![], vec![]),
+        (nobody_makes_it, vec![], vec![]),
         // It ended once, and is started again at once.
         (
             ended("main", json!({"exitCode": 1, "reason": "Error"}), false),
@@ -243,11 +246,11 @@ fn what_may_pass_at_any_time_never_ends_the_wait() {
             events,
             ..of(pod("p", status.clone()))
         };
-        assert_eq!(
-            after(3600, &seen).status.state,
-            State::InProgress,
-            "{status}"
-        );
+        let later = after(3600, &seen).status;
+        assert_eq!(later.state, State::InProgress, "{status}");
+        let volume = status.to_string().contains("olume");
+        let told = later.message.contains("waits for its volume");
+        assert_eq!(volume, told, "{}", later.message);
     }
 }
 
