@@ -10,6 +10,7 @@ use super::past::{Past, mark};
 use crate::components::NAMES as COMPONENTS;
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject, rules};
+use crate::readiness::State;
 
 /// How long something healed is watched.
 pub const WATCHED_MS: u64 = 600_000;
@@ -100,11 +101,11 @@ pub enum Decision {
     },
 }
 
-/// What became of findings since the last look. `whole` is whether everything was seen: a finding
-/// that only cannot be seen is not gone. `moved` tells whether a subject's changes move.
+/// What became of findings since the last look. `seen` tells whether all that a finding is about was
+/// seen: one that only cannot be seen is not gone. `moves` tells whether a subject's changes move.
 pub fn changes(
     found: &[Finding],
-    whole: bool,
+    seen: impl Fn(&Key) -> bool,
     moves: impl Fn(&str) -> bool,
     past: &Past,
     now: u64,
@@ -112,26 +113,26 @@ pub fn changes(
 ) -> Vec<Event> {
     let keys: Vec<Key> = found.iter().map(Key::of).collect();
     let mut events = Vec::new();
-    if whole {
-        for (key, known) in past.troubles() {
-            let here = keys.contains(key);
-            match (known.since, known.healed) {
-                (Some(since), _) if !here => {
-                    let tried = !past.attempts(&key.subject, since).is_empty();
-                    if !tried {
-                        events.push(Event::Gone(key.clone()));
-                    } else if moves(&key.subject) {
-                        events.push(Event::Healed {
-                            key: key.clone(),
-                            after_ms: now.saturating_sub(since),
-                        });
-                    }
+    let gone = past
+        .troubles()
+        .filter(|(key, _)| !keys.contains(key) && seen(key));
+    for (key, known) in gone {
+        match (known.since, known.healed) {
+            (Some(since), _) => {
+                let tried = !past.attempts(&key.subject, since).is_empty();
+                if !tried {
+                    events.push(Event::Gone(key.clone()));
+                } else if moves(&key.subject) {
+                    events.push(Event::Healed {
+                        key: key.clone(),
+                        after_ms: now.saturating_sub(since),
+                    });
                 }
-                (None, Some(healed)) if !here && now.saturating_sub(healed) >= WATCHED_MS => {
-                    events.push(Event::Held(key.clone()));
-                }
-                _ => {}
             }
+            (None, Some(healed)) if now.saturating_sub(healed) >= WATCHED_MS => {
+                events.push(Event::Held(key.clone()));
+            }
+            _ => {}
         }
     }
     for (finding, key) in found.iter().zip(&keys) {
@@ -142,6 +143,14 @@ pub fn changes(
         }
     }
     events
+}
+
+/// Whether a finding says only that a component does not answer, and the component does: it is gone,
+/// whatever else of a busy machine cannot be seen at this look.
+pub fn answers(facts: &Facts, key: &Key) -> bool {
+    let silence = matches!(key.code.as_str(), "COMPONENT_DOWN" | "PROCESS_HUNG");
+    let component = facts.component(&key.subject);
+    silence && component.is_some_and(|it| it.status.state == State::Current)
 }
 
 /// What to do about each finding. The first act is the one to do: what is nearer to the ground comes

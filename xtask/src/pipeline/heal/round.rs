@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::task::JoinSet;
 
-use super::decide::{Act, Decision, changes, decide};
+use super::decide::{Act, Decision, answers, changes, decide};
 use super::history::{Event, History, Key, Record, Trouble};
 use super::lease::Lease;
 use super::stuck::{Rhythm, frozen, samples, unexplained};
@@ -241,7 +241,8 @@ impl<'a> Healer<'a> {
         let whole = seen.unknown.is_empty();
         let past = self.history.past();
         let clean = |text: &str| redactor.redact(text);
-        let events = changes(&seen.findings, whole, moves, past, clock::now_ms(), clean);
+        let sees = |key: &Key| whole || answers(&seen.facts, key);
+        let events = changes(&seen.findings, sees, moves, past, clock::now_ms(), clean);
         events.into_iter().try_for_each(|event| self.add(event))
     }
 

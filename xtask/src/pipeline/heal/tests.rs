@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::decide::{Act, Decision, Limits, WATCHED_MS, changes, decide};
+use super::decide::{Act, Decision, Limits, WATCHED_MS, answers, changes, decide};
 use super::guard::{Hold, findings, hold};
 use super::history::{Event, Key, Reason, Record};
 use super::past::Past;
@@ -165,7 +165,7 @@ impl Paper {
     /// One round at this time; the act that is begun, if any.
     fn round(&mut self, found: &[Finding], now: u64) -> Option<Act> {
         let clean = |text: &str| text.to_owned();
-        for event in changes(found, true, |_| true, &self.past, now, clean) {
+        for event in changes(found, |_| true, |_| true, &self.past, now, clean) {
             self.add(now, event);
         }
         let decisions = decide(&facts(), found, &self.past, now, &LIMITS);
@@ -220,6 +220,20 @@ impl Paper {
             });
         escalated.collect()
     }
+}
+
+#[test]
+fn a_component_that_answers_is_not_silent_whatever_else_cannot_be_seen() {
+    let key = |code: &str| Key {
+        code: code.into(),
+        subject: "kafka".into(),
+    };
+    let mut facts = facts();
+    assert!(answers(&facts, &key("COMPONENT_DOWN")));
+    assert!(!answers(&facts, &key("NO_SPACE")));
+    let kafka = facts.components.iter_mut().find(|it| it.name == "kafka");
+    kafka.expect("kafka").status = Status::unknown("no answer within 2s");
+    assert!(!answers(&facts, &key("COMPONENT_DOWN")));
 }
 
 #[test]
