@@ -259,7 +259,7 @@ fn row(table: &mut String, name: &str, code: &str, told: f64, begin: Instant) {
 
 /// Claims of a class that makes no volumes. A class that is not there is named before anything is
 /// applied.
-fn volumes(kind: &mut Kind, table: &mut String) {
+pub fn volumes(kind: &mut Kind, table: &mut String) {
     let class = |provisioner: &str| {
         json!({
             "apiVersion": "storage.k8s.io/v1",
@@ -314,25 +314,28 @@ fn what_only_a_cluster_has_is_told_and_mended() {
     let mut table =
         String::from("| fault | told as | told after | mended after |\n|---|---|---|---|\n");
     volumes(&mut kind, &mut table);
-    let own = told(&kind, WORKER, ".spec.containers[0].image");
-    let id = kind
-        .docker(&["image", "inspect", "--format", "{{.Id}}", own.trim()])
-        .unwrap();
+    of_workers(&kind, &mut table);
+    assert_proven(&kind);
+    println!("{table}");
+    kind.ok(&["down", "--yes"]);
+}
+
+pub fn of_workers(kind: &Kind, table: &mut String) {
+    let own = told(kind, WORKER, ".spec.containers[0].image");
+    let inspect = ["image", "inspect", "--format", "{{.Id}}", own.trim()];
+    let id = kind.docker(&inspect).unwrap();
     for fault in FAULTS {
-        (fault.provoke)(&kind);
+        (fault.provoke)(kind);
         let begin = Instant::now();
-        let first = finding(&kind, "connect", fault.code);
+        let first = finding(kind, "connect", fault.code);
         let after = since(begin);
         eprintln!("{}: {first:#}", fault.name);
         let next = first["next"].as_str().unwrap();
         assert!(next.contains(fault.next), "{}: {next}", fault.name);
-        (fault.mend)(&kind);
-        mended(&kind, fault.code);
-        row(&mut table, fault.name, fault.code, after, begin);
+        (fault.mend)(kind);
+        mended(kind, fault.code);
+        row(table, fault.name, fault.code, after, begin);
     }
-    assert_proven(&kind);
-    println!("{table}");
     // Other tests run it too, as it was built.
     kind.docker(&["tag", id.trim(), own.trim()]).unwrap();
-    kind.ok(&["down", "--yes"]);
 }

@@ -180,16 +180,16 @@ async fn restarts(kind: &Kind, watch: &Watch) {
     insert(kind, "task-healed").await;
     arrives(kind, "task-healed", Duration::from_secs(60)).await;
 
-    let worker = ["delete", "pod", "-n", "kafka", crate::life::WORKER];
-    let kills: [&dyn Fn() -> Result<String, String>; 2] = [
-        &|| kind.on_node("pkill -KILL -f cli.ConnectDistribute[d]"),
-        &|| kind.kubectl(&[&worker[..], &["--wait=false"]].concat()),
-    ];
-    for (number, lose) in kills.iter().enumerate() {
+    let process = "pkill -KILL -f cli.ConnectDistribute[d]";
+    let pod = format!(
+        "kubectl --kubeconfig=/etc/kubernetes/admin.conf delete pod -n kafka {} --wait=false",
+        crate::life::WORKER
+    );
+    for (number, lose) in [process, &pod].into_iter().enumerate() {
         let next = Next::after_now(state);
         let before = events(state, "attempt").len();
         let begin = Instant::now();
-        lose().unwrap();
+        kind.on_node(lose).unwrap();
         let of_worker = |it: &Value| it["subject"] == "connect";
         next.event("found", of_worker).await;
         let name = format!("worker-lost-{number}");
@@ -290,19 +290,23 @@ async fn a_healer_mends_what_it_may_and_survives_what_it_loses() {
     let retries = r#"connectors.postgres-connector.config={"errors.max.retries": "0"}"#;
     kind.extra.push(retries.into());
     kind.ok(&["up", "--yes"]);
-    once(&kind);
+    story(&kind).await;
+    kind.ok(&["down", "--yes"]);
+}
 
-    let mut first = Watch::begin(&kind, &kind.state);
+pub async fn story(kind: &Kind) {
+    once(kind);
+    let mut first = Watch::begin(kind, &kind.state);
     eventually("the first begins", HOLDS, || first.began()).await;
-    restarts(&kind, &first).await;
-    wrong_password(&kind, &first).await;
-    no_server(&kind, &mut first).await;
+    restarts(kind, &first).await;
+    wrong_password(kind, &first).await;
+    no_server(kind, &mut first).await;
 
     // Its own end: the next one waits for the lease, and knows what was done.
     let lost = first.pid();
     first.end(Signal::KILL);
-    assert!(holder(&kind).contains(&format!("/{lost}/")));
-    let second = Watch::begin(&kind, &kind.state);
+    assert!(holder(kind).contains(&format!("/{lost}/")));
+    let second = Watch::begin(kind, &kind.state);
     eventually("the second takes over", HOLDS * 2, || second.began()).await;
 
     // Another machine's healer stands by, and one that does not watch says who has it.
@@ -318,12 +322,12 @@ async fn a_healer_mends_what_it_may_and_survives_what_it_loses() {
             .success()
     );
     std::fs::remove_file(to.join("clickhouse/heal.jsonl")).unwrap();
-    let third = Watch::begin(&kind, &elsewhere);
+    let third = Watch::begin(kind, &elsewhere);
     let (code, said) = kind.fails(&["heal"]);
     assert_eq!(code, 4, "{said}");
     assert!(said.contains(&format!("/{}/", second.pid())), "{said}");
     let next = Next::after_now(&kind.state);
-    fail(&kind).await;
+    fail(kind).await;
     next.event("healed", of_connector).await;
     assert_eq!(history(&elsewhere), Vec::<Value>::new());
 
@@ -332,7 +336,7 @@ async fn a_healer_mends_what_it_may_and_survives_what_it_loses() {
     let took = eventually("the third takes over", HOLDS, || third.began()).await;
     assert!(took < HOLDS / 2, "{took:?}");
     assert_eq!(third.end(Signal::TERM), Some(130));
-    assert_eq!(holder(&kind), "");
+    assert_eq!(holder(kind), "");
 
     let whole = history(&kind.state);
     assert!(
@@ -341,5 +345,4 @@ async fn a_healer_mends_what_it_may_and_survives_what_it_loses() {
             .all(|it| it["at"].is_u64() && it["event"].is_string())
     );
     eprintln!("{} lines of history", whole.len());
-    kind.ok(&["down", "--yes"]);
 }
