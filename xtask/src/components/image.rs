@@ -9,13 +9,14 @@ use kube::core::DynamicObject;
 
 use super::connect;
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::image::{self, ConnectImage, build, inspect, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Platform, kind};
 use crate::readiness::kubernetes::{WantedImage, pulled};
+use crate::readiness::{State, Status};
 
 /// What the image is made of.
 ///
@@ -121,15 +122,44 @@ pub(super) fn proof(plan: &mut Plan, env: &Arc<Environment>, pushed: Pushed) {
 /// # Errors
 /// The engine does not have it, or a node does not answer.
 pub(crate) async fn wanted(env: &Environment, pushed: &Pushed) -> Result<WantedImage> {
-    Ok(WantedImage {
+    let digests = match pushed.get() {
+        Some(pushed) => [pushed.digest.clone()].into(),
+        None => identities(env).await?,
+    };
+    Ok(run_as(env, reference(env)?, digests))
+}
+
+/// Whether these pods run what the image's name means to the engine; none where the engine does not
+/// have it. Nodes, which may know it by digests of their own, are asked only where it seems another one.
+///
+/// # Errors
+/// The engine or a node does not answer.
+pub(crate) async fn is_run(
+    env: &Environment,
+    pods: &[Arc<DynamicObject>],
+) -> Result<Option<Status>> {
+    let reference = reference(env)?;
+    let digests = match load::identities(env.docker().await?, &reference, &[]).await {
+        Ok(digests) => digests,
+        Err(error) if error.code == Code::NotUp => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut wanted = run_as(env, reference, digests);
+    let seen = pulled(pods, &wanted);
+    if seen.state != State::Failed {
+        return Ok(Some(seen));
+    }
+    wanted.digests = identities(env).await?;
+    Ok(Some(pulled(pods, &wanted)))
+}
+
+fn run_as(env: &Environment, reference: String, digests: BTreeSet<String>) -> WantedImage {
+    WantedImage {
         container: "my-connect-cluster-connect".into(),
-        reference: reference(env)?,
-        digests: match pushed.get() {
-            Some(pushed) => [pushed.digest.clone()].into(),
-            None => identities(env).await?,
-        },
+        reference,
+        digests,
         pods: usize::from(env.profile.connect.replicas),
-    })
+    }
 }
 
 /// Waits until the workers run the image, proven by its digest. Pods that are `going` (by uid) say

@@ -12,7 +12,6 @@ use crate::components::{cluster, image};
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
-use crate::readiness::kubernetes::pulled;
 use crate::readiness::{State, Status};
 
 /// What runs under an operator that waits.
@@ -92,25 +91,21 @@ pub(super) async fn image(env: &Arc<Environment>) -> Option<Known<Status>> {
 }
 
 async fn run_by_workers(env: &Arc<Environment>) -> Result<Option<Status>> {
-    let wanted = async {
-        match image::wanted(env, &image::Pushed::default()).await {
-            Ok(wanted) => Ok(Some(wanted)),
-            Err(error) if error.code == Code::NotUp || env.platform != Platform::Kind => Ok(None),
-            Err(error) => Err(error),
-        }
-    };
-    let (wanted, pods) = tokio::join!(wanted, cluster::listed(env, "connect"));
-    let Some(wanted) = wanted? else {
-        return Ok(None);
-    };
-    let pods = pods?.into_iter().map(|pod| {
-        let object = serde_json::to_value(pod).and_then(serde_json::from_value);
-        object.map(Arc::<DynamicObject>::new)
-    });
+    let pods = cluster::listed(env, "connect")
+        .await?
+        .into_iter()
+        .map(|pod| {
+            let object = serde_json::to_value(pod).and_then(serde_json::from_value);
+            object.map(Arc::<DynamicObject>::new)
+        });
     let pods: Vec<_> = pods
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::new(Code::Service, error.to_string()))?;
-    Ok(Some(pulled(&pods, &wanted)))
+    match image::is_run(env, &pods).await {
+        // A cluster of one's own runs without this machine's engine.
+        Err(_) if env.platform == Platform::Kubernetes => Ok(None),
+        seen => seen,
+    }
 }
 
 #[cfg(test)]
