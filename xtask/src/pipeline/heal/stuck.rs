@@ -317,7 +317,7 @@ mod tests {
         // A sender that was not awake yet at every other look.
         assert_eq!(beating(600, |at| (at * 10, at / 2, at, at % 2 == 0)), None);
         // One of those, and the log of other databases behind which the sender was at some looks.
-        let tail = |at: u64| (at * 10, 5, at.min(1), at % 3 == 0);
+        let tail = |at: u64| (at * 10, 5, at.min(1), at.is_multiple_of(3));
         assert_eq!(beating(600, tail), None);
         // A server that was restarted counts anew.
         assert_eq!(beating(600, |at| (5, 5, 600 - at, false)), None);
