@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{clickhouse, cluster, connect, kafka, mongodb, postgres};
@@ -264,6 +265,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
             "tasks run, slot active",
             &[&registered],
             async move |progress: Progress| {
+                let again = AtomicBool::new(false);
                 wait::until(
                     &format!("{connector_name} runs"),
                     patience(&at),
@@ -273,6 +275,15 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
                             return obstacle;
                         }
                         let seen = connect::probe_connector(&at, &connector_name, &spec).await;
+                        // A task may fail over the configuration of before when it has just been given
+                        // another one: what fails twice is final.
+                        if seen.state == State::Failed
+                            && !again.swap(true, Ordering::Relaxed)
+                            && let Ok(Outcome::Changed(_)) =
+                                connect::mend(&at, &connector_name, &progress).await
+                        {
+                            return Status::in_progress(seen.message);
+                        }
                         if seen.state == State::NotFound
                             && let Some(refused) = at.refused_connector(&connector_name).await
                         {
