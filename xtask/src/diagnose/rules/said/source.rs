@@ -27,6 +27,7 @@ pub(super) const RULES: &[Rule] = &[
                 &["AuthenticationFailed"],
                 &["AUTHENTICATION_FAILED"],
                 &["SASL", "authentication failed"],
+                &["SCRAM failure"],
                 &["Login failed for user"],
             ],
             login,
