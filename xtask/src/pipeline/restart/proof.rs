@@ -74,7 +74,7 @@ fn disturbs(component: &str, source: Source) -> bool {
 }
 
 /// Waits until the connector runs. What failed because something was away is started once: Connect
-/// does not do so by itself.
+/// does not do so by itself. What stays nobody's is begun again.
 pub(super) async fn runs(
     env: &Environment,
     name: &str,
@@ -84,6 +84,7 @@ pub(super) async fn runs(
 ) -> Result<Outcome> {
     let client = env.connect_client();
     let mended = AtomicBool::new(false);
+    let begun_again = AtomicBool::new(false);
     let what = format!("{name} runs");
     let message = wait::until(&what, patience(env), progress, || async {
         if let Some(obstacle) = env.hindrance("connect").await {
@@ -96,6 +97,16 @@ pub(super) async fn runs(
             return Status::current(format!("is {}, as it was", status.connector.state));
         }
         let status = connect::probe_connector(env, name, connector).await;
+        if status.state == State::InProgress {
+            return match connect::mend(env, name, progress).await {
+                Ok(Outcome::Changed(message)) => {
+                    begun_again.store(true, Relaxed);
+                    Status::in_progress(message)
+                }
+                // The next look judges.
+                Ok(_) | Err(_) => status,
+            };
+        }
         if status.state != State::Failed || mended.swap(true, Relaxed) {
             return status;
         }
@@ -110,8 +121,9 @@ pub(super) async fn runs(
         }
     })
     .await?;
-    Ok(match mended.load(Relaxed) {
-        true => Outcome::Changed(format!("what had failed was started; {message}")),
-        false => Outcome::Unchanged(message),
+    Ok(match (mended.load(Relaxed), begun_again.load(Relaxed)) {
+        (true, _) => Outcome::Changed(format!("what had failed was started; {message}")),
+        (_, true) => Outcome::Changed(format!("what was nobody's was started; {message}")),
+        _ => Outcome::Unchanged(message),
     })
 }
