@@ -2,7 +2,8 @@
 
 mod anew;
 
-pub use anew::{begin_anew, begun, has_failed, mend};
+pub use anew::{Watcher, begun, mend};
+use anew::{begin_anew, has_failed};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::{clickhouse, cluster, connect, kafka, mongodb, postgres};
@@ -265,8 +264,8 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
             "tasks run, slot active",
             &[&registered],
             async move |progress: Progress| {
-                let again = AtomicBool::new(false);
-                wait::until(
+                let watcher = connect::Watcher::default();
+                let message = wait::until(
                     &format!("{connector_name} runs"),
                     patience(&at),
                     &progress,
@@ -274,16 +273,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
                         if let Some(obstacle) = at.obstacle("connect").await {
                             return obstacle;
                         }
-                        let seen = connect::probe_connector(&at, &connector_name, &spec).await;
-                        // A task may fail over the configuration of before when it has just been given
-                        // another one: what fails twice is final.
-                        if seen.state == State::Failed
-                            && !again.swap(true, Ordering::Relaxed)
-                            && let Ok(Outcome::Changed(_)) =
-                                connect::mend(&at, &connector_name, &progress).await
-                        {
-                            return Status::in_progress(seen.message);
-                        }
+                        let seen = watcher.look(&at, &connector_name, &spec, &progress).await;
                         if seen.state == State::NotFound
                             && let Some(refused) = at.refused_connector(&connector_name).await
                         {
@@ -292,8 +282,8 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
                         seen
                     },
                 )
-                .await
-                .map(Outcome::Unchanged)
+                .await?;
+                Ok(watcher.outcome(message))
             },
         );
     }

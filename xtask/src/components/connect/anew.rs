@@ -1,13 +1,17 @@
 //! Having a connector begin again that does not run although it should.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::probe_connector;
 use crate::environment::Environment;
 use crate::error::{Code, Result};
 use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
+use crate::profile::schema::Connector;
 use crate::readiness::connect::{ConnectorStatus, StateEntry};
-use crate::readiness::{self, Status};
+use crate::readiness::{self, State, Status};
 use crate::wait::{self, Patience};
 
 /// Restarts what of a connector failed: Connect does not do so by itself, and the reason may have been
@@ -31,6 +35,53 @@ pub async fn mend(env: &Environment, name: &str, progress: &Progress) -> Result<
         return Ok(Outcome::Changed("restarted: it was nobody's".into()));
     }
     Ok(Outcome::Unchanged("registered".into()))
+}
+
+/// Looks at a connector that is to run, and has it begin again where that can help.
+#[derive(Default)]
+pub struct Watcher {
+    tried: AtomicBool,
+    did: OnceLock<String>,
+}
+
+impl Watcher {
+    /// What fails is begun again once: something may have been away, and a task may still fail over
+    /// the configuration that has just been replaced. What fails then is final. What stays nobody's is
+    /// begun again each time.
+    pub async fn look(
+        &self,
+        env: &Environment,
+        name: &str,
+        connector: &Connector,
+        progress: &Progress,
+    ) -> Status {
+        let seen = probe_connector(env, name, connector).await;
+        let may_help = match seen.state {
+            State::Failed => !self.tried.swap(true, Relaxed),
+            State::InProgress => true,
+            _ => false,
+        };
+        if !may_help {
+            return seen;
+        }
+        match mend(env, name, progress).await {
+            Ok(Outcome::Changed(did)) => {
+                let said = format!("{did}: {}", seen.message);
+                self.did.get_or_init(|| did);
+                Status::in_progress(said)
+            }
+            // The next look judges.
+            Ok(_) | Err(_) => seen,
+        }
+    }
+
+    /// What became of it.
+    pub fn outcome(self, message: String) -> Outcome {
+        match self.did.into_inner() {
+            Some(did) => Outcome::Changed(format!("{did}; {message}")),
+            None => Outcome::Unchanged(message),
+        }
+    }
 }
 
 /// Whether no worker says that it has the connector, or one of its tasks.
@@ -57,7 +108,7 @@ fn entries(status: &ConnectorStatus) -> impl Iterator<Item = &StateEntry> {
 }
 
 /// Whether something of it failed. One that rests did not.
-pub fn has_failed(status: &ConnectorStatus) -> bool {
+pub(super) fn has_failed(status: &ConnectorStatus) -> bool {
     entries(status).any(|entry| entry.state == "FAILED")
 }
 
@@ -65,7 +116,7 @@ pub fn has_failed(status: &ConnectorStatus) -> bool {
 ///
 /// # Errors
 /// Connect refuses.
-pub async fn begin_anew(
+pub(super) async fn begin_anew(
     env: &Environment,
     name: &str,
     before: &ConnectorStatus,

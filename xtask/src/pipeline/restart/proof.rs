@@ -1,16 +1,15 @@
 //! After a restart: connectors that are to run do, and a row travels to silver.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::components::{connect, patience, service};
+use crate::components::{connect, patience};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::canary;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::profile::schema::{Connector, Source};
-use crate::readiness::{State, Status};
+use crate::readiness::Status;
 use crate::wait;
 
 /// Connectors that somebody paused or stopped: no change comes of them.
@@ -73,8 +72,7 @@ fn disturbs(component: &str, source: Source) -> bool {
     }
 }
 
-/// Waits until the connector runs. What failed because something was away is started once: Connect
-/// does not do so by itself. What stays nobody's is begun again.
+/// Waits until the connector runs, or rests as it did.
 pub(super) async fn runs(
     env: &Environment,
     name: &str,
@@ -83,8 +81,7 @@ pub(super) async fn runs(
     progress: &Progress,
 ) -> Result<Outcome> {
     let client = env.connect_client();
-    let mended = AtomicBool::new(false);
-    let begun_again = AtomicBool::new(false);
+    let watcher = connect::Watcher::default();
     let what = format!("{name} runs");
     let message = wait::until(&what, patience(env), progress, || async {
         if let Some(obstacle) = env.hindrance("connect").await {
@@ -96,34 +93,8 @@ pub(super) async fn runs(
             resting.add(name);
             return Status::current(format!("is {}, as it was", status.connector.state));
         }
-        let status = connect::probe_connector(env, name, connector).await;
-        if status.state == State::InProgress {
-            return match connect::mend(env, name, progress).await {
-                Ok(Outcome::Changed(message)) => {
-                    begun_again.store(true, Relaxed);
-                    Status::in_progress(message)
-                }
-                // The next look judges.
-                Ok(_) | Err(_) => status,
-            };
-        }
-        if status.state != State::Failed || mended.swap(true, Relaxed) {
-            return status;
-        }
-        let begun = match client.status(name).await {
-            Ok(Some(before)) => connect::begin_anew(env, name, &before, progress).await,
-            Ok(None) => Ok(()),
-            Err(error) => Err(service(&error)),
-        };
-        match begun {
-            Ok(()) => Status::in_progress(format!("starting what failed: {}", status.message)),
-            Err(error) => Status::failed(error.message),
-        }
+        watcher.look(env, name, connector, progress).await
     })
     .await?;
-    Ok(match (mended.load(Relaxed), begun_again.load(Relaxed)) {
-        (true, _) => Outcome::Changed(format!("what had failed was started; {message}")),
-        (_, true) => Outcome::Changed(format!("what was nobody's was started; {message}")),
-        _ => Outcome::Unchanged(message),
-    })
+    Ok(watcher.outcome(message))
 }
