@@ -59,14 +59,14 @@ const FAULTS: &[Fault] = &[
             )
         },
         next: "cargo xtask image update",
-        mend: |kind| drop(kind.ok(&["image", "update"])),
+        mend: up,
     },
     Fault {
         name: "image for another processor",
         code: "IMAGE_ARCHITECTURE",
         provoke: |kind| run(kind, "other-processor", &foreign()),
         next: "cargo xtask image update",
-        mend: |kind| drop(kind.ok(&["image", "update"])),
+        mend: up,
     },
     Fault {
         name: "Secret of the worker deleted",
@@ -111,8 +111,9 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
+/// What somebody else has changed stays theirs until it is taken over: `up` says so, and names the option.
 fn up(kind: &Kind) {
-    kind.ok(&["up", "--yes"]);
+    kind.ok(&["up", "--yes", "--force"]);
 }
 
 /// Changes the workers' resource as somebody else would.
