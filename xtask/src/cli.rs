@@ -193,6 +193,9 @@ pub struct Up {
     /// Do not ask before a cluster is changed for the first time, or before objects are pruned.
     #[arg(long)]
     pub yes: bool,
+    /// On a cluster, take fields over that others have changed since (`diff` shows them).
+    #[arg(long)]
+    pub force: bool,
     /// Show what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

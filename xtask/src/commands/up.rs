@@ -75,12 +75,9 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     if let Some(cluster) = &cluster {
         cluster::adopt_passwords(cluster, &env, &dirs).await?;
     }
-    let env = Arc::new(Environment::new(
-        &context::root(),
-        loaded,
-        platform,
-        Secrets::Create,
-    )?);
+    let mut env = Environment::new(&context::root(), loaded, platform, Secrets::Create)?;
+    env.force = args.force;
+    let env = Arc::new(env);
     if let Some(cluster) = cluster {
         env.attach(cluster).await?;
     }

@@ -186,9 +186,11 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         "operators, databases, Kafka",
         &["cluster/check"],
         async move |progress| {
-            let (cluster, options) = (&at.link()?.cluster, Options::new(&at.name));
+            let cluster = &at.link()?.cluster;
             let first = &handed(&seen)?.first;
-            let applied = cluster.apply_seen(first, &options, &progress).await?;
+            let applied = cluster
+                .apply_seen(first, &apply_options(&at), &progress)
+                .await?;
             Ok(told(&applied))
         },
     );
@@ -439,14 +441,22 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
     }
 }
 
+fn apply_options(env: &Environment) -> Options {
+    Options {
+        force: env.force,
+        ..Options::new(&env.name)
+    }
+}
+
 async fn apply(
     env: &Environment,
     objects: &[DynamicObject],
     progress: &Progress,
 ) -> Result<Outcome> {
-    let options = Options::new(&env.name);
     let cluster = &env.link()?.cluster;
-    let applied = cluster.apply(objects, &options, progress).await?;
+    let applied = cluster
+        .apply(objects, &apply_options(env), progress)
+        .await?;
     Ok(told(&applied))
 }
 

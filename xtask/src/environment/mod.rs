@@ -61,6 +61,8 @@ pub struct Environment {
     pub mongod_binary: Option<PathBuf>,
     /// Where components run.
     pub platform: Platform,
+    /// Whether what is applied to a cluster takes fields over that other managers own.
+    pub force: bool,
     /// Where components answer each other; templates and connectors name these.
     inside: Addresses,
     /// The connection to the cluster, once there is one.
@@ -185,6 +187,7 @@ impl Environment {
             name: loaded.name,
             root: root.to_owned(),
             platform,
+            force: false,
             inside: addresses(platform, &profile),
             link: OnceLock::new(),
             engine: OnceCell::new(),

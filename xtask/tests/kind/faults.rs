@@ -34,7 +34,7 @@ const FAULTS: &[Fault] = &[
             );
         },
         next: "raise connect.resources.memory",
-        mend: up,
+        mend: |kind| undo(kind, &["up", "--yes"]),
     },
     Fault {
         name: "worker asks for more than a node has",
@@ -46,7 +46,7 @@ const FAULTS: &[Fault] = &[
             );
         },
         next: "lower connect.resources",
-        mend: up,
+        mend: |kind| undo(kind, &["up", "--yes"]),
     },
     Fault {
         name: "program missing in the image (exit 127)",
@@ -59,14 +59,14 @@ const FAULTS: &[Fault] = &[
             )
         },
         next: "cargo xtask image update",
-        mend: up,
+        mend: |kind| undo(kind, &["image", "update"]),
     },
     Fault {
         name: "image for another processor",
         code: "IMAGE_ARCHITECTURE",
         provoke: |kind| run(kind, "other-processor", &foreign()),
         next: "cargo xtask image update",
-        mend: up,
+        mend: |kind| undo(kind, &["image", "update"]),
     },
     Fault {
         name: "Secret of the worker deleted",
@@ -78,7 +78,7 @@ const FAULTS: &[Fault] = &[
             kind.kubectl(&pod).unwrap();
         },
         next: "cargo xtask up",
-        mend: up,
+        mend: |kind| drop(kind.ok(&["up", "--yes"])),
     },
     Fault {
         name: "image that is nowhere, and a correction that the operator ignores",
@@ -111,8 +111,11 @@ const FAULTS: &[Fault] = &[
     },
 ];
 
-/// What somebody else has changed stays theirs until it is taken over: `up` says so, and names the option.
-fn up(kind: &Kind) {
+/// Types a command that would undo what somebody else has changed: that stays theirs until it is taken
+/// over, so the command says so and names the next one.
+fn undo(kind: &Kind, command: &[&str]) {
+    let (_, said) = kind.fails(command);
+    assert!(said.contains("cargo xtask up --force"), "{said}");
     kind.ok(&["up", "--yes", "--force"]);
 }
 

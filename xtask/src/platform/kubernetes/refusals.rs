@@ -54,7 +54,7 @@ pub(super) fn conflict(taken: Vec<Taken>) -> Error {
         })
         .collect();
     Error::new(Code::Drift, what).details(lines).hint(
-        "see both values with `cargo xtask diff`; let the other manager give the fields up, or take them over with `--force`",
+        "see both values with `cargo xtask diff`; let the other manager give the fields up, or take them over: cargo xtask up --force",
     )
 }
 
