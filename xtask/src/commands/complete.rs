@@ -13,7 +13,6 @@ use crate::cli::Cli;
 use crate::components;
 use crate::diagnose::rules;
 use crate::error::Code;
-use crate::pipeline::restart;
 use crate::platform::kubernetes::Cluster;
 use crate::profile::{self, Profile, Selection, Value};
 
@@ -86,7 +85,7 @@ pub(crate) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// What can be restarted.
 pub(crate) fn restartable(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = components::NAMES.into_iter().chain([restart::OPERATOR]);
+    let names = components::NAMES.into_iter().chain([components::OPERATOR]);
     beginning(current, names.map(str::to_owned))
 }
 

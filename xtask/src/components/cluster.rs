@@ -16,7 +16,7 @@ use kube::core::DynamicObject;
 
 use self::seen::{HandedOn, Seen, handed};
 use super::upper::{self, Starts};
-use super::{ClusterOptions, connect, image, kafka, named, operators, service};
+use super::{ClusterOptions, OPERATOR, connect, image, kafka, named, operators, service};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
@@ -308,7 +308,7 @@ pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
     let labels = match component {
         "kafka" => "strimzi.io/name=my-cluster-kafka",
         "connect" => "strimzi.io/name=my-connect-cluster-connect",
-        "operator" => "name=strimzi-cluster-operator",
+        OPERATOR => "name=strimzi-cluster-operator",
         "mongodb" => "app=mongo",
         other => return (&spaces.database_namespace, format!("app={other}")),
     };

@@ -51,6 +51,9 @@ use crate::platform::Platform;
 /// Every component's name, which is also its folder's and its key's in a profile.
 pub const NAMES: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
 
+/// What stands for the operator of Kafka and Connect beside the components' names.
+pub const OPERATOR: &str = "operator";
+
 /// The component of this name.
 ///
 /// # Errors

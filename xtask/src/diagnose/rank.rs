@@ -3,6 +3,7 @@
 use super::facts::Facts;
 use super::rules::{self, Follows};
 use super::{Consequence, Finding, Severity, Subject};
+use crate::components::OPERATOR;
 use crate::profile::schema::Source;
 
 /// Puts findings that others explain below those, and the gravest first.
@@ -87,10 +88,9 @@ fn direct(facts: &Facts, subject: &Subject) -> Vec<Subject> {
                 Source::Postgres => "postgres",
                 Source::Mongodb => "mongodb",
             });
-            match source {
-                Some(source) => vec![component("connect"), component(source)],
-                None => vec![component("connect")],
-            }
+            let mut needed = vec![component("connect"), component(OPERATOR)];
+            needed.extend(source.map(component));
+            needed
         }
         Subject::Flow(name) => {
             let mut flows = facts.flows.iter();

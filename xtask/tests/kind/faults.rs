@@ -263,7 +263,7 @@ fn row(table: &mut String, name: &str, code: &str, told: f64, begin: Instant) {
 
 /// Claims of a class that makes no volumes. A class that is not there is named before anything is
 /// applied.
-pub fn volumes(kind: &mut Kind, table: &mut String) {
+fn volumes(kind: &mut Kind, table: &mut String) {
     let class = |provisioner: &str| {
         json!({
             "apiVersion": "storage.k8s.io/v1",
@@ -319,12 +319,28 @@ fn what_only_a_cluster_has_is_told_and_mended() {
         String::from("| fault | told as | told after | mended after |\n|---|---|---|---|\n");
     volumes(&mut kind, &mut table);
     of_workers(&kind, &mut table);
+    operator(&kind, &mut table);
     assert_proven(&kind);
     println!("{table}");
     kind.ok(&["down", "--yes"]);
 }
 
-pub fn of_workers(kind: &Kind, table: &mut String) {
+/// Nobody acts on a resource: a connector that is made anew has no status at all.
+fn operator(kind: &Kind, table: &mut String) {
+    let deployment = ["-n", "kafka", "deployment/strimzi-cluster-operator"];
+    kind.kubectl(&[&["scale", "--replicas=0"], &deployment[..]].concat())
+        .unwrap();
+    let begin = Instant::now();
+    let found = finding(kind, "operator", "OPERATOR_DOWN");
+    let after = since(begin);
+    assert_eq!(found["next"], "cargo xtask up", "{found:#}");
+    undo(kind, &["up", "--yes"]);
+    mended(kind, "OPERATOR_DOWN");
+    let name = "operator scaled to nothing";
+    row(table, name, "OPERATOR_DOWN", after, begin);
+}
+
+fn of_workers(kind: &Kind, table: &mut String) {
     let own = told(kind, WORKER, ".spec.containers[0].image");
     let inspect = ["image", "inspect", "--format", "{{.Id}}", own.trim()];
     let id = kind.docker(&inspect).unwrap();

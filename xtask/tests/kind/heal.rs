@@ -294,7 +294,7 @@ async fn a_healer_mends_what_it_may_and_survives_what_it_loses() {
     kind.ok(&["down", "--yes"]);
 }
 
-pub async fn story(kind: &Kind) {
+async fn story(kind: &Kind) {
     once(kind);
     let mut first = Watch::begin(kind, &kind.state);
     eventually("the first begins", HOLDS, || first.began()).await;

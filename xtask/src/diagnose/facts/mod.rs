@@ -89,9 +89,11 @@ pub struct Facts {
     pub kafka: Known<Kafka>,
     /// The target.
     pub clickhouse: Known<Clickhouse>,
+    /// Whether the operator of Kafka and Connect works, where there is one.
+    pub operator: Option<Known<Status>>,
     /// Changes that the operator passed over, by component, while it waited for something; none where
     /// no operator's component fails.
-    pub operator: Option<Known<BTreeMap<String, Vec<String>>>>,
+    pub passed_over: Option<Known<BTreeMap<String, Vec<String>>>>,
     /// Whether the workers run the image that its name means; none where nobody here knows.
     pub image: Option<Known<Status>>,
     /// Room on this machine, on `host`.
@@ -131,6 +133,9 @@ impl Facts {
             why("kafka", &self.kafka),
             why("clickhouse", &self.clickhouse),
             self.operator.as_ref().and_then(|it| why("operator", it)),
+            self.passed_over
+                .as_ref()
+                .and_then(|it| why("operator's log", it)),
             self.image.as_ref().and_then(|it| why("image", it)),
             self.disk.as_ref().and_then(|it| why("disk", it)),
         ];
@@ -329,7 +334,13 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
             false => None,
         }
     };
-    let operated = async { tokio::join!(operated::ignored(env), operated::image(env)) };
+    let operated = async {
+        tokio::join!(
+            operated::operator(env),
+            operated::ignored(env),
+            operated::image(env)
+        )
+    };
     let (components, postgres, mongodb, worker, broker, target, operated) = tokio::join!(
         components::gather(env),
         postgres,
@@ -340,13 +351,14 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
         operated,
     );
     let ((worker, connectors), (broker, flows, ages)) = (worker, broker);
-    let ((clickhouse, rows), (operator, image)) = (target, operated);
+    let ((clickhouse, rows), (operator, passed_over, image)) = (target, operated);
     let mut facts = Facts {
         profile: env.name.clone(),
         platform: env.platform,
         at: clock::now_ms(),
         took_ms: 0,
-        operator: operator.filter(|_| operated::is_needed(&components)),
+        operator,
+        passed_over: passed_over.filter(|_| operated::is_needed(&components)),
         image,
         components,
         connectors,

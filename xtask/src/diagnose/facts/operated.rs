@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::LogParams;
 use kube::core::DynamicObject;
 
 use super::{Component, Known, limited};
-use crate::components::{cluster, image};
+use crate::components::{OPERATOR, cluster, image};
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
@@ -26,8 +27,7 @@ pub(super) type Ignored = BTreeMap<String, Vec<String>>;
 
 /// Asks the operator's log; none where there is no such operator.
 pub(super) async fn ignored(env: &Environment) -> Option<Known<Ignored>> {
-    let ours = |name: &&str| !env.is_external(name);
-    if env.platform == Platform::Host || !OPERATED.iter().any(ours) {
+    if !has_operator(env) {
         return None;
     }
     let asked = LogParams {
@@ -36,7 +36,7 @@ pub(super) async fn ignored(env: &Environment) -> Option<Known<Ignored>> {
         ..LogParams::default()
     };
     let read = async {
-        let logs = cluster::logs(env, "operator", &asked).await?;
+        let logs = cluster::logs(env, OPERATOR, &asked).await?;
         let log: String = logs.into_iter().map(|(_, text)| text).collect();
         let each = OPERATED.iter().filter(|name| !env.is_external(name));
         let each = each.filter_map(|name| {
@@ -49,6 +49,36 @@ pub(super) async fn ignored(env: &Environment) -> Option<Known<Ignored>> {
         Ok::<_, Error>(each.collect())
     };
     Some(limited(read).await)
+}
+
+/// Whether the operator has a pod that works; none where there is no such operator.
+pub(super) async fn operator(env: &Environment) -> Option<Known<Status>> {
+    if !has_operator(env) {
+        return None;
+    }
+    Some(limited(async { Ok::<_, Error>(working(&cluster::listed(env, OPERATOR).await?)) }).await)
+}
+
+fn has_operator(env: &Environment) -> bool {
+    env.platform != Platform::Host && OPERATED.iter().any(|name| !env.is_external(name))
+}
+
+fn working(pods: &[Pod]) -> Status {
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+        let ready = conditions.iter().find(|it| it.type_ == "Ready")?;
+        Some(ready.status == "True")
+    };
+    match pods.first() {
+        None => Status::failed("there is no pod of it"),
+        Some(_) if pods.iter().any(|pod| ready(pod) == Some(true)) => {
+            Status::current("its pod is ready")
+        }
+        Some(pod) => Status::failed(format!(
+            "pod {} is not ready",
+            pod.metadata.name.as_deref().unwrap_or_default()
+        )),
+    }
 }
 
 /// Whether the operator's word is needed: what works needs no explanation.
@@ -119,6 +149,25 @@ mod tests {
         format!(
             "2026-11-21 03:24:45 INFO  AbstractOperator:265 - Reconciliation #7({cause}) {RESOURCE}: {said}"
         )
+    }
+
+    #[test]
+    fn an_operator_works_when_one_of_its_pods_is_ready() {
+        let pod = |ready: &str| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "operator-1" },
+                "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+            }))
+            .expect("a pod")
+        };
+        assert_eq!(working(&[]).state, State::Failed);
+        assert_eq!(working(&[Pod::default()]).state, State::Failed);
+        assert!(
+            working(&[pod("False")])
+                .message
+                .contains("operator-1 is not ready")
+        );
+        assert_eq!(working(&[pod("False"), pod("True")]).state, State::Current);
     }
 
     #[test]

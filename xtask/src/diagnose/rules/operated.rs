@@ -1,11 +1,23 @@
 //! What only clusters have: an operator that waits, and nodes that keep an image under its name.
 
 use super::{Find, Follows, Hit, Next, Rule, run};
+use crate::components::OPERATOR;
 use crate::diagnose::facts::{Facts, Known};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::readiness::State;
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "OPERATOR_DOWN",
+        title: "the operator of Kafka and Connect does not run",
+        about: "What runs goes on, but no change of a resource is acted on: a connector that is made has no status at all, and \
+                what is changed stays as it was. `up` puts its deployment right. If it ends again and again, its own log tells why: \
+                kubectl logs deployment/strimzi-cluster-operator.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(down),
+    },
     Rule {
         code: "OPERATOR_STUCK",
         title: "the operator is waiting and has ignored a change",
@@ -30,8 +42,21 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
+fn down(facts: &Facts) -> Vec<Hit> {
+    let seen = facts.operator.as_ref().and_then(Known::seen);
+    let failed = seen.filter(|seen| seen.state == State::Failed);
+    let hit = failed.map(|status| {
+        Hit::new(
+            Subject::component(OPERATOR),
+            &status.message,
+            Next::Fix(Fix::Up),
+        )
+    });
+    hit.into_iter().collect()
+}
+
 fn stuck(facts: &Facts) -> Vec<Hit> {
-    let ignored = facts.operator.as_ref().and_then(Known::seen);
+    let ignored = facts.passed_over.as_ref().and_then(Known::seen);
     let each = ignored.into_iter().flatten().filter_map(|(name, lines)| {
         facts.component(name).filter(|it| it.is_silent())?;
         let cause = "the operator ignored a change of it: it waits for a pod";

@@ -44,10 +44,13 @@ pub(super) const CASES: &[Case] = &[
         it.clickhouse = Known::Unknown("no answer within 2s".into());
     }),
     ("CLOCK_SKEW", |it| it.target().clock_ms = NOW - 60_000),
+    ("OPERATOR_DOWN", |it| {
+        it.operator = Some(Known::Seen(Status::failed("there is no pod of it")));
+    }),
     ("OPERATOR_STUCK", |it| {
         let line = "#7(watch) KafkaConnect(kafka/c): Failed to acquire lock";
         let ignored = [("connect".to_owned(), vec![line.to_owned()])];
-        it.operator = Some(Known::Seen(ignored.into()));
+        it.passed_over = Some(Known::Seen(ignored.into()));
         it.of("connect").process = Process::Elsewhere;
         it.down("connect", "0 of 1 pod ready");
     }),

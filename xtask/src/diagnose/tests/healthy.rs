@@ -169,6 +169,7 @@ pub(super) fn healthy() -> Facts {
             ..Clickhouse::default()
         }),
         operator: None,
+        passed_over: None,
         image: Some(Known::Seen(Status::current("1 of 1 pod run sha256:1"))),
         disk: Some(Known::Seen(Disk {
             rooms: vec![("/state".into(), 1 << 40, 1 << 40)],

@@ -11,14 +11,11 @@ pub mod rolling;
 
 use std::sync::Arc;
 
-use crate::components;
+use crate::components::{self, OPERATOR};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::plan::Plan;
 use crate::platform::Platform;
-
-/// What stands for the operators beside the components' names.
-pub const OPERATOR: &str = "operator";
 
 /// What begins again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
