@@ -28,7 +28,7 @@ use crate::environment::Environment;
 use crate::pipeline::connectors::view::Position;
 use crate::platform::Platform;
 use crate::profile::schema::Source;
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
 
 /// How long all facts together may take. What has not answered by then is unknown.
 pub const LIMIT: Duration = Duration::from_secs(2);
@@ -143,8 +143,13 @@ impl Facts {
             let fact = format!("offsets of {}", connector.name);
             why(&fact, connector.committed.as_ref()?)
         });
+        let components = self.components.iter().filter(|it| it.is_unheard());
+        let components = components.map(|it| Unseen {
+            fact: format!("whether {} works", it.name),
+            why: it.status.message.clone(),
+        });
         let whole = sources.into_iter().chain(others).flatten();
-        whole.chain(offsets).collect()
+        components.chain(whole).chain(offsets).collect()
     }
 }
 
@@ -163,6 +168,20 @@ pub struct Component {
     pub port_taken: Option<String>,
     /// The most telling lines of its log, while it does not work.
     pub log: Vec<String>,
+}
+
+impl Component {
+    /// Whether it was not heard in time, and may work all the same: a busy cluster is slow to answer,
+    /// and of a pod that hangs its resource tells soon.
+    fn is_unheard(&self) -> bool {
+        let elsewhere = self.process == Process::Elsewhere && !self.external;
+        elsewhere && self.status.state == State::Unknown
+    }
+
+    /// Whether it does not work.
+    pub(super) fn is_silent(&self) -> bool {
+        self.status.state != State::Current && !self.is_unheard()
+    }
 }
 
 /// A component's process on this machine.

@@ -29,6 +29,20 @@ fn nothing_is_wrong_with_a_healthy_pipeline() {
 }
 
 #[test]
+fn a_pod_that_was_not_heard_in_time_is_unknown_and_no_fault() {
+    let mut facts = healthy();
+    facts.of("kafka").process = Process::Elsewhere;
+    facts.of("kafka").status = Status::unknown("no answer within 2s");
+    let diagnosis = judge(&facts);
+    assert_eq!(diagnosis.findings, []);
+    assert_eq!(diagnosis.unknown.len(), 1, "{diagnosis:#?}");
+    assert!(!diagnosis.is_sound());
+    // A server of the user's own may be out of reach, and no resource tells.
+    facts.of("kafka").external = true;
+    assert_eq!(first(&facts).findings[0].code, "COMPONENT_DOWN");
+}
+
+#[test]
 fn why_a_process_ended_comes_before_that_it_did() {
     let mut facts = healthy();
     facts.of("kafka").process = Process::Ended(4);

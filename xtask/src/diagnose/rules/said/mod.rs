@@ -7,9 +7,8 @@ mod record;
 mod source;
 
 use super::{Find, Follows, Hit, Next, Rule, reset, run};
-use crate::diagnose::facts::{Component, Facts, Process};
+use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
-use crate::readiness::State;
 use crate::readiness::connect::root_cause;
 
 /// One thing that was said.
@@ -168,13 +167,6 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
         }
     }
     all
-}
-
-impl Component {
-    /// Whether it does not work.
-    pub(in crate::diagnose) fn is_silent(&self) -> bool {
-        self.status.state != State::Current
-    }
 }
 
 fn component_of(subject: &Subject) -> &str {
