@@ -340,7 +340,7 @@ fn an_operator_that_does_not_run_is_told_and_mended() {
     let found = finding(&kind, "operator", "OPERATOR_DOWN");
     let after = since(begin);
     assert_eq!(found["next"], "cargo xtask up", "{found:#}");
-    undo(&kind, &["up", "--yes"]);
+    kind.ok(&["up", "--yes"]);
     mended(&kind, "OPERATOR_DOWN");
     let name = "operator scaled to nothing";
     row(&mut String::new(), name, "OPERATOR_DOWN", after, begin);
