@@ -13,13 +13,14 @@ const TOPIC: &str = "orders";
 const QUEUE: &str = "dlq.orders";
 const SINK: &str = "orders-sink";
 
-/// The sink as its operator gets it: one that Connect alone knows would be removed.
-fn sink() -> Value {
-    json!({
+/// A sink of one topic with a dead letter queue, as its operator gets it: one that Connect alone knows
+/// would be removed. `more` is its own configuration.
+pub(crate) fn sink(name: &str, topic: &str, queue: &str, more: &Value) -> Value {
+    let mut sink = json!({
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaConnector",
         "metadata": {
-            "name": SINK,
+            "name": name,
             "namespace": "kafka",
             "labels": { "strimzi.io/cluster": "my-connect-cluster" },
         },
@@ -27,25 +28,34 @@ fn sink() -> Value {
             "class": "io.debezium.connector.jdbc.JdbcSinkConnector",
             "tasksMax": 1,
             "config": {
-                "topics": TOPIC,
+                "topics": topic,
                 "connection.url": "jdbc:postgresql://postgres-postgresql.database.svc:5432/postgres",
                 "connection.username": "postgres",
                 "connection.password": "${strimzidir:/mnt/postgres-auth:password}",
-                "insert.mode": "upsert",
-                "primary.key.mode": "record_key",
-                "delete.enabled": true,
-                "schema.evolution": "basic",
-                "collection.name.format": "copies.${topic}",
-                "key.converter": "org.apache.kafka.connect.json.JsonConverter",
-                "key.converter.schemas.enable": true,
                 "value.converter": "org.apache.kafka.connect.json.JsonConverter",
                 "value.converter.schemas.enable": true,
                 "errors.tolerance": "all",
-                "errors.deadletterqueue.topic.name": QUEUE,
+                "errors.deadletterqueue.topic.name": queue,
                 "errors.deadletterqueue.topic.replication.factor": 1,
                 "errors.deadletterqueue.context.headers.enable": true,
             },
         },
+    });
+    let config = sink["spec"]["config"].as_object_mut().expect("an object");
+    config.extend(more.as_object().expect("an object").clone());
+    sink
+}
+
+/// What has a sink copy its topic into the schema `copies`.
+fn copies() -> Value {
+    json!({
+        "insert.mode": "upsert",
+        "primary.key.mode": "record_key",
+        "delete.enabled": true,
+        "schema.evolution": "basic",
+        "collection.name.format": "copies.${topic}",
+        "key.converter": "org.apache.kafka.connect.json.JsonConverter",
+        "key.converter.schemas.enable": true,
     })
 }
 
@@ -139,7 +149,7 @@ pub async fn story(kind: &Kind) {
     kafka.create_topics(&[topic]).await.unwrap();
     let session = kind.postgres().await;
     session.execute("CREATE SCHEMA copies").await.unwrap();
-    kind.apply(&sink());
+    kind.apply(&sink(SINK, TOPIC, QUEUE, &copies()));
     let records = [good(1, "a"), bad(2), bad(3), good(9, "last")];
     kafka.produce(TOPIC, 0, &records).await.unwrap();
     let (client, at) = (&kafka, kind);

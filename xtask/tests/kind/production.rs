@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::cluster::Kind;
-use crate::life::assert_proven;
+use crate::life::{assert_proven, reset_finds_one};
 
 const USERS: &str = "postgres.public.users";
 const WORKERS: usize = 3;
@@ -220,13 +220,7 @@ async fn resets(kind: &Kind) {
     kind.ok(&["connector", "stop", "postgres"]);
     let gone = "DELETE FROM users WHERE email = 'r0@example.com'";
     kind.postgres().await.execute(gone).await.unwrap();
-    let summary = kind.json(&["reset-connector", "postgres", "--yes"]);
-    let deleted = summary["flows"][0]["deleted"].as_array().unwrap();
-    assert_eq!(deleted.len(), 1, "{summary}");
-    eprintln!(
-        "reset: first row after {} ms, all after {} ms",
-        summary["flows"][0]["first_row_ms"], summary["took_ms"]
-    );
+    reset_finds_one(kind);
 }
 
 /// A password that its operator makes anew is read anew.

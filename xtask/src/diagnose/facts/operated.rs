@@ -13,6 +13,7 @@ use crate::components::{OPERATOR, cluster, image};
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
+use crate::platform::kubernetes::forward::is_ready;
 use crate::readiness::{State, Status};
 
 /// What runs under an operator that waits.
@@ -64,16 +65,9 @@ fn has_operator(env: &Environment) -> bool {
 }
 
 fn working(pods: &[Pod]) -> Status {
-    let ready = |pod: &Pod| {
-        let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-        let ready = conditions.iter().find(|it| it.type_ == "Ready")?;
-        Some(ready.status == "True")
-    };
     match pods.first() {
         None => Status::failed("there is no pod of it"),
-        Some(_) if pods.iter().any(|pod| ready(pod) == Some(true)) => {
-            Status::current("its pod is ready")
-        }
+        Some(_) if pods.iter().any(is_ready) => Status::current("its pod is ready"),
         Some(pod) => Status::failed(format!(
             "pod {} is not ready",
             pod.metadata.name.as_deref().unwrap_or_default()

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Wanted;
 use crate::pipeline::slots::Slot;
 
 /// The relational source.
@@ -11,6 +12,18 @@ pub struct Postgres {
     pub server: Server,
     /// Replication slots.
     pub slots: Vec<Slot>,
+}
+
+impl Postgres {
+    /// The slot of this name.
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.name == name)
+    }
+
+    /// The slot that the profile has a connector read.
+    pub fn slot_of(&self, wanted: &Wanted) -> Option<&Slot> {
+        self.slot(wanted.slot.as_deref()?)
+    }
 }
 
 /// What PostgreSQL says of itself.

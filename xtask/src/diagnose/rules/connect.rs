@@ -1,6 +1,5 @@
 //! The worker and its connectors.
 
-use super::slots::slot;
 use super::{Find, Follows, Hit, Next, Rule, run};
 use crate::diagnose::facts::{Connector, Facts};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
@@ -220,7 +219,7 @@ fn stuck(facts: &Facts) -> Vec<Hit> {
 /// For how long nobody has read a connector's slot.
 fn unread_s(facts: &Facts, connector: &Connector) -> Option<u64> {
     let postgres = facts.postgres.as_ref()?.seen()?;
-    slot(postgres, connector.wanted.as_ref()?)?.unread_s
+    postgres.slot_of(connector.wanted.as_ref()?)?.unread_s
 }
 
 fn idle(facts: &Facts) -> Vec<Hit> {

@@ -2,9 +2,8 @@
 
 use super::postgres::{began, each, seen, subject};
 use super::{Find, Follows, Hit, Rule, postgres_query, reset, run};
-use crate::diagnose::facts::{Facts, Postgres, Wanted};
+use crate::diagnose::facts::Facts;
 use crate::diagnose::{Remedy, Severity, Subject};
-use crate::pipeline::slots::Slot;
 
 /// A slot that keeps more than this is on its way to fill the disk.
 const MUCH_WAL: u64 = 1 << 30;
@@ -97,7 +96,7 @@ pub(super) const RULES: &[Rule] = &[
 
 fn slot_behind(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
-        let slot = slot(postgres, wanted).filter(|slot| slot.active)?;
+        let slot = postgres.slot_of(wanted).filter(|slot| slot.active)?;
         let behind = slot.unconfirmed.filter(|behind| *behind > MUCH_WAL)?;
         let cause = format!("{} MB of PostgreSQL's log wait for it", behind >> 20);
         Some(Hit::new(
@@ -110,7 +109,7 @@ fn slot_behind(facts: &Facts) -> Vec<Hit> {
 
 fn slot_lost(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
-        let slot = slot(postgres, wanted)?;
+        let slot = postgres.slot_of(wanted)?;
         let lost = slot.wal_status.as_deref() == Some("lost");
         lost.then(|| {
             let since = slot
@@ -129,7 +128,7 @@ fn slot_lost(facts: &Facts) -> Vec<Hit> {
 fn slot_missing(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
         let name = wanted.slot.as_deref()?;
-        let gone = slot(postgres, wanted).is_none() && began(connector);
+        let gone = postgres.slot_of(wanted).is_none() && began(connector);
         gone.then(|| {
             let place = connector.committed.as_ref()?.seen()?.position.as_ref();
             let since = place.map_or("its committed place", |it| it.place.as_str());
@@ -141,7 +140,7 @@ fn slot_missing(facts: &Facts) -> Vec<Hit> {
 
 fn slot_ahead(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
-        let slot = slot(postgres, wanted)?;
+        let slot = postgres.slot_of(wanted)?;
         let begins = lsn(slot.restart_lsn.as_deref()?)?;
         let committed = connector.committed_lsn()?;
         (begins > committed).then(|| {
@@ -181,7 +180,7 @@ fn lsn(text: &str) -> Option<u64> {
 
 fn slot_taken(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
-        let slot = slot(postgres, wanted).filter(|slot| slot.active)?;
+        let slot = postgres.slot_of(wanted).filter(|slot| slot.active)?;
         let reader = slot.reader.as_deref()?;
         // What Debezium's connectors call themselves.
         let foreign = !reader.contains("Debezium");
@@ -197,7 +196,7 @@ fn slot_taken(facts: &Facts) -> Vec<Hit> {
 fn slots_full(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
         let (used, all) = postgres.server.slot_use;
-        let full = used >= all && slot(postgres, wanted).is_none() && !began(connector);
+        let full = used >= all && postgres.slot_of(wanted).is_none() && !began(connector);
         full.then(|| {
             let unread = postgres.slots.iter().filter(|slot| !slot.active);
             let unread: Vec<String> = unread.map(|it| format!("unread: {}", it.name)).collect();
@@ -241,11 +240,6 @@ fn slot_unread(facts: &Facts) -> Vec<Hit> {
             Hit::new(subject, cause, next)
         })
         .collect()
-}
-
-pub(super) fn slot<'a>(postgres: &'a Postgres, wanted: &Wanted) -> Option<&'a Slot> {
-    let name = wanted.slot.as_deref()?;
-    postgres.slots.iter().find(|slot| slot.name == name)
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ fn one(facts: &Facts, connector: &Connector) -> Option<Hold> {
         let what = format!("whether slot `{slot}` of {name} is there cannot be seen");
         return Some(Hold::Blind(what));
     };
-    match postgres.slots.iter().find(|it| it.name == slot) {
+    match postgres.slot(slot) {
         None => Some(Hold::Loses(format!(
             "slot `{slot}` of {name} is gone: started, it would make a new one, which lacks the changes in between"
         ))),

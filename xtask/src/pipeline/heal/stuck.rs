@@ -185,15 +185,9 @@ pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
     let samples = running.filter_map(|connector| {
         let wanted = connector.wanted.as_ref()?;
         let committed = connector.committed.as_ref()?.seen()?;
+        let postgres = facts.postgres.as_ref().and_then(Known::seen);
         let source = match wanted.source {
-            Source::Postgres => {
-                facts
-                    .postgres
-                    .as_ref()
-                    .and_then(Known::seen)?
-                    .server
-                    .position
-            }
+            Source::Postgres => postgres?.server.position,
             Source::Mongodb => {
                 let oplog = facts.mongodb.as_ref().and_then(Known::seen)?.oplog;
                 oplog.map(|(_, newest)| newest)
@@ -203,12 +197,7 @@ pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
             .flows
             .iter()
             .filter(|it| it.connector == connector.name);
-        let slots = facts.postgres.as_ref().and_then(Known::seen);
-        let slots = slots.map(|it| it.slots.as_slice()).unwrap_or_default();
-        let slot = wanted
-            .slot
-            .as_ref()
-            .and_then(|name| slots.iter().find(|slot| slot.name == *name));
+        let slot = postgres.and_then(|it| it.slot_of(wanted));
         let unread = slot.is_some_and(|slot| !slot.active || slot.untouched > Some(0));
         let sample = Sample {
             at: facts.at,

@@ -329,7 +329,8 @@ fn choose(pods: &[Pod]) -> Option<&Pod> {
         })
 }
 
-fn is_ready(pod: &Pod) -> bool {
+/// Whether a pod says that it is ready.
+pub fn is_ready(pod: &Pod) -> bool {
     let conditions = pod
         .status
         .iter()

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::USERS;
 use crate::cluster::Kind;
+use crate::dlq::sink;
 
 const SINK: &str = "users-sink";
 const QUEUE: &str = "dlq.users";
@@ -15,7 +16,13 @@ pub(super) async fn operated(kind: &Kind) {
     kind.ok(&["topic", "create", QUEUE, "--role", "dlq"]);
     let week = format!("retention.ms={}", 40_i64 * 86_400_000);
     kind.ok(&["topic", "config", QUEUE, "--alter", &week]);
-    register(kind);
+    let more = json!({
+        "key.converter": "org.apache.kafka.connect.storage.StringConverter",
+        // What it can read it drops: this is about what it cannot.
+        "transforms": "drop",
+        "transforms.drop.type": "org.apache.kafka.connect.transforms.Filter",
+    });
+    kind.apply(&sink(SINK, USERS, QUEUE, &more));
     let begin = Instant::now();
     while records(kind) == 0 {
         assert!(begin.elapsed() < Duration::from_secs(120), "nothing failed");
@@ -46,47 +53,6 @@ fn records(kind: &Kind) -> u64 {
     let queues = list["queues"].as_array().unwrap();
     let queue = queues.iter().find(|row| row["topic"] == QUEUE);
     queue.map_or(0, |queue| queue["summary"]["records"].as_u64().unwrap_or(0))
-}
-
-/// It is a resource, as Strimzi removes what was registered otherwise.
-fn register(kind: &Kind) {
-    let resource = json!({
-        "apiVersion": "kafka.strimzi.io/v1",
-        "kind": "KafkaConnector",
-        "metadata": {
-            "name": SINK,
-            "namespace": "kafka",
-            "labels": { "strimzi.io/cluster": "my-connect-cluster" },
-        },
-        "spec": {
-            "class": "io.debezium.connector.jdbc.JdbcSinkConnector",
-            "tasksMax": 1,
-            "config": {
-                "topics": USERS,
-                "connection.url": "jdbc:postgresql://postgres-postgresql.database.svc:5432/postgres",
-                "connection.username": "postgres",
-                "connection.password": "${strimzidir:/mnt/postgres-auth:password}",
-                "key.converter": "org.apache.kafka.connect.storage.StringConverter",
-                "value.converter": "org.apache.kafka.connect.json.JsonConverter",
-                "value.converter.schemas.enable": true,
-                // What it can read it drops: this is about what it cannot.
-                "transforms": "drop",
-                "transforms.drop.type": "org.apache.kafka.connect.transforms.Filter",
-                "errors.tolerance": "all",
-                "errors.deadletterqueue.topic.name": QUEUE,
-                "errors.deadletterqueue.topic.replication.factor": 1,
-                "errors.deadletterqueue.context.headers.enable": true,
-            },
-        },
-    });
-    let file = kind.state.join("sink.json");
-    std::fs::write(&file, resource.to_string()).unwrap();
-    // Not in /tmp, which the node mounts anew.
-    let inside = "/sink.json";
-    let to = format!("{}:{inside}", kind.node());
-    let from = file.display().to_string();
-    kind.docker(&["cp", &from, &to]).unwrap();
-    kind.kubectl(&["apply", "-f", inside]).unwrap();
 }
 
 /// Changes come without a schema: told so, it reads them. It is told when its tasks have begun anew.
