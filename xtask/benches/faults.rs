@@ -30,6 +30,7 @@ mod sandbox;
 mod diagnosis {
     pub mod documents;
     pub mod faults;
+    pub mod member;
     pub mod room;
     pub mod run;
 }

@@ -22,6 +22,14 @@ pub enum ConnectError {
         /// The transport's reason.
         reason: String,
     },
+    /// No answer in time: its group does not settle, or it hangs.
+    #[error("Connect at {address} gives no answer within {} s", limit.as_secs())]
+    Silent {
+        /// Where.
+        address: String,
+        /// How long it was waited for.
+        limit: Duration,
+    },
     /// Connect said no.
     #[error("Connect refused ({status}): {message}")]
     Refused {
@@ -40,6 +48,12 @@ pub enum ConnectError {
     },
 }
 
+/// How long something is looked up.
+const LOOKS: Duration = Duration::from_secs(20);
+/// How long a change may take: as long as Connect itself gives it. One that is given up here may
+/// still be made there.
+const CHANGES: Duration = Duration::from_secs(90);
+
 impl ConnectError {
     /// Whether the worker refuses because its group rebalances, or is about to: with 409, and for some
     /// requests with 500 (seen with Kafka 4.0.0).
@@ -57,7 +71,7 @@ impl ConnectError {
     /// (404 before its resources are mounted, 500, 503), or gone for now.
     pub fn is_transient(&self) -> bool {
         match self {
-            ConnectError::Unreachable { .. } => true,
+            ConnectError::Unreachable { .. } | ConnectError::Silent { .. } => true,
             ConnectError::Refused { status, message } => {
                 self.is_rebalance()
                     || matches!(*status, 404 | 503)
@@ -97,18 +111,24 @@ impl Connect {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Option<String>, ConnectError> {
-        let unreachable = |error: &reqwest::Error| ConnectError::Unreachable {
-            address: self.endpoint.address(),
-            reason: if error.is_timeout() {
-                "timed out".into()
-            } else {
-                super::reason(error)
-            },
+        let limit = match method {
+            Method::GET => LOOKS,
+            _ => CHANGES,
+        };
+        let unreachable = |error: &reqwest::Error| {
+            let address = self.endpoint.address();
+            match error.is_timeout() {
+                true => ConnectError::Silent { address, limit },
+                false => ConnectError::Unreachable {
+                    address,
+                    reason: super::reason(error),
+                },
+            }
         };
         let mut request = self
             .http
             .request(method, format!("{}{path}", self.endpoint.url()))
-            .timeout(Duration::from_secs(90));
+            .timeout(limit);
         if let Some(body) = body {
             request = request.json(body);
         }

@@ -184,7 +184,7 @@ fn listed(rows: &[Row], palette: Palette) -> String {
 
 async fn status(output: Output, env: &Environment, names: &[String]) -> Result<ExitCode> {
     let names = named(env, names).await?;
-    let details = view::details(env, &names).await?;
+    let details = view::glance(env, &names).await?;
     match output {
         Output::Json => say!("{}", json!({ "connectors": details })),
         Output::Text => {
@@ -193,7 +193,8 @@ async fn status(output: Output, env: &Environment, names: &[String]) -> Result<E
             }
         }
     }
-    Ok(exit(details.iter().map(|detail| detail.row.is_running())))
+    let is_well = |detail: &Detail| detail.row.is_running() && detail.unknown.is_none();
+    Ok(exit(details.iter().map(is_well)))
 }
 
 fn described(detail: &Detail, palette: Palette) -> String {
@@ -217,8 +218,8 @@ fn described(detail: &Detail, palette: Palette) -> String {
     if row.tasks.is_empty() {
         text += "  no task\n";
     }
-    match &detail.position {
-        Some(position) => {
+    match (&detail.position, &detail.unknown) {
+        (Some(position), _) => {
             text += &format!("  position  {}", position.place);
             if let Some(at) = position.at {
                 let age = clock::now_ms().saturating_sub(at);
@@ -229,7 +230,11 @@ fn described(detail: &Detail, palette: Palette) -> String {
             }
             text.push('\n');
         }
-        None => text += "  position  none committed\n",
+        (None, Some(why)) => {
+            text +=
+                &format!("  position  not known: {why}\n  next: cargo xtask diagnose connect\n");
+        }
+        (None, None) => text += "  position  none committed\n",
     }
     if !row.is_running() {
         let next = match row.state.as_str() {

@@ -94,10 +94,11 @@ async fn a_change_that_cannot_arrive_is_told_at_once_with_the_next_command() {
             "{method} {path}: {answer}"
         );
     };
-    let begin = std::time::Instant::now();
 
+    // Neither is waited for until its deadline, which would be told as such.
     call("PUT", "/pause");
     let text = sandbox.fails(&["verify"], 1);
+    assert!(!text.contains("not ready after"), "{text}");
     assert!(text.contains("is PAUSED"), "{text}");
 
     call("DELETE", "");
@@ -107,8 +108,7 @@ async fn a_change_that_cannot_arrive_is_told_at_once_with_the_next_command() {
         "{text}"
     );
     assert!(text.contains("next: cargo xtask up"), "{text}");
-    // Two waits to their deadlines would take three minutes.
-    assert!(begin.elapsed() < std::time::Duration::from_secs(60));
+    assert!(!text.contains("not ready after"), "{text}");
 
     sandbox.ok(&["up"]);
     sandbox.ok(&["verify"]);

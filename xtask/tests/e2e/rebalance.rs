@@ -1,15 +1,19 @@
 //! Connect while it rebalances: it refuses whatever it is asked then, and who asks is not to notice.
 
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
 
 use indexmap::IndexMap;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use xtask::clients::connect::{Connect, ConnectError};
 use xtask::pipeline::connectors::settled;
 use xtask::plan::Progress;
 use xtask::platform::Endpoint;
 
+use crate::ports;
 use crate::sandbox::Sandbox;
 
 const CONNECTOR: &str = "postgres-connector";
@@ -92,4 +96,94 @@ async fn until_taken(request: impl Fn() -> reqwest::RequestBuilder) {
         let text = answer.text().await.unwrap_or_default();
         assert!(text.contains("rebalance"), "{status}: {text}");
     }
+}
+
+/// A second worker: another port, otherwise as the first. The broker puts it out last.
+struct Second(Child);
+
+impl Second {
+    fn begin(sandbox: &Sandbox) -> Self {
+        let of_first = sandbox.dir().join("config/connect/worker.properties");
+        let text = std::fs::read_to_string(&of_first).expect("a configuration");
+        let port = sandbox.ports["connect.port"].to_string();
+        let text = text.replace(&port, &ports::free(21_000).to_string());
+        let own = sandbox.dir().join("second.properties");
+        std::fs::write(&own, text + "\nsession.timeout.ms=300000\n").expect("written");
+        let line = std::fs::read(format!("/proc/{}/cmdline", sandbox.pid("connect")));
+        let line = String::from_utf8(line.expect("a process")).expect("text");
+        let mut words: Vec<&str> = line.split_terminator('\0').collect();
+        assert_eq!(words.pop(), of_first.to_str(), "{line}");
+        let mut command = Command::new(words.remove(0));
+        command.args(words).arg(own);
+        let null = || std::process::Stdio::null();
+        let begun = command.stdout(null()).stderr(null()).spawn();
+        Second(begun.expect("it starts"))
+    }
+
+    fn suspend(&self) {
+        let pid = i32::try_from(self.0.id()).expect("a pid");
+        let pid = Pid::from_raw(pid).expect("a pid");
+        kill_process(pid, Signal::STOP).expect("suspended");
+    }
+}
+
+impl Drop for Second {
+    fn drop(&mut self) {
+        // It may have ended; nothing is to be done about either.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_is_told_where_connect_gives_no_answer() {
+    let sandbox = Sandbox::up("hangs");
+    let second = Second::begin(&sandbox);
+    let kafka = sandbox.kafka().await;
+    loop {
+        let group = kafka.describe_group("connect-cluster").await.expect("told");
+        if group.members.len() == 2 && group.state == "Stable" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    sandbox.ok(&["verify"]);
+
+    second.suspend();
+    // A change that all have to hear of: the group waits for the one that hears nothing.
+    let connect = Connect::new(Endpoint::loopback(sandbox.ports["connect.port"]));
+    let config = connect.config(CONNECTOR).await;
+    let mut config = config.expect("a configuration").expect("registered");
+    config.insert("name".into(), "another".into());
+    config.insert("slot.name".into(), "another".into());
+    let put = connect.put_config("another", &config).await;
+    put.expect("taken");
+    let diagnosis = loop {
+        let diagnosis = sandbox.json(&["diagnose"]);
+        if diagnosis["findings"][0]["code"] == "CONNECT_REBALANCING" {
+            break diagnosis;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let cause = diagnosis["findings"][0]["cause"].as_str().unwrap();
+    assert!(cause.contains("2 workers"), "{diagnosis:#}");
+    let output = sandbox.run(&["connector", "status", CONNECTOR]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("position  not known"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let said = sandbox.fails(&["connector", "config", CONNECTOR], 1);
+    assert!(said.contains("gives no answer"), "{said}");
+    assert!(said.contains("next: cargo xtask diagnose"), "{said}");
+
+    // The broker puts it out, and the one that is left goes on.
+    until_taken(|| {
+        let port = sandbox.ports["connect.port"];
+        let url = format!("http://127.0.0.1:{port}/connectors/another");
+        reqwest::Client::new().delete(url)
+    })
+    .await;
+    drop(second);
+    sandbox.ok(&["verify"]);
+    let group = kafka.describe_group("connect-cluster").await.expect("told");
+    assert_eq!(group.members.len(), 1);
 }

@@ -63,7 +63,12 @@ async fn ask(env: &Environment) -> Result<(Kafka, Vec<Flow>, Ages), String> {
     let topics = client.topics(None).await.map_err(text)?;
     let flows = env.profile.flows.iter();
     let flows = flows.map(|(name, flow)| one(env, &client, &topics, name, flow));
-    let (flows, ages) = tokio::join!(join_all(flows), ages(env, &client, &topics));
+    let (flows, ages, workers) = tokio::join!(
+        join_all(flows),
+        ages(env, &client, &topics),
+        client.describe_group(&env.profile.connect.group)
+    );
+    let workers = workers.map_err(text)?;
     let flows: Result<Vec<Flow>, KafkaError> = flows.into_iter().collect();
     let partitions = |wrong: &dyn Fn(&crate::clients::kafka::PartitionInfo) -> bool| {
         let named = topics.iter().flat_map(|topic| {
@@ -76,6 +81,8 @@ async fn ask(env: &Environment) -> Result<(Kafka, Vec<Flow>, Ages), String> {
         leaderless: partitions(&|it| it.leader.is_none()),
         behind: partitions(&|it| it.leader.is_some() && it.isr.len() < it.replicas.len()),
         uncompacted: uncompacted(&client, &topics).await.map_err(text)?,
+        workers: workers.members.len(),
+        workers_state: workers.state,
     };
     Ok((kafka, flows.map_err(text)?, ages))
 }

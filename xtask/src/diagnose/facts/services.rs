@@ -135,6 +135,10 @@ pub struct Kafka {
     pub behind: Vec<String>,
     /// Connect's own topics whose cleanup policy is not `compact`.
     pub uncompacted: Vec<String>,
+    /// How many Connect workers its group has.
+    pub workers: usize,
+    /// The state of the workers' group, in Kafka's words.
+    pub workers_state: String,
 }
 
 /// The target.

@@ -1,6 +1,6 @@
 //! The worker and its connectors.
 
-use super::{Find, Follows, Hit, Next, Rule, run};
+use super::{Find, Follows, Hit, Next, Rule, is_rebalancing, run};
 use crate::diagnose::facts::{Connector, Facts};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::platform::Platform;
@@ -24,8 +24,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONNECT_REBALANCING",
         title: "Connect is rebalancing",
-        about: "Workers have come or gone. It answers 409 meanwhile, for seconds; a departed worker's tasks rest for up to \
-                `scheduled.rebalance.max.delay.ms`.",
+        about: "Workers have come or gone. It answers 409 meanwhile, for seconds, or not at all; a departed worker's tasks rest \
+                for up to `scheduled.rebalance.max.delay.ms`. A worker that hangs holds up the others until the broker puts \
+                it out, after `rebalance.timeout.ms` (a minute): states are told all the while, but no place, and nothing \
+                can be changed.",
         severity: Severity::Degraded,
         remedy: Remedy::Wait,
         follows: Follows::Needs,
@@ -135,12 +137,21 @@ fn plugin_missing(facts: &Facts) -> Vec<Hit> {
 }
 
 fn rebalancing(facts: &Facts) -> Vec<Hit> {
-    let busy = facts.connect.seen().is_some_and(|it| it.rebalancing);
-    let hit = busy.then(|| {
-        let next = run("wait some seconds, then: cargo xtask connector status");
-        Hit::new(Subject::component("connect"), "it is rebalancing", next)
-    });
-    hit.into_iter().collect()
+    let told = facts.connect.seen().is_some_and(|it| it.rebalancing);
+    let group = facts.kafka.seen();
+    let group = group.filter(|it| is_rebalancing(&it.workers_state));
+    let (cause, next) = match group {
+        Some(group) if group.workers > 1 => (
+            format!("its group of {} workers does not settle", group.workers),
+            "wait a minute, then: cargo xtask connector status; if it stays: cargo xtask restart connect",
+        ),
+        _ if told || group.is_some() => (
+            "it is rebalancing".to_owned(),
+            "wait some seconds, then: cargo xtask connector status",
+        ),
+        _ => return Vec::new(),
+    };
+    vec![Hit::new(Subject::component("connect"), cause, run(next))]
 }
 
 fn missing(facts: &Facts) -> Vec<Hit> {

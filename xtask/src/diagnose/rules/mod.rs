@@ -46,6 +46,11 @@ pub struct Rule {
     find: Find,
 }
 
+/// Whether a group's members are being told anew what each of them does.
+fn is_rebalancing(state: &str) -> bool {
+    matches!(state, "PreparingRebalance" | "CompletingRebalance")
+}
+
 /// How a rule finds.
 #[derive(Debug)]
 enum Find {

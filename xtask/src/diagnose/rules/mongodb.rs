@@ -32,9 +32,9 @@ pub(super) const RULES: &[Rule] = &[
         title: "the MongoDB member takes no writes",
         about: "An election is going on, or this member is no longer the primary, or the set has lost its majority. With one \
                 member it becomes primary by itself within seconds of its start.",
-        severity: Severity::Degraded,
+        severity: Severity::Broken,
         remedy: Remedy::Wait,
-        follows: Follows::Same,
+        follows: Follows::Nothing,
         find: Find::Facts(not_primary),
     },
     Rule {
@@ -56,9 +56,13 @@ fn when(facts: &Facts, rule: impl Fn(&Mongodb) -> Option<(String, Next)>) -> Vec
     hit.into_iter().collect()
 }
 
+/// Whether somebody else runs it: nothing of it can be shown or started from here.
+fn is_external(facts: &Facts) -> bool {
+    facts.component("mongodb").is_some_and(|it| it.external)
+}
+
 fn no_set(facts: &Facts) -> Vec<Hit> {
     when(facts, |mongodb| {
-        let external = facts.component("mongodb").is_some_and(|it| it.external);
         match (mongodb.replicated, mongodb.set.is_empty()) {
             (false, _) => Some((
                 "the server is no member of a replica set".into(),
@@ -67,7 +71,7 @@ fn no_set(facts: &Facts) -> Vec<Hit> {
                     mongodb.wanted_set
                 )),
             )),
-            (true, true) if external => Some((
+            (true, true) if is_external(facts) => Some((
                 "the replica set was never initiated".into(),
                 run("initiate it (rs.initiate()), then: cargo xtask up"),
             )),
@@ -95,12 +99,12 @@ fn wrong_set(facts: &Facts) -> Vec<Hit> {
 fn not_primary(facts: &Facts) -> Vec<Hit> {
     when(facts, |mongodb| {
         let secondary = !mongodb.primary && !mongodb.set.is_empty();
-        secondary.then(|| {
-            (
-                "the member is not the primary".into(),
-                run("cargo xtask status --watch; if it stays: cargo xtask logs mongodb"),
-            )
-        })
+        let next = if is_external(facts) {
+            "have the set elect this member, or name the primary in mongodb.external; then: cargo xtask up"
+        } else {
+            "cargo xtask status --watch; if it stays: cargo xtask logs mongodb"
+        };
+        secondary.then(|| ("the member is not the primary".into(), run(next)))
     })
 }
 

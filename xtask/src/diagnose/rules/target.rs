@@ -1,6 +1,6 @@
 //! The target.
 
-use super::{Find, Follows, Hit, Next, Rule, run};
+use super::{Find, Follows, Hit, Next, Rule, is_rebalancing, run};
 use crate::diagnose::facts::{Facts, Flow};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 
@@ -159,10 +159,8 @@ fn consumer_fails(facts: &Facts) -> Vec<Hit> {
 }
 
 fn group_rebalancing(facts: &Facts) -> Vec<Hit> {
-    let rebalancing = |flow: &&Flow| {
-        let state = flow.group_state.as_deref();
-        matches!(state, Some("PreparingRebalance" | "CompletingRebalance")) && is_idle(flow)
-    };
+    let rebalancing =
+        |flow: &&Flow| flow.group_state.as_deref().is_some_and(is_rebalancing) && is_idle(flow);
     let hits = facts.flows.iter().filter(rebalancing).map(|flow| {
         let cause = format!("group {} is rebalancing and reads nothing", flow.group);
         let next = run(format!("cargo xtask group describe {}", flow.group));

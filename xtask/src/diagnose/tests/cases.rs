@@ -147,6 +147,9 @@ pub(super) const CASES: &[Case] = &[
             connector.tasks.clear();
         }
     }),
+    ("CONNECT_REBALANCING", |it| {
+        it.broker().workers_state = "PreparingRebalance".into();
+    }),
     ("CONNECTOR_MISSING", |it| {
         (it.connectors[0].state, it.connectors[0].committed) = (None, None);
         it.connectors[0].tasks.clear();

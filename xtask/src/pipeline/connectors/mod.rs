@@ -49,6 +49,9 @@ where
         error.hint("workers that come and go keep it from ending: cargo xtask logs connect")
     })?;
     match answer.into_inner().ok().flatten() {
+        Some(Err(error @ ConnectError::Silent { .. })) => {
+            Err(service(&error).hint("cargo xtask diagnose connect"))
+        }
         Some(answer) => answer.map_err(|error| service(&error)),
         None => Err(Error::new(Code::Service, "Connect gave no answer")),
     }

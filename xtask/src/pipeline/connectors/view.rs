@@ -1,5 +1,7 @@
 //! What connectors do, gathered for people and programs.
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -11,6 +13,9 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::Progress;
 use crate::readiness::connect::root_cause;
+
+/// How long a place is waited for by who only looks.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// One connector.
 #[derive(Debug, Serialize)]
@@ -56,6 +61,20 @@ pub struct Detail {
     pub offsets: Offsets,
     /// Its place in the source, as far as the offsets tell it.
     pub position: Option<Position>,
+    /// Why its offsets are not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
+}
+
+impl Detail {
+    fn of(row: Row, offsets: Offsets) -> Self {
+        Detail {
+            position: offsets.offsets.iter().find_map(|one| position(&one.offset)),
+            offsets,
+            row,
+            unknown: None,
+        }
+    }
 }
 
 /// A place in a source's log, and when what is there happened.
@@ -134,19 +153,41 @@ pub async fn list_by(client: &Connect) -> Result<Vec<Row>> {
 /// # Errors
 /// Connect does not answer.
 pub async fn details(env: &Environment, names: &[String]) -> Result<Vec<Detail>> {
-    let rows = list(env).await?;
-    let rows = rows.into_iter().filter(|row| names.contains(&row.name));
     let client = &env.connect_client();
-    let details = rows.map(|row| async move {
-        let offsets = settled(&Progress::silent(), || client.offsets(&row.name)).await?;
-        let offsets = offsets.unwrap_or_default();
-        Ok(Detail {
-            position: offsets.offsets.iter().find_map(|one| position(&one.offset)),
-            offsets,
-            row,
-        })
+    let details = rows(env, names).await?.map(|row| async move {
+        let offsets = offsets(client, &row.name).await?;
+        Ok(Detail::of(row, offsets))
     });
     join_all(details).await.into_iter().collect()
+}
+
+/// These connectors with the places that Connect tells soon: states it has at hand, but places only
+/// while its workers agree on who does what.
+///
+/// # Errors
+/// Connect does not answer.
+pub async fn glance(env: &Environment, names: &[String]) -> Result<Vec<Detail>> {
+    let client = &env.connect_client();
+    let details = rows(env, names).await?.map(|row| async move {
+        match tokio::time::timeout(GLANCE, offsets(client, &row.name)).await {
+            Ok(offsets) => Ok(Detail::of(row, offsets?)),
+            Err(_) => Ok(Detail {
+                unknown: Some(format!("Connect gives no answer within {GLANCE:?}")),
+                ..Detail::of(row, Offsets::default())
+            }),
+        }
+    });
+    join_all(details).await.into_iter().collect()
+}
+
+async fn rows(env: &Environment, names: &[String]) -> Result<impl Iterator<Item = Row>> {
+    let rows = list(env).await?.into_iter();
+    Ok(rows.filter(|row| names.contains(&row.name)))
+}
+
+async fn offsets(client: &Connect, name: &str) -> Result<Offsets> {
+    let offsets = settled(&Progress::silent(), || client.offsets(name)).await?;
+    Ok(offsets.unwrap_or_default())
 }
 
 /// Reads the place out of an offset as Debezium's connectors write them.

@@ -29,7 +29,7 @@ pub struct Fault {
 
 const CONNECTOR: &str = "connector postgres-connector";
 
-fn nothing() -> Undo {
+pub fn nothing() -> Undo {
     Box::new(|_| {})
 }
 

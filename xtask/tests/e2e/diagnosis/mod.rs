@@ -3,6 +3,7 @@
 
 pub mod documents;
 pub mod faults;
+pub mod member;
 pub mod room;
 pub mod run;
 

@@ -47,8 +47,14 @@ pub(super) const REST: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
-        find: Find::Said(&[&[]], |_, subject| {
-            run(format!("cargo xtask logs {}", subject.name()))
+        find: Find::Said(&[&[]], |facts, subject| {
+            let name = subject.name();
+            match facts.component(name) {
+                Some(it) if it.external => run(format!(
+                    "have {name} answer, or correct {name}.external in the profile; then: cargo xtask up"
+                )),
+                _ => run(format!("cargo xtask logs {name}")),
+            }
         }),
     },
 ];
