@@ -46,8 +46,7 @@ UNKNOWN_SETTING = 115
 UNKNOWN_EXCEPTION = 1002
 QUERY_WAS_CANCELLED = 394
 
-# Caches sized for a laptop. The Kafka session timeout bounds how long a killed engine keeps its partitions
-# from its successor: 6 s is the least that a broker accepts by default (librdkafka's own is 45 s).
+# Caches sized for a laptop.
 _CONFIG = """<clickhouse>
     <mark_cache_size>33554432</mark_cache_size>
     <index_mark_cache_size>8388608</index_mark_cache_size>
@@ -58,8 +57,8 @@ _CONFIG = """<clickhouse>
     <background_message_broker_schedule_pool_size>16</background_message_broker_schedule_pool_size>
     <background_schedule_pool_size>8</background_schedule_pool_size>
     <kafka>
-        <session_timeout_ms>6000</session_timeout_ms>
-        <heartbeat_interval_ms>1500</heartbeat_interval_ms>
+        <session_timeout_ms>{session_ms}</session_timeout_ms>
+        <heartbeat_interval_ms>{heartbeat_ms}</heartbeat_interval_ms>
     </kafka>
 </clickhouse>
 """
@@ -176,10 +175,10 @@ class Answer:
 class Engine:
     """The open data directory. Lives until close(); then its Kafka consumers leave their groups."""
 
-    def __init__(self, data_dir: Path, memory: int) -> None:
+    def __init__(self, data_dir: Path, memory: int, session_ms: int) -> None:
         data_dir = data_dir.resolve()
         self._lock = _lock_directory(data_dir)
-        self.files_dir = _prepare_directory(data_dir)
+        self.files_dir = _prepare_directory(data_dir, session_ms)
         self.memory = memory
         self._address = f"{data_dir}?config-file={data_dir / 'host' / 'config.xml'}"
         self._chdb = _load_chdb()
@@ -309,7 +308,7 @@ def _lock_directory(data_dir: Path) -> Any:
     return lock
 
 
-def _prepare_directory(data_dir: Path) -> Path:
+def _prepare_directory(data_dir: Path, session_ms: int) -> Path:
     """Create the directory and the configuration; change into an own, empty place for INSERT data.
 
     chdb resolves the names of files against the working directory, and takes the name of an unknown
@@ -322,7 +321,9 @@ def _prepare_directory(data_dir: Path) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left_over in files_dir.iterdir():  # of a process that was killed
         left_over.unlink()
-    (data_dir / "host" / "config.xml").write_text(_CONFIG)
+    (data_dir / "host" / "config.xml").write_text(
+        _CONFIG.format(session_ms=session_ms, heartbeat_ms=session_ms // 4)
+    )
     os.chdir(files_dir)
     return files_dir
 

@@ -92,6 +92,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True)
     parser.add_argument("--users-file", type=Path, required=True)
     parser.add_argument("--memory", type=int, default=512 << 20, help="bytes that one query may use")
+    parser.add_argument("--kafka-session-ms", type=int, default=6000, help="for a silent consumer")
     parser.add_argument("--access-log", action="store_true")
     return parser.parse_args()
 
@@ -107,7 +108,7 @@ def _serve(arguments: argparse.Namespace) -> int:
     stop = _stop_event()
     users = Users(arguments.users_file.resolve())
     started = time.monotonic()
-    engine = Engine(arguments.data_dir, arguments.memory)
+    engine = Engine(arguments.data_dir, arguments.memory, arguments.kafka_session_ms)
     try:
         server = Server(arguments.port, engine, users, arguments.access_log)
     except OSError:

@@ -17,6 +17,13 @@ use crate::platform::host::secrets;
 use crate::profile::size;
 use crate::readiness::{State, Status};
 
+/// For how long, in milliseconds, a group keeps the partitions of a consumer that is not heard: of one
+/// that was killed, or that lost the broker and comes back as another. The least that a broker accepts
+/// by default; librdkafka's own is 45 s.
+const SESSION_MS: u32 = 6_000;
+/// The same at a broker of one's own, which accepts less.
+const OWN_SESSION_MS: u32 = 2_000;
+
 /// The embedded engine; none where a `clickhouse` binary or an external server is used.
 pub fn engine(env: &Environment) -> Option<PypiEnvironment> {
     let embedded = env.clickhouse_binary.is_none() && env.profile.clickhouse.external.is_none();
@@ -36,6 +43,10 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
     }
     let users = users_file(env);
     let memory = size::bytes(&env.profile.clickhouse.memory)?;
+    let session = match env.profile.kafka.external {
+        Some(_) => SESSION_MS,
+        None => OWN_SESSION_MS,
+    };
     let (template, extra) = match (&env.clickhouse_binary, engine(env)) {
         (None, Some(engine)) => {
             let server: PathBuf = env.root.join("manifests/clickhouse/host");
@@ -46,6 +57,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
                     "server": server,
                     "users_file": users,
                     "memory_bytes": memory,
+                    "session_ms": session,
                     // The server is a script: its text is part of what runs.
                     "digest": directory_digest(&server)?,
                 }),
@@ -57,6 +69,8 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
                 "clickhouse_binary": binary,
                 "users_file": users,
                 "memory_bytes": memory,
+                "session_ms": session,
+                "heartbeat_ms": session / 4,
             }),
         ),
     };
