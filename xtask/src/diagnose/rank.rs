@@ -49,10 +49,12 @@ fn depth(subject: &Subject) -> u8 {
 
 fn explains(facts: &Facts, cause: &Finding, finding: &Finding) -> bool {
     let grave = cause.severity == Severity::Broken || cause.severity == finding.severity;
-    let same = cause.subject == finding.subject || cause.subject == Subject::Machine;
+    let machine = cause.subject == Subject::Machine;
+    let same = machine || cause.subject == finding.subject;
     grave
         && match follows(finding) {
             Follows::Nothing => false,
+            Follows::Machine => machine,
             Follows::Same => same,
             Follows::Needs => same || needs(facts, &finding.subject, &cause.subject),
         }

@@ -295,9 +295,27 @@ async fn positions_go_to_a_file_and_back() {
     let sandbox = Sandbox::up("offsets");
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("offsets.json").display().to_string();
+    // Somebody writes a place that the source never had, and the place of before is put back.
+    sandbox.ok(&["connector", "stop", "postgres"]);
     sandbox.ok(&["offsets", "backup", &file]);
+    let connect = Connect::new(Endpoint::loopback(sandbox.ports["connect.port"]));
+    let offsets = async || {
+        let offsets = connect.offsets("postgres-connector").await;
+        offsets.expect("told").expect("registered")
+    };
+    let place = offsets().await;
+    let mut wrong = place.clone();
+    for key in ["lsn", "lsn_proc", "lsn_commit"] {
+        wrong.offsets[0].offset[key] = 99_999_999_999_u64.into();
+    }
+    let written = connect.alter_offsets("postgres-connector", &wrong).await;
+    written.expect("written");
     let text = sandbox.ok(&["offsets", "restore", &file, "--dry-run"]);
     println!("{text}");
+    assert_ne!(offsets().await, place);
+    sandbox.ok(&["offsets", "restore", &file, "--yes"]);
+    assert_eq!(offsets().await, place);
+    sandbox.ok(&["connector", "resume", "postgres"]);
     let session = sandbox.postgres().await;
     session
         .execute("INSERT INTO users (full_name, email) SELECT 'x', n || '@x' FROM generate_series(1, 50) n")

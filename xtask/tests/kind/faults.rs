@@ -347,6 +347,72 @@ fn an_operator_that_does_not_run_is_told_and_mended() {
     kind.ok(&["down", "--yes"]);
 }
 
+/// A node that finds its disk full ends its pods and takes none, and one whose kubelet is gone tells
+/// nothing: neither its pods nor the operators are to blame.
+#[test]
+#[ignore = "needs KIND_NODE_IMAGE"]
+fn a_node_in_trouble_is_told_and_mended() {
+    let kind = Kind::new("node");
+    kind.ok(&["up", "--yes"]);
+    let mut table = String::new();
+
+    // The kubelet is told to want more room than there is, and to believe soon that there is room
+    // again: after five minutes by default.
+    let file = "/var/lib/kubelet/config.yaml";
+    let wants = |share: &str| {
+        let change = format!(
+            "sed -i 's/nodefs.available: .*/nodefs.available: \"{share}\"/' {file} && \
+             grep -q '{share}' {file} && systemctl restart kubelet"
+        );
+        kind.on_node(&change).unwrap();
+    };
+    let key = "evictionPressureTransitionPeriod";
+    let soon = format!("sed -i '/{key}/d' {file} && echo '{key}: 5s' >> {file}");
+    kind.on_node(&soon).unwrap();
+    wants("99%");
+    let name = "node's disk full";
+    of_node(&kind, name, "NODE_PRESSURE", &mut table, || wants("0%"));
+
+    let kubelet = |verb: &str| drop(kind.on_node(&format!("systemctl {verb} kubelet")).unwrap());
+    kubelet("stop");
+    let name = "node's kubelet stopped";
+    of_node(&kind, name, "NODE_NOT_READY", &mut table, || {
+        kubelet("start")
+    });
+    assert_proven(&kind);
+    println!("{table}");
+    kind.ok(&["down", "--yes"]);
+}
+
+/// A fault of the node that has just been provoked, and what mends it.
+fn of_node(kind: &Kind, name: &str, code: &str, table: &mut String, mend: impl FnOnce()) {
+    let begin = Instant::now();
+    let found = finding(kind, "machine", code);
+    let after = since(begin);
+    eprintln!("{found:#}");
+    let next = found["next"].as_str().unwrap();
+    assert!(next.ends_with("cargo xtask up"), "{next}");
+    mend();
+    // As a person is told to: until it is told no longer.
+    let mends = Instant::now();
+    while finding_codes(kind).iter().any(|it| it == code) {
+        let late = mends.elapsed() > Duration::from_secs(240);
+        assert!(!late, "{code} is told for ever");
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    kind.ok(&["up", "--yes"]);
+    mended(kind, code);
+    row(table, name, code, after, begin);
+}
+
+/// The codes of what `diagnose` finds now.
+fn finding_codes(kind: &Kind) -> Vec<String> {
+    let told = diagnosed(kind);
+    let findings = told["findings"].as_array().cloned().unwrap_or_default();
+    let codes = findings.iter().filter_map(|it| it["code"].as_str());
+    codes.map(str::to_owned).collect()
+}
+
 fn of_workers(kind: &Kind, table: &mut String) {
     let own = told(kind, WORKER, ".spec.containers[0].image");
     let inspect = ["image", "inspect", "--format", "{{.Id}}", own.trim()];

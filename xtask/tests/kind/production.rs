@@ -32,7 +32,7 @@ async fn every_client_logs_in_over_tls_and_may_do_its_work() {
     reads(&kind);
     refuses(&kind);
     controls(&kind);
-    restores(&kind);
+    restores(&kind).await;
     queue::operated(&kind).await;
     rolls(&kind).await;
     resets(&kind).await;
@@ -132,10 +132,27 @@ fn controls(kind: &Kind) {
     assert_eq!(state(), "RUNNING");
 }
 
-/// The target's group goes back to the beginning: rows come twice, and merge. (The connector's own
-/// place cannot go back: by now PostgreSQL has forgotten what it had confirmed.)
-fn restores(kind: &Kind) {
+/// Somebody writes a connector's place that its source never had, and the place of before is put back.
+/// Then the target's group goes back to the beginning: rows come twice, and merge.
+async fn restores(kind: &Kind) {
     let file = kind.state.join("offsets.json");
+    let path = file.display().to_string();
+    kind.ok(&["connector", "stop", "postgres"]);
+    kind.ok(&["offsets", "backup", &path]);
+    let (connect, name) = (kind.connect(), "postgres-connector");
+    let saved = connect.offsets(name).await.unwrap().unwrap();
+    let mut wrong = saved.clone();
+    for key in ["lsn", "lsn_proc", "lsn_commit"] {
+        wrong.offsets[0].offset[key] = 99_999_999_999_u64.into();
+    }
+    connect.alter_offsets(name, &wrong).await.unwrap();
+    kind.ok(&["offsets", "restore", &path, "--yes"]);
+    let now = connect.offsets(name).await.unwrap().unwrap();
+    assert_eq!(now.offsets[0].offset["lsn"], saved.offsets[0].offset["lsn"]);
+    kind.ok(&["connector", "resume", "postgres"]);
+    assert_proven(kind);
+
+    let file = kind.state.join("groups.json");
     let path = file.display().to_string();
     kind.ok(&["offsets", "backup", &path]);
     let text = std::fs::read_to_string(&file).unwrap();

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 pub use services::{
-    Clickhouse, Connect, Consumer, Disk, Kafka, Mongodb, OldTransaction, Postgres, Publication,
-    Role, Server, Table,
+    Clickhouse, Connect, Consumer, Disk, Kafka, Mongodb, Node, OldTransaction, Postgres,
+    Publication, Role, Server, Table,
 };
 
 use super::Unseen;
@@ -91,6 +91,8 @@ pub struct Facts {
     pub clickhouse: Known<Clickhouse>,
     /// Whether the operator of Kafka and Connect works, where there is one.
     pub operator: Option<Known<Status>>,
+    /// The cluster's nodes in trouble, where there is a cluster.
+    pub nodes: Option<Known<Vec<Node>>>,
     /// Changes that the operator passed over, by component, while it waited for something; none where
     /// no operator's component fails.
     pub passed_over: Option<Known<BTreeMap<String, Vec<String>>>>,
@@ -133,6 +135,7 @@ impl Facts {
             why("kafka", &self.kafka),
             why("clickhouse", &self.clickhouse),
             self.operator.as_ref().and_then(|it| why("operator", it)),
+            self.nodes.as_ref().and_then(|it| why("nodes", it)),
             self.passed_over
                 .as_ref()
                 .and_then(|it| why("operator's log", it)),
@@ -356,6 +359,7 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
     let operated = async {
         tokio::join!(
             operated::operator(env),
+            operated::nodes(env),
             operated::ignored(env),
             operated::image(env)
         )
@@ -370,13 +374,14 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
         operated,
     );
     let ((worker, connectors), (broker, flows, ages)) = (worker, broker);
-    let ((clickhouse, rows), (operator, passed_over, image)) = (target, operated);
+    let ((clickhouse, rows), (operator, nodes, passed_over, image)) = (target, operated);
     let mut facts = Facts {
         profile: env.name.clone(),
         platform: env.platform,
         at: clock::now_ms(),
         took_ms: 0,
         operator,
+        nodes,
         passed_over: passed_over.filter(|_| operated::is_needed(&components)),
         image,
         components,

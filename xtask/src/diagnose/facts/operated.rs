@@ -1,15 +1,16 @@
-//! What only clusters have: an operator that may be waiting, and nodes that may have another image under
-//! a name than is meant by it.
+//! What only clusters have: an operator that may be waiting, and nodes that may be in trouble, or have
+//! another image under a name than is meant by it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::LogParams;
+use k8s_openapi::api::core::v1::{self as k8s, Pod};
+use kube::Api;
+use kube::api::{ListParams, LogParams};
 use kube::core::DynamicObject;
 
-use super::{Component, Known, limited};
-use crate::components::{OPERATOR, cluster, image};
+use super::{Component, Known, Node, limited};
+use crate::components::{OPERATOR, cluster, image, service};
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
@@ -58,6 +59,35 @@ pub(super) async fn operator(env: &Environment) -> Option<Known<Status>> {
         return None;
     }
     Some(limited(async { Ok::<_, Error>(working(&cluster::listed(env, OPERATOR).await?)) }).await)
+}
+
+/// The nodes in trouble; none where there is no cluster.
+pub(super) async fn nodes(env: &Environment) -> Option<Known<Vec<Node>>> {
+    if env.platform == Platform::Host {
+        return None;
+    }
+    let asked = async {
+        let api: Api<k8s::Node> = Api::all(env.link()?.cluster.client.clone());
+        let nodes = api.list(&ListParams::default()).await;
+        let nodes = nodes.map_err(|error| service(&error))?;
+        Ok::<_, Error>(nodes.items.iter().filter_map(in_trouble).collect())
+    };
+    Some(limited(asked).await)
+}
+
+/// What is wrong with a node, by the first of its conditions that tells.
+fn in_trouble(node: &k8s::Node) -> Option<Node> {
+    let conditions = node.status.as_ref()?.conditions.iter().flatten();
+    let told = conditions.into_iter().find(|it| match it.type_.as_str() {
+        "Ready" => it.status != "True",
+        "DiskPressure" | "MemoryPressure" | "PIDPressure" => it.status == "True",
+        _ => false,
+    })?;
+    Some(Node {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        condition: told.type_.clone(),
+        message: told.message.clone().unwrap_or_default(),
+    })
 }
 
 fn has_operator(env: &Environment) -> bool {
@@ -162,6 +192,42 @@ mod tests {
                 .contains("operator-1 is not ready")
         );
         assert_eq!(working(&[pod("False"), pod("True")]).state, State::Current);
+    }
+
+    #[test]
+    fn a_node_is_in_trouble_by_its_conditions() {
+        let node = |conditions: serde_json::Value| -> k8s::Node {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "n" },
+                "status": { "conditions": conditions },
+            }))
+            .expect("a node")
+        };
+        let condition = |kind: &str, status: &str| {
+            serde_json::json!({ "type": kind, "status": status, "message": "m",
+                "lastHeartbeatTime": null, "lastTransitionTime": null })
+        };
+        let told = |conditions| in_trouble(&node(conditions)).map(|it| it.condition);
+        let sound = [
+            condition("DiskPressure", "False"),
+            condition("Ready", "True"),
+        ];
+        assert_eq!(told(serde_json::json!(sound)), None);
+        for (kind, status) in [
+            ("Ready", "False"),
+            ("Ready", "Unknown"),
+            ("DiskPressure", "True"),
+        ] {
+            let conditions = [
+                condition("MemoryPressure", "Unknown"),
+                condition(kind, status),
+            ];
+            assert_eq!(
+                told(serde_json::json!(conditions)).as_deref(),
+                Some(kind),
+                "{status}"
+            );
+        }
     }
 
     #[test]

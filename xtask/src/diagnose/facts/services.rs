@@ -126,6 +126,17 @@ pub struct Connect {
     pub rebalancing: bool,
 }
 
+/// A node of the cluster that cannot take pods, or keep those that it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Node {
+    /// Name.
+    pub name: String,
+    /// The condition that tells so: `Ready`, `DiskPressure`, `MemoryPressure` or `PIDPressure`.
+    pub condition: String,
+    /// Its message.
+    pub message: String,
+}
+
 /// The broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Kafka {

@@ -21,6 +21,8 @@ use crate::clients::postgres::ident;
 pub enum Follows {
     /// Nothing: it is a cause wherever it is found.
     Nothing,
+    /// Whatever breaks the machine or a node.
+    Machine,
     /// Whatever else breaks the same subject, or the machine.
     Same,
     /// That, and whatever breaks something that the subject needs.

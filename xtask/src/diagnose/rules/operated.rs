@@ -1,12 +1,33 @@
-//! What only clusters have: an operator that waits, and nodes that keep an image under its name.
+//! What only clusters have: nodes, an operator that waits, and images that nodes keep under a name.
 
 use super::{Find, Follows, Hit, Next, Rule, run};
 use crate::components::OPERATOR;
-use crate::diagnose::facts::{Facts, Known};
+use crate::diagnose::facts::{Facts, Known, Node};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::readiness::State;
 
 pub(super) const RULES: &[Rule] = &[
+    Rule {
+        code: "NODE_PRESSURE",
+        title: "a node runs out of disk, memory or process numbers",
+        about: "It takes no more pods, and ends those that it has, one after the other; what they keep on volumes stays. Images and \
+                logs that nobody needs are the usual reason for a full disk. The node tells so for up to five minutes after there \
+                is room again, and takes pods only then.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(pressed),
+    },
+    Rule {
+        code: "NODE_NOT_READY",
+        title: "a node of the cluster is not ready",
+        about: "Its kubelet does not run, or does not reach the API server, or its network is not there. After five minutes its pods \
+                are given to other nodes, but for those whose volume is on it.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Facts(not_ready),
+    },
     Rule {
         code: "OPERATOR_DOWN",
         title: "the operator of Kafka and Connect does not run",
@@ -41,6 +62,41 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Facts(stale),
     },
 ];
+
+/// The nodes in trouble, while anything does not work: what works does so elsewhere.
+fn in_trouble(facts: &Facts, pressed: bool) -> impl Iterator<Item = &Node> {
+    let matters = facts
+        .components
+        .iter()
+        .any(|it| it.status.state != State::Current);
+    let seen = facts.nodes.as_ref().and_then(Known::seen);
+    let nodes = seen.filter(|_| matters).into_iter().flatten();
+    nodes.filter(move |node| pressed == (node.condition != "Ready"))
+}
+
+fn pressed(facts: &Facts) -> Vec<Hit> {
+    let each = in_trouble(facts, true).map(|node| {
+        let cause = format!("node {} has {}: {}", node.name, node.condition, node.message);
+        let next = format!(
+            "make room on it (kubectl describe node {}), wait until it is told no longer, then: cargo xtask up",
+            node.name
+        );
+        Hit::new(Subject::Machine, cause, run(next))
+    });
+    each.collect()
+}
+
+fn not_ready(facts: &Facts) -> Vec<Hit> {
+    let each = in_trouble(facts, false).map(|node| {
+        let cause = format!("node {} is not ready: {}", node.name, node.message);
+        let next = format!(
+            "have its kubelet run and reach the API server (kubectl describe node {}), then: cargo xtask up",
+            node.name
+        );
+        Hit::new(Subject::Machine, cause, run(next))
+    });
+    each.collect()
+}
 
 fn down(facts: &Facts) -> Vec<Hit> {
     let seen = facts.operator.as_ref().and_then(Known::seen);

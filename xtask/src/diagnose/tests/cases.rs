@@ -47,6 +47,17 @@ pub(super) const CASES: &[Case] = &[
     ("OPERATOR_DOWN", |it| {
         it.operator = Some(Known::Seen(Status::failed("there is no pod of it")));
     }),
+    ("NODE_PRESSURE", |it| {
+        it.node("DiskPressure", "kubelet has disk pressure");
+        let said = "no node takes it (1 node(s) had untolerated taint(s))";
+        it.of("connect").process = Process::Elsewhere;
+        it.down("connect", said);
+    }),
+    ("NODE_NOT_READY", |it| {
+        it.node("Ready", "Kubelet stopped posting node status.");
+        it.of("kafka").process = Process::Elsewhere;
+        it.down("kafka", "0 of 1 pod ready");
+    }),
     ("OPERATOR_STUCK", |it| {
         let line = "#7(watch) KafkaConnect(kafka/c): Failed to acquire lock";
         let ignored = [("connect".to_owned(), vec![line.to_owned()])];

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::diagnose::facts::{
-    Clickhouse, Component, Connect, Connector, Disk, Facts, Flow, Kafka, Known, Mongodb, Place,
-    Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
+    Clickhouse, Component, Connect, Connector, Disk, Facts, Flow, Kafka, Known, Mongodb, Node,
+    Place, Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
 };
 use crate::pipeline::connectors::view;
 use crate::pipeline::slots::Slot;
@@ -169,6 +169,7 @@ pub(super) fn healthy() -> Facts {
             ..Clickhouse::default()
         }),
         operator: None,
+        nodes: None,
         passed_over: None,
         image: Some(Known::Seen(Status::current("1 of 1 pod run sha256:1"))),
         disk: Some(Known::Seen(Disk {
@@ -178,6 +179,16 @@ pub(super) fn healthy() -> Facts {
 }
 
 impl Facts {
+    /// A node is in trouble.
+    pub(super) fn node(&mut self, condition: &str, message: &str) {
+        let node = Node {
+            name: "node-1".into(),
+            condition: condition.into(),
+            message: message.into(),
+        };
+        self.nodes = Some(Known::Seen(vec![node]));
+    }
+
     pub(super) fn of(&mut self, name: &str) -> &mut Component {
         let mut components = self.components.iter_mut();
         components.find(|it| it.name == name).expect("a component")

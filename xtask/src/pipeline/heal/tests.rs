@@ -101,6 +101,7 @@ fn facts() -> Facts {
         kafka: Known::Seen(Kafka::default()),
         clickhouse: Known::Unknown("not asked".into()),
         operator: None,
+        nodes: None,
         passed_over: None,
         image: None,
         disk: None,

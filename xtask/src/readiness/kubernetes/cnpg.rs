@@ -19,18 +19,7 @@ pub(super) fn evaluate(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> 
 fn progress(object: &DynamicObject, seen: &Seen) -> Status {
     let wanted = number(&object.data, &["spec", "instances"]).unwrap_or(1);
     let wanted = usize::try_from(wanted).unwrap_or_default();
-    // Jobs that initialise or join an instance carry the cluster's label too, and end.
-    let instances: Vec<&DynamicObject> = seen
-        .pods
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|pod| {
-            !matches!(
-                text(&pod.data, &["status", "phase"]),
-                Some("Succeeded" | "Failed")
-            )
-        })
-        .collect();
+    let instances: Vec<&DynamicObject> = seen.pods.iter().map(AsRef::as_ref).collect();
     let ready = instances.iter().filter(|pod| pods::ready(pod)).count();
     let counted = pods::count(ready, wanted);
     let Some(phase) = text(&object.data, &["status", "phase"]).filter(|it| !it.is_empty()) else {

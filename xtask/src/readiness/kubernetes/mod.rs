@@ -50,6 +50,18 @@ pub struct Seen {
     pub now: i64,
 }
 
+impl Seen {
+    /// As it is without pods that have ended: those of a node that ran out of room stay until somebody
+    /// removes them, and others have taken their place.
+    fn without_ended(&self) -> Seen {
+        let pods = self.pods.iter().filter(|pod| !pods::ended(pod));
+        Seen {
+            pods: pods.cloned().collect(),
+            ..self.clone()
+        }
+    }
+}
+
 /// A status, and what only the cluster can still tell about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
@@ -102,7 +114,12 @@ pub fn evaluate(seen: &Seen, ages: &mut Ages) -> Verdict {
     }
     let types = object.types.clone().unwrap_or_default();
     let group = types.api_version.split_once('/').map_or("", |it| it.0);
-    match (group, types.kind.as_str()) {
+    let kind = types.kind.as_str();
+    if kind == "Job" {
+        return workload::evaluate(object, kind, seen, ages);
+    }
+    let seen = &seen.without_ended();
+    match (group, kind) {
         ("kafka.strimzi.io", kind) => strimzi::evaluate(object, kind, seen, ages),
         (
             "clickhouse.altinity.com" | "clickhouse-keeper.altinity.com",

@@ -115,6 +115,12 @@ pub(super) fn ready(pod: &DynamicObject) -> bool {
     !leaving(pod) && condition(pod, "Ready").is_some_and(|ready| ready.is)
 }
 
+/// Whether the pod has ended for good: no container of it begins again.
+pub(super) fn ended(pod: &DynamicObject) -> bool {
+    let phase = text(&pod.data, &["status", "phase"]);
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// `1 of 2 pods ready`.
 pub(super) fn count(ready: usize, wanted: usize) -> String {
     match wanted {
@@ -132,8 +138,7 @@ pub(super) fn all_troubles(seen: &Seen) -> Vec<Trouble> {
 /// The troubles of a pod, the gravest first. A pod that is ready, leaves or has ended has none: its
 /// owner decides what follows.
 pub(super) fn troubles(pod: &DynamicObject, seen: &Seen) -> Vec<Trouble> {
-    let phase = text(&pod.data, &["status", "phase"]).unwrap_or_default();
-    if leaving(pod) || ready(pod) || matches!(phase, "Succeeded" | "Failed") {
+    if leaving(pod) || ready(pod) || ended(pod) {
         return Vec::new();
     }
     let mut found = Vec::new();

@@ -152,7 +152,7 @@ pub(super) const RULES: &[Rule] = &[
                 waits for such a pod it ignores later changes for up to five minutes; restarting the operator ends that.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
-        follows: Follows::Nothing,
+        follows: Follows::Machine,
         find: Find::Said(
             &[&["no node has enough"], &["no node takes it"]],
             |_, subject| {

@@ -320,6 +320,27 @@ fn topics_say_it_in_their_own_way() {
     );
 }
 
+/// A node that ran out of room leaves the pods behind that it ended; others are in their place.
+#[test]
+fn pods_that_have_ended_do_not_count() {
+    let evicted = || pod("x-gone", json!({"phase": "Failed", "reason": "Evicted"}));
+    for kind in ["Kafka", "KafkaConnect"] {
+        let mut seen = good_one(kind);
+        seen.pods.push(evicted());
+        assert_eq!(state(&seen), State::Current, "{kind}");
+        seen.pods = vec![evicted()];
+        assert_eq!(state(&seen), State::InProgress, "{kind}");
+    }
+    let installation = object(json!({
+        "apiVersion": "clickhouse.altinity.com/v1", "kind": "ClickHouseInstallation",
+        "metadata": {"name": "clickhouse", "namespace": "database", "generation": 1},
+        "status": {"status": "Completed", "hosts": 1},
+    }));
+    let mut seen = of(installation);
+    seen.pods = vec![evicted(), pod("chi-0", ready())];
+    assert_eq!(state(&seen), State::Current);
+}
+
 #[test]
 fn completed_is_not_ready() {
     let chi = |status: Value, pods: Vec<Arc<DynamicObject>>| {
