@@ -91,7 +91,7 @@ pub struct Facts {
     pub clickhouse: Known<Clickhouse>,
     /// Whether the operator of Kafka and Connect works, where there is one.
     pub operator: Option<Known<Status>>,
-    /// The cluster's nodes in trouble, where there is a cluster.
+    /// The cluster's nodes in trouble; none where there is no cluster, or they may not be looked at.
     pub nodes: Option<Known<Vec<Node>>>,
     /// Changes that the operator passed over, by component, while it waited for something; none where
     /// no operator's component fails.

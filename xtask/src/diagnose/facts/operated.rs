@@ -21,6 +21,7 @@ use crate::readiness::{State, Status};
 const OPERATED: [&str; 2] = ["kafka", "connect"];
 /// The operator waits for a pod for five minutes.
 const LATELY_S: i64 = 300;
+const FORBIDDEN: u16 = 403;
 /// Lines of its log that are read.
 const LINES: i64 = 2_000;
 
@@ -61,18 +62,23 @@ pub(super) async fn operator(env: &Environment) -> Option<Known<Status>> {
     Some(limited(async { Ok::<_, Error>(working(&cluster::listed(env, OPERATOR).await?)) }).await)
 }
 
-/// The nodes in trouble; none where there is no cluster.
+/// The nodes in trouble; none where there is no cluster, or only its namespaces may be looked at.
 pub(super) async fn nodes(env: &Environment) -> Option<Known<Vec<Node>>> {
     if env.platform == Platform::Host {
         return None;
     }
     let asked = async {
         let api: Api<k8s::Node> = Api::all(env.link()?.cluster.client.clone());
-        let nodes = api.list(&ListParams::default()).await;
-        let nodes = nodes.map_err(|error| service(&error))?;
-        Ok::<_, Error>(nodes.items.iter().filter_map(in_trouble).collect())
+        match api.list(&ListParams::default()).await {
+            Ok(nodes) => Ok(Some(nodes.items.iter().filter_map(in_trouble).collect())),
+            Err(kube::Error::Api(refusal)) if refusal.code == FORBIDDEN => Ok(None),
+            Err(error) => Err(service(&error)),
+        }
     };
-    Some(limited(asked).await)
+    match limited(asked).await {
+        Known::Seen(nodes) => nodes.map(Known::Seen),
+        Known::Unknown(why) => Some(Known::Unknown(why)),
+    }
 }
 
 /// What is wrong with a node, by the first of its conditions that tells.

@@ -20,7 +20,7 @@ use crate::error::{Code, Result};
 use crate::platform::host::lock;
 
 /// How long everything has to move at every look before a healer that need not go on believes it:
-/// three times as long as Debezium waits before it tries a source again.
+/// three times as long as a connector rests by default before it tries a source again.
 const STEADY_MS: u64 = 30_000;
 /// Lines of a trace that are passed on: its causes are within them.
 const TRACE: usize = 60;
