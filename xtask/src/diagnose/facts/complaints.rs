@@ -16,7 +16,7 @@ use crate::platform::Platform;
 
 /// Heartbeats that are younger are no reason to read logs.
 const QUIET_MS: u64 = 5_000;
-/// Debezium tries every ten seconds.
+/// By default Debezium tries every ten seconds.
 const LATELY: Duration = Duration::from_secs(30);
 /// Lines of the log that are read; a retry writes a trace and its configuration.
 const LINES: usize = 3_000;
