@@ -231,6 +231,12 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "MongoCommandException: Command failed with error 286 (ChangeStreamHistoryLost)",
     ),
     (
+        "RESUME_TOKEN_LOST",
+        None,
+        "DataException: Invalid value: null used for required field: \"collection\", schema type: STRING\n\
+         at io.debezium.pipeline.CommonOffsetContext.getSourceInfo(CommonOffsetContext.java:58)",
+    ),
+    (
         "OFFSET_UNUSABLE",
         None,
         "PSQLException: ERROR: requested WAL segment 000000010000000000000001 has already been removed",

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 
 use mongodb::bson::doc;
 use xtask::clients::mongodb::Mongodb;
+use xtask::clock;
 use xtask::platform::Endpoint;
 
 use super::faults::{Fault, Undo, nothing};
@@ -85,7 +86,8 @@ pub const DOCUMENTS: &[Fault] = &[
                     host: host.into(),
                     ..Endpoint::loopback(port.parse().expect("a port"))
                 });
-                let event = doc! { "_id": "unread", "user_id": 9, "event_type": "unread" };
+                let id = format!("unread-{}", clock::now_ms());
+                let event = doc! { "_id": id, "user_id": 9, "event_type": "unread" };
                 let inserted = client.expect("a client");
                 let inserted = inserted.insert("commerce.events", vec![event]).await;
                 inserted.expect("inserted");

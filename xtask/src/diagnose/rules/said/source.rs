@@ -47,6 +47,9 @@ pub(super) const RULES: &[Rule] = &[
                 &["resume of change stream was not possible"],
                 &["Resume token", "was not found"],
                 &["resume point may no longer be in the oplog"],
+                &["change stream starting at", "no longer available"],
+                // What Debezium 3.4 says instead, failing to write that where it has read no event yet.
+                &["null used for required field: \"collection\""],
             ],
             again,
         ),
