@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mongodb::bson::doc;
 use xtask::clients::mongodb::Mongodb;
-use xtask::platform::Endpoint;
 
+use crate::diagnosis::documents::endpoint;
 use crate::sandbox::Sandbox;
 
 #[tokio::test]
@@ -65,14 +65,6 @@ async fn documents_reach_silver_through_an_external_member() {
         "{summary}"
     );
     sandbox.ok(&["verify"]);
-}
-
-fn endpoint(address: &str) -> Endpoint {
-    let (host, port) = address.rsplit_once(':').expect("host:port");
-    Endpoint {
-        host: host.into(),
-        ..Endpoint::loopback(port.parse().expect("a port"))
-    }
 }
 
 #[test]

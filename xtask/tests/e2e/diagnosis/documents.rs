@@ -25,6 +25,15 @@ fn member() -> &'static Member {
     MEMBER.get_or_init(|| Member::at(&address().expect("CDC_TEST_MONGODB")))
 }
 
+/// A `host:port`.
+pub fn endpoint(address: &str) -> Endpoint {
+    let (host, port) = address.rsplit_once(':').expect("host:port");
+    Endpoint {
+        host: host.into(),
+        ..Endpoint::loopback(port.parse().expect("a port"))
+    }
+}
+
 /// An environment that reads that member; none where none is named.
 pub fn with_member(name: &str) -> Option<Sandbox> {
     address()?;
@@ -81,11 +90,7 @@ pub const DOCUMENTS: &[Fault] = &[
                 // What the oplog still has; the connector is not there to read it.
                 tokio::time::sleep(std::time::Duration::from_secs(2)).await;
                 let address = address().expect("CDC_TEST_MONGODB");
-                let (host, port) = address.rsplit_once(':').expect("host:port");
-                let client = Mongodb::new(&Endpoint {
-                    host: host.into(),
-                    ..Endpoint::loopback(port.parse().expect("a port"))
-                });
+                let client = Mongodb::new(&endpoint(&address));
                 let id = format!("unread-{}", clock::now_ms());
                 let event = doc! { "_id": id, "user_id": 9, "event_type": "unread" };
                 let inserted = client.expect("a client");
