@@ -107,10 +107,15 @@ impl<'a> Next<'a> {
     }
 
     async fn event(&self, kind: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.one(kind, |event| event["event"] == kind && is(event))
+            .await
+    }
+
+    async fn one(&self, kind: &str, is: impl Fn(&Value) -> bool) -> Value {
         let find = || {
             let all = history(self.state);
             let mut new = all.into_iter().skip(self.known);
-            new.find(|event| event["event"] == kind && is(event))
+            new.find(|event| is(event))
         };
         let begin = Instant::now();
         loop {
@@ -199,6 +204,9 @@ async fn restarts(kind: &Kind, watch: &Watch) {
         let mine = events(state, "attempt").split_off(before);
         let none = !mine.iter().any(of_worker);
         assert!(none || begin.elapsed() > BEGINS, "{mine:#?}");
+        // What is lost before that is told is the same trouble still.
+        let over = |it: &Value| it["event"] == "gone" || it["event"] == "healed";
+        next.one("end of it", |it| over(it) && of_worker(it)).await;
     }
 }
 
