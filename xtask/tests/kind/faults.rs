@@ -234,6 +234,11 @@ fn finding(kind: &Kind, component: &str, code: &str) -> Value {
 /// Waits until changes arrive, and the rules see no such fault any more.
 fn mended(kind: &Kind, code: &str) {
     kind.ok(&["verify"]);
+    untold(kind, code);
+}
+
+/// Waits until the rules see no such fault any more.
+fn untold(kind: &Kind, code: &str) {
     let begin = Instant::now();
     loop {
         let told = diagnosed(kind);
@@ -394,23 +399,10 @@ fn of_node(kind: &Kind, name: &str, code: &str, table: &mut String, mend: impl F
     assert!(next.ends_with("cargo xtask up"), "{next}");
     mend();
     // As a person is told to: until it is told no longer.
-    let mends = Instant::now();
-    while finding_codes(kind).iter().any(|it| it == code) {
-        let late = mends.elapsed() > Duration::from_secs(240);
-        assert!(!late, "{code} is told for ever");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    untold(kind, code);
     kind.ok(&["up", "--yes"]);
     mended(kind, code);
     row(table, name, code, after, begin);
-}
-
-/// The codes of what `diagnose` finds now.
-fn finding_codes(kind: &Kind) -> Vec<String> {
-    let told = diagnosed(kind);
-    let findings = told["findings"].as_array().cloned().unwrap_or_default();
-    let codes = findings.iter().filter_map(|it| it["code"].as_str());
-    codes.map(str::to_owned).collect()
 }
 
 fn of_workers(kind: &Kind, table: &mut String) {

@@ -53,6 +53,16 @@ impl<T> Known<T> {
     }
 }
 
+impl<T> Known<Option<T>> {
+    /// The fact where there is one; one that is not known may be there.
+    fn transpose(self) -> Option<Known<T>> {
+        match self {
+            Known::Seen(fact) => fact.map(Known::Seen),
+            Known::Unknown(why) => Some(Known::Unknown(why)),
+        }
+    }
+}
+
 impl<T, E: std::fmt::Display> From<Result<T, E>> for Known<T> {
     fn from(result: Result<T, E>) -> Self {
         match result {

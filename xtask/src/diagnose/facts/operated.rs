@@ -21,9 +21,9 @@ use crate::readiness::{State, Status};
 const OPERATED: [&str; 2] = ["kafka", "connect"];
 /// The operator waits for a pod for five minutes.
 const LATELY_S: i64 = 300;
-const FORBIDDEN: u16 = 403;
 /// Lines of its log that are read.
 const LINES: i64 = 2_000;
+const FORBIDDEN: u16 = 403;
 
 /// The changes that the operator passed over, by component, as its log tells them.
 pub(super) type Ignored = BTreeMap<String, Vec<String>>;
@@ -75,10 +75,7 @@ pub(super) async fn nodes(env: &Environment) -> Option<Known<Vec<Node>>> {
             Err(error) => Err(service(&error)),
         }
     };
-    match limited(asked).await {
-        Known::Seen(nodes) => nodes.map(Known::Seen),
-        Known::Unknown(why) => Some(Known::Unknown(why)),
-    }
+    limited(asked).await.transpose()
 }
 
 /// What is wrong with a node, by the first of its conditions that tells.
@@ -144,10 +141,7 @@ pub(super) async fn image(env: &Arc<Environment>) -> Option<Known<Status>> {
     if env.platform == Platform::Host || !own {
         return None;
     }
-    match limited(run_by_workers(env)).await {
-        Known::Seen(seen) => seen.map(Known::Seen),
-        Known::Unknown(why) => Some(Known::Unknown(why)),
-    }
+    limited(run_by_workers(env)).await.transpose()
 }
 
 async fn run_by_workers(env: &Arc<Environment>) -> Result<Option<Status>> {

@@ -64,8 +64,7 @@ impl Member {
 
     /// Has the oplog forget what it holds now: who reads on from there is refused.
     pub fn forget(&self) {
-        let now = u32::try_from(clock::now_ms() / 1000).expect("before 2106");
-        self.state.oldest.store(now + 1, Ordering::SeqCst);
+        self.state.oldest.store(now() + 1, Ordering::SeqCst);
         self.cut();
     }
 
@@ -82,6 +81,11 @@ impl Member {
             let _ = connection.shutdown(Shutdown::Both);
         }
     }
+}
+
+/// Seconds since the epoch.
+fn now() -> u32 {
+    u32::try_from(clock::now_ms() / 1000).expect("before 2106")
 }
 
 /// Carries requests and replies by turns until one side ends.
@@ -147,11 +151,10 @@ impl State {
         }
         if self.is_short.load(Ordering::SeqCst) && matches!(command.get_str("find"), Ok("oplog.rs"))
         {
-            let now = u32::try_from(clock::now_ms() / 1000).expect("before 2106");
             let order = command.get_document("sort").expect("an order");
             let time = match order.get_i32("$natural") {
-                Ok(1) => now - HOUR,
-                _ => now + 3 * HOUR,
+                Ok(1) => now() - HOUR,
+                _ => now() + 3 * HOUR,
             };
             let cursor = answer.get_document_mut("cursor").expect("a cursor");
             let ts = Timestamp { time, increment: 1 };
