@@ -109,8 +109,10 @@ pub(super) fn add(
                     patience(&at),
                     &progress,
                     || async {
-                        let obstacle = at.obstacle("kafka").await;
-                        obstacle.unwrap_or_else(|| Status::current("ready"))
+                        match at.obstacle("kafka").await {
+                            Some(obstacle) => reminding(&at, "kafka", obstacle).await,
+                            None => Status::current("ready"),
+                        }
                     },
                 )
                 .await
@@ -204,7 +206,7 @@ pub(crate) fn ready(
                 &progress,
                 || async {
                     if let Some(obstacle) = at.hindrance(component).await {
-                        return obstacle;
+                        return reminding(&at, component, obstacle).await;
                     }
                     match component {
                         "kafka" => kafka::probe(&at).await,
@@ -220,6 +222,22 @@ pub(crate) fn ready(
         },
     );
     Ok(())
+}
+
+/// The obstacle, after the operator was asked to look again if it may have passed.
+pub(crate) async fn reminding(env: &Environment, component: &str, obstacle: Status) -> Status {
+    if obstacle.state == State::Failed {
+        return obstacle;
+    }
+    let said = match env.remind(component).await {
+        Ok(false) => return obstacle,
+        Ok(true) => "asked the operator to look again".to_owned(),
+        Err(error) => format!("the operator cannot be asked again: {}", error.message),
+    };
+    Status {
+        message: format!("{}; {said}", obstacle.message),
+        ..obstacle
+    }
 }
 
 fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>>) {

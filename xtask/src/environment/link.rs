@@ -17,6 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::platform::Endpoint;
 use crate::platform::kubernetes::Cluster;
 use crate::platform::kubernetes::forward::{Forward, To};
+use crate::platform::kubernetes::restart::{LOOK, now};
 use crate::platform::kubernetes::watch::{Gate, Target, Watches};
 use crate::profile::Profile;
 use crate::profile::schema::{KafkaSecurity, PostgresManager};
@@ -123,6 +124,23 @@ impl Link {
             }
         }
         None
+    }
+
+    /// Asks the operator to look again at what of a component it may be of an old opinion about. Says
+    /// whether it did.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub(super) async fn remind(&self, profile: &Profile, component: &str) -> Result<bool> {
+        let mut gates = self.gates.lock().await;
+        let mut asked = false;
+        for gate in self.of(&mut gates, component, || targets(profile, component)) {
+            if gate.is_overtaken() {
+                self.cluster.annotate(gate.target(), LOOK, &now()).await?;
+                asked = true;
+            }
+        }
+        Ok(asked)
     }
 
     /// What keeps a component from serving, which may be less than what [`Link::obstacle`] waits for:

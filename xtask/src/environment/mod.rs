@@ -319,6 +319,21 @@ impl Environment {
         }
     }
 
+    /// Has an operator look again at a component that it may be of an old opinion about: Strimzi looks
+    /// every two minutes, and not at all at a change that came while it was busy. Says whether it was
+    /// asked. For waits of commands that change something.
+    ///
+    /// # Errors
+    /// The cluster refuses.
+    pub async fn remind(&self, component: &str) -> Result<bool> {
+        match self.link.get() {
+            Some(link) if !self.is_external(component) => {
+                link.remind(&self.profile, component).await
+            }
+            _ => Ok(false),
+        }
+    }
+
     /// What keeps a component's pods from starting; none once they have, whatever becomes of them.
     pub async fn beginning(&self, component: &str) -> Option<Status> {
         let link = self.link.get()?;

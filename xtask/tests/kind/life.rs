@@ -189,6 +189,32 @@ async fn operate(kind: &mut Kind) {
     assert_proven(kind);
 }
 
+/// What the operator thought at a bad moment it would go on saying for two minutes.
+fn asked_again(kind: &Kind) {
+    let resource = ["-n", "kafka", "kafkaconnect/my-connect-cluster"];
+    let old = serde_json::json!({ "status": { "conditions": [{
+        "type": "NotReady",
+        "status": "True",
+        "reason": "ConnectRestException",
+        "message": "GET /connector-plugins returned 404 (404): ",
+        "lastTransitionTime": "2026-11-21T03:00:00Z",
+    }]}})
+    .to_string();
+    let patch = ["--subresource=status", "--type=merge", "-p"];
+    let patch = [&["patch"], &resource[..], &patch, &[&old]].concat();
+    kind.kubectl(&patch).unwrap();
+    let read = |path: &str| {
+        let path = format!("jsonpath={{{path}}}");
+        let read = [&["get"], &resource[..], &["-o", &path]].concat();
+        kind.kubectl(&read).unwrap()
+    };
+    let asked = || read(".metadata.annotations.cdc-xtask\\.dev/restarted-at");
+    let before = asked();
+    kind.ok(&["up", "--yes"]);
+    assert_ne!(asked(), before);
+    assert_eq!(read(".status.conditions[*].type"), "Ready");
+}
+
 #[tokio::test]
 #[ignore = "needs KIND_NODE_IMAGE"]
 async fn up_verify_nothing_to_do_status_down() {
@@ -205,6 +231,7 @@ async fn up_verify_nothing_to_do_status_down() {
         kind.kubectl(&["get", "pods", "-A", "-o", "name"]).unwrap()
     );
     kind.ok(&["status"]);
+    asked_again(&kind);
     operate(&mut kind).await;
     mended(&kind).await;
     kind.ok(&["down", "--yes"]);

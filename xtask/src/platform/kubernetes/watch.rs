@@ -42,6 +42,10 @@ const LOG_LINES: i64 = 20;
 /// Evidence that takes longer is left out.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long an operator's opinion may stand that may be an old one, before and between being asked
+/// for a new one. Strimzi looks by itself every 120 s.
+const OLD_OPINION: Duration = Duration::from_secs(5);
+
 /// An object that is waited for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
@@ -200,6 +204,7 @@ impl Watches {
             target,
             ages: Ages::default(),
             begin: Instant::now(),
+            overtaken: None,
         }
     }
 
@@ -276,9 +281,30 @@ pub struct Gate {
     changes: watch::Receiver<u64>,
     ages: Ages,
     begin: Instant,
+    /// Since when its operator's opinion may be an old one, or has been asked for.
+    overtaken: Option<Instant>,
 }
 
 impl Gate {
+    /// The object that it looks at.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// Whether it is time to ask the object's operator to look again.
+    pub fn is_overtaken(&mut self) -> bool {
+        if self.blind().is_some() || !readiness::overtaken(&self.seen()) {
+            self.overtaken = None;
+            return false;
+        }
+        let since = self.overtaken.get_or_insert_with(Instant::now);
+        let due = since.elapsed() >= OLD_OPINION;
+        if due {
+            *since = Instant::now();
+        }
+        due
+    }
+
     /// Says when to look again.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.clone()

@@ -130,6 +130,17 @@ pub fn evaluate(seen: &Seen, ages: &mut Ages) -> Verdict {
     }
 }
 
+/// Whether an operator that looks seldom may be of an old opinion about the object, and should be
+/// asked to look again.
+pub fn overtaken(seen: &Seen) -> bool {
+    let Some(object) = seen.object.as_deref().filter(|it| !fields::leaving(it)) else {
+        return false;
+    };
+    let types = object.types.as_ref();
+    types.is_some_and(|types| types.api_version.starts_with("kafka.strimzi.io/"))
+        && strimzi::overtaken(object, &seen.without_ended())
+}
+
 /// What besides the object itself has to be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {

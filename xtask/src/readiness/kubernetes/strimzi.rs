@@ -54,6 +54,20 @@ pub(super) fn evaluate(
     }
 }
 
+/// Whether what the operator has against an object may have passed since: a refusal that waiting
+/// mends, or a change that it missed, while no pod gives it anything to wait for.
+pub(super) fn overtaken(object: &DynamicObject, seen: &Seen) -> bool {
+    let quiet = seen
+        .pods
+        .iter()
+        .all(|pod| pods::ready(pod) && !of_older_revision(pod, seen));
+    match report(object, seen) {
+        Report::NotReady(_) => quiet,
+        Report::Older(_) => quiet && !seen.pods.is_empty(),
+        _ => false,
+    }
+}
+
 /// What current means for a kind without pods.
 fn accepted(object: &DynamicObject, kind: &str) -> String {
     match kind {
@@ -76,8 +90,10 @@ fn accepted(object: &DynamicObject, kind: &str) -> String {
 
 /// What the operator says about the newest specification.
 enum Report {
-    /// Nothing yet, or about an older specification.
+    /// Nothing yet.
     Unseen(String),
+    /// Only about an older specification.
+    Older(String),
     /// It has seen it and has no condition.
     Silent,
     /// It is as wanted.
@@ -91,7 +107,9 @@ enum Report {
 impl Report {
     fn progress(self) -> (Status, Option<Trouble>) {
         match self {
-            Report::Unseen(message) => (Status::in_progress(message), None),
+            Report::Unseen(message) | Report::Older(message) => {
+                (Status::in_progress(message), None)
+            }
             Report::Silent => (
                 Status::in_progress("the operator reports no condition"),
                 None,
@@ -118,12 +136,12 @@ fn report(object: &DynamicObject, seen: &Seen) -> Report {
         .or_else(|| condition(object, "Ready").filter(|it| !it.is));
     if !observed(object) {
         let seen = number(status, &["observedGeneration"]).unwrap_or_default();
-        return Report::Unseen(match refused {
-            Some(it) if seen == 0 && it.reason == "Creating" => short(it.message),
-            _ => format!(
+        return match refused {
+            Some(it) if seen == 0 && it.reason == "Creating" => Report::Unseen(short(it.message)),
+            _ => Report::Older(format!(
                 "the operator has not taken up generation {generation} yet (it reports {seen})"
-            ),
-        });
+            )),
+        };
     }
     match (refused, condition(object, "Ready")) {
         (Some(it), _) => refusal(object, it.reason, it.message, seen),

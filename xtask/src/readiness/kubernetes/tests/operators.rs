@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::readiness::kubernetes::overtaken;
 
 fn strimzi(kind: &str, generation: i64, spec: Value, status: Value) -> Seen {
     of(object(json!({
@@ -318,6 +319,41 @@ fn topics_say_it_in_their_own_way() {
         state(&strimzi("KafkaUser", 1, json!({}), Value::Null)),
         State::InProgress
     );
+}
+
+/// Connect answered for a moment as if it had no such path; its operator said so for two minutes.
+#[test]
+fn an_old_opinion_is_asked_for_again_only_while_no_pod_is_waited_for() {
+    let refused = || {
+        let mut seen = good();
+        let message = "GET /connector-plugins returned 404 (404): ";
+        let refusal = not_ready("ConnectRestException", message);
+        seen.object = strimzi("KafkaConnect", 1, json!({"replicas": 1}), refusal).object;
+        seen
+    };
+    assert!(overtaken(&refused()));
+    let mut forgotten = good();
+    forgotten.object = strimzi("KafkaConnect", 2, json!({"replicas": 1}), ready_status(1)).object;
+    assert!(
+        overtaken(&forgotten),
+        "a change that came while it was busy"
+    );
+    assert!(!overtaken(&good()), "it is content");
+
+    let mut waits = refused();
+    waits.pods = vec![revised("x-0", "r1", json!({"phase": "Running"}))];
+    assert!(!overtaken(&waits), "a pod begins");
+    waits.pods = vec![revised("x-0", "r0", ready())];
+    assert!(!overtaken(&waits), "a pod is to be replaced");
+
+    let first = strimzi("Kafka", 1, json!({}), Value::Null);
+    assert!(!overtaken(&first), "it looks for the first time");
+    let creating = json!({"observedGeneration": 0, "conditions": [
+        {"type": "NotReady", "status": "True", "reason": "Creating", "message": "being deployed"},
+    ]});
+    assert!(!overtaken(&strimzi("Kafka", 1, json!({}), creating)));
+    let wrong = not_ready("InvalidResourceException", "x must not be y");
+    assert!(!overtaken(&strimzi("KafkaConnect", 1, json!({}), wrong)));
 }
 
 /// A node that ran out of room leaves the pods behind that it ended; others are in their place.
