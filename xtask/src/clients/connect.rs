@@ -30,6 +30,13 @@ pub enum ConnectError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// A worker that begins or ends: it has no resource, and says nothing of what is there. Seen with
+    /// Kafka 4.0.0, also for 150 ms after a worker's first request.
+    #[error("Connect at {address} begins or ends")]
+    Unmounted {
+        /// Where.
+        address: String,
+    },
     /// Connect said no.
     #[error("Connect refused ({status}): {message}")]
     Refused {
@@ -67,11 +74,13 @@ impl ConnectError {
         }
     }
 
-    /// Whether the same request may succeed in a moment: the worker is rebalancing, still starting
-    /// (404 before its resources are mounted, 500, 503), or gone for now.
+    /// Whether the same request may succeed in a moment: the worker is rebalancing, begins or ends, does
+    /// not know a connector yet that another one has taken in (404), answers 500 or 503, or is gone for now.
     pub fn is_transient(&self) -> bool {
         match self {
-            ConnectError::Unreachable { .. } | ConnectError::Silent { .. } => true,
+            ConnectError::Unreachable { .. }
+            | ConnectError::Silent { .. }
+            | ConnectError::Unmounted { .. } => true,
             ConnectError::Refused { status, message } => {
                 self.is_rebalance()
                     || matches!(*status, 404 | 503)
@@ -135,20 +144,7 @@ impl Connect {
         let answer = request.send().await.map_err(|error| unreachable(&error))?;
         let status = answer.status();
         let text = answer.text().await.map_err(|error| unreachable(&error))?;
-        if status == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        if status.is_success() {
-            return Ok(Some(text));
-        }
-        let message = serde_json::from_str::<Value>(&text)
-            .ok()
-            .and_then(|body| Some(body.get("message")?.as_str()?.to_owned()))
-            .unwrap_or(text);
-        Err(ConnectError::Refused {
-            status: status.as_u16(),
-            message,
-        })
+        judged(status, text, &self.endpoint)
     }
 
     fn decode<T: DeserializeOwned>(&self, text: &str) -> Result<T, ConnectError> {
@@ -406,5 +402,54 @@ impl Validation {
             let errors = value.errors.iter();
             errors.map(|error| (value.name.as_str(), error.as_str()))
         })
+    }
+}
+
+/// What an answer says: nothing if what was asked for is not there.
+fn judged(
+    status: StatusCode,
+    text: String,
+    endpoint: &Endpoint,
+) -> Result<Option<String>, ConnectError> {
+    if status.is_success() {
+        return Ok(Some(text));
+    }
+    let said = serde_json::from_str::<Value>(&text)
+        .ok()
+        .and_then(|body| Some(body.get("message")?.as_str()?.to_owned()));
+    match (status, said) {
+        (StatusCode::NOT_FOUND, Some(_)) => Ok(None),
+        // Connect's own 404 has a message.
+        (StatusCode::NOT_FOUND, None) => Err(ConnectError::Unmounted {
+            address: endpoint.address(),
+        }),
+        (status, said) => Err(ConnectError::Refused {
+            status: status.as_u16(),
+            message: said.unwrap_or(text),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_connects_own_404_says_that_something_is_not_there() {
+        let endpoint = Endpoint::loopback(8083);
+        let of = |status: u16, text: &str| {
+            let status = StatusCode::from_u16(status).expect("a status");
+            judged(status, text.to_owned(), &endpoint)
+        };
+        let own = r#"{"error_code": 404, "message": "Connector x not found"}"#;
+        assert!(matches!(of(404, own), Ok(None)));
+        for begins in ["", "<html><title>Error 404 Not Found</title></html>"] {
+            let error = of(404, begins).expect_err("nothing is said of what is there");
+            assert!(matches!(error, ConnectError::Unmounted { .. }), "{error}");
+            assert!(error.is_transient());
+        }
+        assert_eq!(of(200, "[]").expect("an answer").as_deref(), Some("[]"));
+        let rebalances = r#"{"error_code": 409, "message": "a rebalance"}"#;
+        assert!(of(409, rebalances).expect_err("refused").is_rebalance());
     }
 }

@@ -18,8 +18,8 @@ use std::time::Duration;
 /// How long Connect may rebalance before it counts as broken.
 const REBALANCES: Duration = Duration::from_secs(60);
 
-/// Asks Connect, again while it rebalances: it refuses requests then, and every worker does so for
-/// some seconds after one has come or gone.
+/// Asks Connect, again while it rebalances or begins: it refuses requests then, and every worker does
+/// so for some seconds after one has come or gone.
 ///
 /// # Errors
 /// Connect refuses for another reason, or rebalances for a minute.
@@ -36,6 +36,7 @@ where
     wait::until("Connect has rebalanced", patience, progress, || async {
         match ask().await {
             Err(error) if error.is_rebalance() => Status::in_progress("Connect is rebalancing"),
+            Err(error @ ConnectError::Unmounted { .. }) => Status::in_progress(error.to_string()),
             other => {
                 if let Ok(mut answer) = answer.lock() {
                     *answer = Some(other);

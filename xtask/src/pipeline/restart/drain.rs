@@ -1,7 +1,7 @@
 //! Whether what one worker or broker had in its hands is in others': seen at positions, after which
 //! the next one may go.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::try_join_all;
 
@@ -60,7 +60,7 @@ async fn committed(
     if flows.is_empty() {
         return Ok(format!("{name} runs; none of its flows has a canary"));
     }
-    let before = place(env, name, connector).await?;
+    let before = told(env, name, connector, progress).await?;
     for flow in flows {
         canary::gate(env, flow, progress).await?;
     }
@@ -80,6 +80,30 @@ async fn committed(
 enum Place {
     Lsn(String),
     Offsets(Option<Offsets>),
+}
+
+/// The place, once it can be told: workers that have just come may take longer to agree than one
+/// question is waited for.
+async fn told(
+    env: &Environment,
+    name: &str,
+    connector: &Connector,
+    progress: &Progress,
+) -> Result<Place> {
+    let what = format!("the place of {name} is told");
+    let seen = Mutex::new(None);
+    wait::until(&what, patience(env), progress, || async {
+        match place(env, name, connector).await {
+            Ok(place) => {
+                *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
+                Status::current("told")
+            }
+            Err(error) => Status::in_progress(error.message),
+        }
+    })
+    .await?;
+    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(seen.expect("the wait ends well only after a place was kept"))
 }
 
 async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<Place> {
