@@ -53,6 +53,9 @@ def reconcile(operator: Any, name: str) -> None:
         status["conditions"] = [condition("NotReady", "ConnectException")]
     except Rest as error:
         status["conditions"] = [condition("NotReady", "ConnectRestException", str(error))]
+    for it in status["conditions"]:
+        if it["type"] == "NotReady":
+            log(f"KafkaConnect {name} is not ready: {it.get('reason')}: {it.get('message')}")
     operator.kube.set_status(STRIMZI, "KafkaConnect", operator.namespace, name, status)
 
 

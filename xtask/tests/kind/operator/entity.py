@@ -36,7 +36,7 @@ def deploy(operator: Any, cluster: Object) -> None:
     settings = cluster["spec"]["entityOperator"]
     image = os.environ.get("STRIMZI_DEFAULT_TOPIC_OPERATOR_IMAGE", "quay.io/strimzi/operator:0.50.1")
     containers = [
-        _container(part, image, port, name, (settings.get(f"{part}Operator") or {}).get("resources"))
+        _container(part, image, port, name, settings.get(f"{part}Operator") or {})
         for part, port in (("topic", 8080), ("user", 8081))
         if f"{part}Operator" in settings
     ]
@@ -73,7 +73,7 @@ def deploy(operator: Any, cluster: Object) -> None:
         time.sleep(0.2)
 
 
-def _container(part: str, image: str, port: int, cluster: str, resources: Any) -> Object:
+def _container(part: str, image: str, port: int, cluster: str, settings: Object) -> Object:
     ask = {"path": "/healthy", "port": port}
     return {
         "name": f"{part}-operator",
@@ -87,6 +87,11 @@ def _container(part: str, image: str, port: int, cluster: str, resources: Any) -
         ],
         "ports": [{"containerPort": port, "name": "healthcheck"}],
         "livenessProbe": {"httpGet": ask, "initialDelaySeconds": 10, "timeoutSeconds": 5},
-        "readinessProbe": {"httpGet": {**ask, "path": "/ready"}, "initialDelaySeconds": 10, "timeoutSeconds": 5},
-        "resources": resources or {},
+        "readinessProbe": {
+            "initialDelaySeconds": 10,
+            "timeoutSeconds": 5,
+            **(settings.get("readinessProbe") or {}),
+            "httpGet": {**ask, "path": "/ready"},
+        },
+        "resources": settings.get("resources") or {},
     }
