@@ -110,7 +110,7 @@ pub(super) fn add(
                     &progress,
                     || async {
                         match at.obstacle("kafka").await {
-                            Some(obstacle) => reminding(&at, "kafka", obstacle).await,
+                            Some(obstacle) => hastened(&at, "kafka", obstacle).await,
                             None => Status::current("ready"),
                         }
                     },
@@ -206,7 +206,7 @@ pub(crate) fn ready(
                 &progress,
                 || async {
                     if let Some(obstacle) = at.hindrance(component).await {
-                        return reminding(&at, component, obstacle).await;
+                        return hastened(&at, component, obstacle).await;
                     }
                     match component {
                         "kafka" => kafka::probe(&at).await,
@@ -224,15 +224,15 @@ pub(crate) fn ready(
     Ok(())
 }
 
-/// The obstacle, after the operator was asked to look again if it may have passed.
-pub(crate) async fn reminding(env: &Environment, component: &str, obstacle: Status) -> Status {
+/// The obstacle, after others who may wait for nothing any more were told so.
+pub(crate) async fn hastened(env: &Environment, component: &str, obstacle: Status) -> Status {
     if obstacle.state == State::Failed {
         return obstacle;
     }
-    let said = match env.remind(component).await {
-        Ok(false) => return obstacle,
-        Ok(true) => "asked the operator to look again".to_owned(),
-        Err(error) => format!("the operator cannot be asked again: {}", error.message),
+    let said = match env.hasten(component).await {
+        Ok(None) => return obstacle,
+        Ok(Some(said)) => said,
+        Err(error) => format!("it cannot be hastened: {}", error.message),
     };
     Status {
         message: format!("{}; {said}", obstacle.message),

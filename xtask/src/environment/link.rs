@@ -126,21 +126,54 @@ impl Link {
         None
     }
 
-    /// Asks the operator to look again at what of a component it may be of an old opinion about. Says
-    /// whether it did.
+    /// Ends waits of others for a component that are in vain by now: an operator's that may be of an
+    /// old opinion is asked to look again, a kubelet's pause ends with its pod. Says what it did.
     ///
     /// # Errors
     /// The server refuses.
-    pub(super) async fn remind(&self, profile: &Profile, component: &str) -> Result<bool> {
+    pub(super) async fn hasten(
+        &self,
+        profile: &Profile,
+        component: &str,
+    ) -> Result<Option<String>> {
         let mut gates = self.gates.lock().await;
-        let mut asked = false;
+        let mut said = None;
         for gate in self.of(&mut gates, component, || targets(profile, component)) {
             if gate.is_overtaken() {
                 self.cluster.annotate(gate.target(), LOOK, &now()).await?;
-                asked = true;
+                said = Some("asked the operator to look again".to_owned());
+            }
+            let paused = gate.paused();
+            if component == "connect" && !paused.is_empty() {
+                said = self.unpause(profile, &paused).await?.or(said);
             }
         }
-        Ok(asked)
+        Ok(said)
+    }
+
+    /// Replaces workers that found no broker when they began, and that the kubelet lets pause for up
+    /// to five minutes, now that there is one. Who would make new ones must be there.
+    async fn unpause(&self, profile: &Profile, paused: &[String]) -> Result<Option<String>> {
+        let Some((workers, brokers)) = self.workers_and_brokers(profile).await else {
+            return Ok(None);
+        };
+        let some_ready = brokers.iter().any(|pod| ready_since(pod).is_some());
+        if !some_ready || !ended_before_ready(&workers, &brokers) {
+            return Ok(None);
+        }
+        let space = profile.kubernetes.kafka_namespace.as_str();
+        let operator = Target::of("apps/v1", "Deployment", space, "strimzi-cluster-operator");
+        let operator = self.cluster.object(&operator).await?;
+        let runs = operator.and_then(|it| it.data["status"]["availableReplicas"].as_u64());
+        if runs.unwrap_or_default() == 0 {
+            return Ok(None);
+        }
+        for name in paused {
+            let pod = Target::of("v1", "Pod", space, name);
+            self.cluster.delete_pod(&pod).await?;
+        }
+        let names = paused.join(", ");
+        Ok(Some(format!("replaced {names}, which had found no broker")))
     }
 
     /// What keeps a component from serving, which may be less than what [`Link::obstacle`] waits for:
@@ -201,19 +234,20 @@ impl Link {
     /// finds none, and the kubelet's pause outlasts the broker's return, as after a node's restart.
     /// A cluster that does not tell is no excuse.
     async fn ended_without_broker(&self, profile: &Profile) -> bool {
+        let pods = self.workers_and_brokers(profile).await;
+        pods.is_some_and(|(workers, brokers)| ended_before_ready(&workers, &brokers))
+    }
+
+    /// Their pods; none if the cluster does not tell.
+    async fn workers_and_brokers(&self, profile: &Profile) -> Option<(Vec<Pod>, Vec<Pod>)> {
         let namespace = &profile.kubernetes.kafka_namespace;
         let api: Api<Pod> = Api::namespaced(self.cluster.client.clone(), namespace);
         let list = async |name: &str| {
             let labels = ListParams::default().labels(&format!("strimzi.io/name={name}"));
-            api.list(&labels).await.map(|pods| pods.items)
+            api.list(&labels).await.map(|pods| pods.items).ok()
         };
-        let (Ok(workers), Ok(brokers)) = (
-            list("my-connect-cluster-connect").await,
-            list("my-cluster-kafka").await,
-        ) else {
-            return false;
-        };
-        ended_before_ready(&workers, &brokers)
+        let workers = list("my-connect-cluster-connect").await?;
+        Some((workers, list("my-cluster-kafka").await?))
     }
 
     /// Where each broker is dialled: they advertise names that only pods can resolve.
@@ -244,16 +278,19 @@ fn ended_before_ready(workers: &[Pod], brokers: &[Pod]) -> bool {
             state.terminated.as_ref()?.finished_at.as_ref()
         })
         .collect();
-    let ready = brokers
-        .iter()
-        .filter_map(|pod| pod.status.as_ref()?.conditions.as_ref())
-        .flatten()
-        .filter(|condition| condition.type_ == "Ready" && condition.status == "True")
-        .filter_map(|condition| condition.last_transition_time.as_ref())
-        .min();
+    let ready = brokers.iter().filter_map(ready_since).min();
     !brokers.is_empty()
         && !ends.is_empty()
         && ready.is_none_or(|ready| ends.iter().all(|end| *end < ready))
+}
+
+/// Since when a pod is ready, if it is.
+fn ready_since(pod: &Pod) -> Option<&Time> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let ready = conditions
+        .iter()
+        .find(|it| it.type_ == "Ready" && it.status == "True")?;
+    ready.last_transition_time.as_ref()
 }
 
 const STRIMZI: &str = "kafka.strimzi.io/v1";

@@ -319,18 +319,18 @@ impl Environment {
         }
     }
 
-    /// Has an operator look again at a component that it may be of an old opinion about: Strimzi looks
-    /// every two minutes, and not at all at a change that came while it was busy. Says whether it was
-    /// asked. For waits of commands that change something.
+    /// Ends waits of others for a component that are in vain by now, and says what it did. Strimzi looks
+    /// every two minutes, and not at all at a change that came while it was busy; a kubelet pauses for
+    /// up to five. For waits of commands that change something.
     ///
     /// # Errors
     /// The cluster refuses.
-    pub async fn remind(&self, component: &str) -> Result<bool> {
+    pub async fn hasten(&self, component: &str) -> Result<Option<String>> {
         match self.link.get() {
             Some(link) if !self.is_external(component) => {
-                link.remind(&self.profile, component).await
+                link.hasten(&self.profile, component).await
             }
-            _ => Ok(false),
+            _ => Ok(None),
         }
     }
 

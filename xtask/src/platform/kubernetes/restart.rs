@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -68,6 +68,19 @@ impl Cluster {
                     .hint("cargo xtask up"),
             ),
             false => Ok(pods),
+        }
+    }
+
+    /// Has a pod replaced by whoever keeps it. One that is gone already is fine.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn delete_pod(&self, pod: &Target) -> Result<()> {
+        let (api, params) = (self.objects(pod), DeleteParams::default());
+        match api.delete(&pod.name, &params).await {
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+            Err(error) => Err(refused(pod, "cannot be deleted", &error)),
+            Ok(_) => Ok(()),
         }
     }
 

@@ -360,6 +360,13 @@ impl Gate {
         }
     }
 
+    /// The object's pods that the kubelet lets pause before it starts them again.
+    pub fn paused(&self) -> Vec<String> {
+        let pods = self.seen().pods;
+        let paused = pods.iter().filter(|pod| readiness::paused(pod));
+        paused.filter_map(|pod| pod.metadata.name.clone()).collect()
+    }
+
     /// Waits until the object is current.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ pub use images::{Wanted as WantedImage, pulled, stale};
 pub use pods::{LogOf, Missing, Trouble};
 pub use rolled::rolled;
 pub use secret::certificate;
-pub use started::started;
+pub use started::{paused, started};
 
 /// What was seen of an object and of what stands below it.
 #[derive(Clone, Debug, Default)]

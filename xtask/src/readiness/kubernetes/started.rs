@@ -5,7 +5,7 @@ use std::sync::Arc;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::fields::{at, leaving, list};
+use super::fields::{at, leaving, list, text};
 
 /// Whether there are pods, and every container of each has been started at least once.
 pub fn started(pods: &[Arc<DynamicObject>]) -> bool {
@@ -26,6 +26,15 @@ fn was_started(status: &Value) -> bool {
         ["lastState", "terminated"],
     ];
     seen.iter().any(|path| at(status, path).is_some())
+}
+
+/// Whether a container of the pod pauses after it has ended again and again.
+pub fn paused(pod: &DynamicObject) -> bool {
+    let statuses = list(&pod.data, &["status", "containerStatuses"]);
+    let mut reasons = statuses
+        .iter()
+        .filter_map(|status| text(status, &["state", "waiting", "reason"]));
+    reasons.any(|reason| reason == "CrashLoopBackOff")
 }
 
 #[cfg(test)]
@@ -52,6 +61,8 @@ mod tests {
         });
         let fine = pod(json!([running.clone(), crashes]));
         assert!(started(std::slice::from_ref(&fine)));
+        assert!(paused(&fine));
+        assert!(!paused(&pod(json!([running.clone(), waits.clone()]))));
         assert!(!started(&[]));
         assert!(!started(&[
             fine.clone(),
