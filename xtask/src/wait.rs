@@ -1,7 +1,7 @@
 //! The only loop that waits.
 //!
-//! Everything else asks [`until`] with an observation that returns a [`Status`]; a step never
-//! sleeps. [`until_changed`] is told when to look instead of looking again and again. A wait ends at
+//! Everything else asks [`until`] with an observation that returns a [`Status`], or [`answer`] where
+//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead of looking again and again. A wait ends at
 //! once on `Current` and on `Failed`, and a timeout says what was last seen.
 
 use std::time::Duration;
@@ -50,16 +50,40 @@ pub async fn until<F>(
 where
     F: Future<Output = Status>,
 {
+    let look = || async {
+        let status = observe().await;
+        match status.state {
+            State::Current => Ok(status.message),
+            _ => Err(status),
+        }
+    };
+    answer(what, patience, progress, look).await
+}
+
+/// Asks until there is an answer, as [`until`]; the status of a question without one says why.
+///
+/// # Errors
+/// As [`until`].
+pub async fn answer<T, F>(
+    what: &str,
+    patience: Patience,
+    progress: &Progress,
+    ask: impl Fn() -> F,
+) -> Result<T>
+where
+    F: Future<Output = std::result::Result<T, Status>>,
+{
     let begin = Instant::now();
     let end = begin + patience.deadline;
     let mut pause = patience.first;
     let mut last = Status::unknown("nothing was seen yet");
     loop {
-        if let Ok(status) = timeout_at(end, observe()).await {
-            last = status;
+        match timeout_at(end, ask()).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(status)) => last = status,
+            Err(_) => {}
         }
         match last.state {
-            State::Current => return Ok(last.message),
             State::Failed => return Err(failed(what, last)),
             _ => progress.observe(last.message.clone()),
         }

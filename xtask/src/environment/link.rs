@@ -143,9 +143,8 @@ impl Link {
                 self.cluster.annotate(gate.target(), LOOK, &now()).await?;
                 said = Some("asked the operator to look again".to_owned());
             }
-            let paused = gate.paused();
-            if component == "connect" && !paused.is_empty() {
-                said = self.unpause(profile, &paused).await?.or(said);
+            if component == "connect" {
+                said = self.unpause(profile, &gate.paused()).await?.or(said);
             }
         }
         Ok(said)
@@ -154,6 +153,9 @@ impl Link {
     /// Replaces workers that found no broker when they began, and that the kubelet lets pause for up
     /// to five minutes, now that there is one. Who would make new ones must be there.
     async fn unpause(&self, profile: &Profile, paused: &[String]) -> Result<Option<String>> {
+        if paused.is_empty() {
+            return Ok(None);
+        }
         let Some((workers, brokers)) = self.workers_and_brokers(profile).await else {
             return Ok(None);
         };
@@ -162,8 +164,7 @@ impl Link {
             return Ok(None);
         }
         let space = profile.kubernetes.kafka_namespace.as_str();
-        let operator = Target::of("apps/v1", "Deployment", space, "strimzi-cluster-operator");
-        let operator = self.cluster.object(&operator).await?;
+        let operator = self.cluster.object(&strimzi(profile)).await?;
         let runs = operator.and_then(|it| it.data["status"]["availableReplicas"].as_u64());
         if runs.unwrap_or_default() == 0 {
             return Ok(None);
@@ -299,6 +300,17 @@ const STRIMZI: &str = "kafka.strimzi.io/v1";
 fn connector(profile: &Profile, name: &str) -> Target {
     let namespace = &profile.kubernetes.kafka_namespace;
     Target::of(STRIMZI, "KafkaConnector", namespace, name)
+}
+
+/// Strimzi's own Deployment.
+pub fn strimzi(profile: &Profile) -> Target {
+    let namespace = &profile.kubernetes.kafka_namespace;
+    Target::of(
+        "apps/v1",
+        "Deployment",
+        namespace,
+        "strimzi-cluster-operator",
+    )
 }
 
 /// The objects that a component is made of.

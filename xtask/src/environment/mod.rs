@@ -13,7 +13,7 @@ mod login;
 
 pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
 
-pub use link::{Link, targets};
+pub use link::{Link, strimzi, targets};
 pub(crate) use login::text;
 pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
 

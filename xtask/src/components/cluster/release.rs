@@ -6,10 +6,9 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
 use super::listed;
-use crate::environment::Environment;
+use crate::environment::{Environment, strimzi};
 use crate::error::Result;
 use crate::plan::Outcome;
-use crate::platform::kubernetes::watch::Target;
 
 /// Why a container waits that only a change of its pod can start.
 const HOPELESS: [&str; 8] = [
@@ -35,12 +34,7 @@ pub(super) async fn release(env: &Environment, applied: Outcome) -> Result<Outco
     let Some(pod) = pods.iter().find(|pod| is_hopeless(pod)) else {
         return Ok(applied);
     };
-    let operator = Target::of(
-        "apps/v1",
-        "Deployment",
-        &env.profile.kubernetes.kafka_namespace,
-        "strimzi-cluster-operator",
-    );
+    let operator = strimzi(&env.profile);
     env.link()?.cluster.restart_template(&operator).await?;
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     Ok(Outcome::Changed(format!(

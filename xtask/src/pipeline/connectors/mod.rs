@@ -27,35 +27,30 @@ pub async fn settled<T, F>(progress: &Progress, ask: impl Fn() -> F) -> Result<T
 where
     F: Future<Output = Result<T, ConnectError>>,
 {
-    let answer = std::sync::Mutex::new(None);
     let patience = Patience {
         deadline: REBALANCES,
         first: Duration::from_millis(100),
         slowest: Duration::from_secs(1),
     };
-    wait::until("Connect has rebalanced", patience, progress, || async {
+    let answer = wait::answer("Connect has rebalanced", patience, progress, || async {
         match ask().await {
-            Err(error) if error.is_rebalance() => Status::in_progress("Connect is rebalancing"),
-            Err(error @ ConnectError::Unmounted { .. }) => Status::in_progress(error.to_string()),
-            other => {
-                if let Ok(mut answer) = answer.lock() {
-                    *answer = Some(other);
-                }
-                Status::current("answered")
+            Err(error) if error.is_rebalance() => {
+                Err(Status::in_progress("Connect is rebalancing"))
             }
+            Err(error @ ConnectError::Unmounted { .. }) => {
+                Err(Status::in_progress(error.to_string()))
+            }
+            other => Ok(other),
         }
     })
     .await
     .map_err(|error| {
         error.hint("workers that come and go keep it from ending: cargo xtask logs connect")
     })?;
-    match answer.into_inner().ok().flatten() {
-        Some(Err(error @ ConnectError::Silent { .. })) => {
-            Err(service(&error).hint("cargo xtask diagnose connect"))
-        }
-        Some(answer) => answer.map_err(|error| service(&error)),
-        None => Err(Error::new(Code::Service, "Connect gave no answer")),
-    }
+    answer.map_err(|error| match error {
+        ConnectError::Silent { .. } => service(&error).hint("cargo xtask diagnose connect"),
+        error => service(&error),
+    })
 }
 
 /// The connectors that exist and that the patterns mean: a name, `*` and `?` in a name, or a

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::refuse_foreign;
 use crate::components;
-use crate::environment::{Environment, targets};
+use crate::environment::{self, Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::kubernetes::restart::{LOOK, RESTARTED, ROLL, now};
@@ -82,7 +82,7 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
 fn deployment(env: &Environment, operator: &str) -> Target {
     let spaces = &env.profile.kubernetes;
     let (namespace, name) = match operator {
-        "strimzi" => (spaces.kafka_namespace.as_str(), "strimzi-cluster-operator"),
+        "strimzi" => return environment::strimzi(&env.profile),
         "altinity" => (spaces.database_namespace.as_str(), "clickhouse-operator"),
         _ => ("cnpg-system", "cnpg-controller-manager"),
     };

@@ -1,7 +1,7 @@
 //! Whether what one worker or broker had in its hands is in others': seen at positions, after which
 //! the next one may go.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 
@@ -91,19 +91,11 @@ async fn told(
     progress: &Progress,
 ) -> Result<Place> {
     let what = format!("the place of {name} is told");
-    let seen = Mutex::new(None);
-    wait::until(&what, patience(env), progress, || async {
-        match place(env, name, connector).await {
-            Ok(place) => {
-                *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(place);
-                Status::current("told")
-            }
-            Err(error) => Status::in_progress(error.message),
-        }
+    wait::answer(&what, patience(env), progress, || async {
+        let place = place(env, name, connector).await;
+        place.map_err(|error| Status::in_progress(error.message))
     })
-    .await?;
-    let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(seen.expect("the wait ends well only after a place was kept"))
+    .await
 }
 
 async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<Place> {

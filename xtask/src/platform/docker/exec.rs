@@ -154,30 +154,15 @@ async fn feed_then_wait(
 
 /// The engine closes the output a moment before it has recorded the status.
 async fn exit_code(docker: &Docker, id: &str, what: &str) -> Result<i64> {
-    let code = std::sync::Mutex::new(None);
-    wait::until(
-        what,
-        Patience::local(Duration::from_secs(10)),
-        &Progress::silent(),
-        || async {
-            match docker.inspect_exec(id).await {
-                Ok(seen) if seen.running == Some(false) => match seen.exit_code {
-                    Some(ended) => {
-                        if let Ok(mut code) = code.lock() {
-                            *code = Some(ended);
-                        }
-                        Status::current("ended")
-                    }
-                    None => Status::in_progress("ended without a status"),
-                },
-                Ok(_) => Status::in_progress("running"),
-                Err(error) => Status::failed(error.to_string()),
-            }
-        },
-    )
-    .await?;
-    code.into_inner()
-        .ok()
-        .flatten()
-        .ok_or_else(|| Error::new(Code::Service, format!("{what}: no exit status")))
+    let patience = Patience::local(Duration::from_secs(10));
+    wait::answer(what, patience, &Progress::silent(), || async {
+        match docker.inspect_exec(id).await {
+            Ok(seen) if seen.running == Some(false) => seen
+                .exit_code
+                .ok_or_else(|| Status::in_progress("ended without a status")),
+            Ok(_) => Err(Status::in_progress("running")),
+            Err(error) => Err(Status::failed(error.to_string())),
+        }
+    })
+    .await
 }
