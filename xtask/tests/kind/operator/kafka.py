@@ -138,7 +138,10 @@ class _Cluster:
         for resource in (self.cluster, *pools):
             if (resource.get("status") or {}).get("clusterId"):
                 return resource["status"]["clusterId"]
-        return base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        # Kafka's tools take an id that begins with a dash for an option, so that Kafka makes none.
+        while (made := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode()).startswith("-"):
+            pass
+        return made.rstrip("=")
 
     def _pool_status(self, pool: Object, nodes: List[_Node], cluster_id: str) -> None:
         name = pool["metadata"]["name"]
