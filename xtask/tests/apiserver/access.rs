@@ -1,7 +1,10 @@
-use serde_json::json;
+use serde_json::{Value, json};
 use xtask::error::Code;
+use xtask::platform::kubernetes::Cluster;
 
-use crate::server::{admin, api, apply, cluster, config_map, counts, namespace, object};
+use crate::server::{
+    admin, api, apply, cluster, config_map, counts, eventually, namespace, object,
+};
 
 #[tokio::test]
 #[ignore = "needs KUBEBUILDER_ASSETS"]
@@ -128,7 +131,7 @@ async fn missing_permissions_are_named_before_anything_changes() {
 const RBAC: &str = "rbac.authorization.k8s.io";
 
 /// Lets the user `limited` do this in a namespace, which is made.
-async fn permit(admin: &xtask::platform::kubernetes::Cluster, at: &str, rules: &serde_json::Value) {
+async fn permit(admin: &Cluster, limited: &Cluster, at: &str, rules: &Value) {
     let objects = [
         namespace(at),
         object(json!({
@@ -143,6 +146,26 @@ async fn permit(admin: &xtask::platform::kubernetes::Cluster, at: &str, rules: &
         })),
     ];
     apply(admin, &format!("{at}-permits"), &objects).await;
+    let first = &rules[0];
+    let review = json!({
+        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": { "resourceAttributes": {
+            "namespace": at, "group": first["apiGroups"][0],
+            "resource": first["resources"][0], "verb": first["verbs"][0],
+        } },
+    });
+    let reviews = api(
+        limited,
+        "authorization.k8s.io/v1",
+        "SelfSubjectAccessReview",
+        None,
+    );
+    eventually("the authorizer knows the permission", async || {
+        let review = object(review.clone());
+        let told = reviews.create(&Default::default(), &review).await;
+        told.unwrap().data["status"]["allowed"] == true
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -156,7 +179,16 @@ async fn roles_that_give_more_than_one_has_are_named_before_anything_changes() {
         { "apiGroups": [""], "resources": ["pods", "pods/log"], "verbs": ["get"] },
         { "apiGroups": [RBAC], "resources": ["clusterroles"], "resourceNames": ["view"], "verbs": ["bind"] },
     ]);
-    permit(&admin, at, &rules).await;
+    permit(&admin, &limited, at, &rules).await;
+    // A controller gives the roles that come with the server their rules.
+    let roles = api(&admin, &format!("{RBAC}/v1"), "ClusterRole", None);
+    eventually("`edit` gives something", async || {
+        let role = roles.get("edit").await.unwrap();
+        role.data["rules"]
+            .as_array()
+            .is_some_and(|rules| !rules.is_empty())
+    })
+    .await;
     let role = |name: &str, resources: &[&str], verbs: &[&str]| {
         object(json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
@@ -224,7 +256,7 @@ async fn what_may_not_be_removed_is_named_before_anything_goes() {
         { "apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "list", "delete"] },
         { "apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list"] },
     ]);
-    permit(&admin, at, &rules).await;
+    permit(&admin, &limited, at, &rules).await;
     let secret = object(json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s", "namespace": at },
     }));

@@ -58,6 +58,16 @@ pub async fn cluster(user: &str) -> Cluster {
     }
 }
 
+/// Waits for what the server's own parts learn of a change a moment after it was made.
+#[allow(dead_code)]
+pub async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begin = Instant::now();
+    while !is_so().await {
+        assert!(begin.elapsed() < Duration::from_secs(60), "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 async fn ready(cluster: &Cluster) -> bool {
     let request = http::Request::get("/readyz").body(Vec::new()).unwrap();
     let namespaces: Api<DynamicObject> = api(cluster, "v1", "Namespace", None);
