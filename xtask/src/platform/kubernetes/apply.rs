@@ -4,6 +4,7 @@
 //! Existing namespaces of others are used, never changed. What was there before this tool came is
 //! adopted if nobody else owns what shall be set, and carries no [`CREATED`]: it is never deleted.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use kube::core::DynamicObject;
 use kube::core::params::{Patch, PatchParams, ValidationDirective};
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
+use tokio::time::Instant;
 
 use super::desired::{Desired, annotate};
 use super::live::Situation;
@@ -88,6 +90,9 @@ impl Applied {
     }
 }
 
+/// How often the server is asked for the kinds that it serves, while definitions are waited for.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+
 /// Why an object could not be applied.
 enum Problem {
     /// Other managers own fields that shall be set.
@@ -132,6 +137,7 @@ impl Cluster {
             options,
             progress,
             permits: Semaphore::new(IN_FLIGHT),
+            asked: Mutex::default(),
         }
         .all()
         .await
@@ -159,6 +165,8 @@ struct Run<'a> {
     options: &'a Options,
     progress: &'a Progress,
     permits: Semaphore,
+    /// When the server was last asked for the kinds of a group and version.
+    asked: Mutex<HashMap<String, Instant>>,
 }
 
 impl Run<'_> {
@@ -377,10 +385,7 @@ impl Run<'_> {
         }
         let looks = AtomicUsize::new(0);
         let look = || async {
-            let wanted = kinds
-                .iter()
-                .map(|kind| (kind.api_version.as_str(), kind.kind.as_str()));
-            match known.learn(&self.cluster.client, wanted).await {
+            match self.learn(&kinds).await {
                 Err(refusal) => Status::failed(refusal.to_string()),
                 Ok(()) if !kinds.iter().any(unknown) => Status::current("served"),
                 // A definition can be a third of a megabyte: it is read now and then only.
@@ -395,6 +400,25 @@ impl Run<'_> {
             .await
             .map_err(Problem::Other)?;
         Ok(())
+    }
+
+    /// Asks which kinds the server serves by now, unless the wait for another definition of the same
+    /// group just did.
+    async fn learn(&self, kinds: &[Resource]) -> Result<(), Refusal> {
+        let mut asked = self.asked.lock().await;
+        let is_due = |kind: &&Resource| {
+            let last = asked.get(&kind.api_version);
+            last.is_none_or(|last| last.elapsed() >= ASK_EVERY)
+        };
+        let due: Vec<&Resource> = kinds.iter().filter(is_due).collect();
+        for kind in &due {
+            asked.insert(kind.api_version.clone(), Instant::now());
+        }
+        let wanted = due
+            .iter()
+            .map(|kind| (kind.api_version.as_str(), kind.kind.as_str()));
+        let resources = &self.cluster.resources;
+        resources.learn(&self.cluster.client, wanted).await
     }
 
     /// Why a definition is not served yet.

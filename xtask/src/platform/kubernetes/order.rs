@@ -2,10 +2,12 @@
 //!
 //! An object of a namespace waits for that namespace, a custom resource for its definition, and what
 //! binds a role for the role, if the set brings them: whoever may not bind everything may bind a role
-//! that gives what they have, which the server sees at the role alone. Nothing else waits: a Deployment whose ConfigMap comes a moment later is
-//! started by the cluster when it is there.
+//! that gives what they have, which the server sees at the role alone. A custom resource also waits for
+//! the other definitions of its vendor: Strimzi's operator makes a `StrimziPodSet` (`core.strimzi.io`)
+//! of a `Kafka` (`kafka.strimzi.io`), and looks again after two minutes where it cannot. Nothing else
+//! waits: a Deployment whose ConfigMap comes a moment later is started by the cluster when it is there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::ObjectRef;
 
@@ -23,7 +25,8 @@ pub struct Node {
 /// For each object, the indices of those that must be there before it.
 pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
     let mut namespaces = HashMap::new();
-    let mut definitions = HashMap::new();
+    let mut definitions = HashSet::new();
+    let mut of_vendors: HashMap<&str, Vec<usize>> = HashMap::new();
     let mut roles = HashMap::new();
     for (index, node) in nodes.iter().enumerate() {
         if node.object.is_namespace() {
@@ -39,7 +42,8 @@ pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
             roles.insert((kind.as_str(), namespace.as_deref(), name.as_str()), index);
         }
         if let Some((group, kind)) = &node.defines {
-            definitions.insert((group.as_str(), kind.as_str()), index);
+            definitions.insert((group.as_str(), kind.as_str()));
+            of_vendors.entry(vendor(group)).or_default().push(index);
         }
     }
     nodes
@@ -47,6 +51,9 @@ pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
         .map(|node| {
             let namespace = node.object.namespace.as_deref();
             let kind = (node.object.group(), node.object.kind.as_str());
+            let definitions = definitions
+                .get(&kind)
+                .and_then(|_| of_vendors.get(vendor(kind.0)));
             let role = node.binds.as_ref().and_then(|(kind, name)| {
                 let namespace = namespace.filter(|_| kind == "Role");
                 roles.get(&(kind.as_str(), namespace, name.as_str()))
@@ -54,12 +61,20 @@ pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
             let namespace = namespace.and_then(|name| namespaces.get(name));
             namespace
                 .into_iter()
-                .chain(definitions.get(&kind))
+                .chain(definitions.into_iter().flatten())
                 .chain(role)
                 .copied()
                 .collect()
         })
         .collect()
+}
+
+/// The domain that a vendor's groups are in: the last two labels.
+fn vendor(group: &str) -> &str {
+    match group.rmatch_indices('.').nth(1) {
+        Some((at, _)) => &group[at + 1..],
+        None => group,
+    }
 }
 
 #[cfg(test)]
@@ -81,8 +96,14 @@ mod tests {
                 namespace: namespace.map(str::to_owned),
                 name: name.into(),
             },
-            defines: (kind == "CustomResourceDefinition")
-                .then(|| ("kafka.strimzi.io".into(), name.to_owned())),
+            defines: (kind == "CustomResourceDefinition").then(|| {
+                let group = match name {
+                    "StrimziPodSet" => "core.strimzi.io",
+                    "a" => "altinity.com",
+                    _ => "kafka.strimzi.io",
+                };
+                (group.to_owned(), name.to_owned())
+            }),
             // In the tests a binding has its role's name.
             binds: kind
                 .strip_suffix("Binding")
@@ -99,12 +120,13 @@ mod tests {
             node("ClusterRole", None, "r"),
             node("Namespace", None, "kafka"),
             node("CustomResourceDefinition", None, "Kafka"),
-            node("CustomResourceDefinition", None, "KafkaConnect"),
+            node("CustomResourceDefinition", None, "StrimziPodSet"),
+            node("CustomResourceDefinition", None, "a"),
         ];
-        assert_eq!(
-            needs(&nodes),
-            [vec![4, 5], vec![4], vec![], vec![], vec![], vec![], vec![]]
-        );
+        let mut expected = vec![Vec::new(); nodes.len()];
+        expected[0] = vec![4, 5, 6];
+        expected[1] = vec![4];
+        assert_eq!(needs(&nodes), expected);
     }
 
     #[test]
@@ -162,7 +184,9 @@ mod tests {
                     let name = Some(nodes[need].object.name.as_str());
                     let defines = &nodes[need].defines;
                     let is_namespace = nodes[need].object.is_namespace() && object.namespace.as_deref() == name;
-                    let is_kind = defines.as_ref().is_some_and(|(_, kind)| *kind == object.kind);
+                    let is_kind = defines
+                        .as_ref()
+                        .is_some_and(|(group, _)| vendor(group) == vendor(object.group()));
                     let is_role = nodes[index].binds.as_ref().is_some_and(|(kind, role)| {
                         *kind == nodes[need].object.kind && Some(role.as_str()) == name
                     });
