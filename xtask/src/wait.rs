@@ -1,8 +1,9 @@
 //! The only loop that waits.
 //!
 //! Everything else asks [`until`] with an observation that returns a [`Status`], or [`answer`] where
-//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead of looking again and again. A wait ends at
-//! once on `Current` and on `Failed`, and a timeout says what was last seen.
+//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead
+//! of looking again and again. A wait ends at once on `Current` and on `Failed`, and a timeout says
+//! what was last seen.
 
 use std::time::Duration;
 
@@ -137,7 +138,7 @@ where
 
 /// How long a wait for a change goes on without a look: some rules depend on how long something
 /// has lasted, and nothing changes while it lasts.
-const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+pub const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
 
 /// Looks at every change until the status is `Current`, and returns its message.
 ///

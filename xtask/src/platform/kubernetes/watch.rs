@@ -204,6 +204,7 @@ impl Watches {
             target,
             ages: Ages::default(),
             begin: Instant::now(),
+            last: None,
             overtaken: None,
         }
     }
@@ -281,8 +282,19 @@ pub struct Gate {
     changes: watch::Receiver<u64>,
     ages: Ages,
     begin: Instant,
+    last: Option<Glance>,
     /// Since when its operator's opinion may be an old one, or has been asked for.
     overtaken: Option<Instant>,
+}
+
+/// What a gate saw last, which stands until the watches see something else.
+struct Glance {
+    /// The watches' version.
+    version: u64,
+    at: Instant,
+    seen: Arc<Seen>,
+    /// What it means, once somebody asked. Never a failure: its evidence is gathered anew.
+    status: Option<Status>,
 }
 
 impl Gate {
@@ -321,13 +333,20 @@ impl Gate {
         if let Some(status) = self.blind() {
             return status;
         }
+        let seen = self.seen();
+        if let Some(status) = self.last.as_ref().and_then(|last| last.status.clone()) {
+            return status;
+        }
         self.ages.now = self.begin.elapsed();
         let Verdict {
             status,
             log,
             missing,
-        } = readiness::evaluate(&self.seen(), &mut self.ages);
+        } = readiness::evaluate(&seen, &mut self.ages);
         if status.state != State::Failed {
+            if let Some(last) = &mut self.last {
+                last.status = Some(status.clone());
+            }
             return status;
         }
         if let Some(missing) = missing
@@ -361,9 +380,9 @@ impl Gate {
     }
 
     /// The object's pods that the kubelet lets pause before it starts them again.
-    pub fn paused(&self) -> Vec<String> {
-        let pods = self.seen().pods;
-        let paused = pods.iter().filter(|pod| readiness::paused(pod));
+    pub fn paused(&mut self) -> Vec<String> {
+        let seen = self.seen();
+        let paused = seen.pods.iter().filter(|pod| readiness::paused(pod));
         paused.filter_map(|pod| pod.metadata.name.clone()).collect()
     }
 
@@ -420,7 +439,26 @@ impl Gate {
         None
     }
 
-    fn seen(&self) -> Seen {
+    /// What the watches hold. A wait asks some ten times a second.
+    fn seen(&mut self) -> Arc<Seen> {
+        // Before the tables: what comes meanwhile is seen the next time.
+        let version = *self.changes.borrow();
+        let stands =
+            |last: &&Glance| last.version == version && last.at.elapsed() < wait::AT_LEAST_EVERY;
+        if let Some(last) = self.last.as_ref().filter(stands) {
+            return Arc::clone(&last.seen);
+        }
+        let seen = Arc::new(self.gather());
+        self.last = Some(Glance {
+            version,
+            at: Instant::now(),
+            seen: Arc::clone(&seen),
+            status: None,
+        });
+        seen
+    }
+
+    fn gather(&self) -> Seen {
         let object = self.object();
         let all = |table: &Option<Arc<Table>>| table.as_ref().map_or_else(Vec::new, |it| it.all());
         let selector = object.as_deref().and_then(readiness::pods_of);
