@@ -122,6 +122,8 @@ fn run(way: &str) {
             ),
         }
     }
+    let busy = seen["busy"].as_f64().unwrap();
+    println!("  processor of way and observer      {busy:>6.1} s");
     println!(
         "  restarts of containers             {:>6}",
         seen["restarts"]
@@ -138,7 +140,11 @@ fn bundles() -> PathBuf {
 
 async fn one(way: &str, set: Vec<String>) -> Value {
     let env = prepared(&set).await;
-    let begin = Instant::now();
+    let busy = || {
+        let (own, children) = machine::processor();
+        own + children
+    };
+    let (begin, idle) = (Instant::now(), busy());
     let mut up = None;
     let mut tries = Vec::new();
     let seen = async {
@@ -169,6 +175,7 @@ async fn one(way: &str, set: Vec<String>) -> Value {
             }
         }
     };
+    let busy = busy() - idle;
     let mut lines = tries;
     if let Some(up) = up {
         lines.push(format!("up itself: {}", up.text()));
@@ -186,6 +193,7 @@ async fn one(way: &str, set: Vec<String>) -> Value {
         "topic": told(topic),
         "silver": told(silver),
         "ready": told(ready),
+        "busy": busy.as_secs_f64(),
         "restarts": restarts(&env).await,
         "lines": lines,
     })
@@ -231,6 +239,8 @@ struct Up {
     wall: Duration,
     /// The plan's part of it, without what comes before and after.
     plan: Duration,
+    /// Its processor time, which those that it waits for cannot have meanwhile.
+    busy: Duration,
     nodes: Vec<Node>,
 }
 
@@ -256,7 +266,11 @@ impl Up {
             })
             .collect();
         let (wall, plan) = (self.wall.as_secs_f64(), self.plan.as_secs_f64());
-        format!("{wall:.1} s, its plan {plan:.1} s{}", nodes.concat())
+        let busy = self.busy.as_secs_f64();
+        format!(
+            "{wall:.1} s, its plan {plan:.1} s, processor {busy:.2} s{}",
+            nodes.concat()
+        )
     }
 }
 
@@ -270,9 +284,9 @@ fn tool(set: &[String]) -> Up {
     for set in set {
         command.arg("--set").arg(set);
     }
-    let begin = Instant::now();
+    let (begin, (_, before)) = (Instant::now(), machine::processor());
     let output = command.output().unwrap();
-    let wall = begin.elapsed();
+    let (wall, (_, after)) = (begin.elapsed(), machine::processor());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -298,6 +312,7 @@ fn tool(set: &[String]) -> Up {
     Up {
         wall,
         plan: ms(&summary["wall_ms"]),
+        busy: after - before,
         nodes,
     }
 }

@@ -1,5 +1,7 @@
 //! What every benchmark asks and says first: whether it is wanted, and on what machine it runs.
 
+use std::time::Duration;
+
 /// Whether this is a benchmark's run: `cargo test --benches` only wants to know that it builds.
 pub fn is_wanted() -> bool {
     std::env::args().any(|argument| argument == "--bench")
@@ -16,6 +18,25 @@ pub fn print() {
 pub fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// The processor time of this process, and that of the processes that it has waited for and of
+/// theirs: `utime` and `stime`, `cutime` and `cstime` of proc(5).
+pub fn processor() -> (Duration, Duration) {
+    let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name before, in brackets, may have blanks.
+    let fields = text.rsplit(") ").next().unwrap_or_default().split(' ');
+    let ticks: Vec<u64> = fields
+        .skip(11)
+        .take(4)
+        .filter_map(|it| it.parse().ok())
+        .collect();
+    let time = |ticks: &[u64]| {
+        let ticks: u64 = ticks.iter().sum();
+        Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second())
+    };
+    let (own, children) = ticks.split_at(ticks.len() / 2);
+    (time(own), time(children))
 }
 
 fn machine() -> String {
