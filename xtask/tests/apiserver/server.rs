@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use kube::api::{Api, DynamicObject};
 use kube::config::Kubeconfig;
 use kube::core::{ApiResource, GroupVersionKind};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
 use xtask::plan::Progress;
 use xtask::platform::kubernetes::{Applied, Change, Cluster, Options};
@@ -137,6 +138,13 @@ fn start(assets: &Path) -> Server {
         "tokens.csv",
         "admin-token,admin,admin,system:masters\nlimited-token,limited,limited,\nreader-token,reader,reader,\n",
     );
+    // As on a real cluster, the configuration names an authority: without one, clients read the
+    // system's.
+    let (authority, certificate, key) = certificates();
+    file("ca.pem", &authority);
+    file("server.pem", &certificate);
+    file("server.key", &key);
+    let authority = root.join("ca.pem");
     let [client, peer, secure] = ports();
     let user = |name: &str| json!({ "name": name, "user": { "token": format!("{name}-token") } });
     let context = |name: &str| json!({ "name": name, "context": { "cluster": "c", "user": name } });
@@ -146,7 +154,7 @@ fn start(assets: &Path) -> Server {
         // Nothing may ever use it.
         "current-context": "nowhere",
         "clusters": [
-            { "name": "c", "cluster": { "server": format!("https://127.0.0.1:{secure}"), "insecure-skip-tls-verify": true } },
+            { "name": "c", "cluster": { "server": format!("https://127.0.0.1:{secure}"), "certificate-authority": authority } },
             { "name": "nowhere", "cluster": { "server": "https://127.0.0.1:1" } },
         ],
         "contexts": [
@@ -179,6 +187,20 @@ fn start(assets: &Path) -> Server {
     }
 }
 
+/// An authority's certificate, and the server's with its key, in PEM.
+fn certificates() -> (String, String, String) {
+    let signer = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = params.self_signed(&signer).unwrap().pem();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let server = server
+        .signed_by(&key, &Issuer::new(params, signer))
+        .unwrap();
+    (authority, server.pem(), key.serialize_pem())
+}
+
 /// Starts the processes, and ends them when its own text ends.
 fn script(assets: &Path, root: &Path, [client, peer, secure]: [u16; 3]) -> String {
     let path = |path: PathBuf| path.display().to_string();
@@ -196,7 +218,8 @@ fn script(assets: &Path, root: &Path, [client, peer, secure]: [u16; 3]) -> Strin
             --initial-cluster default=http://127.0.0.1:{peer} >etcd.log 2>&1 </dev/null &
         pids=$!
         {server} --etcd-servers=http://127.0.0.1:{client} --secure-port={secure} --bind-address=127.0.0.1 \
-            --cert-dir={root}/certs --service-account-issuer=https://kubernetes.default.svc \
+            --cert-dir={root}/certs --tls-cert-file={root}/server.pem --tls-private-key-file={root}/server.key \
+            --service-account-issuer=https://kubernetes.default.svc \
             --service-account-key-file={root}/sa.key --service-account-signing-key-file={root}/sa.key \
             --token-auth-file={root}/tokens.csv --authorization-mode=RBAC \
             --service-cluster-ip-range=10.96.0.0/16 --allow-privileged=true >api.log 2>&1 </dev/null &
