@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{self as k8s, Pod};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use kube::core::DynamicObject;
@@ -59,7 +60,11 @@ pub(super) async fn operator(env: &Environment) -> Option<Known<Status>> {
     if !has_operator(env) {
         return None;
     }
-    Some(limited(async { Ok::<_, Error>(working(&cluster::listed(env, OPERATOR).await?)) }).await)
+    let asked = async {
+        let pods = cluster::listed(env, OPERATOR).await?;
+        Ok::<_, Error>(working(&pods, Timestamp::now()))
+    };
+    Some(limited(asked).await)
 }
 
 /// The nodes in trouble; none where there is no cluster, or only its namespaces may be looked at.
@@ -97,15 +102,33 @@ fn has_operator(env: &Environment) -> bool {
     env.platform != Platform::Host && OPERATED.iter().any(|name| !env.is_external(name))
 }
 
-fn working(pods: &[Pod]) -> Status {
+/// Its bundle's probe looks at it ten seconds after its start and then each half minute, whatever it
+/// does meanwhile.
+const MAY_BEGIN_FOR: SignedDuration = SignedDuration::from_secs(60);
+
+fn working(pods: &[Pod], now: Timestamp) -> Status {
+    let name = |pod: &Pod| pod.metadata.name.clone().unwrap_or_default();
     match pods.first() {
         None => Status::failed("there is no pod of it"),
         Some(_) if pods.iter().any(is_ready) => Status::current("its pod is ready"),
-        Some(pod) => Status::failed(format!(
-            "pod {} is not ready",
-            pod.metadata.name.as_deref().unwrap_or_default()
-        )),
+        Some(first) => match pods.iter().find(|pod| begins(pod, now)) {
+            Some(pod) => Status::in_progress(format!("pod {} has just begun", name(pod))),
+            None => Status::failed(format!("pod {} is not ready", name(first))),
+        },
     }
+}
+
+/// Whether its containers run for the first time, and not for long.
+fn begins(pod: &Pod, now: Timestamp) -> bool {
+    let containers = pod.status.iter().flat_map(|it| &it.container_statuses);
+    let mut containers = containers.flatten().peekable();
+    containers.peek().is_some()
+        && containers.all(|container| {
+            let running = container.state.as_ref().and_then(|it| it.running.as_ref());
+            let since = running.and_then(|it| it.started_at.as_ref());
+            container.restart_count == 0
+                && since.is_some_and(|since| now.duration_since(since.0) < MAY_BEGIN_FOR)
+        })
 }
 
 /// Whether the operator's word is needed: what works needs no explanation.
@@ -184,6 +207,8 @@ mod tests {
             }))
             .expect("a pod")
         };
+        let now: Timestamp = "2026-01-01T00:01:00Z".parse().expect("a time");
+        let working = |pods: &[Pod]| super::working(pods, now);
         assert_eq!(working(&[]).state, State::Failed);
         assert_eq!(working(&[Pod::default()]).state, State::Failed);
         assert!(
@@ -192,6 +217,23 @@ mod tests {
                 .contains("operator-1 is not ready")
         );
         assert_eq!(working(&[pod("False"), pod("True")]).state, State::Current);
+        let began = |at: &str, restarts: i32| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": { "name": "operator-2" },
+                "status": { "containerStatuses": [{
+                    "name": "c", "image": "i", "imageID": "", "ready": false,
+                    "restartCount": restarts, "state": { "running": { "startedAt": at } },
+                }] },
+            }))
+            .expect("a pod")
+        };
+        let soon = working(&[pod("False"), began("2026-01-01T00:00:05Z", 0)]);
+        assert_eq!(soon.state, State::InProgress);
+        assert_eq!(soon.message, "pod operator-2 has just begun");
+        let long = working(&[began("2025-12-31T23:59:59Z", 0)]);
+        assert_eq!(long.state, State::Failed);
+        let again = working(&[began("2026-01-01T00:00:05Z", 1)]);
+        assert_eq!(again.state, State::Failed);
     }
 
     #[test]
