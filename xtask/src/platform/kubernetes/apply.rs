@@ -5,23 +5,23 @@
 //! adopted if nobody else owns what shall be set, and carries no [`CREATED`]: it is never deleted.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use kube::core::DynamicObject;
 use kube::core::params::{Patch, PatchParams, ValidationDirective};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
+
+mod served;
 
 use super::desired::{Desired, annotate};
 use super::live::Situation;
 use super::object::{Metadata, Partial};
 use super::refusals::{Taken, conflict, conflicts, explain};
-use super::resources::{Resource, defined};
-use super::retry::{Answer, Refusal, send, send_while};
+use super::resources::Resource;
+use super::retry::{Answer, Refusal, send_while};
 use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -89,9 +89,6 @@ impl Applied {
         !self.objects.iter().all(|(_, change)| same(change))
     }
 }
-
-/// How often the server is asked for the kinds that it serves, while definitions are waited for.
-const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// Why an object could not be applied.
 enum Problem {
@@ -373,97 +370,6 @@ impl Run<'_> {
                 )))
             })?;
         Ok(())
-    }
-
-    /// Waits until the kinds of a definition are served.
-    async fn served(&self, desired: &Desired) -> Result<(), Problem> {
-        let kinds = defined(&desired.body);
-        let known = &self.cluster.resources;
-        let unknown = |kind: &Resource| known.get(&kind.api_version, &kind.kind).is_none();
-        if !kinds.iter().any(unknown) {
-            return Ok(());
-        }
-        let looks = AtomicUsize::new(0);
-        let look = || async {
-            match self.learn(&kinds).await {
-                Err(refusal) => Status::failed(refusal.to_string()),
-                Ok(()) if !kinds.iter().any(unknown) => Status::current("served"),
-                // A definition can be a third of a megabyte: it is read now and then only.
-                Ok(()) if looks.fetch_add(1, Ordering::Relaxed) % 8 != 7 => {
-                    Status::in_progress("the server does not serve it yet")
-                }
-                Ok(()) => self.established(desired).await,
-            }
-        };
-        let what = format!("{} is served", desired.object);
-        wait::until(&what, self.patience(), self.progress, look)
-            .await
-            .map_err(Problem::Other)?;
-        Ok(())
-    }
-
-    /// Asks which kinds the server serves by now, unless the wait for another definition of the same
-    /// group just did.
-    async fn learn(&self, kinds: &[Resource]) -> Result<(), Refusal> {
-        let mut asked = self.asked.lock().await;
-        let is_due = |kind: &&Resource| {
-            let last = asked.get(&kind.api_version);
-            last.is_none_or(|last| last.elapsed() >= ASK_EVERY)
-        };
-        let due: Vec<&Resource> = kinds.iter().filter(is_due).collect();
-        for kind in &due {
-            asked.insert(kind.api_version.clone(), Instant::now());
-        }
-        let wanted = due
-            .iter()
-            .map(|kind| (kind.api_version.as_str(), kind.kind.as_str()));
-        let resources = &self.cluster.resources;
-        resources.learn(&self.cluster.client, wanted).await
-    }
-
-    /// Why a definition is not served yet.
-    async fn established(&self, desired: &Desired) -> Status {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Definition {
-            status: Conditions,
-        }
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Conditions {
-            /// A new definition has none.
-            conditions: Option<Vec<Condition>>,
-        }
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Condition {
-            r#type: String,
-            status: String,
-            message: String,
-        }
-        let place =
-            kube::core::Request::new("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
-        let asked = async {
-            let request = place.get(
-                &desired.object.name,
-                &kube::core::params::GetParams::default(),
-            )?;
-            send(&self.cluster.client, &request)
-                .await?
-                .read::<Definition>()
-        };
-        let definition = match asked.await {
-            Ok(definition) => definition,
-            Err(refusal) => return Status::failed(refusal.to_string()),
-        };
-        let conditions = definition.status.conditions.unwrap_or_default();
-        match conditions
-            .iter()
-            .find(|c| c.r#type == "NamesAccepted" && c.status == "False")
-        {
-            Some(refused) => Status::failed(refused.message.clone()),
-            None => Status::in_progress("the server does not serve it yet"),
-        }
     }
 
     fn patience(&self) -> Patience {
