@@ -26,20 +26,33 @@ const FOUND: usize = 58;
 
 pub(super) async fn run(global: &Global, args: &Doctor) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
-    let system = System::here();
     let platform = context::choose_platform(&loaded).await?.platform;
-    let mut checks = look(&loaded, platform, &system).await;
+    check(&loaded, platform, args, global.output).await
+}
+
+/// Checks what the profile needs on a platform, whatever runs already.
+///
+/// # Errors
+/// Something is missing, or cannot be installed.
+pub(super) async fn check(
+    loaded: &Loaded,
+    platform: Platform,
+    args: &Doctor,
+    output: Output,
+) -> Result<ExitCode> {
+    let system = System::here();
+    let mut checks = look(loaded, platform, &system).await;
     let mut commands = prerequisites::fixes(&checks, &system);
     if args.fix && !commands.is_empty() {
-        if global.output == Output::Text {
+        if output == Output::Text {
             stdout::print(&table(&checks))?;
         }
         fix(&commands, &system, args.yes).await?;
-        checks = look(&loaded, platform, &system).await;
+        checks = look(loaded, platform, &system).await;
         commands = prerequisites::fixes(&checks, &system);
     }
     let error = blocking(&checks, !commands.is_empty() && !args.fix);
-    match global.output {
+    match output {
         Output::Text => {
             stdout::print(&table(&checks))?;
             match error {
@@ -50,7 +63,7 @@ pub(super) async fn run(global: &Global, args: &Doctor) -> Result<ExitCode> {
         // One document: the error is part of it.
         Output::Json => {
             let document = document(
-                &loaded,
+                loaded,
                 platform,
                 &system,
                 &checks,

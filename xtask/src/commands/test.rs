@@ -215,7 +215,9 @@ async fn prerequisites(global: &Global) -> Result<()> {
         fix: ci || std::io::stdin().is_terminal(),
         yes: ci,
     };
-    match doctor::run(global, &args).await {
+    // What the tests start runs on this machine, wherever the profile's own environment is.
+    let loaded = context::load(&context::selection(global))?;
+    match doctor::check(&loaded, Platform::Host, &args, global.output).await {
         Err(error) if error.code != Code::PortTaken => Err(error),
         _ => Ok(()),
     }
