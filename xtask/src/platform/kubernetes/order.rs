@@ -51,9 +51,9 @@ pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
         .map(|node| {
             let namespace = node.object.namespace.as_deref();
             let kind = (node.object.group(), node.object.kind.as_str());
-            let definitions = definitions
-                .get(&kind)
-                .and_then(|_| of_vendors.get(vendor(kind.0)));
+            let definitions = of_vendors
+                .get(vendor(kind.0))
+                .filter(|_| definitions.contains(&kind));
             let role = node.binds.as_ref().and_then(|(kind, name)| {
                 let namespace = namespace.filter(|_| kind == "Role");
                 roles.get(&(kind.as_str(), namespace, name.as_str()))
@@ -184,9 +184,11 @@ mod tests {
                     let name = Some(nodes[need].object.name.as_str());
                     let defines = &nodes[need].defines;
                     let is_namespace = nodes[need].object.is_namespace() && object.namespace.as_deref() == name;
-                    let is_kind = defines
-                        .as_ref()
-                        .is_some_and(|(group, _)| vendor(group) == vendor(object.group()));
+                    let own = Some((object.group().to_owned(), object.kind.clone()));
+                    let is_kind = nodes.iter().any(|node| node.defines == own)
+                        && defines
+                            .as_ref()
+                            .is_some_and(|(group, _)| vendor(group) == vendor(object.group()));
                     let is_role = nodes[index].binds.as_ref().is_some_and(|(kind, role)| {
                         *kind == nodes[need].object.kind && Some(role.as_str()) == name
                     });
