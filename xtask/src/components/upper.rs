@@ -288,8 +288,9 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
                     patience(&at),
                     &progress,
                     || async {
+                        // The operator may find fault with it only now, after it looked again.
                         if let Some(obstacle) = at.obstacle("connect").await {
-                            return obstacle;
+                            return hastened(&at, "connect", obstacle).await;
                         }
                         let seen = watcher.look(&at, &connector_name, &spec, &progress).await;
                         if seen.state == State::NotFound
