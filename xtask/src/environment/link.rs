@@ -7,7 +7,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{DynamicObject, ListParams};
 use tokio::sync::Mutex;
 
 use super::Addresses;
@@ -152,7 +152,11 @@ impl Link {
 
     /// Replaces workers that found no broker when they began, and that the kubelet lets pause for up
     /// to five minutes, now that there is one. Who would make new ones must be there.
-    async fn unpause(&self, profile: &Profile, paused: &[String]) -> Result<Option<String>> {
+    async fn unpause(
+        &self,
+        profile: &Profile,
+        paused: &[Arc<DynamicObject>],
+    ) -> Result<Option<String>> {
         if paused.is_empty() {
             return Ok(None);
         }
@@ -163,18 +167,23 @@ impl Link {
         if !some_ready || !ended_before_ready(&workers, &brokers) {
             return Ok(None);
         }
-        let space = profile.kubernetes.kafka_namespace.as_str();
         let operator = self.cluster.object(&strimzi(profile)).await?;
         let runs = operator.and_then(|it| it.data["status"]["availableReplicas"].as_u64());
         if runs.unwrap_or_default() == 0 {
             return Ok(None);
         }
-        for name in paused {
-            let pod = Target::of("v1", "Pod", space, name);
-            self.cluster.delete_pod(&pod).await?;
+        let mut replaced = Vec::new();
+        for pod in paused {
+            if self.cluster.replace_paused(pod).await? {
+                replaced.extend(pod.metadata.name.as_deref());
+            }
         }
-        let names = paused.join(", ");
-        Ok(Some(format!("replaced {names}, which had found no broker")))
+        Ok((!replaced.is_empty()).then(|| {
+            format!(
+                "replaced {}, which had found no broker",
+                replaced.join(", ")
+            )
+        }))
     }
 
     /// What keeps a component from serving, which may be less than what [`Link::obstacle`] waits for:

@@ -12,7 +12,7 @@ use xtask::platform::kubernetes::preflight::{self, Options};
 use xtask::platform::kubernetes::watch::{Target, Watches};
 use xtask::readiness::State;
 
-use crate::replaced::{a_set_is_restarted, strimzi_is_asked};
+use crate::replaced::{a_pause_ends_with_its_pod_only, a_set_is_restarted, strimzi_is_asked};
 use crate::server::Server;
 use crate::support::{api, client, create, namespace, object, set, stateful_set};
 
@@ -61,6 +61,7 @@ async fn apiserver_gates() {
     let kubeconfig = kube::config::Kubeconfig::from_yaml(&server.kubeconfig("admin")).unwrap();
     let cluster = Cluster::of(kubeconfig, "c").await.unwrap();
     a_set_is_restarted(&cluster).await;
+    a_pause_ends_with_its_pod_only(&cluster).await;
     strimzi_is_asked(&cluster).await;
     survives_the_servers_restart(&mut server, &client).await;
 }

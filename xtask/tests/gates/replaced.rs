@@ -136,6 +136,21 @@ pub async fn a_set_is_restarted(cluster: &Cluster) {
     );
 }
 
+/// What ends a kubelet's pause deletes no pod that has changed since, and one that is gone is fine.
+pub async fn a_pause_ends_with_its_pod_only(cluster: &Cluster) {
+    let client = &cluster.client;
+    let pods = api(client, "v1", "Pod", Some(SPACE));
+    let pauses = pods.get("s-0").await.unwrap();
+    patch_status(client, ("v1", "Pod"), "s-0", json!({"phase": "Running"})).await;
+    assert!(!cluster.replace_paused(&pauses).await.unwrap());
+    let now = pods.get("s-0").await.unwrap();
+    assert_eq!(now.metadata.uid, pauses.metadata.uid);
+    assert!(now.metadata.deletion_timestamp.is_none());
+    assert!(cluster.replace_paused(&now).await.unwrap());
+    assert!(pods.get_opt("s-0").await.unwrap().is_none());
+    assert!(!cluster.replace_paused(&now).await.unwrap());
+}
+
 const KIND: (&str, &str) = ("kafka.strimzi.io/v1", "KafkaConnect");
 const SETS: (&str, &str) = ("core.strimzi.io/v1", "StrimziPodSet");
 const WORKERS: &str = "my-connect-cluster-connect";

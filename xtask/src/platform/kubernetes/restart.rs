@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -71,16 +71,31 @@ impl Cluster {
         }
     }
 
-    /// Has a pod replaced by whoever keeps it. One that is gone already is fine.
+    /// Has a pod that pauses replaced by whoever keeps it. One that is gone, or that its kubelet starts
+    /// again meanwhile, is left alone: says whether it is replaced.
     ///
     /// # Errors
     /// The server refuses.
-    pub async fn delete_pod(&self, pod: &Target) -> Result<()> {
-        let (api, params) = (self.objects(pod), DeleteParams::default());
-        match api.delete(&pod.name, &params).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-            Err(error) => Err(refused(pod, "cannot be deleted", &error)),
-            Ok(_) => Ok(()),
+    pub async fn replace_paused(&self, pod: &DynamicObject) -> Result<bool> {
+        let pause = Target::of(
+            "v1",
+            "Pod",
+            pod.metadata.namespace.as_deref().unwrap_or_default(),
+            pod.metadata.name.as_deref().unwrap_or_default(),
+        );
+        let as_seen = Preconditions {
+            resource_version: pod.metadata.resource_version.clone(),
+            uid: pod.metadata.uid.clone(),
+        };
+        // Nothing runs in it that wants time to end, and what begins this very moment would miss the
+        // signal and stay for the default of 30 s.
+        let params = DeleteParams::default()
+            .grace_period(1)
+            .preconditions(as_seen);
+        match self.objects(&pause).delete(&pause.name, &params).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(refused(&pause, "cannot be deleted", &error)),
+            Ok(_) => Ok(true),
         }
     }
 

@@ -141,10 +141,10 @@ impl Gate {
     }
 
     /// The object's pods that the kubelet lets pause before it starts them again.
-    pub fn paused(&mut self) -> Vec<String> {
+    pub fn paused(&mut self) -> Vec<Arc<DynamicObject>> {
         let seen = self.seen();
         let paused = seen.pods.iter().filter(|pod| readiness::paused(pod));
-        paused.filter_map(|pod| pod.metadata.name.clone()).collect()
+        paused.cloned().collect()
     }
 
     /// Waits until the object is current.
