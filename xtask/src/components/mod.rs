@@ -17,7 +17,7 @@ mod upper;
 
 pub use host::{artifacts, processes};
 pub(crate) use host::{fetch, fetched, start};
-pub(crate) use upper::{hastened, patience, ready};
+pub(crate) use upper::{hindrance, obstacle, patience, ready};
 
 /// What only a plan on a cluster asks for.
 #[derive(Clone, Debug, Default)]

@@ -109,10 +109,9 @@ pub(super) fn add(
                     patience(&at),
                     &progress,
                     || async {
-                        match at.obstacle("kafka").await {
-                            Some(obstacle) => hastened(&at, "kafka", obstacle).await,
-                            None => Status::current("ready"),
-                        }
+                        obstacle(&at, "kafka")
+                            .await
+                            .unwrap_or_else(|| Status::current("ready"))
                     },
                 )
                 .await
@@ -205,8 +204,8 @@ pub(crate) fn ready(
                 patience(&at),
                 &progress,
                 || async {
-                    if let Some(obstacle) = at.hindrance(component).await {
-                        return hastened(&at, component, obstacle).await;
+                    if let Some(obstacle) = hindrance(&at, component).await {
+                        return obstacle;
                     }
                     match component {
                         "kafka" => kafka::probe(&at).await,
@@ -224,8 +223,20 @@ pub(crate) fn ready(
     Ok(())
 }
 
-/// The obstacle, after others who may wait for nothing any more were told so.
-pub(crate) async fn hastened(env: &Environment, component: &str, obstacle: Status) -> Status {
+/// As [`Environment::obstacle`], for those who wait until there is none: others who may wait for
+/// nothing any more are told so.
+pub(crate) async fn obstacle(env: &Environment, component: &str) -> Option<Status> {
+    let obstacle = env.obstacle(component).await?;
+    Some(hastened(env, component, obstacle).await)
+}
+
+/// As [`Environment::hindrance`], with what [`obstacle`] does.
+pub(crate) async fn hindrance(env: &Environment, component: &str) -> Option<Status> {
+    let obstacle = env.hindrance(component).await?;
+    Some(hastened(env, component, obstacle).await)
+}
+
+async fn hastened(env: &Environment, component: &str, obstacle: Status) -> Status {
     if obstacle.state == State::Failed {
         return obstacle;
     }
@@ -289,8 +300,8 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
                     &progress,
                     || async {
                         // The operator may find fault with it only now, after it looked again.
-                        if let Some(obstacle) = at.obstacle("connect").await {
-                            return hastened(&at, "connect", obstacle).await;
+                        if let Some(obstacle) = obstacle(&at, "connect").await {
+                            return obstacle;
                         }
                         let seen = watcher.look(&at, &connector_name, &spec, &progress).await;
                         if seen.state == State::NotFound

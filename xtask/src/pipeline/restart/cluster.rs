@@ -61,8 +61,7 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                 || async {
                     let run = |component: &&str| refuse_foreign(&at, component).is_ok();
                     for component in components::NAMES.into_iter().filter(run) {
-                        if let Some(obstacle) = at.obstacle(component).await {
-                            let obstacle = components::hastened(&at, component, obstacle).await;
+                        if let Some(obstacle) = components::obstacle(&at, component).await {
                             return Status {
                                 message: format!("{component}: {}", obstacle.message),
                                 ..obstacle

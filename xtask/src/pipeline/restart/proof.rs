@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::components::{connect, hastened, patience};
+use crate::components::{self, connect, patience};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::canary;
@@ -84,8 +84,8 @@ pub(super) async fn runs(
     let watcher = connect::Watcher::default();
     let what = format!("{name} runs");
     let message = wait::until(&what, patience(env), progress, || async {
-        if let Some(obstacle) = env.hindrance("connect").await {
-            return hastened(env, "connect", obstacle).await;
+        if let Some(obstacle) = components::hindrance(env, "connect").await {
+            return obstacle;
         }
         if let Ok(Some(status)) = client.status(name).await
             && matches!(status.connector.state.as_str(), "PAUSED" | "STOPPED")
