@@ -10,7 +10,7 @@ use kube::core::DynamicObject;
 use super::connect;
 use crate::environment::Environment;
 use crate::error::{Code, Result};
-use crate::image::{self, ConnectImage, build, inspect, load, push};
+use crate::image::{self, ConnectImage, build, load, push};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
 use crate::platform::kubernetes::watch::Target;
@@ -207,9 +207,7 @@ pub async fn build_step(env: &Environment, progress: &Progress) -> Result<Outcom
     let image = recipe(env)?;
     maven::fetch(&connect::plugins(env)?, plugin, &env.dirs.cache, progress).await?;
     let docker = env.docker().await?;
-    let built = build::build(docker, &image, progress).await?;
-    progress.observe("inspecting the image");
-    inspect::inspect(docker, &image, &built.id, &env.dirs.cache, progress).await?;
+    let built = build::fit(docker, &image, &env.dirs.cache, progress).await?;
     Ok(if built.new {
         Outcome::Changed(format!("built {}", built.reference))
     } else {

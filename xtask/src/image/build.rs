@@ -1,14 +1,16 @@
-//! Builds the image where it is not there yet.
+//! Builds the image where it is not there yet, and removes one that is not fit for use: its name says
+//! what it is made from, not what the base held at that time, so that it would be found again.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use bollard::Docker;
 use bollard::models::BuildInfo;
-use bollard::query_parameters::BuildImageOptionsBuilder;
+use bollard::query_parameters::{BuildImageOptionsBuilder, RemoveImageOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 
-use super::{ConnectImage, context};
+use super::{ConnectImage, context, inspect};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::docker::{self, failed, is_missing};
@@ -31,6 +33,46 @@ pub struct Built {
     pub inputs: String,
     /// Whether it was built now.
     pub new: bool,
+}
+
+/// Has an image afterwards that was inspected and is fit for use. The plugins' directories must be there.
+///
+/// One from an earlier build that is not fit is built again, since its base may have been repaired.
+///
+/// # Errors
+/// As [`build`] and [`inspect::inspect`]; nothing is left of an image that is not fit.
+pub async fn fit(
+    docker: &Docker,
+    image: &ConnectImage,
+    cache: &Path,
+    progress: &Progress,
+) -> Result<Built> {
+    loop {
+        let built = build(docker, image, progress).await?;
+        let Err(error) = inspect::inspect(docker, image, &built.id, cache, progress).await else {
+            return Ok(built);
+        };
+        if error.code != Code::GateFailed {
+            return Err(error);
+        }
+        remove(docker, &built.reference).await?;
+        if built.new {
+            return Err(error.hint(format!(
+                "docker pull {}, then run the same command again",
+                image.base
+            )));
+        }
+        progress.observe("the image that is there is not fit for use: building it again");
+    }
+}
+
+async fn remove(docker: &Docker, reference: &str) -> Result<()> {
+    let options = RemoveImageOptionsBuilder::default().force(true).build();
+    docker
+        .remove_image(reference, Some(options), None)
+        .await
+        .map(drop)
+        .map_err(|error| failed(&format!("remove {reference}"), &error))
 }
 
 /// Has the image afterwards. The plugins' directories must be there.

@@ -118,3 +118,40 @@ async fn an_image_that_is_not_fit_is_refused_with_its_faults() {
     assert!(left.is_empty(), "the container for looking is gone");
     lab.end().await;
 }
+
+/// The name stays the same when only the base's content changes: what is not fit must not be found again.
+#[tokio::test]
+#[ignore = "needs a Docker engine"]
+async fn an_image_that_is_not_fit_is_built_again_once_its_base_is_repaired() {
+    let mut lab = Lab::new().await;
+    let base = "cdc-test-base:repaired";
+    lab.base(base, "slf4j-reload4j-1.7.36.jar").await;
+    let image = lab.connect(base);
+    let (quiet, cache) = (Progress::silent(), lab.cache());
+    let fit = async || build::fit(&lab.docker, &image, &cache, &quiet).await;
+    let there = async || {
+        let reference = image.reference().unwrap();
+        lab.docker.inspect_image(&reference).await.is_ok()
+    };
+    let error = fit().await.unwrap_err();
+    assert_eq!(error.code, Code::GateFailed);
+    assert!(error.hint.unwrap().contains(base));
+    assert!(!there().await, "it is removed");
+    // One from before, of a tool that did not remove it.
+    build::build(&lab.docker, &image, &quiet).await.unwrap();
+    assert_eq!(fit().await.unwrap_err().code, Code::GateFailed);
+    assert!(!there().await);
+    build::build(&lab.docker, &image, &quiet).await.unwrap();
+    lab.base(base, "slf4j-api.jar").await;
+    let image = lab.connect(base);
+    let built = build::fit(&lab.docker, &image, &cache, &quiet)
+        .await
+        .unwrap();
+    lab.forget(&built.reference);
+    assert!(built.new, "the one that was there is not fit");
+    let again = build::fit(&lab.docker, &image, &cache, &quiet)
+        .await
+        .unwrap();
+    assert!(!again.new);
+    lab.end().await;
+}

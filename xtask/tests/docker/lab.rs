@@ -49,14 +49,10 @@ impl Lab {
         self.images.push(reference.to_owned());
     }
 
-    /// A base such as Strimzi's: the scripts, a jar on the class path, and a big file.
+    /// A base such as Strimzi's: the script, a jar on the class path, and a big file.
     pub async fn base(&mut self, reference: &str, jar: &str) {
         let files = [
             ("/opt/kafka/kafka_connect_run.sh", b"#!/bin/sh\n".to_vec()),
-            (
-                "/opt/kafka/kafka_connect_config_generator.sh",
-                b"#!/bin/sh\n".to_vec(),
-            ),
             (&format!("/opt/kafka/libs/{jar}") as &str, b"jar".to_vec()),
             ("/big", vec![7; 12 << 20]),
         ];
