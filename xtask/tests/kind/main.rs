@@ -8,6 +8,7 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
 
+mod broker;
 mod cluster;
 mod dlq;
 mod faults;
