@@ -42,7 +42,9 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     if std::env::var_os("CDC_TEST_CRDS").is_some() {
         steps.push((
             "objects against the operators' definitions",
-            words("cargo test --package xtask --test objects --test bundles -- --ignored"),
+            words(
+                "cargo test --package xtask --test objects --test bundles --test image_contents -- --ignored",
+            ),
         ));
     }
     if !args.quick {
@@ -126,12 +128,16 @@ fn apiserver() -> Vec<String> {
     tests
 }
 
-/// Without a node image, for which there must be an engine, they are skipped, and counted as such.
+/// Without a node image, for which there must be an engine, they are skipped, and counted as such. All
+/// of them take over an hour: `CDC_TEST_CLUSTERS` may hold the parts of names that are to run.
 fn on_docker(name: &str) -> Vec<String> {
     let mut tests = words("cargo test --package xtask --test");
     tests.extend(words(name));
     tests.extend(words("-- --test-threads=1"));
     if std::env::var_os("KIND_NODE_IMAGE").is_some() {
+        tests.extend(words(
+            &std::env::var("CDC_TEST_CLUSTERS").unwrap_or_default(),
+        ));
         tests.push("--include-ignored".into());
         if std::env::var_os("CDC_TEST_REGISTRY").is_none() {
             tests.extend(words("--skip registry::"));
