@@ -3,7 +3,7 @@
 //! The lists of names lie in `image-contents`, beside the operators' bundles that `CDC_TEST_CRDS` names; without
 //! them these tests are ignored, and counted so.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 #[path = "support/crds.rs"]
 mod crds;

@@ -221,6 +221,7 @@ async fn up_verify_nothing_to_do_status_down() {
     let mut kind = Kind::new("life");
     kind.ok(&["up", "--yes"]);
     assert_proven(&kind);
+    crate::genuine::assert_like_the_genuine(&kind);
     // A row of a user's own, read from the target itself.
     insert(&kind, "by-hand").await;
     arrives(&kind, "by-hand", Duration::from_secs(20)).await;

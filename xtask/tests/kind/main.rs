@@ -12,6 +12,7 @@ mod broker;
 mod cluster;
 mod dlq;
 mod faults;
+mod genuine;
 mod heal;
 mod images;
 mod life;

@@ -1,4 +1,4 @@
-"""Stands in for Strimzi's cluster operator 0.50.1 in tests: watches, one lock per cluster, one timer.
+"""Stands in for Strimzi's cluster operator 1.2.0 in tests: watches, one lock per cluster, one timer.
 
 Modelled on recorded statuses of the real one, with what it gets wrong:
 
@@ -19,6 +19,7 @@ import connect
 import health
 import kafka
 import podset
+from leader import Leader
 from kube import STRIMZI, ApiError, Kube, Object, log, thread
 
 LOCK_TIMEOUT = 10.0
@@ -157,6 +158,9 @@ def main() -> None:
     operator = Operator()
     health.serve(8080)
     log(f"stand-in for the cluster operator in {operator.namespace}: timer {operator.interval} s, timeout {operator.timeout} s")
+    leader = Leader(operator.kube)
+    if not leader.wait(stop):
+        return
     thread(podset.run, operator.kube, operator.namespace)
     for kind, react in (
         ("Kafka", _on_kafka),
@@ -167,6 +171,7 @@ def main() -> None:
         thread(_watch, operator, kind, react(operator))
     thread(_timer, operator, stop)
     stop.wait()
+    leader.release()
 
 
 if __name__ == "__main__":

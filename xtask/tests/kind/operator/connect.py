@@ -287,7 +287,7 @@ class _Cluster:
 
     def _pod(self, number: int, config: str, image: str) -> Object:
         name = f"{self.component}-{number}"
-        ask = {"httpGet": {"path": "/", "port": "rest-api", "scheme": "HTTP"}}
+        ask = {"httpGet": {"path": "/health", "port": "rest-api", "scheme": "HTTP"}}
         container = {
             "name": self.component,
             "image": image,

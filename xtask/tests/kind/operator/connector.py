@@ -1,4 +1,4 @@
-"""KafkaConnector: what Strimzi 0.50.1 tells Connect to do, and what it then says about it.
+"""KafkaConnector: what Strimzi 1.2.0 tells Connect to do, and what it then says about it.
 
 Its `Ready` means that Connect accepted the configuration and had no failed task at that instant. It is not looked
 at again before the next change or timer.
@@ -51,7 +51,13 @@ class _Connector:
 
     def reconcile(self) -> None:
         wanted = self._wanted()
-        if self.api.find(f"{self.path}/config") != wanted:
+        found = self.api.find(f"{self.path}/config")
+        if found is None:
+            log(f"connector {self.name}: created")
+            # One that is to be paused or stopped never runs before.
+            state = {"initial_state": self.spec.get("state", "running").upper()}
+            self.api.ask("POST", "/connectors", {"name": self.name, "config": wanted, **state})
+        elif found != wanted:
             log(f"connector {self.name}: configuration")
             self.api.ask("PUT", f"{self.path}/config", wanted)
         status = self._state(self._status())
@@ -79,12 +85,12 @@ class _Connector:
     def _state(self, status: Object) -> Object:
         wanted, state = self.spec.get("state", "running"), status["connector"]["state"]
         verb = {
-            # A FAILED connector is left as it is, whatever is wanted.
             ("running", "PAUSED"): "resume",
             ("running", "STOPPED"): "resume",
             ("paused", "RUNNING"): "pause",
             ("stopped", "RUNNING"): "stop",
             ("stopped", "PAUSED"): "stop",
+            ("stopped", "FAILED"): "stop",
         }.get((wanted, state))
         if verb is None:
             return status

@@ -34,7 +34,7 @@ def deploy(operator: Any, cluster: Object) -> None:
             }
         )
     settings = cluster["spec"]["entityOperator"]
-    image = os.environ.get("STRIMZI_DEFAULT_TOPIC_OPERATOR_IMAGE", "quay.io/strimzi/operator:0.50.1")
+    image = os.environ.get("STRIMZI_DEFAULT_TOPIC_OPERATOR_IMAGE", "quay.io/strimzi/operator:1.2.0")
     containers = [
         _container(part, image, port, name, settings.get(f"{part}Operator") or {})
         for part, port in (("topic", 8080), ("user", 8081))
@@ -42,9 +42,19 @@ def deploy(operator: Any, cluster: Object) -> None:
     ]
     if not containers:
         return
+    of_pod = settings.get("template") or {}
+    for container in containers:
+        part = container["name"].split("-")[0]
+        context = (of_pod.get(f"{part}OperatorContainer") or {}).get("securityContext")
+        if context:
+            container["securityContext"] = context
     template = {
         "metadata": {"labels": own},
-        "spec": {"serviceAccountName": entity, "containers": containers},
+        "spec": {
+            "serviceAccountName": entity,
+            "containers": containers,
+            "securityContext": (of_pod.get("pod") or {}).get("securityContext") or {},
+        },
     }
     kube.apply(
         {

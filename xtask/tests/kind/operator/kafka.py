@@ -1,4 +1,4 @@
-"""Kafka and KafkaNodePool: one KRaft cluster out of pods, as Strimzi 0.50.1 reports it."""
+"""Kafka and KafkaNodePool: one KRaft cluster out of pods, as Strimzi 1.2.0 reports it."""
 
 import base64
 import json
@@ -10,7 +10,8 @@ import authority
 import podset
 from kube import STRIMZI, Object, condition, log, owner
 
-VERSION = "0.50.1"
+# The release whose Deployment started this.
+VERSION = os.environ.get("STRIMZI_DEFAULT_KAFKA_INIT_IMAGE", "quay.io/strimzi/operator:1.2.0").rsplit(":", 1)[1]
 
 
 def reconcile(operator: Any, name: str) -> None:
@@ -124,7 +125,7 @@ class _Cluster:
             {
                 "clusterId": cluster_id,
                 "conditions": [condition("Ready")],
-                "kafkaMetadataVersion": self.spec.get("metadataVersion", "4.0-IV3"),
+                "kafkaMetadataVersion": self.spec.get("metadataVersion", "4.3-IV0"),
                 "kafkaNodePools": [{"name": pool["metadata"]["name"]} for pool in pools],
                 "kafkaVersion": version,
                 "listeners": [self._listener_status(listener, nodes) for listener in self.spec["listeners"]],
@@ -349,6 +350,8 @@ class _Cluster:
                 {"name": "broker-certs", "mountPath": "/opt/kafka/certs/"},
             ],
         }
+        outside = any(listener["type"] == "nodeport" for listener in self.spec["listeners"])
+        init = [self._init(container["resources"], template)] if outside else []
         return podset.revised(
             pod(
                 self.namespace,
@@ -363,10 +366,30 @@ class _Cluster:
                     {"name": "strimzi-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "5Mi"}},
                     {"name": "kafka-metrics-and-logging", "configMap": {"name": node.name}},
                     {"name": "broker-certs", "secret": {"secretName": node.name}},
+                    {"name": "rack-volume", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
                 ],
-                {"hostname": node.name, "subdomain": f"{self.name}-kafka-brokers", "serviceAccountName": f"{self.name}-kafka"},
+                {
+                    "hostname": node.name,
+                    "subdomain": f"{self.name}-kafka-brokers",
+                    "serviceAccountName": f"{self.name}-kafka",
+                    "initContainers": init,
+                },
             )
         )
+
+    def _init(self, resources: Object, template: Object) -> Object:
+        """What finds the node's address for a listener to the outside."""
+        made = {
+            "name": "kafka-init",
+            "image": os.environ.get("STRIMZI_DEFAULT_KAFKA_INIT_IMAGE", f"quay.io/strimzi/operator:{VERSION}"),
+            "imagePullPolicy": "IfNotPresent",
+            "args": ["/opt/strimzi/bin/kafka_init_run.sh"],
+            "env": [{"name": "EXTERNAL_ADDRESS", "value": "TRUE"}],
+            "resources": resources,
+            "volumeMounts": [{"name": "rack-volume", "mountPath": "/opt/kafka/init"}],
+        }
+        context = (template.get("initContainer") or {}).get("securityContext")
+        return {**made, "securityContext": context} if context else made
 
     def _entity_operator(self) -> None:
         if "entityOperator" in self.cluster["spec"]:

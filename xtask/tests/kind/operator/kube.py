@@ -16,6 +16,7 @@ MANAGER = "standin-operator"
 PLURALS = {
     "ConfigMap": "configmaps",
     "Deployment": "deployments",
+    "Lease": "leases",
     "NetworkPolicy": "networkpolicies",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "Pod": "pods",
@@ -118,6 +119,11 @@ class Kube:
 
     def create(self, wanted: Object) -> Object:
         return self.request("POST", path(wanted["apiVersion"], wanted["kind"], wanted["metadata"]["namespace"]), wanted)
+
+    def replace(self, wanted: Object) -> Object:
+        """Refused where somebody else has changed it since."""
+        meta = wanted["metadata"]
+        return self.request("PUT", path(wanted["apiVersion"], wanted["kind"], meta["namespace"], meta["name"]), wanted)
 
     def merge(self, version: str, kind: str, namespace: str, name: str, patch: Object) -> Object:
         return self.request("PATCH", path(version, kind, namespace, name), patch, "application/merge-patch+json")

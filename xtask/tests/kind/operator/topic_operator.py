@@ -5,6 +5,7 @@ A failed KafkaTopic has `Ready` "False", not `NotReady`.
 
 import os
 import signal
+import socket
 import threading
 import time
 
@@ -22,8 +23,16 @@ class _Topics:
         self.namespace = os.environ["STRIMZI_NAMESPACE"]
         self.selector = os.environ["STRIMZI_RESOURCE_LABELS"]
         host, port = os.environ["STRIMZI_KAFKA_BOOTSTRAP_SERVERS"].rsplit(":", 1)
+        self._startup(host)
         self.broker = Broker(host, int(port))
         self.lock = threading.Lock()
+
+    def _startup(self, host: str) -> None:
+        """The real one ends with 1 where the API server cannot be asked for the authority's certificate, or the brokers'
+        name does not resolve: both after a node's restart."""
+        cluster = self.selector.split("=", 1)[1]
+        self.kube.get("v1", "Secret", self.namespace, f"{cluster}-cluster-ca-cert")
+        socket.getaddrinfo(host, None)
 
     def reconcile(self, name: str) -> bool:
         """False when it has to be tried again."""

@@ -1,5 +1,5 @@
 #!/bin/bash
-# A Connect worker.
+# A Connect worker: the configuration that the operator mounts, completed with the pod's name.
 set -e
-/opt/kafka/kafka_connect_config_generator.sh > /tmp/strimzi-connect.properties
+sed "s|@POD@|$(hostname)|" /opt/kafka/custom-config/kafka-connect.properties > /tmp/strimzi-connect.properties
 exec /opt/kafka/bin/kafka-run-class.sh org.apache.kafka.connect.cli.ConnectDistributed /tmp/strimzi-connect.properties
