@@ -428,7 +428,7 @@ fn clusters_that_cannot_be() {
             "versions.debezium=2.7.0.Final",
             &[
                 "--set versions.debezium: ",
-                "plugin 2.7.0.Final and PostgreSQL 17.6.0 do not work together",
+                "plugin 2.7.0.Final and PostgreSQL 17.11.0 do not work together",
                 "set `versions.postgres: 16.10.0`",
             ],
         ),
@@ -445,13 +445,13 @@ fn clusters_that_cannot_be() {
         );
     Xtask::new()
         .file("own.yaml", GOOD)
-        .args("up --set platform=kind --set versions.kafka=4.2.0")
+        .args("up --set platform=kind --set versions.kafka=4.1.1")
         .profile("own.yaml")
         .refuses(
             3,
             &[
-                "--set versions.kafka: Strimzi 0.50.1 and Kafka 4.2.0 do not work together",
-                "set `versions.kafka: 4.0.0`",
+                "--set versions.kafka: Strimzi 1.2.0 and Kafka 4.1.1 do not work together",
+                "set `versions.kafka: 4.3.1`",
             ],
         );
     Xtask::new()

@@ -157,7 +157,7 @@ fn custom_resources_obey_their_definitions() {
         paths.push(dir.join(format!("strimzi-{strimzi}/install/cluster-operator")));
         Crds::read(&paths)
     };
-    let (pinned, manual) = (crds("0.50.1"), crds("0.50.0"));
+    let (pinned, manual) = (crds("1.2.0"), crds("0.50.0"));
     let mut seen = 0;
     for (case, profile, set, cluster) in CASES {
         let crds = if profile == "clickhouse-manual" {

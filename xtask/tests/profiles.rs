@@ -63,7 +63,7 @@ fn a_chain_of_profiles_merges_from_its_end() {
     assert_line(
         &shown,
         "versions.kafka",
-        "4.0.0",
+        "4.3.1",
         "profiles/versions.yaml:4:1",
     );
     assert_line(

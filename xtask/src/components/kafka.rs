@@ -14,7 +14,7 @@ use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::host::apply::{self, Rendered};
-use crate::platform::host::artifacts::lockfile;
+use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
@@ -31,12 +31,22 @@ use crate::readiness::kubernetes::certificate;
 pub fn libraries(env: &Environment) -> Result<MavenArtifact> {
     let versions = &env.profile.versions;
     let kafka = &versions.kafka;
+    let files = lockfile::read(&env.root.join(format!("manifests/kafka/libs-{kafka}.lock")))?;
+    // Every Kafka was locked with the Log4j of its own time: another Kafka needs no second override.
+    let log4j = locked_log4j(&files).unwrap_or(&versions.log4j);
     Ok(MavenArtifact {
         name: format!("kafka-{kafka}"),
-        coordinates: coordinates(kafka, &versions.log4j),
+        coordinates: coordinates(kafka, log4j),
         transitive: true,
-        files: lockfile::read(&env.root.join(format!("manifests/kafka/libs-{kafka}.lock")))?,
+        files,
         unpack: Unpack::Copy,
+    })
+}
+
+fn locked_log4j(files: &[Locked]) -> Option<&str> {
+    files.iter().find_map(|locked| {
+        let version = locked.file.strip_prefix("log4j-core-")?;
+        version.strip_suffix(".jar")
     })
 }
 
@@ -187,4 +197,27 @@ pub async fn create_topics(env: Arc<Environment>, _progress: Progress) -> Result
     } else {
         Outcome::Changed(format!("created {}", created.join(", ")))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Maven must be asked for the Log4j that is locked: it brings nothing else.
+    #[test]
+    fn a_kafka_brings_the_log4j_that_it_was_locked_with() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../manifests/kafka");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(dir).expect("a directory").flatten() {
+            if entry.path().extension().is_none_or(|end| end != "lock") {
+                continue;
+            }
+            let files = lockfile::read(&entry.path()).expect("a lock file");
+            let log4j = locked_log4j(&files).expect("Log4j's version");
+            let bridge = format!("log4j-slf4j-impl-{log4j}.jar");
+            assert!(files.iter().any(|locked| locked.file == bridge), "{bridge}");
+            seen += 1;
+        }
+        assert!(seen > 1, "{seen}");
+    }
 }

@@ -61,20 +61,30 @@ const fn series(first: &'static str, next: &'static str) -> Versions {
     Versions::Span(Some(first), Some(next))
 }
 
-// The ranges of database versions are those of Debezium's own release pages, series 2.7 and 3.4
-// (debezium.github.io, `_data/releases/<series>/series.yml`).
+// What an operator runs is the list of images in its own Deployment (`install/cluster-operator`). The
+// ranges of database versions are those of Debezium's release pages, series 2.7 and 3.4 to 3.7
+// (debezium.github.io, `_data/releases/<series>/series.yml`, and 3.4's overview for PostgreSQL 18).
 const ROWS: &[Row] = &[
     Row {
         first: (Subject::Plugin("jdbc"), below("3.0")),
         second: (Subject::Kafka, from("4.0")),
         why: "the sink calls `InternalSinkRecord.originalRecord()`, which Kafka 4 has no more: it writes rows and then dies",
-        instead: ("versions.debezium", "3.4.0.Final"),
+        instead: ("versions.debezium", "3.5.0.Final"),
     },
     Row {
         first: (Subject::Plugin("sqlserver"), below("3.0")),
         second: (Subject::Kafka, from("4.0")),
         why: "the recovery of its schema history calls `KafkaConsumer.poll(long)`, which Kafka 4 has no more",
-        instead: ("versions.debezium", "3.4.0.Final"),
+        instead: ("versions.debezium", "3.5.0.Final"),
+    },
+    Row {
+        first: (Subject::Strimzi, series("1.2", "1.3")),
+        second: (
+            Subject::Kafka,
+            Versions::Not(&["4.2.0", "4.2.1", "4.3.0", "4.3.1"]),
+        ),
+        why: "this operator runs 4.2.0, 4.2.1, 4.3.0 and 4.3.1 only",
+        instead: ("versions.kafka", "4.3.1"),
     },
     Row {
         first: (Subject::Strimzi, series("0.50", "0.51")),
@@ -83,7 +93,7 @@ const ROWS: &[Row] = &[
             Versions::Not(&["4.0.0", "4.0.1", "4.1.0", "4.1.1"]),
         ),
         why: "this operator runs 4.0.0, 4.0.1, 4.1.0 and 4.1.1 only",
-        instead: ("versions.kafka", "4.0.0"),
+        instead: ("versions.strimzi", "1.2.0"),
     },
     Row {
         first: (Subject::Strimzi, from("0.51")),
@@ -95,7 +105,7 @@ const ROWS: &[Row] = &[
         first: (Subject::Strimzi, below("0.49")),
         second: (Subject::Kafka, ANY),
         why: "the objects are written for the API `kafka.strimzi.io/v1`, which this operator has not",
-        instead: ("versions.strimzi", "0.50.1"),
+        instead: ("versions.strimzi", "1.2.0"),
     },
     Row {
         first: (Subject::Plugin("postgres"), series("2.7", "3.0")),
@@ -104,28 +114,28 @@ const ROWS: &[Row] = &[
         instead: ("versions.postgres", "16.10.0"),
     },
     Row {
-        first: (Subject::Plugin("postgres"), series("3.4", "3.5")),
+        first: (Subject::Plugin("postgres"), series("3.4", "3.8")),
         second: (Subject::Postgres, from("19")),
         why: "this connector is tested with PostgreSQL 14 to 18",
-        instead: ("versions.postgres", "17.6.0"),
+        instead: ("versions.postgres", "17.11.0"),
     },
     Row {
-        first: (Subject::Plugin("postgres"), series("3.4", "3.5")),
+        first: (Subject::Plugin("postgres"), series("3.4", "3.8")),
         second: (Subject::Postgres, below("14")),
         why: "this connector is tested with PostgreSQL 14 to 18",
-        instead: ("versions.postgres", "17.6.0"),
+        instead: ("versions.postgres", "17.11.0"),
     },
     Row {
         first: (Subject::Plugin("mongodb"), series("2.7", "3.0")),
         second: (Subject::Mongodb, from("8.0")),
         why: "this connector is tested with MongoDB 5.0 to 7.0",
-        instead: ("versions.mongodb", "7.0"),
+        instead: ("versions.mongodb", "7.0.41"),
     },
     Row {
-        first: (Subject::Plugin("mongodb"), series("3.4", "3.5")),
+        first: (Subject::Plugin("mongodb"), series("3.4", "3.8")),
         second: (Subject::Mongodb, below("6.0")),
         why: "this connector is tested with MongoDB 6.0 to 8.0",
-        instead: ("versions.mongodb", "8.0"),
+        instead: ("versions.mongodb", "8.0.30"),
     },
     Row {
         first: (Subject::KindNode, from("1.35")),
@@ -319,19 +329,25 @@ mod tests {
                 [(Plugin("jdbc"), "2.7.0.Final"), (Kafka, "4.0.0")],
                 "own.yaml:1:43: ",
                 "Debezium's `jdbc` plugin 2.7.0.Final and Kafka 4.0.0 do not work together",
-                "set `versions.debezium: 3.4.0.Final`",
+                "set `versions.debezium: 3.5.0.Final`",
             ),
             (
                 [(Plugin("sqlserver"), "2.7.4.Final"), (Kafka, "4.1.1")],
                 "own.yaml:1:43: ",
                 "poll(long)",
-                "versions.debezium: 3.4",
+                "versions.debezium: 3.5",
             ),
             (
                 [(Strimzi, "0.50.0"), (Kafka, "4.2.0")],
-                "own.yaml:1:12: ",
+                "own.yaml:1:26: ",
                 "runs 4.0.0, 4.0.1, 4.1.0 and 4.1.1 only",
-                "versions.kafka: 4.0.0",
+                "versions.strimzi: 1.2.0",
+            ),
+            (
+                [(Strimzi, "1.2.0"), (Kafka, "4.1.1")],
+                "own.yaml:1:12: ",
+                "runs 4.2.0, 4.2.1, 4.3.0 and 4.3.1 only",
+                "versions.kafka: 4.3.1",
             ),
             (
                 [(Strimzi, "0.51.0"), (Kafka, "4.0.0")],
@@ -343,7 +359,7 @@ mod tests {
                 [(Strimzi, "0.45.0"), (Kafka, "4.0.0")],
                 "own.yaml:1:26: ",
                 "kafka.strimzi.io/v1",
-                "versions.strimzi: 0.50.1",
+                "versions.strimzi: 1.2.0",
             ),
             (
                 [(Plugin("postgres"), "2.7.0.Final"), (Postgres, "17.6.0")],
@@ -355,25 +371,25 @@ mod tests {
                 [(Plugin("postgres"), "3.4.0.Final"), (Postgres, "19.0.0")],
                 "own.yaml:1:66: ",
                 "14 to 18",
-                "versions.postgres: 17.6.0",
+                "versions.postgres: 17.11.0",
             ),
             (
-                [(Plugin("postgres"), "3.4.0.Final"), (Postgres, "13.2")],
+                [(Plugin("postgres"), "3.7.0.Final"), (Postgres, "13.2")],
                 "own.yaml:1:66: ",
                 "14 to 18",
-                "versions.postgres: 17.6.0",
+                "versions.postgres: 17.11.0",
             ),
             (
                 [(Plugin("mongodb"), "2.7.0.Final"), (Mongodb, "8.0")],
                 "own.yaml:1:84: ",
                 "5.0 to 7.0",
-                "versions.mongodb: 7.0",
+                "versions.mongodb: 7.0.41",
             ),
             (
                 [(Plugin("mongodb"), "3.4.1.Final"), (Mongodb, "5.0.9")],
                 "own.yaml:1:84: ",
                 "6.0 to 8.0",
-                "versions.mongodb: 8.0",
+                "versions.mongodb: 8.0.30",
             ),
             (
                 [(KindNode, "1.35.0@sha256:00"), (Cgroup, "1")],
@@ -400,6 +416,8 @@ mod tests {
             [(Plugin("postgres"), "3.4.0.Final"), (Postgres, "18.1.0")],
             [(Plugin("mongodb"), "3.4.0.Final"), (Mongodb, "8.0")],
             [(Strimzi, "0.50.1"), (Kafka, "4.1.1")],
+            [(Strimzi, "1.2.0"), (Kafka, "4.2.1")],
+            [(Plugin("postgres"), "3.7.0.Final"), (Postgres, "18.4.0")],
             [(Strimzi, "0.51.0"), (Kafka, "4.1.0")],
             [(KindNode, "1.34.11@sha256:44e2"), (Cgroup, "1")],
             [(KindNode, "1.35.0"), (Cgroup, "2")],

@@ -46,8 +46,8 @@ const IMAGE: Rule = Rule {
     says: "is an image or registry such as `registry.example:5000/team/connect`",
 };
 
-/// A Kubernetes version with the digest of its node image.
-const NODE_IMAGE: Rule = Rule {
+/// A version, and the digest of its image if it has one.
+const WITH_DIGEST: Rule = Rule {
     fits: |text| {
         let (version, digest) = match text.split_once("@sha256:") {
             Some((version, digest)) => (version, Some(digest)),
@@ -61,7 +61,7 @@ const NODE_IMAGE: Rule = Rule {
                         .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
             })
     },
-    says: "is a Kubernetes version, then `@sha256:` and 64 hex digits",
+    says: "is a version, alone or with `@sha256:` and 64 hex digits behind it",
 };
 
 /// A network in CIDR form.
@@ -194,9 +194,9 @@ fn texts(tree: &Node, profile: &Profile) -> Result<()> {
         ),
         ("versions.cloudnative_pg", &versions.cloudnative_pg, &NAME),
         ("versions.clickhouse", &versions.clickhouse, &NAME),
-        ("versions.mongodb", &versions.mongodb, &NAME),
+        ("versions.mongodb", &versions.mongodb, &WITH_DIGEST),
         ("versions.kind", &versions.kind, &NAME),
-        ("versions.kind_node", &versions.kind_node, &NODE_IMAGE),
+        ("versions.kind_node", &versions.kind_node, &WITH_DIGEST),
         (
             "kubernetes.kafka_namespace",
             &kubernetes.kafka_namespace,
@@ -460,10 +460,10 @@ mod tests {
                 assert!(!(rule.fits)(text), "{text:?}");
             }
         }
-        assert!((NODE_IMAGE.fits)(&format!(
+        assert!((WITH_DIGEST.fits)(&format!(
             "1.34.0@sha256:{}",
             "a".repeat(64)
         )));
-        assert!(!(NODE_IMAGE.fits)("1.34.0@sha256:abc"));
+        assert!(!(WITH_DIGEST.fits)("1.34.0@sha256:abc"));
     }
 }

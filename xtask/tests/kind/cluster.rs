@@ -80,7 +80,11 @@ impl Kind {
 
     /// The profile's keys that make the environment one of its own.
     pub fn sets(&self) -> Vec<String> {
-        let mut sets = vec![format!("kind.name={}", self.name), "kind.web_port=~".into()];
+        let mut sets = vec![
+            format!("kind.name={}", self.name),
+            "kind.web_port=~".into(),
+            images::mongodb(),
+        ];
         let ports = self.ports.iter();
         sets.extend(ports.map(|(key, port)| format!("{key}={port}")));
         sets.extend(self.extra.iter().cloned());

@@ -73,13 +73,17 @@ fn build() {
     run(&mut command);
 }
 
-fn images() -> Vec<Image> {
+fn default_profile() -> profile::Loaded {
     let selection = Selection {
         profile: "clickhouse".into(),
         set: Vec::new(),
     };
+    profile::load(&root(), &selection).expect("the default profile")
+}
+
+fn images() -> Vec<Image> {
     let root = root();
-    let loaded = profile::load(&root, &selection).expect("the default profile");
+    let loaded = default_profile();
     let env =
         Environment::new(&root, loaded, Platform::Host, Secrets::Existing).expect("an environment");
     let versions = &env.profile.versions;
@@ -131,7 +135,7 @@ fn images() -> Vec<Image> {
             arguments: Vec::new(),
         },
         Image {
-            tag: format!("mongo:{}", versions.mongodb),
+            tag: format!("mongo:{}", tag_of(&versions.mongodb)),
             folder: "mongo",
             parts: vec![
                 ("libs", mongo.join("libs")),
@@ -186,6 +190,19 @@ fn site_packages(environment: &Path) -> PathBuf {
     let lib = std::fs::read_dir(environment.join("lib")).expect("a virtual environment");
     let python = lib.map(|entry| entry.expect("an entry").path()).next();
     python.expect("its Python").join("site-packages")
+}
+
+/// A pin without its digest, which no stand-in can have: the tests ask for the tag alone.
+fn tag_of(pin: &str) -> &str {
+    pin.split('@').next().unwrap_or(pin)
+}
+
+/// `--set` of the stand-in for mongod.
+pub fn mongodb() -> String {
+    format!(
+        "versions.mongodb={}",
+        tag_of(&default_profile().profile.versions.mongodb)
+    )
 }
 
 /// The classes behind the stand-in for mongod, built once per content.

@@ -75,7 +75,7 @@ pub(super) fn open_references(objects: &[DynamicObject]) -> BTreeSet<Reference> 
         .filter(|reference| {
             let by_name = (reference.namespace.clone(), reference.name.clone());
             let made = reference.kind == "Secret" && made.contains(&by_name);
-            !made && !there(reference)
+            !made && !wants::published(reference) && !there(reference)
         })
         .collect()
 }

@@ -329,6 +329,26 @@ fn always_pulled_and_never_pulled() {
     );
 }
 
+/// Strimzi's Deployments mount it since 1.0; a namespace that is yet to be made has none.
+#[test]
+fn what_kubernetes_publishes_into_every_namespace_is_never_missing() {
+    let mounts = |config_map: &str| {
+        object(json!({
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "operator", "namespace": "kafka"},
+            "spec": {"template": {"spec": {
+                "containers": [{"name": "c", "image": "i:1"}],
+                "volumes": [{"name": "token", "projected": {"sources": [
+                    {"serviceAccountToken": {"path": "token"}},
+                    {"configMap": {"name": config_map}},
+                ]}}],
+            }}},
+        }))
+    };
+    assert!(open_references(&[mounts("kube-root-ca.crt")]).is_empty());
+    assert_eq!(open_references(&[mounts("my-ca.crt")]).len(), 1);
+}
+
 /// The operators' own bundles ask for nothing that they do not bring.
 #[test]
 #[ignore = "needs the recorded data: CDC_TEST_CAPTURES or ../shared/data"]
@@ -339,6 +359,7 @@ fn the_operators_bundles_are_complete() {
     );
     for bundle in [
         "strimzi-0.50.1/install/cluster-operator",
+        "strimzi-1.2.0/install/cluster-operator",
         "altinity-clickhouse-operator-0.25.6/clickhouse-operator-install-bundle.yaml",
         "cloudnative-pg-1.30.0/cnpg-1.30.0.yaml",
     ] {

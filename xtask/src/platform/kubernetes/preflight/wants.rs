@@ -48,6 +48,15 @@ pub(super) struct Image {
     pub(super) policy: String,
 }
 
+/// The API server's certificate authority, which Kubernetes itself publishes into every namespace as
+/// soon as the namespace is there: nobody creates it, and a fresh cluster has none of it yet.
+const ROOT_CERTIFICATE: &str = "kube-root-ca.crt";
+
+/// Whether Kubernetes brings what is referred to.
+pub(super) fn published(reference: &Reference) -> bool {
+    reference.kind == "ConfigMap" && reference.name == ROOT_CERTIFICATE
+}
+
 fn at<'a>(value: &'a Value, path: &str) -> &'a Value {
     value.pointer(path).unwrap_or(&Value::Null)
 }
