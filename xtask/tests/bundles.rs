@@ -124,6 +124,12 @@ fn strimzi_goes_into_kafkas_namespace() {
             watched["valueFrom"]["fieldRef"]["fieldPath"],
             "metadata.namespace"
         );
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let context = &container["securityContext"];
+        assert_eq!(context["allowPrivilegeEscalation"], false);
+        assert_eq!(context["capabilities"]["drop"], json!(["ALL"]));
+        assert_eq!(context["runAsNonRoot"], true);
+        assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault");
     }
 }
 

@@ -19,5 +19,8 @@ mod lease;
 mod members;
 mod owners;
 mod prune;
+mod restricted;
 mod retries;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,7 +1,9 @@
 //! An operator's files as objects of an environment.
 //!
 //! - **Strimzi** goes into Kafka's namespace and watches it alone, as its installation guide says:
-//!   the namespace of the subjects of its bindings is changed, and of what is namespaced.
+//!   the namespace of the subjects of its bindings is changed, and of what is namespaced. Versions
+//!   before 1.0 ship its Deployment without the security context that Pod Security's `restricted`
+//!   asks for; later ones have it.
 //! - **Altinity's** bundle names kube-system, where the operator would watch every namespace with
 //!   rights to all Secrets of the cluster. In the databases' namespace it watches that one, and
 //!   the rights that go with it are a Role. What is left for the whole cluster is what has no
@@ -56,7 +58,10 @@ pub fn objects(
         let file = format!("{}/{name}", bundle.dir);
         for (line, mut object) in objects::parse(&file, text)? {
             match bundle.operator {
-                "strimzi" => into_namespace(&mut object, install.kafka_namespace),
+                "strimzi" => {
+                    into_namespace(&mut object, install.kafka_namespace);
+                    restrict(&mut object);
+                }
                 "altinity" => altinity(&mut object, install, clickhouse_password)
                     .map_err(|message| Error::new(Code::Artifact, format!("{file}: {message}")))?,
                 _ => {}
@@ -86,6 +91,37 @@ fn into_namespace(object: &mut Value, namespace: &str) {
         if subject["kind"] == "ServiceAccount" {
             subject["namespace"] = json!(namespace);
         }
+    }
+}
+
+/// What `restricted` wants of a container. It changes nothing for one that needs no rights: the image
+/// names a user of its own by number.
+fn restricted() -> Value {
+    json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "runAsNonRoot": true,
+        "seccompProfile": { "type": "RuntimeDefault" },
+    })
+}
+
+/// Gives a Deployment's containers what they lack of [`restricted`].
+fn restrict(object: &mut Value) {
+    if object["kind"] != "Deployment" {
+        return;
+    }
+    let containers = object.pointer_mut("/spec/template/spec/containers");
+    for container in containers
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
+        let has = container["securityContext"].take();
+        let mut context = restricted();
+        if let (Some(context), Some(has)) = (context.as_object_mut(), has.as_object()) {
+            context.extend(has.clone());
+        }
+        container["securityContext"] = context;
     }
 }
 
