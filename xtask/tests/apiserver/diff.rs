@@ -129,3 +129,63 @@ async fn kinds_that_do_not_exist_yet_and_conflicts_are_shown() {
         found[0].conflicts
     );
 }
+
+/// Strimzi 0.50 takes fields out of our set by writing its status through an older version; here another
+/// manager takes one over and gives it back its value.
+#[tokio::test]
+#[ignore = "needs KUBEBUILDER_ASSETS"]
+async fn a_field_that_another_manager_holds_at_our_value_is_no_difference_and_no_change() {
+    let cluster = admin().await;
+    let objects = [
+        namespace("diff-lost"),
+        config_map("diff-lost", "c", &json!({ "a": "1", "b": "2" })),
+    ];
+    apply(&cluster, "diff-lost", &objects).await;
+    let maps = api(&cluster, "v1", "ConfigMap", Some("diff-lost"));
+    let by = kube::api::PatchParams {
+        field_manager: Some("another".into()),
+        ..Default::default()
+    };
+    for (value, differences, changed) in [("9", 1, None), ("1", 0, Some([0, 0, 2, 0]))] {
+        let edit = kube::api::Patch::Merge(json!({ "data": { "a": value } }));
+        let live = maps.patch("c", &by, &edit).await.unwrap();
+        let found = cluster.diff(&objects, "diff-lost").await.unwrap();
+        assert_eq!(found.len(), differences, "{found:?}");
+        if let Some(expected) = changed {
+            let applied = apply(&cluster, "diff-lost", &objects).await;
+            assert_eq!(counts(&applied), expected);
+            let after = maps.get("c").await.unwrap();
+            assert_eq!(
+                after.metadata.resource_version,
+                live.metadata.resource_version
+            );
+        }
+    }
+}
+
+/// What an apply writes, `diff` names, even if no value differs.
+#[tokio::test]
+#[ignore = "needs KUBEBUILDER_ASSETS"]
+async fn a_value_that_is_written_in_another_way_is_named_as_such() {
+    let cluster = admin().await;
+    let quota = |size: &str| {
+        object(json!({
+            "apiVersion": "v1", "kind": "ResourceQuota",
+            "metadata": { "name": "q", "namespace": "diff-same" },
+            "spec": { "hard": { "cpu": size } },
+        }))
+    };
+    apply(&cluster, "diff-same", &[namespace("diff-same"), quota("1")]).await;
+    let found = cluster.diff(&[quota("1000m")], "diff-same").await.unwrap();
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].text.contains("the values are the same"),
+        "{found:?}"
+    );
+    let applied = apply(&cluster, "diff-same", &[quota("1000m")]).await;
+    assert_eq!(counts(&applied), [0, 1, 0, 0]);
+    assert_eq!(
+        cluster.diff(&[quota("1000m")], "diff-same").await.unwrap(),
+        []
+    );
+}

@@ -22,7 +22,7 @@ use super::object::{Metadata, Partial};
 use super::refusals::{Taken, conflict, conflicts, explain};
 use super::resources::Resource;
 use super::retry::{Answer, Refusal, send_while};
-use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order, owned};
+use super::{CREATED, Cluster, FIELD_MANAGER, IN_FLIGHT, ObjectRef, order};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::readiness::Status;
@@ -245,13 +245,23 @@ impl Run<'_> {
             Some(live) if desired.object.is_namespace() && live.is_used_only(environment) => {
                 return Ok(Change::Kept);
             }
-            Some(live) if owned::unchanged(desired, live) => Change::Unchanged,
+            Some(live) if self.stands(desired, &resource, live).await? => Change::Unchanged,
             live => self.put(desired, &resource, live).await?,
         };
         if desired.object.is_definition() {
             self.served(desired).await?;
         }
         Ok(change)
+    }
+
+    async fn stands(
+        &self,
+        desired: &Desired,
+        resource: &Resource,
+        live: &Metadata,
+    ) -> Result<bool, Problem> {
+        let stands = self.cluster.stands(desired, resource, live).await;
+        stands.map_err(Problem::Other)
     }
 
     /// The object's kind: known before, or brought by a definition of this set that is served by now.

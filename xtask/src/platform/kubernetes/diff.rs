@@ -10,6 +10,8 @@ use serde_json::{Map, Value};
 use super::apply::{all, parameters};
 use super::desired::{self, Desired, annotate};
 use super::live::Situation;
+use super::object::Metadata;
+use super::owned::Proof;
 use super::refusals::explain;
 use super::resources::Resource;
 use super::retry::{Refusal, send};
@@ -38,6 +40,9 @@ pub struct Difference {
     /// What would keep the apply from succeeding: fields of other managers.
     pub conflicts: Vec<String>,
 }
+
+/// What stands for the lines that differ where an apply writes only what this tool keeps of it.
+const SAME_VALUES: &str = "(the values are the same; what was applied last is recorded)\n";
 
 /// Lines around a change.
 const CONTEXT: usize = 3;
@@ -80,9 +85,8 @@ impl Cluster {
         let mut body = desired.body.clone();
         let mut conflicts = Vec::new();
         if let Some(live) = live {
-            if owned::unchanged(desired, live)
-                || (desired.object.is_namespace() && live.is_used_only(environment))
-            {
+            let used_only = desired.object.is_namespace() && live.is_used_only(environment);
+            if used_only || self.stands(desired, resource, live).await? {
                 return Ok(None);
             }
             if live.deletion_timestamp.is_some() {
@@ -115,7 +119,10 @@ impl Cluster {
         let Some(before) = before else {
             return Ok(Some(creation(desired)));
         };
-        let text = render(&desired.object, &before, &after)?;
+        let mut text = render(&desired.object, &before, &after)?;
+        if text.is_empty() && recorded(&before) != recorded(&after) {
+            text = SAME_VALUES.to_owned();
+        }
         Ok(
             (!text.is_empty() || !conflicts.is_empty()).then(|| Difference {
                 object: desired.object.clone(),
@@ -124,6 +131,41 @@ impl Cluster {
                 conflicts,
             }),
         )
+    }
+
+    /// Whether an apply of `desired` would leave the live object as it is: the one judgement of `diff`
+    /// and of an apply.
+    ///
+    /// # Errors
+    /// The server gives no answer.
+    pub(super) async fn stands(
+        &self,
+        desired: &Desired,
+        resource: &Resource,
+        live: &Metadata,
+    ) -> Result<bool> {
+        match owned::proof(desired, live) {
+            Proof::Unchanged => return Ok(true),
+            Proof::Changed => return Ok(false),
+            Proof::FieldsLost => {}
+        }
+        let refused = |refusal: Refusal| explain(self, &desired.object, &refusal);
+        let before = self.whole(resource, &desired.object).await;
+        let Some(before) = before.map_err(refused)? else {
+            return Ok(false);
+        };
+        if owned::holds(desired, &before) {
+            return Ok(true);
+        }
+        // The server may write a value in another way than it was sent (`1000m`, `1`).
+        match self
+            .dry_run(resource, &desired.object, &desired.body, false)
+            .await
+        {
+            Ok(after) => Ok(shown(&before) == shown(&after)),
+            Err(refusal) if refusal.code() == Some(409) => Ok(false),
+            Err(refusal) => Err(refused(refusal)),
+        }
     }
 
     async fn whole(
@@ -201,6 +243,11 @@ pub fn render(object: &ObjectRef, before: &Value, after: &Value) -> Result<Strin
             .map_err(|error| Error::new(Code::Service, format!("{object}: {error}"))),
     };
     Ok(unified(&yaml(&before)?, &yaml(&after)?, CONTEXT))
+}
+
+/// What is recorded of the last apply.
+fn recorded(object: &Value) -> &Value {
+    &object["metadata"]["annotations"][APPLIED]
 }
 
 /// An object without what the server writes by itself and what only this tool reads.
