@@ -20,7 +20,7 @@ public class MongoMain {
         });
         MongoServer server = new MongoServer(backend);
         server.enableOplog();
-        server.bind("127.0.0.1", 27018);
+        server.bind("127.0.0.1", Integer.parseInt(arguments[1]));
         // Without it what was written last is lost with the process.
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             server.shutdownNow();

@@ -84,3 +84,25 @@ def _value(kind: int, data: bytes, at: int) -> Tuple[Any, int]:
         size = _SIZES[kind]
         return Raw(bytes([kind]) + data[at : at + size]), at + size
     raise ValueError(f"BSON type {kind}")
+
+
+def text_at(data: bytes, at: int, wanted: str) -> str:
+    """The text under a key of the document at `at`, whatever else is in it; empty if there is none."""
+    at += 4
+    while data[at]:
+        kind = data[at]
+        stop = data.index(b"\0", at + 1)
+        name, at = data[at + 1 : stop].decode(), stop + 1
+        if kind == 0x02 and name == wanted:
+            return _value(kind, data, at)[0]
+        at = _end(kind, data, at)
+    return ""
+
+
+def _end(kind: int, data: bytes, at: int) -> int:
+    """Where a value ends, without looking into it."""
+    if kind in (0x03, 0x04):
+        return at + struct.unpack_from("<i", data, at)[0]
+    if kind == 0x0B:
+        return data.index(b"\0", data.index(b"\0", at) + 1) + 1
+    return _value(kind, data, at)[1]
