@@ -3,7 +3,7 @@
 //! Everything else asks [`until`] with an observation that returns a [`Status`], or [`answer`] where
 //! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead
 //! of looking again and again. A wait ends at once on `Current` and on `Failed`, and a timeout says
-//! what was last seen.
+//! what was last seen. It also ends where what its node does leads nowhere any more.
 
 use std::time::Duration;
 
@@ -91,7 +91,11 @@ where
         if Instant::now() + pause >= end {
             return Err(timed_out(what, patience.deadline, last));
         }
-        sleep(pause).await;
+        tokio::select! {
+            biased;
+            () = progress.give_up() => {}
+            () = sleep(pause) => {}
+        }
         pause = (pause * 2).min(patience.slowest);
     }
 }
@@ -168,7 +172,11 @@ where
             _ => progress.observe(last.message.clone()),
         }
         let next = end.min(Instant::now() + AT_LEAST_EVERY);
-        let changed = timeout_at(next, changes.changed()).await;
+        let changed = tokio::select! {
+            biased;
+            () = progress.give_up() => continue,
+            changed = timeout_at(next, changes.changed()) => changed,
+        };
         if Instant::now() >= end {
             return Err(timed_out(what, deadline, last));
         }

@@ -118,6 +118,20 @@ impl Graph {
         &self.order
     }
 
+    /// Which nodes lead nowhere once these have failed: what needs them, and what only such nodes need.
+    /// A node that nothing needs is an end in itself, and leads nowhere only if it cannot succeed.
+    pub fn leads_nowhere(&self, failed: impl Fn(usize) -> bool) -> Vec<bool> {
+        let mut vain = vec![false; self.nodes.len()];
+        for &node in &self.order {
+            vain[node] = failed(node) || self.needs[node].iter().any(|&need| vain[need]);
+        }
+        for &node in self.order.iter().rev() {
+            let dependents = &self.dependents[node];
+            vain[node] |= !dependents.is_empty() && dependents.iter().all(|&it| vain[it]);
+        }
+        vain
+    }
+
     /// The path through the graph whose durations add up to the most, from its start to its end.
     /// `durations` has one entry per node.
     pub fn critical_path(&self, durations: &[Duration]) -> Vec<usize> {
@@ -255,6 +269,35 @@ mod tests {
             ids(&graph, &graph.critical_path(&durations)),
             ["a", "b", "d"]
         );
+    }
+
+    #[test]
+    fn what_only_leads_to_what_failed_leads_nowhere() {
+        let graph = Graph::new(vec![
+            node("kafka", &[]),
+            node("postgres", &[]),
+            node("mongodb", &[]),
+            node("topics", &["kafka"]),
+            node("users", &["postgres", "topics"]),
+            node("events", &["mongodb"]),
+            node("kafka's status", &["kafka"]),
+            node("audit", &["postgres"]),
+        ])
+        .expect("acyclic");
+        let after = |failed: &[usize]| {
+            let vain = graph.leads_nowhere(|node| failed.contains(&node));
+            let all: Vec<usize> = (0..vain.len()).filter(|&node| vain[node]).collect();
+            ids(&graph, &all)
+        };
+        assert!(after(&[]).is_empty());
+        // Kafka still proves its own status, PostgreSQL still leads to the audit.
+        assert_eq!(after(&[3]), ["topics", "users"]);
+        assert_eq!(
+            after(&[3, 6]),
+            ["kafka", "topics", "users", "kafka's status"]
+        );
+        assert_eq!(after(&[3, 7]), ["postgres", "topics", "users", "audit"]);
+        assert_eq!(after(&[5]), ["mongodb", "events"]);
     }
 
     #[test]

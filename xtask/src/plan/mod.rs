@@ -8,6 +8,8 @@ pub mod graph;
 mod properties;
 pub mod run;
 pub mod show;
+#[cfg(test)]
+mod tests;
 
 use std::future::Future;
 use std::pin::Pin;

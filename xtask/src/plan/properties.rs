@@ -196,9 +196,17 @@ proptest! {
             let blocked = above.iter().any(|&above| fails[above]);
             match ended {
                 Ended::Skipped(because) => {
-                    prop_assert!(blocked);
-                    prop_assert!(above.contains(because) && fails[*because]);
+                    prop_assert!(fails[*because]);
                     prop_assert!(matches!(report.nodes[*because].ended, Ended::Failed(_)));
+                    // It could not succeed, or every end that it leads to could not.
+                    let ends = |end: &usize| {
+                        !needs.iter().any(|needs| needs.contains(end))
+                            && (*end == node || ancestors(&needs, *end).contains(&node))
+                    };
+                    let lost = |end: usize| {
+                        fails[end] || ancestors(&needs, end).iter().any(|&above| fails[above])
+                    };
+                    prop_assert!(blocked || (0..needs.len()).filter(ends).all(lost));
                     prop_assert_eq!(&events[node], &["skipped"]);
                 }
                 Ended::Failed(message) => {

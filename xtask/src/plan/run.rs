@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
-use super::{Action, Graph};
-use crate::error::{Error, Result};
+use super::{Action, Graph, Kind};
+use crate::error::{Code, Error, Result};
 
 /// What a node found or did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,16 +67,20 @@ pub enum Event {
         node: usize,
         /// The error's text.
         message: String,
+        /// What shows it.
+        details: Vec<String>,
+        /// The next command, where one is known.
+        hint: Option<String>,
         /// Since the run's start.
         started: Duration,
         /// How long it took.
         took: Duration,
     },
-    /// A node did not run because something it needs failed.
+    /// A node did not run, or not to its end, because it leads nowhere any more.
     Skipped {
         /// Which.
         node: usize,
-        /// The failed node it needs, directly or not.
+        /// The node whose failure made it so.
         because: usize,
     },
 }
@@ -85,32 +89,57 @@ pub enum Event {
 #[derive(Clone)]
 pub struct Progress {
     node: usize,
-    events: mpsc::UnboundedSender<Event>,
+    said: mpsc::UnboundedSender<Said>,
+    /// Whether what it does leads nowhere any more.
+    cancelled: watch::Receiver<bool>,
+}
+
+/// What a node tells the run.
+enum Said {
+    /// Something for the reporter.
+    Event(Event),
+    /// This node waits, and what it does leads nowhere.
+    GivenUp(usize),
 }
 
 impl Progress {
     /// Says what is seen or waited for. Repeating a message is free.
     pub fn observe(&self, message: impl Into<String>) {
         // The receiver lives as long as the run; a send after it is of no interest to anybody.
-        let _ = self.events.send(Event::Observed {
+        let _ = self.said.send(Said::Event(Event::Observed {
             node: self.node,
             message: message.into(),
-        });
+        }));
     }
 
     /// Says how many bytes are there.
     pub fn bytes(&self, done: u64, total: u64) {
-        let _ = self.events.send(Event::Bytes {
+        let _ = self.said.send(Said::Event(Event::Bytes {
             node: self.node,
             done,
             total,
-        });
+        }));
+    }
+
+    /// Has the node end here once what it does leads nowhere any more; never resolves. For waits: a
+    /// change that has begun is finished before its step waits again.
+    pub async fn give_up(&self) {
+        let mut cancelled = self.cancelled.clone();
+        if cancelled.wait_for(|it| *it).await.is_ok() {
+            let _ = self.said.send(Said::GivenUp(self.node));
+        }
+        std::future::pending().await
     }
 
     /// A voice that nobody hears, for work outside a plan.
     pub fn silent() -> Self {
-        let (events, _) = mpsc::unbounded_channel();
-        Progress { node: 0, events }
+        let (said, _) = mpsc::unbounded_channel();
+        let (_, cancelled) = watch::channel(false);
+        Progress {
+            node: 0,
+            said,
+            cancelled,
+        }
     }
 }
 
@@ -121,7 +150,7 @@ pub enum Ended {
     Done(Outcome),
     /// With an error.
     Failed(String),
-    /// Not run, because this node failed.
+    /// Not run, or not to its end, because this node failed.
     Skipped(usize),
 }
 
@@ -145,7 +174,7 @@ pub struct RunReport {
     pub nodes: Vec<NodeRun>,
     /// From the first start to the last end.
     pub wall: Duration,
-    /// Every error found, in the order they happened.
+    /// Every error found; what is needed stands above what needs something.
     pub errors: Vec<Error>,
 }
 
@@ -167,8 +196,9 @@ impl RunReport {
 
 /// Runs the plan to its end and reports. Events go to `on_event` on the caller's task.
 ///
-/// A failure skips what depends on it; everything else goes on to its own end, so that one run
-/// finds every independent failure.
+/// A failure ends what leads nowhere any more: gates at once, and steps where they wait, since a change
+/// that has begun is finished. What still leads somewhere goes on, so that one run finds every
+/// independent failure.
 pub async fn run(
     graph: Graph,
     actions: Vec<Action>,
@@ -176,61 +206,62 @@ pub async fn run(
 ) -> RunReport {
     let begin = Instant::now();
     let count = graph.nodes().len();
-    let (sender, mut events) = mpsc::unbounded_channel();
+    let (sender, mut said) = mpsc::unbounded_channel();
     let mut actions: Vec<Option<Action>> = actions.into_iter().map(Some).collect();
     let mut missing: Vec<usize> = (0..count).map(|node| graph.needs(node).len()).collect();
-    let mut results: Vec<Option<NodeRun>> = (0..count).map(|_| None).collect();
-    let mut errors = Vec::new();
-    let mut tasks: JoinSet<(usize, Duration, Duration, Result<Outcome>)> = JoinSet::new();
-    let mut task_nodes = std::collections::HashMap::new();
+    let mut nodes = Nodes {
+        results: (0..count).map(|_| None).collect(),
+        running: (0..count).map(|_| None).collect(),
+    };
+    let mut failures: Vec<(usize, Error)> = Vec::new();
+    let mut tasks: JoinSet<(usize, Result<Outcome>)> = JoinSet::new();
 
     let mut ready: Vec<usize> = (0..count).filter(|&node| missing[node] == 0).collect();
     loop {
         for node in ready.drain(..) {
-            if results[node].is_some() {
-                continue;
-            }
-            let Some(action) = actions[node].take() else {
+            let Some(action) = actions[node].take().filter(|_| nodes.is_open(node)) else {
                 continue;
             };
+            let (cancel, cancelled) = watch::channel(false);
             let progress = Progress {
                 node,
-                events: sender.clone(),
+                said: sender.clone(),
+                cancelled,
             };
             on_event(&graph, Event::Started { node });
-            let handle = tasks.spawn(async move {
-                let started = begin.elapsed();
-                let result = action(progress).await;
-                (
-                    node,
-                    started,
-                    begin.elapsed().saturating_sub(started),
-                    result,
-                )
+            let task = tasks.spawn(async move { (node, action(progress).await) });
+            nodes.running[node] = Some(Running {
+                task,
+                cancel,
+                started: begin.elapsed(),
+                because: None,
             });
-            task_nodes.insert(handle.id(), (node, begin.elapsed()));
         }
-        let (node, started, took, result) = tokio::select! {
+        let (node, result) = tokio::select! {
             biased;
-            Some(event) = events.recv() => {
-                on_event(&graph, event);
+            Some(said) = said.recv() => {
+                match said {
+                    Said::Event(event) => nodes.pass_on(&graph, event, &mut on_event),
+                    Said::GivenUp(node) => nodes.end(&graph, node, &mut on_event),
+                }
                 continue;
             }
             joined = tasks.join_next() => match joined {
                 None => break,
                 Some(Ok(ended)) => ended,
                 Some(Err(error)) => {
+                    let Some(node) = nodes.of_task(error.id()) else { continue };
                     // A panicking node is a bug, but it must read like any other failure.
-                    let Some(&(node, started)) = task_nodes.get(&error.id()) else { continue };
-                    let error = Error::new(
-                        crate::error::Code::Plan,
-                        format!("`{}` ended abnormally: {error}", graph.nodes()[node].id),
-                    );
-                    (node, started, begin.elapsed().saturating_sub(started), Err(error))
+                    let what = format!("`{}` ended abnormally: {error}", graph.nodes()[node].id);
+                    (node, Err(Error::new(Code::Plan, what)))
                 }
             },
         };
-        match result {
+        let Some(Running { started, .. }) = nodes.running[node].take() else {
+            continue;
+        };
+        let took = begin.elapsed().saturating_sub(started);
+        let ended = match result {
             Ok(outcome) => {
                 on_event(
                     &graph,
@@ -241,17 +272,13 @@ pub async fn run(
                         took,
                     },
                 );
-                results[node] = Some(NodeRun {
-                    started,
-                    took,
-                    ended: Ended::Done(outcome),
-                });
                 for &dependent in graph.dependents(node) {
                     missing[dependent] -= 1;
                     if missing[dependent] == 0 {
                         ready.push(dependent);
                     }
                 }
+                Ended::Done(outcome)
             }
             Err(error) => {
                 on_event(
@@ -259,146 +286,127 @@ pub async fn run(
                     Event::Failed {
                         node,
                         message: error.message.clone(),
+                        details: error.details.clone(),
+                        hint: error.hint.clone(),
                         started,
                         took,
                     },
                 );
-                results[node] = Some(NodeRun {
-                    started,
-                    took,
-                    ended: Ended::Failed(error.message.clone()),
-                });
-                errors.push(error);
-                skip(&graph, node, &mut results, &mut on_event);
+                let message = error.message.clone();
+                failures.push((node, error));
+                Ended::Failed(message)
+            }
+        };
+        let failed = matches!(ended, Ended::Failed(_));
+        nodes.results[node] = Some(NodeRun {
+            started,
+            took,
+            ended,
+        });
+        if failed {
+            nodes.cancel(&graph, node, &mut on_event);
+        }
+    }
+    // What is needed stands above what needs something, whichever was seen first.
+    failures.sort_by_key(|(node, _)| graph.order().iter().position(|it| it == node));
+    let results = nodes.results.into_iter().map(|result| {
+        result.unwrap_or(NodeRun {
+            started: Duration::ZERO,
+            took: Duration::ZERO,
+            ended: Ended::Failed("never became ready".into()),
+        })
+    });
+    RunReport {
+        nodes: results.collect(),
+        graph,
+        wall: begin.elapsed(),
+        errors: failures.into_iter().map(|(_, error)| error).collect(),
+    }
+}
+
+/// A node at work.
+struct Running {
+    task: AbortHandle,
+    /// Tells a step that it leads nowhere.
+    cancel: watch::Sender<bool>,
+    /// Since the run's start.
+    started: Duration,
+    /// The node whose failure made it lead nowhere.
+    because: Option<usize>,
+}
+
+/// What has become of the nodes.
+struct Nodes {
+    results: Vec<Option<NodeRun>>,
+    running: Vec<Option<Running>>,
+}
+
+impl Nodes {
+    fn is_open(&self, node: usize) -> bool {
+        self.results[node].is_none()
+    }
+
+    /// The node that a task works for; none once it was ended.
+    fn of_task(&self, task: tokio::task::Id) -> Option<usize> {
+        let mut running = self.running.iter();
+        running.position(|it| it.as_ref().is_some_and(|it| it.task.id() == task))
+    }
+
+    /// Reports what a node says, unless it was ended meanwhile.
+    fn pass_on(&self, graph: &Graph, event: Event, on_event: &mut impl FnMut(&Graph, Event)) {
+        if let Event::Observed { node, .. } | Event::Bytes { node, .. } = event
+            && self.is_open(node)
+        {
+            on_event(graph, event);
+        }
+    }
+
+    /// Ends what leads nowhere since this node failed.
+    fn cancel(&mut self, graph: &Graph, failed: usize, on_event: &mut impl FnMut(&Graph, Event)) {
+        let lost = |node: usize| {
+            let ended = self.results[node].as_ref().map(|it| &it.ended);
+            matches!(ended, Some(Ended::Failed(_) | Ended::Skipped(_)))
+        };
+        let vain = graph.leads_nowhere(lost);
+        for &node in graph.order() {
+            if !vain[node] || !self.is_open(node) {
+                continue;
+            }
+            match &mut self.running[node] {
+                Some(step) if graph.nodes()[node].kind == Kind::Step => {
+                    step.because.get_or_insert(failed);
+                    step.cancel.send_replace(true);
+                }
+                // A gate only looks.
+                Some(gate) => {
+                    gate.because = Some(failed);
+                    self.end(graph, node, on_event);
+                }
+                None => self.skip(graph, node, failed, on_event),
             }
         }
     }
-    let nodes = results
-        .into_iter()
-        .map(|result| {
-            result.unwrap_or(NodeRun {
-                started: Duration::ZERO,
-                took: Duration::ZERO,
-                ended: Ended::Failed("never became ready".into()),
-            })
-        })
-        .collect();
-    RunReport {
-        graph,
-        nodes,
-        wall: begin.elapsed(),
-        errors,
-    }
-}
 
-/// Marks everything that depends on a failed node.
-fn skip(
-    graph: &Graph,
-    failed: usize,
-    results: &mut [Option<NodeRun>],
-    on_event: &mut impl FnMut(&Graph, Event),
-) {
-    let mut open = graph.dependents(failed).to_vec();
-    while let Some(node) = open.pop() {
-        if results[node].is_some() {
-            continue;
+    /// Ends a node at work that leads nowhere.
+    fn end(&mut self, graph: &Graph, node: usize, on_event: &mut impl FnMut(&Graph, Event)) {
+        if let Some(Running { task, because, .. }) = self.running[node].take() {
+            task.abort();
+            self.skip(graph, node, because.unwrap_or(node), on_event);
         }
-        on_event(
-            graph,
-            Event::Skipped {
-                node,
-                because: failed,
-            },
-        );
-        results[node] = Some(NodeRun {
+    }
+
+    fn skip(
+        &mut self,
+        graph: &Graph,
+        node: usize,
+        because: usize,
+        on_event: &mut impl FnMut(&Graph, Event),
+    ) {
+        on_event(graph, Event::Skipped { node, because });
+        self.results[node] = Some(NodeRun {
             started: Duration::ZERO,
             took: Duration::ZERO,
-            ended: Ended::Skipped(failed),
+            ended: Ended::Skipped(because),
         });
-        open.extend_from_slice(graph.dependents(node));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Code;
-    use crate::plan::Plan;
-
-    fn ok() -> Result<Outcome> {
-        Ok(Outcome::Unchanged("fine".into()))
-    }
-
-    async fn execute(plan: Plan) -> RunReport {
-        let (graph, actions) = plan.build().expect("a graph");
-        run(graph, actions, |_, _| {}).await
-    }
-
-    #[tokio::test]
-    async fn independent_nodes_run_at_the_same_time() {
-        // Each waits for the other: only concurrency lets both end.
-        let barrier = std::sync::Arc::new(tokio::sync::Barrier::new(2));
-        let mut plan = Plan::default();
-        for id in ["a", "b"] {
-            let barrier = barrier.clone();
-            plan.step(id, id, &[], async move |_| {
-                barrier.wait().await;
-                ok()
-            });
-        }
-        let report = execute(plan).await;
-        assert!(report.errors.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_failure_skips_its_dependents_and_nothing_else() {
-        let mut plan = Plan::default();
-        plan.step("bad", "bad", &[], async |_| {
-            Err(Error::new(Code::Process, "broken"))
-        });
-        plan.step("other bad", "other", &[], async |_| {
-            Err(Error::new(Code::Process, "broken too"))
-        });
-        plan.step("good", "good", &[], async |_| ok());
-        plan.step("after bad", "x", &["bad"], async |_| ok());
-        plan.step("after both", "x", &["after bad", "good"], async |_| ok());
-        plan.step("after good", "x", &["good"], async |_| ok());
-        let report = execute(plan).await;
-        assert_eq!(report.errors.len(), 2);
-        let ended: Vec<&Ended> = report.nodes.iter().map(|node| &node.ended).collect();
-        assert_eq!(ended[3], &Ended::Skipped(0));
-        assert_eq!(ended[4], &Ended::Skipped(0));
-        assert!(matches!(ended[5], Ended::Done(_)));
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_a_failure() {
-        let mut plan = Plan::default();
-        plan.step("a", "a", &[], async |_| panic!("a bug"));
-        plan.step("b", "b", &["a"], async |_| ok());
-        let report = execute(plan).await;
-        assert_eq!(report.errors.len(), 1);
-        assert_eq!(report.nodes[1].ended, Ended::Skipped(0));
-    }
-
-    #[tokio::test]
-    async fn events_arrive_in_order() {
-        let mut plan = Plan::default();
-        plan.gate("a", "a", &[], async |progress: Progress| {
-            progress.observe("waiting");
-            ok()
-        });
-        let (graph, actions) = plan.build().expect("a graph");
-        let mut seen = Vec::new();
-        run(graph, actions, |_, event| {
-            seen.push(match event {
-                Event::Started { .. } => "started",
-                Event::Observed { .. } => "observed",
-                Event::Finished { .. } => "finished",
-                _ => "other",
-            });
-        })
-        .await;
-        assert_eq!(seen, ["started", "observed", "finished"]);
     }
 }

@@ -9,8 +9,8 @@
 //! | `observed` | `message`; only when it differs from the node's last                    |
 //! | `bytes`    | `done`, `total`; at most every 500 ms per node, and when all is there   |
 //! | `finished` | `verdict` (`changed`, `unchanged`, `passed`), `took_ms`, `message`      |
-//! | `failed`   | `took_ms`, `message`                                                    |
-//! | `skipped`  | `because`: the id of the failed node                                    |
+//! | `failed`   | `took_ms`, `message`, `details`, `hint`                                 |
+//! | `skipped`  | `because`: the id of the node whose failure made it lead nowhere        |
 //! | `note`     | `message`                                                               |
 //!
 //! Names and meanings are stable; new fields and events may be added.
@@ -60,6 +60,8 @@ enum Detail<'a> {
     Failed {
         took_ms: u128,
         message: &'a str,
+        details: &'a [String],
+        hint: Option<&'a str>,
     },
     Skipped {
         because: &'a str,
@@ -118,11 +120,18 @@ impl<W: Write> Json<W> {
             Event::Failed {
                 node,
                 message,
+                details,
+                hint,
                 took,
                 ..
             } => {
-                let took_ms = took.as_millis();
-                ("failed", node, Detail::Failed { took_ms, message })
+                let detail = Detail::Failed {
+                    took_ms: took.as_millis(),
+                    message,
+                    details,
+                    hint: hint.as_deref(),
+                };
+                ("failed", node, detail)
             }
             Event::Skipped { node, because } => {
                 let because = id(because);
@@ -216,6 +225,8 @@ mod tests {
                 Event::Failed {
                     node: 0,
                     message: "broken".into(),
+                    details: vec!["why".into()],
+                    hint: None,
                     started: Duration::ZERO,
                     took: Duration::from_millis(40),
                 },
@@ -234,7 +245,7 @@ mod tests {
                 r#"{"event":"started","at_ms":0,"node":"kafka/start","kind":"step","title":"Start Kafka"}"#,
                 r#"{"event":"observed","at_ms":100,"node":"kafka/start","message":"line 1\nline 2"}"#,
                 r#"{"event":"finished","at_ms":900,"node":"kafka/start","verdict":"changed","took_ms":890,"message":"pid 7"}"#,
-                r#"{"event":"failed","at_ms":950,"node":"kafka/start","took_ms":40,"message":"broken"}"#,
+                r#"{"event":"failed","at_ms":950,"node":"kafka/start","took_ms":40,"message":"broken","details":["why"],"hint":null}"#,
                 r#"{"event":"skipped","at_ms":950,"node":"kafka/ready","because":"kafka/start"}"#,
                 r#"{"event":"note","at_ms":9000,"message":"a \"note\""}"#,
             ]

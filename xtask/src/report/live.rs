@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use super::id_width;
 use super::text::{self, Ink, Palette};
 use super::verdict::Verdict;
+use super::{id_width, why};
 use crate::plan::Graph;
 use crate::plan::run::Event;
 
@@ -73,6 +73,11 @@ impl Live {
                 self.end(*node);
                 if let Some(line) = last_line(graph, event, self.palette) {
                     self.note(&line);
+                }
+                if let Event::Failed { details, hint, .. } = event {
+                    for line in why(details, hint.as_deref()) {
+                        self.note(&line);
+                    }
                 }
             }
         }
@@ -256,6 +261,8 @@ mod tests {
         let event = Event::Failed {
             node: 0,
             message: "broken\nbadly".into(),
+            details: Vec::new(),
+            hint: None,
             started: Duration::ZERO,
             took: Duration::from_millis(50),
         };

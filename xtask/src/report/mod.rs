@@ -51,6 +51,19 @@ fn id_width(graph: &Graph) -> usize {
         .min(WIDEST_ID)
 }
 
+/// How many lines of evidence stand below a failure while others still run; the error at the end has
+/// them all.
+const EVIDENCE: usize = 3;
+
+/// What stands below the line of a failure: the last of its evidence, and the next command.
+fn why(details: &[String], hint: Option<&str>) -> Vec<String> {
+    let last = details.len().saturating_sub(EVIDENCE);
+    let details = details[last..].iter();
+    let details = details.map(|line| format!("  | {}", text::one_line(line)));
+    let hint = hint.map(|hint| format!("  next: {}", text::one_line(hint)));
+    details.chain(hint).collect()
+}
+
 /// The longest path of a run, without nodes that did not run: they took no time, but may hang on
 /// its end.
 fn longest_path(report: &RunReport) -> Vec<usize> {

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::verdict::Verdict;
-use super::{id_width, text};
+use super::{id_width, text, why};
 use crate::plan::Graph;
 use crate::plan::run::Event;
 
@@ -62,11 +62,16 @@ impl<W: Write> Plain<W> {
             Event::Failed {
                 node,
                 message,
+                details,
+                hint,
                 took,
                 ..
             } => {
                 let message = took_and(*took, message);
                 self.end(graph, *node, Verdict::Failed, &message, at);
+                for line in why(details, hint.as_deref()) {
+                    self.note(&line);
+                }
             }
             Event::Skipped { node, because } => {
                 let message = format!("{} failed", graph.nodes()[*because].id);
@@ -280,6 +285,10 @@ mod tests {
                 Event::Failed {
                     node: 0,
                     message: "\u{1b}[31mbroken\u{1b}[0m\nbadly".into(),
+                    details: ["1", "2", "3", "the \u{1b}[1mreason"]
+                        .map(str::to_owned)
+                        .into(),
+                    hint: Some("cargo xtask logs kafka".into()),
                     started: Duration::ZERO,
                     took: Duration::from_millis(300),
                 },
@@ -296,6 +305,10 @@ mod tests {
             lines,
             [
                 "[   0.3s] FAIL kafka/start  0.3 s  broken badly",
+                "  | 2",
+                "  | 3",
+                "  | the reason",
+                "  next: cargo xtask logs kafka",
                 "[   0.3s] skip kafka/ready  kafka/start failed",
             ]
         );
