@@ -224,6 +224,8 @@ fn evil_texts() {
         "mongodb.external",
         "mongodb.replica_set",
         "mongodb.user",
+        "mongodb.connector_user",
+        "postgres.connector_user",
         "mongodb.cache",
         "clickhouse.external",
         "clickhouse.database",
@@ -314,11 +316,18 @@ fn evil_texts() {
         let text = format!("clickhouse: {{password: \"{password}\"}}\n");
         refused(&text, &["own.yaml:1:14: ", "printable ASCII"]);
     }
-    refused(
-        "mongodb: {password: 'p@ss/word'}\n",
-        &["letters and digits only"],
-    );
-    refused("postgres: {password: ''}\n", &["takes no empty password"]);
+    for text in [
+        "postgres: {password: ''}\n",
+        "mongodb: {password: ''}\n",
+        "postgres: {connector_password: ''}\n",
+        "mongodb: {external: 'mongo.example:27017', connector_password: ''}\n",
+    ] {
+        refused(text, &["takes no empty password"]);
+    }
+    for component in ["postgres", "mongodb"] {
+        let text = format!("{component}: {{external: 'db.example:1', connector_password: x}}\n");
+        refused(&text, &["no user of their own", "connector_user"]);
+    }
     refused("mongodb: {user: ''}\n", &["own.yaml:1:11: `mongodb.user`"]);
 }
 

@@ -126,7 +126,7 @@ pub struct ResetConnector {
     /// Empty the target's tables of this connector's flows before the new snapshot.
     #[arg(long)]
     pub truncate_target: bool,
-    /// Drop the publication too; the connector makes a new one.
+    /// Drop the publication too; a new one is made before the start.
     #[arg(long)]
     pub drop_publication: bool,
     /// Do not ask.

@@ -14,7 +14,8 @@ use crate::platform::kind::{self, found};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Platform, Secret, docker};
 use crate::profile::combinations::{InUse, refuse};
-use crate::profile::schema::PlatformChoice;
+use crate::profile::logins::connector_secret;
+use crate::profile::schema::{PlatformChoice, Source};
 
 /// Refuses versions that do not work together on the platform that was chosen, and on this machine.
 ///
@@ -130,6 +131,11 @@ pub(super) async fn adopt_passwords(
     let profile = &env.profile;
     let database = profile.kubernetes.database_namespace.as_str();
     let kafka = profile.kubernetes.kafka_namespace.as_str();
+    let connector = |source, fixed: bool| {
+        let name = connector_secret(source);
+        let own = profile.connector_login(source).is_own();
+        (name, kafka, name, "password", fixed || !own)
+    };
     for (component, namespace, name, key, fixed) in [
         (
             "postgres",
@@ -144,6 +150,15 @@ pub(super) async fn adopt_passwords(
             "mongo-credentials",
             "password",
             profile.mongodb.password.is_some(),
+        ),
+        ("mongodb-key", database, "mongo-key", "keyfile", false),
+        connector(
+            Source::Postgres,
+            profile.postgres.connector_password.is_some(),
+        ),
+        connector(
+            Source::Mongodb,
+            profile.mongodb.connector_password.is_some(),
         ),
         (
             "clickhouse",

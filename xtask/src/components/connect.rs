@@ -5,7 +5,7 @@ mod anew;
 pub use anew::{Watcher, begun, mend};
 use anew::{begin_anew, has_failed};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,18 +20,18 @@ use crate::error::{Code, Error, Result};
 use crate::image;
 use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
+use crate::platform::Endpoint;
 use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
-use crate::platform::host::{java, secrets};
-use crate::platform::{Endpoint, Platform, Secret};
+use crate::platform::host::java;
+use crate::profile::logins::component;
 use crate::profile::schema::{Connector, ExtraPlugin, Settings, Source};
 use crate::profile::{Profile, is_secret};
 use crate::readiness::{self, Status};
 use crate::render::Templates;
-use crate::render::kubernetes::password_dir;
 use crate::wait::{self, Patience};
 
 /// `images/connect/plugins.yaml`: the plugins by what needs them.
@@ -227,22 +227,8 @@ pub struct ConnectorManifest {
 /// # Errors
 /// The template is wrong.
 pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<ConnectorManifest> {
-    let component = component(connector.source);
-    let password_dir = match env.platform {
-        Platform::Host => secrets::dir(&env.dirs, component).display().to_string(),
-        Platform::Kind | Platform::Kubernetes => password_dir(connector.source).to_owned(),
-    };
-    let source = match connector.source {
-        Source::Postgres => env
-            .inside()
-            .postgres
-            .clone()
-            .login(&env.profile.postgres.user, Secret::new("")),
-        Source::Mongodb => Endpoint {
-            user: env.mongodb().user,
-            ..env.inside().mongodb.clone()
-        },
-    };
+    let password_dir = env.connector_password_dir(connector.source);
+    let source = env.connector_endpoint(connector.source);
     render(
         &env.templates,
         &env.profile,
@@ -251,13 +237,6 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         &source,
         &password_dir,
     )
-}
-
-fn component(source: Source) -> &'static str {
-    match source {
-        Source::Postgres => "postgres",
-        Source::Mongodb => "mongodb",
-    }
 }
 
 /// Renders a connector that reads from `source`, as its user. The password is a reference that
@@ -297,13 +276,21 @@ pub fn render(
             context["database"] = json!(profile.postgres.database);
         }
         Source::Mongodb => {
-            let (address, user) = (source.address(), &source.user);
-            let set = &profile.mongodb.replica_set;
-            context["connection_string"] = json!(if user.is_empty() {
-                format!("mongodb://{address}/?replicaSet={set}")
-            } else {
-                format!("mongodb://{user}:{password}@{address}/?authSource=admin&replicaSet={set}")
-            });
+            let (address, set) = (source.address(), &profile.mongodb.replica_set);
+            context["connection_string"] = json!(format!("mongodb://{address}/?replicaSet={set}"));
+            context["user"] = json!(source.user);
+            context["password"] = json!(password);
+            let databases: BTreeSet<&str> = tables
+                .iter()
+                .map(|table| {
+                    table
+                        .split_once('.')
+                        .map_or(*table, |(database, _)| database)
+                })
+                .collect();
+            // One stream is of one database or of all: the first takes rights in that one alone.
+            let only = (databases.len() == 1).then(|| databases.first()).flatten();
+            context["database"] = json!(only);
         }
     }
     let template = format!(

@@ -110,10 +110,8 @@ pub(crate) fn start(plan: &mut Plan, env: &Arc<Environment>, process: Rendered, 
     let at = env.clone();
     let id = format!("{}/start", process.component);
     plan.step(&id, "start the process", needs, async move |progress| {
-        match process.component.as_str() {
-            "clickhouse" => clickhouse::write_users(&at)?,
-            "mongodb" => mongodb::write_key(&at)?,
-            _ => {}
+        if process.component == "clickhouse" {
+            clickhouse::write_users(&at)?;
         }
         apply::ensure(&at.dirs, &process, &progress).await
     });

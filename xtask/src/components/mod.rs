@@ -1,6 +1,7 @@
 //! The deployable things, one file each: how it is run on `host`, what proves that it works, what
 //! it needs before changes can flow. `host_plan` puts them together.
 
+mod access;
 mod change_sql;
 pub mod clickhouse;
 pub mod connect;

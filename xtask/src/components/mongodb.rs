@@ -1,8 +1,8 @@
 //! The document source: `mongod` from PATH, or a member that the user runs.
 
+pub mod access;
 pub mod members;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +14,6 @@ use super::service;
 use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::files::write_if_changed;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
@@ -44,27 +43,12 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         env.context(),
         &json!({
             "mongod": mongod,
-            "key_file": key_file(env),
+            // The environment's secret is the key as it stands.
+            "key_file": secrets::file(&env.dirs, "mongodb-key"),
             "cache_gb": size::gigabytes(size::bytes(&env.profile.mongodb.cache)?),
         }),
     )
     .map(Some)
-}
-
-fn key_file(env: &Environment) -> PathBuf {
-    secrets::dir(&env.dirs, "mongodb").join("keyfile")
-}
-
-/// Writes the key that members authenticate with: authentication with a replica set needs one.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write_key(env: &Environment) -> Result<()> {
-    let path = key_file(env);
-    let text = env.mongodb().password.expose().to_owned();
-    write_if_changed(&path, text.as_bytes(), 0o600)
-        .map(drop)
-        .map_err(|source| Error::io("write", path, &source))
 }
 
 /// The member answers, is in the replica set, and takes writes.

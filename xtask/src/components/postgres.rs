@@ -1,5 +1,7 @@
 //! The relational source.
 
+pub mod access;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{clickhouse, cluster, connect, kafka, mongodb, postgres};
+use super::{access, clickhouse, cluster, connect, kafka, mongodb, postgres};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::canary;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
+use crate::profile::logins::component;
 use crate::profile::schema::Source;
 use crate::readiness::{State, Status};
 use crate::render::objects::Object;
@@ -257,6 +258,12 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         Platform::Host => "connect/ready",
         Platform::Kind | Platform::Kubernetes => "connect/apply",
     };
+    let sources = [Source::Postgres, Source::Mongodb];
+    let permitted: BTreeMap<&str, &str> = sources
+        .into_iter()
+        .filter(|source| env.profile.uses(*source))
+        .map(|source| (component(source), access::add(plan, env, source)))
+        .collect();
     for (name, connector) in &env.profile.connectors {
         let filled = match connector.source {
             Source::Postgres => "postgres/tables",
@@ -266,7 +273,12 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         plan.step(
             &format!("{name}/register"),
             "register the connector",
-            &[before, filled, "kafka/topics"],
+            &[
+                before,
+                filled,
+                permitted[component(connector.source)],
+                "kafka/topics",
+            ],
             async move |progress| match at.platform {
                 Platform::Host => connect::register(at, connector_name, progress).await,
                 Platform::Kind | Platform::Kubernetes => {

@@ -10,6 +10,7 @@ use tokio::sync::OnceCell;
 mod clickhouse;
 mod link;
 mod login;
+mod sources;
 
 pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
 
@@ -25,6 +26,7 @@ use crate::error::{Code, Error, Result};
 use crate::platform::host::{Dirs, daemon, secrets};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Endpoint, Platform, Secret, docker};
+use crate::profile::logins::{Login, connector_secret};
 use crate::profile::schema::{Connector, KafkaSecurity, Password, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::readiness::Status;
@@ -108,6 +110,11 @@ impl Addresses {
 struct Passwords {
     postgres: Secret,
     mongodb: Secret,
+    /// The connectors' own users; empty where they have none.
+    postgres_connector: Secret,
+    mongodb_connector: Secret,
+    /// The key that MongoDB's members share.
+    mongodb_key: Secret,
     clickhouse: Secret,
     /// The user that ClickHouse's operator makes for itself; empty on `host`.
     clickhouse_operator: Secret,
@@ -156,9 +163,16 @@ impl Environment {
             KafkaSecurity::Scram => password(name, &None, &None),
             KafkaSecurity::Plain => Ok(Secret::new("")),
         };
+        let connector = |source, fixed| match loaded.profile.connector_login(source) {
+            Login::Own(_) => password(connector_secret(source), fixed, &None),
+            Login::Shared(_) | Login::Nobody => Ok(Secret::new("")),
+        };
         let passwords = Passwords {
             postgres: password("postgres", &postgres.password, &postgres.external)?,
             mongodb: password("mongodb", &mongodb.password, &mongodb.external)?,
+            postgres_connector: connector(Source::Postgres, &postgres.connector_password)?,
+            mongodb_connector: connector(Source::Mongodb, &mongodb.connector_password)?,
+            mongodb_key: password("mongodb-key", &None, &mongodb.external)?,
             clickhouse: password("clickhouse", &clickhouse.password, &clickhouse.external)?,
             clickhouse_operator: match platform {
                 Platform::Host => Secret::new(""),
@@ -370,6 +384,9 @@ impl Environment {
         kubernetes::Passwords {
             postgres: text(&self.passwords.postgres),
             mongodb: text(&self.passwords.mongodb),
+            postgres_connector: text(&self.connector_password(Source::Postgres)),
+            mongodb_connector: text(&self.connector_password(Source::Mongodb)),
+            mongodb_key: text(&self.passwords.mongodb_key),
             clickhouse: text(&self.passwords.clickhouse),
             clickhouse_operator: text(&self.passwords.clickhouse_operator),
             kafka_connect: text(&self.passwords.kafka_connect),
@@ -383,6 +400,9 @@ impl Environment {
         let mut all: Vec<String> = [
             &own.postgres,
             &own.mongodb,
+            &own.postgres_connector,
+            &own.mongodb_connector,
+            &own.mongodb_key,
             &own.clickhouse,
             &own.clickhouse_operator,
             &own.kafka_connect,
@@ -434,6 +454,7 @@ impl Environment {
         for component in ["postgres", "mongodb", "clickhouse"] {
             if let Some(section) = context.get_mut(component).and_then(Value::as_object_mut) {
                 section.shift_remove("password");
+                section.shift_remove("connector_password");
             }
         }
         context["endpoints"] = json!({

@@ -7,6 +7,7 @@ mod check;
 pub mod combinations;
 mod decode;
 pub mod kubernetes;
+pub mod logins;
 pub mod node;
 mod parse;
 #[cfg(test)]

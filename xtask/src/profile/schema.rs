@@ -269,10 +269,15 @@ pub struct Postgres {
     pub port: u16,
     /// Database that holds the tables.
     pub database: String,
-    /// Superuser, or for an external server a user who may replicate.
+    /// The user whom the tool logs in as: the owner of the tables, and on a server that it runs the
+    /// superuser.
     pub user: String,
     /// Password; none generates one.
     pub password: Option<Password>,
+    /// The user whom connectors log in as (see `profile::logins`).
+    pub connector_user: Option<String>,
+    /// Their password; none generates one.
+    pub connector_password: Option<Password>,
     /// `shared_buffers`.
     pub shared_buffers: String,
     /// SQL files that create the tables.
@@ -299,10 +304,14 @@ pub struct Mongodb {
     pub port: u16,
     /// Replica set name.
     pub replica_set: String,
-    /// User; empty connects without credentials.
+    /// The user whom the tool logs in as; empty connects without credentials.
     pub user: String,
     /// Password; none generates one.
     pub password: Option<Password>,
+    /// The user whom connectors log in as (see `profile::logins`).
+    pub connector_user: Option<String>,
+    /// Their password; none generates one.
+    pub connector_password: Option<Password>,
     /// WiredTiger cache size.
     pub cache: String,
     /// Seed files.

@@ -3,8 +3,8 @@
 //! Texts of a profile end up in SQL, properties, YAML, URLs, file names and arguments. Templates
 //! quote what can be quoted; everything else is restricted here to what needs no quoting anywhere.
 
-use super::schema::{Password, Settings};
-use super::{Node, Profile};
+use super::schema::{Password, Settings, Source};
+use super::{Node, Profile, logins};
 use crate::error::{Code, Error, Result};
 
 /// A rule for a text and how it is put to the user.
@@ -160,6 +160,12 @@ pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
     if !(mongodb.user.is_empty() && mongodb.external.is_some()) {
         obeys(tree, &["mongodb", "user"], &mongodb.user, &NAME)?;
     }
+    if let Some(user) = &postgres.connector_user {
+        obeys(tree, &["postgres", "connector_user"], user, &LOGIN)?;
+    }
+    if let Some(user) = &mongodb.connector_user {
+        obeys(tree, &["mongodb", "connector_user"], user, &NAME)?;
+    }
     externals(tree, profile)?;
     passwords(tree, profile)?;
     settings(tree, "kafka", &kafka.config, &NAME, &KAFKA_OWNED)?;
@@ -192,42 +198,85 @@ fn externals(tree: &Node, profile: &Profile) -> Result<()> {
 
 /// Passwords are checked without ever being printed.
 fn passwords(tree: &Node, profile: &Profile) -> Result<()> {
-    let printable =
-        |Password(text): &Password| text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
-    for (component, password) in [
-        ("postgres", &profile.postgres.password),
-        ("mongodb", &profile.mongodb.password),
-        ("clickhouse", &profile.clickhouse.password),
+    let Profile {
+        postgres,
+        mongodb,
+        clickhouse,
+        ..
+    } = profile;
+    for (component, key, password) in [
+        ("postgres", "password", &postgres.password),
+        (
+            "postgres",
+            "connector_password",
+            &postgres.connector_password,
+        ),
+        ("mongodb", "password", &mongodb.password),
+        ("mongodb", "connector_password", &mongodb.connector_password),
+        ("clickhouse", "password", &clickhouse.password),
     ] {
+        let printable = |c: char| c == ' ' || c.is_ascii_graphic();
         if password
             .as_ref()
-            .is_some_and(|password| !printable(password))
+            .is_some_and(|Password(text)| !text.chars().all(printable))
         {
             return Err(invalid(
                 tree,
-                &[component, "password"],
-                format!("`{component}.password`: a password has printable ASCII characters only"),
+                &[component, key],
+                format!("`{component}.{key}`: a password has printable ASCII characters only"),
             ));
         }
     }
     let empty = |password: &Option<Password>| password.as_ref().is_some_and(|p| p.0.is_empty());
-    if profile.postgres.external.is_none() && empty(&profile.postgres.password) {
-        return Err(invalid(
-            tree,
-            &["postgres", "password"],
-            "`postgres.password`: PostgreSQL takes no empty password",
-        )
-        .hint("leave it out, or set it to `~`, to have one generated"));
-    }
-    // It is part of a connection string, and the key that the members of a replica set share.
-    if let Some(Password(text)) = &profile.mongodb.password {
-        let plain = text.chars().all(|c| c.is_ascii_alphanumeric());
-        if !plain || (profile.mongodb.external.is_none() && text.len() < 6) {
+    for (key, server, external, password) in [
+        (
+            ["postgres", "password"],
+            "PostgreSQL",
+            postgres.external.is_some(),
+            &postgres.password,
+        ),
+        (
+            ["postgres", "connector_password"],
+            "PostgreSQL",
+            false,
+            &postgres.connector_password,
+        ),
+        (
+            ["mongodb", "password"],
+            "MongoDB",
+            mongodb.external.is_some(),
+            &mongodb.password,
+        ),
+        (
+            ["mongodb", "connector_password"],
+            "MongoDB",
+            false,
+            &mongodb.connector_password,
+        ),
+    ] {
+        if !external && empty(password) {
             return Err(invalid(
                 tree,
-                &["mongodb", "password"],
-                "`mongodb.password`: it has letters and digits only, 6 at the least",
-            ));
+                &key,
+                format!("`{}`: {server} takes no empty password", key.join(".")),
+            )
+            .hint("leave it out, or set it to `~`, to have one generated"));
+        }
+    }
+    for (source, password) in [
+        (Source::Postgres, &postgres.connector_password),
+        (Source::Mongodb, &mongodb.connector_password),
+    ] {
+        let component = logins::component(source);
+        if password.is_some() && !profile.connector_login(source).is_own() {
+            return Err(invalid(
+                tree,
+                &[component, "connector_password"],
+                format!(
+                    "`{component}.connector_password`: connectors have no user of their own there"
+                ),
+            )
+            .hint(format!("name one: {component}.connector_user")));
         }
     }
     Ok(())
@@ -320,7 +369,8 @@ pub(crate) fn is_secret(path: &str) -> bool {
         let setting = setting.to_ascii_lowercase();
         return WORDS.iter().any(|word| setting.contains(word));
     }
-    matches!(path.split_once('.'), Some((_, "password")))
+    let key = path.split_once('.').map(|(_, key)| key);
+    matches!(key, Some("password" | "connector_password"))
 }
 
 #[cfg(test)]

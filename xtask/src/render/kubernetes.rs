@@ -1,13 +1,12 @@
 //! What templates for clusters may name beside the profile's own keys, and which of them belong to a
 //! profile. `manifests/README.md` lists the names.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Result};
 use crate::profile::Profile;
+use crate::profile::logins::{Login, connector_secret};
 use crate::profile::schema::{KafkaSecurity, PostgresManager, Settings, Source, Spread};
 use crate::profile::size::{bytes, gigabytes};
 use crate::profile::topics::{QUEUES, topics};
@@ -26,8 +25,14 @@ pub enum Cluster {
 pub struct Passwords {
     /// PostgreSQL's user.
     pub postgres: String,
-    /// MongoDB's user, and the key that its members share.
+    /// MongoDB's user.
     pub mongodb: String,
+    /// What PostgreSQL's connectors log in with.
+    pub postgres_connector: String,
+    /// What MongoDB's connectors log in with.
+    pub mongodb_connector: String,
+    /// The key that MongoDB's members share.
+    pub mongodb_key: String,
     /// ClickHouse's user.
     pub clickhouse: String,
     /// Connect's user at Kafka; used with `kafka.security: scram` only.
@@ -45,6 +50,9 @@ impl Passwords {
         Passwords {
             postgres: mask(),
             mongodb: mask(),
+            postgres_connector: mask(),
+            mongodb_connector: mask(),
+            mongodb_key: mask(),
             clickhouse: mask(),
             kafka_connect: mask(),
             kafka_clickhouse: mask(),
@@ -267,7 +275,9 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
     let mut context = inputs.tree.clone();
     context["passwords"] = json!({
         "postgres": passwords.postgres,
+        "postgres_connector": passwords.postgres_connector,
         "mongodb": passwords.mongodb,
+        "mongodb_key": passwords.mongodb_key,
         "clickhouse": passwords.clickhouse,
         "kafka_connect": passwords.kafka_connect,
         "kafka_clickhouse": passwords.kafka_clickhouse,
@@ -295,6 +305,10 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
         "connectors": connector_values(inputs.connectors)?,
         "connect_image": inputs.connect_image,
         "mounts": mounts(profile, passwords),
+        "postgres_connector": match profile.connector_login(Source::Postgres) {
+            Login::Own(user) => Some(user),
+            Login::Shared(_) | Login::Nobody => None,
+        },
         "postgres_tag": profile.versions.postgres_image_tag(),
         "postgres_syncs_slots": profile.versions.postgres_major().is_some_and(|major| major >= 17),
         "mongodb_cache_gb": gigabytes(bytes(&profile.mongodb.cache)?),
@@ -387,41 +401,26 @@ fn connector_values(connectors: &[ConnectorResource]) -> Result<Vec<Value>> {
 
 /// The Secrets that the connectors' passwords are read from: `/mnt/<name>/password`.
 fn mounts(profile: &Profile, passwords: &Passwords) -> Vec<Value> {
-    let sources = BTreeMap::from([
-        (
-            "postgres-auth",
-            (
-                Source::Postgres,
-                "postgres-credentials",
-                &profile.postgres.user,
-                &passwords.postgres,
-            ),
-        ),
-        (
-            "mongo-auth",
-            (
-                Source::Mongodb,
-                "mongo-credentials",
-                &profile.mongodb.user,
-                &passwords.mongodb,
-            ),
-        ),
-    ]);
-    sources
-        .into_iter()
-        .filter(|(_, (source, ..))| profile.uses(*source))
-        .map(|(name, (_, secret, username, password))| {
-            json!({"name": name, "secret": secret, "username": username, "password": password})
-        })
-        .collect()
+    [
+        (Source::Mongodb, &passwords.mongodb_connector),
+        (Source::Postgres, &passwords.postgres_connector),
+    ]
+    .into_iter()
+    .filter(|(source, _)| profile.uses(*source))
+    .filter_map(|(source, password)| {
+        let name = connector_secret(source);
+        let user = match profile.connector_login(source) {
+            Login::Own(user) | Login::Shared(user) => user,
+            Login::Nobody => return None,
+        };
+        Some(json!({"name": name, "secret": name, "username": user, "password": password}))
+    })
+    .collect()
 }
 
-/// The directory of a source's password in the workers, as `strimzidir` names it.
-pub fn password_dir(source: Source) -> &'static str {
-    match source {
-        Source::Postgres => "/mnt/postgres-auth",
-        Source::Mongodb => "/mnt/mongo-auth",
-    }
+/// The directory of the password of a source's connectors in the workers, as `strimzidir` names it.
+pub fn password_dir(source: Source) -> String {
+    format!("/mnt/{}", connector_secret(source))
 }
 
 #[cfg(test)]

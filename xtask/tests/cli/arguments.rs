@@ -81,7 +81,8 @@ fn a_secret_is_in_no_error() {
         "postgres.password=[geheim",
         "postgres.password=[geheim]",
         "postgres.password=geheim\u{7}",
-        "mongodb.password=geheim&x",
+        "mongodb.password=geheim\u{7}",
+        "mongodb.connector_password=geheim\u{7}",
         "kafka.config.ssl.key.password=geheim\u{7}",
     ] {
         for output in ["text", "json"] {

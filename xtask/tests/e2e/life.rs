@@ -161,7 +161,14 @@ async fn secrets_stay_secret() {
             }
         }
     }
-    for component in ["postgres", "clickhouse", "mongodb"] {
+    for component in [
+        "postgres",
+        "postgres-connector",
+        "clickhouse",
+        "mongodb",
+        "mongodb-connector",
+        "mongodb-key",
+    ] {
         let password = sandbox.password(component);
         assert_eq!(password.len(), 24);
         for text in &said {

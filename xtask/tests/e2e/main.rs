@@ -20,6 +20,7 @@ mod ports;
 mod proxy;
 mod rebalance;
 mod restarts;
+mod rights;
 mod sandbox;
 mod silver;
 mod stuck;

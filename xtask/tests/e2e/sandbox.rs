@@ -31,6 +31,8 @@ pub struct Sandbox {
     pub cache: Option<PathBuf>,
     /// The default profile, or a file of the test's own.
     pub profile: Option<PathBuf>,
+    /// A directory of programs that come before those of PATH.
+    pub programs: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -45,6 +47,7 @@ impl Sandbox {
             extra: Vec::new(),
             profile: None,
             cache: None,
+            programs: None,
         }
     }
 
@@ -74,6 +77,11 @@ impl Sandbox {
             .stdin(Stdio::null());
         if let Some(cache) = &self.cache {
             command.env("XDG_CACHE_HOME", cache);
+        }
+        if let Some(programs) = &self.programs {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let before = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(before).expect("a path"));
         }
         if let Some(profile) = &self.profile {
             command.arg("--profile").arg(profile);

@@ -196,6 +196,21 @@ impl Kind {
             .expect("the Secret")
     }
 
+    /// What PostgreSQL's connectors log in with.
+    pub fn connector_password(&self) -> String {
+        let template = "go-template={{.data.password | base64decode}}";
+        let secret = [
+            "get",
+            "secret",
+            "-n",
+            "kafka",
+            "postgres-connector",
+            "-o",
+            template,
+        ];
+        self.kubectl(&secret).expect("the Secret")
+    }
+
     pub async fn postgres(&self) -> Postgres {
         let login = Endpoint::loopback(self.ports["postgres.port"]).login(
             "postgres",

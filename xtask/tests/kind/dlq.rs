@@ -14,8 +14,9 @@ const QUEUE: &str = "dlq.orders";
 const SINK: &str = "orders-sink";
 
 /// A sink of one topic with a dead letter queue, as its operator gets it: one that Connect alone knows
-/// would be removed. `more` is its own configuration.
-pub(crate) fn sink(name: &str, topic: &str, queue: &str, more: &Value) -> Value {
+/// would be removed. It logs in as the owner of the tables: the connectors' own user may write nothing.
+/// `more` is its own configuration.
+pub(crate) fn sink(kind: &Kind, name: &str, topic: &str, queue: &str, more: &Value) -> Value {
     let mut sink = json!({
         "apiVersion": "kafka.strimzi.io/v1",
         "kind": "KafkaConnector",
@@ -31,7 +32,7 @@ pub(crate) fn sink(name: &str, topic: &str, queue: &str, more: &Value) -> Value 
                 "topics": topic,
                 "connection.url": "jdbc:postgresql://postgres-postgresql.database.svc:5432/postgres",
                 "connection.username": "postgres",
-                "connection.password": "${strimzidir:/mnt/postgres-auth:password}",
+                "connection.password": kind.password("postgres-credentials"),
                 "value.converter": "org.apache.kafka.connect.json.JsonConverter",
                 "value.converter.schemas.enable": true,
                 "errors.tolerance": "all",
@@ -149,7 +150,7 @@ pub async fn story(kind: &Kind) {
     kafka.create_topics(&[topic]).await.unwrap();
     let session = kind.postgres().await;
     session.execute("CREATE SCHEMA copies").await.unwrap();
-    kind.apply(&sink(SINK, TOPIC, QUEUE, &copies()));
+    kind.apply(&sink(kind, SINK, TOPIC, QUEUE, &copies()));
     let records = [good(1, "a"), bad(2), bad(3), good(9, "last")];
     kafka.produce(TOPIC, 0, &records).await.unwrap();
     let (client, at) = (&kafka, kind);

@@ -72,7 +72,7 @@ const FAULTS: &[Fault] = &[
         name: "Secret of the worker deleted",
         code: "MOUNT_FAILED",
         provoke: |kind| {
-            let secret = ["delete", "secret", "-n", "kafka", "postgres-credentials"];
+            let secret = ["delete", "secret", "-n", "kafka", "postgres-connector"];
             kind.kubectl(&secret).unwrap();
             let pod = ["delete", "pod", "-n", "kafka", WORKER, "--wait=false"];
             kind.kubectl(&pod).unwrap();

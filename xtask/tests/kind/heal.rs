@@ -237,7 +237,7 @@ async fn wrong_password(kind: &Kind, watch: &Watch) {
     let session = kind.postgres().await;
     let before = events(state, "attempt").len();
     let next = Next::after_now(state);
-    let change = "ALTER USER postgres PASSWORD 'somebody-changed-it'";
+    let change = "ALTER USER cdc_connector PASSWORD 'somebody-changed-it'";
     session.execute(change).await.unwrap();
     kind.connect().restart(CONNECTOR, false).await.unwrap();
     let told = next
@@ -257,8 +257,8 @@ async fn wrong_password(kind: &Kind, watch: &Watch) {
     subjects.dedup();
     assert_eq!(subjects.len(), count, "told twice");
     let back = format!(
-        "ALTER USER postgres PASSWORD '{}'",
-        kind.password("postgres-credentials")
+        "ALTER USER cdc_connector PASSWORD '{}'",
+        kind.connector_password()
     );
     session.execute(&back).await.unwrap();
     kind.connect().restart(CONNECTOR, false).await.unwrap();

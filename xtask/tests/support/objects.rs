@@ -34,13 +34,14 @@ fn connectors(loaded: &Loaded, templates: &Templates) -> Vec<ConnectorResource> 
     let profile = &loaded.profile;
     let endpoints = endpoints(profile);
     let connector = |(name, connector): (&String, &Connector)| {
-        let (address, user) = match connector.source {
-            Source::Postgres => (&endpoints.postgres, &profile.postgres.user),
-            Source::Mongodb => (&endpoints.mongodb, &profile.mongodb.user),
+        let address = match connector.source {
+            Source::Postgres => &endpoints.postgres,
+            Source::Mongodb => &endpoints.mongodb,
         };
+        let user = profile.connector_login(connector.source).user();
         let source = Endpoint::parse(address).login(user, Secret::new(""));
         let secrets = password_dir(connector.source);
-        let manifest = render_connector(templates, profile, name, connector, &source, secrets)
+        let manifest = render_connector(templates, profile, name, connector, &source, &secrets)
             .unwrap_or_else(|error| panic!("{error}"));
         ConnectorResource {
             name: name.clone(),
@@ -55,10 +56,9 @@ fn connectors(loaded: &Loaded, templates: &Templates) -> Vec<ConnectorResource> 
 pub(crate) fn context_of(loaded: &Loaded, cluster: Cluster, templates: &Templates) -> Value {
     let mut tree = loaded.tree.to_json();
     for component in ["postgres", "mongodb", "clickhouse"] {
-        tree[component]
-            .as_object_mut()
-            .expect("a map")
-            .shift_remove("password");
+        let section = tree[component].as_object_mut().expect("a map");
+        section.shift_remove("password");
+        section.shift_remove("connector_password");
     }
     context(&Inputs {
         profile: &loaded.profile,

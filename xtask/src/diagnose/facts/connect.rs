@@ -5,7 +5,6 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 
-use super::postgres::user;
 use super::{Connect, Connector, DeadLetters, Known, LIMIT, Place, Task, Wanted, limited};
 use crate::clients::connect::{Info, Listed};
 use crate::components::{connect, service};
@@ -13,7 +12,7 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::connectors::view;
 use crate::platform::Platform;
-use crate::profile::schema::{self, Source};
+use crate::profile::schema;
 
 /// Asks the worker, and for each connector its place and, on clusters, the operator.
 pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Connect>, Vec<Connector>) {
@@ -121,10 +120,8 @@ async fn connector(
                 .filter(|flow| flow.connector == name)
                 .map(|flow| flow.table.clone())
                 .collect(),
-            user: match wanted.source {
-                Source::Postgres => user(env, wanted),
-                Source::Mongodb => env.mongodb().user,
-            },
+            own_user: env.own_connector_user(wanted.source) == Some(&*env.connector_user(wanted)),
+            user: env.connector_user(wanted),
         }),
         refused,
         committed,

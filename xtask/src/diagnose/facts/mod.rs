@@ -298,6 +298,8 @@ pub struct Wanted {
     pub tables: Vec<String>,
     /// The user that it logs in as.
     pub user: String,
+    /// Whether `up` makes that user and gives it its rights.
+    pub own_user: bool,
 }
 
 /// One task.

@@ -11,12 +11,6 @@ use crate::error::{Code, Error, Result};
 use crate::pipeline::slots;
 use crate::profile::schema::{Connector, Source};
 
-/// The user that a connector logs in as.
-pub(super) fn user(env: &Environment, connector: &Connector) -> String {
-    let own = connector.config.get("database.user");
-    own.unwrap_or(&env.profile.postgres.user).clone()
-}
-
 /// Asks the server, in two statements over one session.
 pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
     let session = env
@@ -24,7 +18,7 @@ pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
         .await
         .map_err(|error| service(&error))?;
     let connectors: Vec<&Connector> = env.connectors(Source::Postgres).map(|(_, it)| it).collect();
-    let users: BTreeSet<String> = connectors.iter().map(|it| user(env, it)).collect();
+    let users: BTreeSet<String> = connectors.iter().map(|it| env.connector_user(it)).collect();
     let flows = env.profile.flows.values();
     let tables: BTreeSet<&str> = flows
         .filter(|flow| env.profile.source(flow) == Some(Source::Postgres))

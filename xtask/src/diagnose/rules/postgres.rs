@@ -41,8 +41,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "TABLE_UNPUBLISHED",
         title: "a captured table is not in its connector's publication",
-        about: "Its changes do not reach the connector, without any error. The connector puts it back when it starts \
-                (`publication.autocreate.mode=filtered`); what changed meanwhile is only found by reading the table anew, \
+        about: "Its changes do not reach the connector, without any error. `up` and `reset-connector` put it back; what \
+                changed meanwhile is only found by reading the table anew, \
                 which `reset-connector` does.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
@@ -117,7 +117,7 @@ pub(super) fn subject(connector: &Connector) -> Subject {
 }
 
 /// Whether the connector has been past its snapshot: without a place it begins with one, and makes
-/// slot and publication itself.
+/// its slot itself.
 pub(super) fn began(connector: &Connector) -> bool {
     connector.committed_lsn().is_some()
 }
@@ -258,8 +258,11 @@ fn privilege(facts: &Facts) -> Vec<Hit> {
             true => Severity::Degraded,
             false => Severity::Broken,
         };
-        let hit = Hit::new(subject(connector), cause, postgres_query(&sql));
-        Some(hit.severity(severity))
+        let next = match wanted.own_user {
+            true => run("cargo xtask up"),
+            false => postgres_query(&sql),
+        };
+        Some(Hit::new(subject(connector), cause, next).severity(severity))
     })
 }
 

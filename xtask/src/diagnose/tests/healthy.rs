@@ -47,6 +47,7 @@ fn connector(name: &str, source: Source) -> Connector {
                 .into(),
             ],
             user: "cdc".into(),
+            own_user: false,
         }),
         kind: Some("source".into()),
         class: "C".into(),

@@ -61,6 +61,27 @@ fn why_a_process_ended_comes_before_that_it_did() {
     assert_eq!(judge(&facts).findings[0].code, "PROCESS_ENDED");
 }
 
+#[test]
+fn up_gives_its_rights_back_to_a_user_that_it_makes() {
+    for (own, command) in [
+        (true, "cargo xtask up"),
+        (false, "cargo xtask query postgres"),
+    ] {
+        let mut facts = healthy();
+        facts.server().roles[0].replication = false;
+        for wanted in facts
+            .connectors
+            .iter_mut()
+            .filter_map(|it| it.wanted.as_mut())
+        {
+            wanted.own_user = own;
+        }
+        let finding = first(&facts).findings.remove(0);
+        assert_eq!(finding.code, "PRIVILEGE_MISSING");
+        assert!(finding.next.starts_with(command), "{}", finding.next);
+    }
+}
+
 /// What is told of facts that are broken in one way, where it is not this code alone.
 fn otherwise(code: &str, facts: &Facts) -> Option<String> {
     let findings = judge(facts).findings;

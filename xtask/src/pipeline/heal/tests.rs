@@ -58,6 +58,7 @@ fn connector(state: &str) -> Connector {
             publication: None,
             tables: Vec::new(),
             user: "u".into(),
+            own_user: false,
         }),
         kind: None,
         class: String::new(),

@@ -135,7 +135,7 @@ impl Reset {
         let choice = self.journal().choice;
         if let (true, Some(publication)) = (choice.drop_publication, &self.connector.publication) {
             words.push(format!(
-                "drop publication {publication}; the connector makes it anew"
+                "drop publication {publication}; it is made again before the start"
             ));
         }
         let tables: Vec<&str> = self.flows().map(|(_, flow)| flow.table.as_str()).collect();

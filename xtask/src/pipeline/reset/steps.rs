@@ -7,7 +7,7 @@ use super::{Reset, missing};
 use crate::clients::connect::TargetState;
 use crate::clients::kafka::OffsetAt;
 use crate::clients::postgres::ident;
-use crate::components::{kafka, service};
+use crate::components::{kafka, postgres, service};
 use crate::error::Result;
 use crate::pipeline::connectors::{control, settled, view};
 use crate::pipeline::unread::unread_before;
@@ -119,6 +119,10 @@ impl Reset {
     }
 
     pub(super) async fn start(&self, progress: &Progress) -> Result<Outcome> {
+        // Its user owns nothing and could not make it.
+        if self.connector.publication.is_some() {
+            postgres::access::republish(&self.env, &self.connector).await?;
+        }
         let outcome =
             control::set_state(&self.env, &self.name, TargetState::Running, progress).await?;
         if !self.is_done(Step::Started) {

@@ -22,7 +22,7 @@ pub(super) async fn operated(kind: &Kind) {
         "transforms": "drop",
         "transforms.drop.type": "org.apache.kafka.connect.transforms.Filter",
     });
-    kind.apply(&sink(SINK, USERS, QUEUE, &more));
+    kind.apply(&sink(kind, SINK, USERS, QUEUE, &more));
     let begin = Instant::now();
     while records(kind) == 0 {
         assert!(begin.elapsed() < Duration::from_secs(120), "nothing failed");
