@@ -16,6 +16,7 @@ mod connect;
 mod diff;
 mod kinds;
 mod lease;
+mod lost;
 mod members;
 mod owners;
 mod prune;
