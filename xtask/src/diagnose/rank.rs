@@ -11,7 +11,7 @@ pub(super) fn rank(facts: &Facts, mut found: Vec<Finding>) -> Vec<Finding> {
     // Stable: among equals the rules' own order stays.
     found.sort_by_key(|finding| {
         let follows = follows(finding) as u8;
-        (finding.severity, depth(&finding.subject), follows)
+        (finding.severity, depth(finding), follows)
     });
     let mut causes: Vec<Finding> = Vec::new();
     for finding in found {
@@ -36,9 +36,14 @@ fn follows(finding: &Finding) -> Follows {
     rules::named(finding.code).map_or(Follows::Nothing, |rule| rule.follows)
 }
 
-/// How far a subject is from the ground.
-fn depth(subject: &Subject) -> u8 {
-    match subject {
+/// What `up` makes only when all below it is ready: that it is not there may say no more than that an
+/// `up` did not get so far. It is as far from the ground as the flows that need it.
+const MADE_LAST: [&str; 1] = ["TARGET_TABLE_MISSING"];
+
+/// How far a finding's subject is from the ground.
+fn depth(finding: &Finding) -> u8 {
+    match &finding.subject {
+        _ if MADE_LAST.contains(&finding.code) => 4,
         Subject::Machine => 0,
         Subject::Component(name) if name == "connect" => 2,
         Subject::Component(_) => 1,

@@ -170,6 +170,22 @@ fn one_dead_database_explains_what_follows_from_it() {
 }
 
 #[test]
+fn a_kafka_that_never_came_stands_above_the_tables_that_wait_for_it() {
+    let mut facts = healthy();
+    let table_missing = CASES
+        .iter()
+        .find(|(code, _)| *code == "TARGET_TABLE_MISSING");
+    table_missing.expect("a case").1(&mut facts);
+    facts.of("kafka").process = Process::Elsewhere;
+    facts.of("kafka").status = Status::failed("the operator says NotReady");
+    facts.of("kafka").log = Vec::new();
+    let findings = judge(&facts).findings;
+    let told: Vec<&str> = findings.iter().map(|it| it.subject.name()).collect();
+    assert_eq!(told.first(), Some(&"kafka"), "{findings:#?}");
+    assert!(told.contains(&"clickhouse"), "{findings:#?}");
+}
+
+#[test]
 fn what_is_not_known_is_never_fine() {
     let mut facts = healthy();
     facts.postgres = Some(Known::Unknown("no answer within 2s".into()));
