@@ -149,6 +149,16 @@ pub async fn a_pause_ends_with_its_pod_only(cluster: &Cluster) {
     assert!(cluster.replace_paused(&now).await.unwrap());
     assert!(pods.get_opt("s-0").await.unwrap().is_none());
     assert!(!cluster.replace_paused(&now).await.unwrap());
+
+    // By name and uid: another pod of this name is left alone.
+    pod(client, true).await;
+    let target = stateful_set(SPACE, "s");
+    let there = cluster.pods_of(&target).await.unwrap();
+    let before = [("s-0".to_owned(), now.metadata.uid.unwrap())].into();
+    cluster.delete_pods(&target, &before).await.unwrap();
+    assert_eq!(cluster.pods_of(&target).await.unwrap(), there);
+    cluster.delete_pods(&target, &there).await.unwrap();
+    assert!(pods.get_opt("s-0").await.unwrap().is_none());
 }
 
 const KIND: (&str, &str) = ("kafka.strimzi.io/v1", "KafkaConnect");

@@ -71,6 +71,37 @@ impl Cluster {
         }
     }
 
+    /// Deletes an object's pods, by name and uid, for whoever keeps them to make new ones. One that is gone
+    /// or another one by now is left alone.
+    ///
+    /// # Errors
+    /// The server refuses.
+    pub async fn delete_pods(
+        &self,
+        target: &Target,
+        pods: &BTreeMap<String, String>,
+    ) -> Result<()> {
+        let space = target.namespace.as_deref().unwrap_or_default();
+        for (name, uid) in pods {
+            let params = DeleteParams::default().preconditions(Preconditions {
+                resource_version: None,
+                uid: Some(uid.clone()),
+            });
+            let pod = Target::of("v1", "Pod", space, name);
+            self.delete_seen(&pod, &params).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an object; says whether it was there, as it was seen.
+    async fn delete_seen(&self, target: &Target, params: &DeleteParams) -> Result<bool> {
+        match self.objects(target).delete(&target.name, params).await {
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
+            Err(error) => Err(refused(target, "cannot be deleted", &error)),
+            Ok(_) => Ok(true),
+        }
+    }
+
     /// Has a pod that pauses replaced by whoever keeps it. One that is gone, or that its kubelet starts
     /// again meanwhile, is left alone: says whether it is replaced.
     ///
@@ -92,11 +123,7 @@ impl Cluster {
         let params = DeleteParams::default()
             .grace_period(1)
             .preconditions(as_seen);
-        match self.objects(&pause).delete(&pause.name, &params).await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(false),
-            Err(error) => Err(refused(&pause, "cannot be deleted", &error)),
-            Ok(_) => Ok(true),
-        }
+        self.delete_seen(&pause, &params).await
     }
 
     /// An object; none if it is not there.

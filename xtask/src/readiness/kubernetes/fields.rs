@@ -1,6 +1,7 @@
 //! Reads objects whose types this program does not own: what is missing or of another type is
 //! `None`, never an error.
 
+use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
@@ -32,6 +33,8 @@ pub(super) struct Condition<'a> {
     pub(super) is: bool,
     pub(super) reason: &'a str,
     pub(super) message: &'a str,
+    /// Since when it is as it is.
+    pub(super) since: Option<i64>,
 }
 
 /// The condition of a type, if the status has it.
@@ -43,7 +46,14 @@ pub(super) fn condition<'a>(object: &'a DynamicObject, kind: &str) -> Option<Con
         is: text(found, &["status"]) == Some("True"),
         reason: text(found, &["reason"]).unwrap_or_default(),
         message: text(found, &["message"]).unwrap_or_default(),
+        since: time(found, &["lastTransitionTime"]),
     })
+}
+
+/// The time at a path, in seconds since 1970.
+pub(super) fn time(value: &Value, path: &[&str]) -> Option<i64> {
+    let time: Timestamp = text(value, path)?.parse().ok()?;
+    Some(time.as_second())
 }
 
 /// The object's own name.

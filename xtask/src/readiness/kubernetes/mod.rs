@@ -9,6 +9,7 @@ mod cnpg;
 mod fields;
 mod images;
 mod pods;
+mod recovery;
 mod rolled;
 mod secret;
 mod started;
@@ -27,6 +28,7 @@ use kube::core::{DynamicObject, Selector, SelectorExt};
 use super::{State, Status};
 pub use images::{Wanted as WantedImage, pulled, stale};
 pub use pods::{LogOf, Missing, Trouble};
+pub use recovery::{comes_back, is_broker};
 pub use rolled::rolled;
 pub use secret::certificate;
 pub use started::{paused, started};
@@ -42,6 +44,8 @@ pub struct Seen {
     pub sets: Vec<Arc<DynamicObject>>,
     /// The pools of a `Kafka`.
     pub pools: Vec<Arc<DynamicObject>>,
+    /// Kafka's brokers in the namespace.
+    pub brokers: Vec<Arc<DynamicObject>>,
     /// Volume claims of the namespace.
     pub claims: Vec<Arc<DynamicObject>>,
     /// Events of the namespace.

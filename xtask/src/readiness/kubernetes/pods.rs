@@ -11,7 +11,11 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::Seen;
-use super::fields::{at, condition, label, leaving, list, name, number, short, text};
+use super::fields::{at, condition, label, leaving, list, name, short, text};
+use super::recovery::{ends_so_again, no_program};
+use crash::{crash, end};
+
+mod crash;
 
 /// Somebody else's next step (a scheduler's, an operator's, a controller's) may mend it.
 const SETTLES: Duration = Duration::from_secs(10);
@@ -154,7 +158,7 @@ pub(super) fn troubles(pod: &DynamicObject, seen: &Seen) -> Vec<Trouble> {
             let spec = list(&pod.data, &["spec", specs])
                 .iter()
                 .find(|spec| text(spec, &["name"]) == Some(who));
-            found.extend(container(pod, who, status, spec));
+            found.extend(container(pod, who, status, spec, seen));
         }
     }
     found.extend(scheduling(pod, seen));
@@ -170,6 +174,7 @@ fn container(
     who: &str,
     status: &Value,
     spec: Option<&Value>,
+    seen: &Seen,
 ) -> Option<Trouble> {
     let waiting = text(status, &["state", "waiting", "reason"]);
     let said = text(status, &["state", "waiting", "message"]).unwrap_or_default();
@@ -190,18 +195,7 @@ fn container(
             Some(trouble("image", format!("{reason} {image}")).within(SECOND_PULL))
         }
         // It ended at least twice: the kubelet restarts a container at once after its first end.
-        Some("CrashLoopBackOff") => {
-            let ended = at(status, &["lastState", "terminated"])
-                .or_else(|| at(status, &["state", "terminated"]));
-            let why = ended.map_or_else(String::new, |ended| format!(": {}", end(ended, spec)));
-            let said = ended.and_then(|ended| text(ended, &["message"]));
-            Some(
-                trouble("crash", format!("container {who} keeps ending{why}"))
-                    .evidence(said.unwrap_or_default())
-                    .log(pod, who)
-                    .final_now(),
-            )
-        }
+        Some("CrashLoopBackOff") => Some(crash(pod, who, status, spec, seen)),
         // The object may come a moment later: operators write Secrets while pods start.
         Some(reason @ "CreateContainerConfigError") => {
             let mut trouble = trouble("config", format!("{reason}: {}", short(said)));
@@ -218,12 +212,9 @@ fn container(
         }
         _ => {
             let ended = at(status, &["state", "terminated"])?;
-            let code = number(ended, &["exitCode"]).unwrap_or_default();
-            let oom = text(ended, &["reason"]) == Some("OOMKilled");
-            let start = text(ended, &["message"]).is_some_and(no_program);
-            // Its limit, its path and its program are the same at the next try. Other ends may have
-            // another reason next time, and come back as CrashLoopBackOff if they haven't.
-            (oom || start || matches!(code, 126 | 127)).then(|| {
+            // Other ends may have another reason next time, and come back as CrashLoopBackOff if they
+            // haven't.
+            ends_so_again(ended).then(|| {
                 let message = format!("container {who} ended: {}", end(ended, spec));
                 trouble("crash", message)
                     .evidence(text(ended, &["message"]).unwrap_or_default())
@@ -231,29 +222,6 @@ fn container(
                     .final_now()
             })
         }
-    }
-}
-
-/// Whether a runtime's message says that there is no program to run.
-fn no_program(message: &str) -> bool {
-    message.contains("executable file not found")
-        || (message.contains("exec") && message.contains("no such file or directory"))
-        || (message.contains("exec") && message.contains("permission denied"))
-}
-
-/// How a container ended.
-fn end(ended: &Value, spec: Option<&Value>) -> String {
-    let code = number(ended, &["exitCode"]).unwrap_or_default();
-    if text(ended, &["reason"]) == Some("OOMKilled") {
-        let limit = spec
-            .and_then(|spec| text(spec, &["resources", "limits", "memory"]))
-            .map_or_else(String::new, |limit| format!(" of {limit}"));
-        return format!("OOMKilled, it needs more than its memory limit{limit}");
-    }
-    match code {
-        126 => "exit code 126, its command cannot be executed".into(),
-        127 => "exit code 127, its command was not found".into(),
-        code => format!("exit code {code}"),
     }
 }
 

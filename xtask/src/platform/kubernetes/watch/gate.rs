@@ -230,8 +230,14 @@ impl Gate {
                 .collect(),
             None => Vec::new(),
         };
+        let pods = all(&self.pods);
         Seen {
-            pods: ours(all(&self.pods)),
+            brokers: pods
+                .iter()
+                .filter(|pod| readiness::is_broker(pod))
+                .cloned()
+                .collect(),
+            pods: ours(pods),
             sets: ours(all(&self.sets)),
             pools: all(&self.pools)
                 .into_iter()

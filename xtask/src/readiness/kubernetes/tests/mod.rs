@@ -5,6 +5,7 @@ mod pods;
 mod properties;
 mod recorded;
 mod replay;
+mod replay_restarts;
 mod workloads;
 
 use std::sync::Arc;

@@ -124,6 +124,7 @@ proptest! {
             sets: vec![made(("core.strimzi.io/v1", "StrimziPodSet"), "s", 1, spec.clone(), status.clone())],
             pools: vec![made(("kafka.strimzi.io/v1", "KafkaNodePool"), "k", 1, spec, status)],
             events: vec![made(("v1", "Event"), "p0", 1, event.clone(), event)],
+            brokers: pods.clone(),
             claims: pods.clone(),
             pods,
             now: i64::try_from(later).unwrap_or_default(),
