@@ -12,17 +12,17 @@ use kube::core::DynamicObject;
 use super::fields::{
     annotation, condition, label, last_written, leaving, list, name, number, observed, short, text,
 };
-use super::pods::{self, Missing, Trouble};
+use super::pods::{self, Trouble};
 use super::{Ages, Seen, Verdict, judge};
 use crate::readiness::Status;
 
-/// The operator's own timer is 120 s: what still stands after it was looked at again.
-const LOOKED_AGAIN: Duration = Duration::from_secs(150);
-/// What another object of the same run may still bring.
-const SETTLES: Duration = Duration::from_secs(10);
 /// How long after a change of the specification the operator may take to change the set of pods.
 /// Seen: 0.3 s between the pool's `observedGeneration` and the set's new generation.
 const FOLLOWS: Duration = Duration::from_secs(5);
+
+mod reasons;
+
+use reasons::refusal;
 
 const REVISION: &str = "strimzi.io/revision";
 
@@ -57,15 +57,25 @@ pub(super) fn evaluate(
 /// Whether what the operator has against an object may have passed since: a refusal that waiting
 /// mends, or a change that it missed, while no pod gives it anything to wait for.
 pub(super) fn overtaken(object: &DynamicObject, seen: &Seen) -> bool {
-    let quiet = seen
-        .pods
-        .iter()
-        .all(|pod| pods::ready(pod) && !of_older_revision(pod, seen));
+    let quiet = is_quiet(seen);
     match report(object, seen) {
         Report::NotReady(_) => quiet,
+        // What Connect answered it may have passed, as a login that was wrong.
+        Report::Refused(_) => is_connector(object),
         Report::Older(_) => quiet && !seen.pods.is_empty(),
         _ => false,
     }
+}
+
+/// Whether no pod gives the operator anything to wait for.
+fn is_quiet(seen: &Seen) -> bool {
+    let mut pods = seen.pods.iter();
+    pods.all(|pod| pods::ready(pod) && !of_older_revision(pod, seen))
+}
+
+fn is_connector(object: &DynamicObject) -> bool {
+    let types = object.types.as_ref();
+    types.is_some_and(|types| types.kind == "KafkaConnector")
 }
 
 /// What current means for a kind without pods.
@@ -147,149 +157,6 @@ fn report(object: &DynamicObject, seen: &Seen) -> Report {
         (Some(it), _) => refusal(object, it.reason, it.message, seen),
         (None, Some(ready)) if ready.is => Report::Ready,
         _ => Report::Silent,
-    }
-}
-
-/// Whether a refusal passes by itself.
-fn refusal(object: &DynamicObject, reason: &str, message: &str, seen: &Seen) -> Report {
-    let said = match message {
-        "" => reason.to_owned(),
-        message => format!("{reason}: {}", short(message)),
-    };
-    let passing = |grace: Option<Duration>| {
-        let mut trouble = Trouble::of(format!("{}/{reason}/{message}", name(object)), said.clone());
-        trouble.grace = grace;
-        Report::NotReady(trouble)
-    };
-    let never = || Report::Refused(Status::failed(said.clone()));
-    match reason {
-        "Creating" => Report::Unseen(short(message)),
-        // The specification itself is wrong, unless it names what another object brings.
-        "InvalidConfigurationException" | "InvalidResourceException" => {
-            match (absent(object, message), message) {
-                (Some(missing), _) => {
-                    let Report::NotReady(trouble) = passing(Some(SETTLES)) else {
-                        return never();
-                    };
-                    Report::NotReady(Trouble {
-                        missing: Some(missing),
-                        ..trouble
-                    })
-                }
-                (None, message) if message.contains("No KafkaNodePools found") => {
-                    passing(Some(LOOKED_AGAIN))
-                }
-                _ => never(),
-            }
-        }
-        reason if reason.starts_with("Unsupported") => never(),
-        "ConnectRestException" => rejected(message, passing),
-        "KafkaError" => topic_error(object, message, seen, passing),
-        // Of a topic: two resources for one topic, or a change that Kafka does not know.
-        "ResourceConflict" | "NotSupported" => never(),
-        // A timeout, no connection, a cluster that is not there (yet) or has no replicas, tasks that
-        // failed and that the operator may restart: what is behind it has a gate of its own.
-        _ => passing(None),
-    }
-}
-
-/// What `ConfigMap connect-metrics does not exist` names.
-fn absent(object: &DynamicObject, message: &str) -> Option<Missing> {
-    let said = message.strip_suffix(" does not exist")?;
-    let (kind, name) = said.split_once(' ')?;
-    let kind = ["ConfigMap", "Secret"].into_iter().find(|it| *it == kind)?;
-    (!name.contains(' ')).then(|| Missing {
-        kind,
-        namespace: object.metadata.namespace.clone().unwrap_or_default(),
-        name: name.to_owned(),
-    })
-}
-
-/// Connect's answer to a connector's configuration.
-fn rejected(message: &str, passing: impl Fn(Option<Duration>) -> Report) -> Report {
-    let (code, text) = message
-        .split_once(" returned ")
-        .and_then(|(_, rest)| {
-            let (head, text) = rest.split_once("): ").unwrap_or((rest, rest));
-            let code: u16 = head.split(' ').next()?.parse().ok()?;
-            Some((code, text))
-        })
-        .unwrap_or((0, message));
-    // The source is not up yet: it is asked for while the configuration is validated.
-    const NOT_UP_YET: [&str; 7] = [
-        "refused",
-        "The connection attempt failed",
-        "UnknownHost",
-        "the database system is starting up",
-        "the database system is shutting down",
-        "Timed out",
-        "timed out",
-    ];
-    match code {
-        400 if NOT_UP_YET.iter().any(|it| text.contains(it)) => passing(None),
-        400 | 422 => Report::Refused(
-            Status::failed(format!(
-                "Connect rejects its configuration: {}",
-                reason_of(text)
-            ))
-            .with_evidence(text.lines().map(str::to_owned).collect()),
-        ),
-        500 if text.contains("Failed to find any class") => {
-            // The text goes on with every plugin that is there.
-            let first = text.split(", available connectors").next().unwrap_or(text);
-            Report::Refused(Status::failed(short(first)).with_evidence(vec![text.to_owned()]))
-        }
-        // A permission or a Secret that a config provider needs may come with the same run.
-        500 => passing(Some(LOOKED_AGAIN)),
-        // 409: the workers rebalance. 404: the worker does not know it yet.
-        _ => passing(None),
-    }
-}
-
-/// The lines of Connect's list of errors that say something.
-fn reason_of(text: &str) -> String {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| {
-            !line.starts_with("Connector configuration is invalid")
-                && !line.starts_with("You can also find")
-        })
-        .collect();
-    short(&match lines.is_empty() {
-        true => text.to_owned(),
-        false => lines.join("; "),
-    })
-}
-
-/// Kafka's answer to a topic's specification.
-fn topic_error(
-    topic: &DynamicObject,
-    message: &str,
-    seen: &Seen,
-    passing: impl Fn(Option<Duration>) -> Report,
-) -> Report {
-    const PASSING: [&str; 6] = [
-        "Timeout",
-        "Disconnect",
-        "NotController",
-        "NotAvailable",
-        "NotEnoughReplicas",
-        "UnknownTopicOrPartition",
-    ];
-    if message.contains("InvalidReplicationFactor") {
-        let wanted = number(&topic.data, &["spec", "replicas"]).unwrap_or(1);
-        let brokers = i64::try_from(seen.pods.len()).unwrap_or(i64::MAX);
-        return match brokers >= wanted {
-            // A broker restarts.
-            true => passing(None),
-            false => Report::Refused(Status::failed(format!(
-                "{wanted} replicas need {wanted} brokers, and there are {brokers}"
-            ))),
-        };
-    }
-    match PASSING.iter().any(|it| message.contains(it)) {
-        true => passing(None),
-        false => Report::Refused(Status::failed(format!("KafkaError: {}", short(message)))),
     }
 }
 

@@ -3,6 +3,7 @@
 mod operators;
 mod pods;
 mod properties;
+mod reasons;
 mod recorded;
 mod replay;
 mod replay_restarts;

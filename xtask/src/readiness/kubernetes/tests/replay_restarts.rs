@@ -189,6 +189,43 @@ fn nothing_fails_while_a_node_comes_back() {
     assert!(looks > 10_000, "{looks}");
 }
 
+/// What the operator had against its resources, by its own words: what passed may not be called failed,
+/// and a configuration that Connect refused must be.
+#[test]
+#[ignore = "needs the recorded statuses: CDC_TEST_CAPTURES or ../shared/data"]
+fn a_reason_that_passed_is_not_final() {
+    let mut told = [0, 0];
+    for (file, kind) in [
+        ("watch-kafkaconnect.jsonl", "KafkaConnect"),
+        ("watch-kafkaconnector.jsonl", "KafkaConnector"),
+    ] {
+        let text = std::fs::read_to_string(directory().join(file)).expect("readable");
+        for line in text.lines() {
+            let line: Value = serde_json::from_str(line).expect("a line");
+            let condition = &line["status"]["conditions"][0];
+            let observed = line["status"]["observedGeneration"] == line["generation"];
+            if condition["type"] != "NotReady" || !observed {
+                continue;
+            }
+            let seen = super::of(object(json!({
+                "apiVersion": "kafka.strimzi.io/v1", "kind": kind,
+                "metadata": { "name": line["name"], "generation": line["generation"] },
+                "spec": {}, "status": line["status"],
+            })));
+            let refused = condition["message"]
+                .as_str()
+                .unwrap_or_default()
+                .contains("returned 400");
+            let state = super::after(if refused { 0 } else { 120 }, &seen)
+                .status
+                .state;
+            assert_eq!(state == State::Failed, refused, "{condition}");
+            told[usize::from(refused)] += 1;
+        }
+    }
+    assert!(told[0] >= 6 && told[1] >= 3, "{told:?}");
+}
+
 /// A pod of a Kafka or a KafkaConnect whose container ended so and pauses.
 fn pausing(labels: Value, unready_since: &str, began: &str, ended: &str, code: i64) -> Value {
     json!({
