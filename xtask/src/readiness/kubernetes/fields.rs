@@ -1,6 +1,8 @@
 //! Reads objects whose types this program does not own: what is missing or of another type is
 //! `None`, never an error.
 
+use std::borrow::Cow;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
@@ -102,12 +104,57 @@ pub(super) fn last_written(object: &DynamicObject) -> Option<i64> {
         .max()
 }
 
+/// A text without the progress meter that curl writes to where its errors go, as brokers' probes do.
+fn without_meter(text: &str) -> Cow<'_, str> {
+    let Some((before, meter)) = text.split_once("% Total") else {
+        return Cow::Borrowed(text);
+    };
+    let is_meter = |line: &&str| {
+        let mut words = line.split_whitespace();
+        line.contains("% Received")
+            || line.contains("Dload")
+            || words.all(|word| word.starts_with(|c: char| c.is_ascii_digit() || c == '-'))
+    };
+    // Its rows overwrite each other.
+    let lines = meter.split(['\n', '\r']).filter(|line| !is_meter(line));
+    let kept = std::iter::once(before).chain(lines).map(str::trim);
+    let kept: Vec<&str> = kept.filter(|line| !line.is_empty()).collect();
+    Cow::Owned(kept.join(" "))
+}
+
 /// The first line of a text, shortened to what fits into a status.
 pub(super) fn short(text: &str) -> String {
     const LONGEST: usize = 300;
+    let text = without_meter(text);
     let text = text.trim();
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_tells_its_error_and_not_how_curl_got_there() {
+        // As a broker's probe of Strimzi 1.2.0 wrote it.
+        let meter = "  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n\
+                     \x20                                Dload  Upload   Total   Spent    Left  Speed\n\
+                     \r  0     0    0     0    0     0      0      0 --:--:-- --:--:-- --:--:--     0\
+                     \r  0    34    0     0    0     0      0      0 --:--:-- --:--:-- --:--:--     0\n";
+        let said = format!(
+            "Readiness probe failed: {meter}curl: (22) The requested URL returned error: 503\n"
+        );
+        assert_eq!(
+            short(&said),
+            "Readiness probe failed: curl: (22) The requested URL returned error: 503"
+        );
+        assert_eq!(
+            short(&format!("Readiness probe failed: {meter}")),
+            "Readiness probe failed:"
+        );
+        assert_eq!(short("dial tcp: refused\n"), "dial tcp: refused");
     }
 }
