@@ -17,6 +17,7 @@ use crate::components::cluster::{listed, pods};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::logline::{Filter, Level, Zone};
+use crate::platform::kubernetes::said;
 use crate::report::Output;
 
 /// A pod's line, without the time that the kubelet wrote before it.
@@ -77,8 +78,46 @@ pub(super) async fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-fn refused(component: &str, error: &kube::Error) -> Error {
-    Error::new(Code::Service, format!("logs of {component}: {error}"))
+/// Why there is no log of a pod's container, and what to do.
+fn refused(component: &str, pod: &str, error: &kube::Error) -> Error {
+    let why = said(error);
+    let code = match error {
+        kube::Error::Api(status) => status.code,
+        _ => 0,
+    };
+    unread(component, pod, code, &why)
+}
+
+/// By what the kubelet and the API server say, who have no reasons that programs could read.
+fn unread(component: &str, pod: &str, code: u16, why: &str) -> Error {
+    let not_up = |what: String| Error::new(Code::NotUp, what);
+    let again = format!("wait some seconds, then: cargo xtask diagnose {component}");
+    if let Some((_, reason)) = why.split_once("is waiting to start: ") {
+        return not_up(format!(
+            "{component} has no log yet: pod {pod} has not started ({reason})"
+        ))
+        .hint(again);
+    }
+    if why.contains("does not have a host assigned") {
+        return not_up(format!(
+            "{component} has no log yet: no node has taken pod {pod}"
+        ))
+        .hint(again);
+    }
+    if why.contains("previous terminated container") {
+        return not_up(format!(
+            "{component} has no log of a run before: pod {pod} has not ended yet"
+        ))
+        .hint(format!("cargo xtask logs {component}"));
+    }
+    if code == 404 {
+        return not_up(format!(
+            "pod {pod} of {component} is gone: another one is being made"
+        ))
+        .hint(again);
+    }
+    Error::new(Code::Service, format!("logs of {component}: {why}"))
+        .hint(format!("cargo xtask diagnose {component}"))
 }
 
 /// How many seconds before `now` to ask for, so that nothing since `since` is missing; the server
@@ -91,19 +130,25 @@ fn seconds(now: u64, since: u64) -> i64 {
 impl Source<'_> {
     async fn lines(&self, asked: &LogParams) -> Result<Lines> {
         let mut streams = Vec::new();
+        let mut unread = Vec::new();
         for (pod, container) in &self.pods {
             let asked = LogParams {
                 container: Some(container.clone()),
                 ..asked.clone()
             };
-            let lines = self
-                .api
-                .log_stream(pod, &asked)
-                .await
-                .map_err(|error| refused(self.component, &error))?
-                .lines();
-            let pod = pod.clone();
-            streams.push(lines.map_ok(move |line| (pod.clone(), line)).boxed());
+            match self.api.log_stream(pod, &asked).await {
+                Ok(log) => {
+                    let pod = pod.clone();
+                    let lines = log.lines().map_ok(move |line| (pod.clone(), line));
+                    streams.push(lines.boxed());
+                }
+                Err(error) => unread.push(refused(self.component, pod, &error)),
+            }
+        }
+        if streams.is_empty()
+            && let Some(error) = Error::together(unread)
+        {
+            return Err(error);
         }
         Ok(stream::select_all(streams).boxed())
     }
@@ -195,6 +240,34 @@ impl Source<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_container_that_has_not_started_says_so_and_what_to_do() {
+        // As a kubelet of Kubernetes 1.34 says it.
+        let why = "container \"c\" in pod \"c-0\" is waiting to start: ContainerCreating";
+        let error = unread("connect", "c-0", 400, why);
+        assert_eq!(error.code.exit(), crate::error::Exit::Precondition);
+        assert_eq!(
+            error.message,
+            "connect has no log yet: pod c-0 has not started (ContainerCreating)"
+        );
+        assert_eq!(
+            error.hint.as_deref(),
+            Some("wait some seconds, then: cargo xtask diagnose connect")
+        );
+        let gone = unread("connect", "c-0", 404, "pods \"c-0\" not found");
+        assert!(gone.message.contains("another one is being made"), "{gone}");
+        let before = unread(
+            "connect",
+            "c-0",
+            400,
+            "previous terminated container \"c\" in pod \"c-0\" not found",
+        );
+        assert_eq!(before.hint.as_deref(), Some("cargo xtask logs connect"));
+        let other = unread("connect", "c-0", 403, "pods \"c-0\" is forbidden");
+        assert_eq!(other.code, Code::Service);
+        assert!(other.hint.is_some());
+    }
 
     #[test]
     fn seconds_are_rounded_up_and_never_none() {

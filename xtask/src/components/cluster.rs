@@ -16,13 +16,13 @@ use kube::core::DynamicObject;
 
 use self::seen::{HandedOn, Seen, handed};
 use super::upper::{self, Starts};
-use super::{ClusterOptions, OPERATOR, connect, image, kafka, named, operators, service};
+use super::{ClusterOptions, OPERATOR, connect, image, kafka, named, operators};
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::kind::{self, Ensured, Kind};
-use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned};
+use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -327,7 +327,8 @@ pub async fn listed(env: &Environment, component: &str) -> Result<Vec<Pod>> {
     let (namespace, selector) = pods(env, component);
     let api: Api<Pod> = Api::namespaced(env.link()?.cluster.client.clone(), namespace);
     let pods = api.list(&ListParams::default().labels(&selector)).await;
-    Ok(pods.map_err(|error| service(&error))?.items)
+    let pods = pods.map_err(|error| Error::new(Code::Service, said(&error)))?;
+    Ok(pods.items)
 }
 
 /// The logs of a component's pods, by pod. One that has not started has none, and says why.
@@ -345,7 +346,7 @@ pub async fn logs(
     for pod in listed(env, component).await? {
         let name = pod.metadata.name.unwrap_or_default();
         let text = api.logs(&name, asked).await;
-        logs.push((name, text.unwrap_or_else(|error| error.to_string())));
+        logs.push((name, text.unwrap_or_else(|error| said(&error))));
     }
     Ok(logs)
 }

@@ -46,5 +46,13 @@ pub const APPLIED: &str = "cdc-xtask.dev/applied";
 /// Annotation on namespaces and resource definitions that did not exist before this tool made them.
 pub const CREATED: &str = "cdc-xtask.dev/created";
 
+/// What the server said of a request that it refused, without what only programs read.
+pub fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => crate::clients::reason(other),
+    }
+}
+
 /// Requests in flight at once. kube speaks HTTP/1.1, so this is also the number of connections.
 pub const IN_FLIGHT: usize = 16;
