@@ -11,6 +11,7 @@ use kube::api::{DynamicObject, ListParams};
 use tokio::sync::Mutex;
 
 use super::Addresses;
+use super::altinity::Waits;
 use super::clickhouse::CLUSTER;
 use crate::clients::kafka::{Broker, Route};
 use crate::error::{Code, Error, Result};
@@ -37,6 +38,8 @@ pub struct Link {
     pub(super) clickhouse: Vec<(u16, Endpoint)>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
+    /// Why ClickHouse's operator waits.
+    waits: Waits,
     /// The gates that were looked at, by component.
     gates: Mutex<BTreeMap<String, Vec<Gate>>>,
     _forwards: Vec<Forward>,
@@ -100,6 +103,7 @@ impl Link {
             cluster,
             reach,
             brokers: Arc::new(brokers),
+            waits: Waits::default(),
             gates: Mutex::default(),
             _forwards: forwards,
         })
@@ -118,6 +122,13 @@ impl Link {
                 return Some(Status::in_progress(
                     "its worker ended while there was no broker; the kubelet starts it again",
                 ));
+            }
+            if status.state == State::InProgress
+                && gate.awaits_operator()
+                && let Some(why) = self.waits.why(&self.cluster, profile).await
+            {
+                let message = format!("{}; {why}", status.message);
+                return Some(Status { message, ..status });
             }
             if status.state != State::Current {
                 return Some(status);
@@ -306,7 +317,7 @@ fn ready_since(pod: &Pod) -> Option<&Time> {
 const STRIMZI: &str = "kafka.strimzi.io/v1";
 
 /// A connector's resource.
-fn connector(profile: &Profile, name: &str) -> Target {
+pub fn connector(profile: &Profile, name: &str) -> Target {
     let namespace = &profile.kubernetes.kafka_namespace;
     Target::of(STRIMZI, "KafkaConnector", namespace, name)
 }

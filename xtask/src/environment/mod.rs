@@ -7,6 +7,7 @@ use bollard::Docker;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+mod altinity;
 mod clickhouse;
 mod link;
 mod login;
@@ -14,7 +15,7 @@ mod sources;
 
 pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
 
-pub use link::{Link, strimzi, targets};
+pub use link::{Link, connector, strimzi, targets};
 pub(crate) use login::text;
 pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
 

@@ -14,6 +14,22 @@ pub(super) fn evaluate(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> 
     judge(progress(object, seen), pods::all_troubles(seen), ages)
 }
 
+/// Whether the operator is at work although every pod is ready, and names no trouble.
+pub(super) fn awaits_operator(object: &DynamicObject, seen: &Seen) -> bool {
+    let state = text(&object.data, &["status", "status"]);
+    let ready = !seen.pods.is_empty() && seen.pods.iter().all(|pod| pods::ready(pod));
+    state == Some("InProgress") && ready && trouble(object).is_none()
+}
+
+/// The newest trouble that the operator tells of. That it makes a service again is none, however it is told.
+fn trouble(object: &DynamicObject) -> Option<&str> {
+    let errors = list(&object.data, &["status", "errors"]).iter();
+    let mut errors = errors.filter_map(|error| error.as_str());
+    let newest = errors.find(|error| !error.contains("just recreate"))?;
+    // Each begins with its time.
+    Some(newest.split_once("Z ").map_or(newest, |(_, said)| said))
+}
+
 fn progress(object: &DynamicObject, seen: &Seen) -> Status {
     let status = |key: &str| text(&object.data, &["status", key]);
     let count = |key: &str| number(&object.data, &["status", key]);
@@ -44,7 +60,10 @@ fn progress(object: &DynamicObject, seen: &Seen) -> Status {
                     .collect(),
             );
         }
-        state => return Status::in_progress(format!("{state}; {counted}")),
+        state => {
+            let why = trouble(object).map_or_else(String::new, |why| format!("; {}", short(why)));
+            return Status::in_progress(format!("{state}; {counted}{why}"));
+        }
     }
     // Nothing is known of the pods' number before the operator has counted the hosts.
     if hosts.is_none() || ready < wanted || seen.pods.len() > ready {

@@ -145,6 +145,28 @@ pub fn overtaken(seen: &Seen) -> bool {
         && strimzi::overtaken(object, &seen.without_ended())
 }
 
+/// When anybody last wrote something of an object other than its status, in seconds since 1970.
+pub fn written(object: &DynamicObject) -> Option<i64> {
+    fields::last_written(object)
+}
+
+/// Since when, in seconds since 1970, an operator has not taken up an object's newest specification; none
+/// if it has.
+pub fn untaken(object: &DynamicObject) -> Option<i64> {
+    let waits = !fields::observed(object) && !fields::leaving(object);
+    waits.then(|| fields::last_written(object))?
+}
+
+/// Whether only an object's operator keeps it from being current, and does not say why: its pods are ready.
+pub fn awaits_operator(seen: &Seen) -> bool {
+    let Some(object) = seen.object.as_deref() else {
+        return false;
+    };
+    let types = object.types.as_ref();
+    types.is_some_and(|types| types.kind == "ClickHouseInstallation")
+        && clickhouse::awaits_operator(object, &seen.without_ended())
+}
+
 /// What besides the object itself has to be seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {

@@ -17,6 +17,7 @@ use super::{Target, Watches};
 use crate::clock;
 use crate::error::Result;
 use crate::plan::Progress;
+use crate::platform::kubernetes::said;
 use crate::readiness::kubernetes::{self as readiness, Ages, LogOf, Missing, Seen, Verdict};
 use crate::readiness::{State, Status};
 use crate::wait;
@@ -138,6 +139,11 @@ impl Gate {
             true => Status::current("its containers have started"),
             false => status,
         }
+    }
+
+    /// Whether only the object's operator keeps it from being current, and does not say why.
+    pub fn awaits_operator(&mut self) -> bool {
+        readiness::awaits_operator(&self.seen())
     }
 
     /// The object's pods that the kubelet lets pause before it starts them again.
@@ -278,7 +284,7 @@ impl Gate {
                     return text.lines().map(str::to_owned).collect();
                 }
                 Ok(Ok(_)) => why = "it wrote nothing".into(),
-                Ok(Err(error)) => why = error.to_string(),
+                Ok(Err(error)) => why = said(&error),
                 Err(_) => why = "no answer".into(),
             }
         }

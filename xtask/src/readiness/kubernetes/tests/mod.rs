@@ -1,5 +1,6 @@
 //! The evaluators against tables, against what a real operator was seen to say, and against anything.
 
+mod altinity;
 mod operators;
 mod pods;
 mod properties;

@@ -9,13 +9,17 @@ use serde_json::{Value, json};
 
 use super::object;
 
-/// The recorded statuses: `CDC_TEST_CAPTURES`, or beside the repository.
-pub(super) fn captures() -> PathBuf {
-    let data = std::env::var_os("CDC_TEST_CAPTURES").map_or_else(
+/// What was collected: `CDC_TEST_CAPTURES`, or beside the repository.
+pub(super) fn data() -> PathBuf {
+    std::env::var_os("CDC_TEST_CAPTURES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/data")),
         PathBuf::from,
-    );
-    data.join("captures/strimzi-0.50.1")
+    )
+}
+
+/// The recorded statuses of Strimzi 0.50.1.
+pub(super) fn captures() -> PathBuf {
+    data().join("captures/strimzi-0.50.1")
 }
 
 /// Milliseconds of the recorded day.
