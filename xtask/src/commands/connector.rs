@@ -193,7 +193,11 @@ async fn status(output: Output, env: &Environment, names: &[String]) -> Result<E
             }
         }
     }
-    let is_well = |detail: &Detail| detail.row.is_running() && detail.unknown.is_none();
+    // One that somebody paused or stopped is as it should be.
+    let is_well = |detail: &Detail| {
+        let row = &detail.row;
+        (row.is_running() || row.is_resting()) && detail.unknown.is_none()
+    };
     Ok(exit(details.iter().map(is_well)))
 }
 

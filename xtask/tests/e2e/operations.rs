@@ -48,6 +48,8 @@ async fn connectors_rest_fail_and_run_again() {
         sandbox.json(&["connector", "status"])["connectors"][0]["state"],
         "PAUSED"
     );
+    // It is as somebody wanted it.
+    sandbox.ok(&["connector", "status", CONNECTOR]);
     let session = sandbox.postgres().await;
     let insert =
         "INSERT INTO users (full_name, email) SELECT 'w', n || '@w' FROM generate_series(1, 500) n";

@@ -126,6 +126,14 @@ impl Row {
     }
 }
 
+impl Row {
+    /// Whether somebody has it paused or stopped, and nothing of it failed.
+    pub fn is_resting(&self) -> bool {
+        let paused = matches!(self.state.as_str(), "PAUSED" | "STOPPED");
+        paused && self.tasks.iter().all(|task| task.state != "FAILED")
+    }
+}
+
 /// All connectors, by name.
 ///
 /// # Errors
