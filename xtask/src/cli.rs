@@ -66,7 +66,8 @@ pub struct Global {
         add = ArgValueCompleter::new(complete::profiles)
     )]
     pub profile: String,
-    /// Override a key of the profile; may be repeated.
+    /// Override a key of the profile; may be repeated. A password need not stand in the command: KEY=@- asks for
+    /// it, or reads it from standard input, KEY=@FILE from a file.
     #[arg(long, global = true, value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::keys))]
     pub set: Vec<String>,
     /// Where components run.

@@ -34,6 +34,7 @@ mod render;
 mod reset;
 mod restart;
 mod rolling;
+mod secret_input;
 mod seed;
 mod shell;
 mod slot;
@@ -57,13 +58,17 @@ pub fn complete() {
 }
 
 /// Runs the command and maps its error to an exit code.
-pub fn run(cli: Cli) -> ExitCode {
+pub fn run(mut cli: Cli) -> ExitCode {
     // Artifacts are shared with an unprivileged user; secrets set their own, stricter mode.
     #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let Command::Launch { spec } = &cli.command {
         eprintln!("error: {}", process::become_daemon(spec));
         return ExitCode::FAILURE;
+    }
+    if let Err(error) = secret_input::take(&mut cli.global.set) {
+        context::print_error(cli.global.output, &error, &[]);
+        return ExitCode::from(error.code.exit() as u8);
     }
     let global = cli.global.clone();
     // Commands that prove something, and so fail over what the pipeline has.
