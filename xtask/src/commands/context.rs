@@ -1,6 +1,7 @@
 //! What every command needs: the repository, the environment, output.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ use crate::platform::host::Dirs;
 use crate::platform::{Platform, docker};
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
+use crate::report::confirmed::confirmed;
 use crate::report::text::Palette;
 use crate::report::{self, Output};
 
@@ -245,19 +247,32 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
 
 /// Prints an error, and what causes it, where and how the user wants it.
 pub(super) fn print_error(output: Output, error: &Error, causes: &[Finding]) {
+    let is_asked = std::io::stdin().is_terminal();
     match output {
         Output::Text => {
-            eprintln!("error: {error}");
+            eprintln!("error: {}", confirmed(&error.to_string(), is_asked));
             if !causes.is_empty() {
                 let colour = report::is_coloured(&std::io::stderr());
                 eprint!("\n{}", diagnose::lines(causes, Palette { colour }));
             }
         }
         Output::Json => {
-            let mut value = serde_json::json!({ "error": error.to_json() });
+            let mut told = error.to_json();
+            confirm(&mut told, is_asked);
+            let mut value = serde_json::json!({ "error": told });
             value["findings"] = serde_json::json!(causes);
             say!("{value}");
         }
+    }
+}
+
+/// Has the commands of an error, and of those that came with it, work as they stand.
+fn confirm(error: &mut serde_json::Value, is_asked: bool) {
+    if let Some(hint) = error["hint"].as_str() {
+        error["hint"] = confirmed(hint, is_asked).into();
+    }
+    for other in error["others"].as_array_mut().into_iter().flatten() {
+        confirm(other, is_asked);
     }
 }
 

@@ -234,7 +234,7 @@ fn gone(name: &str, place: &str, wanted: i64, why: &str) -> Error {
         Code::Service,
         format!("{name}: {place} cannot go to {wanted}: {why}"),
     )
-    .hint("nothing was changed; what is gone cannot be read again, a new snapshot can: cargo xtask reset-connector")
+    .hint("nothing was changed; what is gone cannot be read again, a new snapshot can: cargo xtask connector list, then: cargo xtask reset-connector NAME")
 }
 
 fn split(place: &str) -> Option<(&str, i32)> {
