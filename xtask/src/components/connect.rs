@@ -1,6 +1,7 @@
 //! The Connect worker and its source connectors.
 
 mod anew;
+pub mod login;
 
 pub use anew::{Watcher, begun, mend};
 use anew::{begin_anew, has_failed};
@@ -8,7 +9,6 @@ use anew::{begin_anew, has_failed};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde::Deserialize;
@@ -32,7 +32,6 @@ use crate::profile::schema::{Connector, ExtraPlugin, Settings, Source};
 use crate::profile::{Profile, is_secret};
 use crate::readiness::{self, Status};
 use crate::render::Templates;
-use crate::wait::{self, Patience};
 
 /// `images/connect/plugins.yaml`: the plugins by what needs them.
 #[derive(Debug, Deserialize)]
@@ -320,19 +319,7 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
     if let Some(existing) = &existing
         && drift(existing, &wanted).is_empty()
     {
-        let mended = mend(&env, &name, &progress).await?;
-        let status = settled(&progress, || client.status(&name)).await?;
-        let runs =
-            readiness::connect::connector(status.as_ref()).state == readiness::State::Current;
-        return match (&connector.slot, &mended) {
-            (Some(slot), Outcome::Unchanged(_)) if runs && !reads(&env, slot, &progress).await => {
-                settled(&progress, || client.restart(&name, false)).await?;
-                Ok(Outcome::Changed(
-                    "restarted: it ran and read nothing".into(),
-                ))
-            }
-            _ => Ok(mended),
-        };
+        return login::put_right(&env, &name, connector, &progress).await;
     }
     let before = settled(&progress, || client.status(&name)).await?;
     settled(&progress, || client.put_config(&name, &wanted)).await?;
@@ -343,15 +330,6 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
         Some(_) => "configuration changed".into(),
         None => "registered".into(),
     }))
-}
-
-/// Whether somebody reads the slot, or will in a moment: a task that has just begun takes a second.
-async fn reads(env: &Environment, slot: &str, progress: &Progress) -> bool {
-    let patience = Patience::local(Duration::from_secs(5));
-    let looked = wait::until("its slot is read", patience, progress, || {
-        super::postgres::probe_slot(env, slot)
-    });
-    looked.await.is_ok()
 }
 
 /// A connector's class, and its whole configuration as Connect's REST interface takes it.

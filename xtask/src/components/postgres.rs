@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::connect::login;
 use super::service;
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::environment::Environment;
@@ -130,9 +131,10 @@ pub async fn version(env: &Environment) -> Option<String> {
 fn refused(error: &PostgresError) -> Status {
     match error.sqlstate() {
         // Class 28 is a wrong login, 3D000 a missing database: neither mends itself.
-        Some(state) if state.starts_with("28") || state == "3D000" => {
-            Status::failed(error.to_string())
+        Some(state) if state.starts_with("28") => {
+            Status::failed(error.to_string()).next(login::give("postgres.password"))
         }
+        Some("3D000") => Status::failed(error.to_string()),
         _ => Status::in_progress(error.to_string()),
     }
 }

@@ -289,13 +289,15 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         let mut registered = format!("{name}/register");
         if env.platform != Platform::Host {
             // The operator restarts nothing, and need not have registered what was there before.
-            let (at, connector_name) = (env.clone(), name.clone());
+            let (at, connector_name, spec) = (env.clone(), name.clone(), connector.clone());
             let mended = format!("{name}/mend");
             plan.step(
                 &mended,
                 "restart what had failed",
                 &[registered.as_str(), "connect/ready"],
-                async move |progress| connect::mend(&at, &connector_name, &progress).await,
+                async move |progress| {
+                    connect::login::put_right(&at, &connector_name, &spec, &progress).await
+                },
             );
             registered = mended;
         }

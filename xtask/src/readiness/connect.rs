@@ -121,6 +121,25 @@ pub fn hindrance(name: &str, status: Option<&ConnectorStatus>, listed: bool) -> 
     })
 }
 
+/// What sources say of a login that they refuse: any of these, with all of its parts.
+pub const LOGIN_REFUSED: &[&[&str]] = &[
+    &["password authentication failed"],
+    &["no password was provided"],
+    &["SCRAM-based authentication", "no password"],
+    &["Authentication failed"],
+    &["AuthenticationFailed"],
+    &["AUTHENTICATION_FAILED"],
+    &["SASL", "authentication failed"],
+    &["SCRAM failure"],
+    &["Login failed for user"],
+];
+
+/// Whether a text says that a login was refused.
+pub fn is_login_refused(text: &str) -> bool {
+    let said = |parts: &&[&str]| parts.iter().all(|part| text.contains(part));
+    LOGIN_REFUSED.iter().any(|parts| said(parts))
+}
+
 /// The last `Caused by:` of a Java stack trace, or its first line.
 pub fn root_cause(trace: &str) -> &str {
     trace

@@ -4,6 +4,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::login::Doubt;
 use super::probe_connector;
 use crate::environment::Environment;
 use crate::error::{Code, Result};
@@ -40,6 +41,7 @@ pub async fn mend(env: &Environment, name: &str, progress: &Progress) -> Result<
 /// Looks at a connector that is to run, and has it begin again where that can help.
 #[derive(Default)]
 pub struct Watcher {
+    doubt: Doubt,
     tried: AtomicBool,
     did: OnceLock<String>,
 }
@@ -56,6 +58,8 @@ impl Watcher {
         progress: &Progress,
     ) -> Status {
         let seen = probe_connector(env, name, connector).await;
+        // RUNNING is said of a task that is refused for ever, too.
+        let seen = self.doubt.look(env, name, connector, seen).await;
         let may_help = match seen.state {
             State::Failed => !self.tried.swap(true, Relaxed),
             State::InProgress => true,

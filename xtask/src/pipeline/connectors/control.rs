@@ -101,6 +101,13 @@ pub async fn restart(
         .chain(&before.tasks)
         .filter(|entry| entry.state == "FAILED")
         .count();
+    let known = env.profile.connectors.get(name);
+    if let Some(connector) = known
+        && what == Restart::All
+    {
+        // A task reads its password once: it must be the right one by then.
+        connect::login::follow(env, name, connector, progress).await?;
+    }
     match what {
         Restart::Failed if failed == 0 => {
             return Ok(Outcome::Unchanged("nothing of it failed".into()));
@@ -130,10 +137,16 @@ pub async fn restart(
         slowest: Duration::from_millis(300),
     };
     let steady = std::sync::atomic::AtomicU32::new(0);
+    let doubt = connect::login::Doubt::default();
     wait::until(&format!("{name} runs"), patience, progress, || async {
-        let seen = match client.status(name).await {
-            Ok(status) => readiness::connect::connector(status.as_ref()),
-            Err(error) => return unanswered(&error),
+        let seen = match (client.status(name).await, known) {
+            (Ok(status), None) => readiness::connect::connector(status.as_ref()),
+            // RUNNING is said before the slot is read, and of what never will.
+            (Ok(_), Some(connector)) => {
+                let seen = connect::probe_connector(env, name, connector).await;
+                doubt.look(env, name, connector, seen).await
+            }
+            (Err(error), _) => return unanswered(&error),
         };
         if seen.state != readiness::State::Current {
             steady.store(0, std::sync::atomic::Ordering::Relaxed);
@@ -176,6 +189,7 @@ async fn reaches(
     let client = env.connect_client();
     let what = format!("{name} is {}", word(target));
     let known = env.profile.connectors.get(name);
+    let doubt = connect::login::Doubt::default();
     wait::until(&what, Patience::local(deadline), progress, || async {
         match client.status(name).await {
             Ok(Some(status)) => match (reached(&status, target), known) {
@@ -184,7 +198,8 @@ async fn reaches(
                     if target == TargetState::Running
                         && seen.state == readiness::State::Current =>
                 {
-                    connect::probe_connector(env, name, connector).await
+                    let seen = connect::probe_connector(env, name, connector).await;
+                    doubt.look(env, name, connector, seen).await
                 }
                 (seen, _) => seen,
             },
