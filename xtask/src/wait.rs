@@ -5,7 +5,11 @@
 //! of looking again and again. A wait ends at once on `Current` and on `Failed`, and a timeout says
 //! what was last seen. It also ends where what its node does leads nowhere any more.
 
+mod limit;
+
 use std::time::Duration;
+
+pub use limit::{Late, Limit};
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};

@@ -1,10 +1,12 @@
 //! The commands that say what is wrong.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
 
+use super::heal::interval;
 use crate::commands::complete;
 
 /// Options of `diagnose`.
@@ -15,8 +17,9 @@ use crate::commands::complete;
   cargo xtask diagnose --fix
   cargo xtask diagnose --bundle report.tar.gz   for whoever helps you; without any secret
 
-Facts are gathered at once, within two seconds; rules judge them. Causes come first, and what only
-follows from them stands below. What could not be seen is told too: it is not known to be fine.
+Facts are gathered at once, and each is waited for as long as the machine needs for one: two seconds where
+nothing else runs, longer under load, never longer than --wait. Rules judge them. Causes come first, and what
+only follows from them stands below. What could not be seen is reported too: it is not known to be fine.
 
 --fix does what is safe: it starts and restarts, and never drops a slot, changes a password, resumes
 what somebody paused, or reads a table anew.
@@ -26,6 +29,9 @@ pub struct Diagnose {
     /// Only what concerns this component, connector or flow, with its causes.
     #[arg(value_name = "COMPONENT|CONNECTOR|FLOW", add = ArgValueCompleter::new(complete::subjects))]
     pub subject: Option<String>,
+    /// The longest that a fact is waited for.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval)]
+    pub wait: Duration,
     /// Do what mends it, where that is safe, and look again.
     #[arg(long)]
     pub fix: bool,

@@ -9,6 +9,7 @@ use super::stdout::{self, say};
 use super::{context, steps};
 use crate::cli::{Diagnose, Global};
 use crate::components;
+use crate::diagnose::facts::WAIT;
 use crate::diagnose::{self, Diagnosis, Finding, Remedy, Severity, bundle, fix};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result, nearest};
@@ -24,12 +25,13 @@ pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
     if let Some(subject) = &args.subject {
         named(&env, subject)?;
     }
-    let (mut facts, mut diagnosis) = diagnose::run(&env).await;
+    let wait = args.wait;
+    let (mut facts, mut diagnosis) = diagnose::run(&env, wait).await;
     let mut fixed = Vec::new();
     if args.fix {
         fixed = mend(global, &env, &diagnosis).await?;
         if !fixed.is_empty() {
-            (facts, diagnosis) = diagnose::run(&env).await;
+            (facts, diagnosis) = diagnose::run(&env, wait).await;
         }
     }
     if let Some(path) = &args.bundle {
@@ -62,7 +64,7 @@ pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
 
 /// What breaks the pipeline, for commands that met it.
 pub(super) async fn broken(env: &Arc<Environment>) -> Vec<Finding> {
-    let (_, diagnosis) = diagnose::run(env).await;
+    let (_, diagnosis) = diagnose::run(env, WAIT).await;
     let findings = diagnosis.findings.into_iter();
     findings
         .filter(|it| it.severity == Severity::Broken)
@@ -167,8 +169,8 @@ fn one(finding: &Finding, palette: Palette) -> String {
         text += &format!("  └ {code} {}: {}\n", follows.subject, follows.cause);
     }
     let wait = match finding.remedy {
-        Remedy::Wait => "it may pass by itself; else: ",
-        Remedy::Restart | Remedy::Person => "",
+        Remedy::Wait if !finding.next.starts_with("wait") => "it may pass by itself; else: ",
+        _ => "",
     };
     text += &format!("  next: {wait}{}\n", finding.next);
     text += &format!("  more: cargo xtask explain {}\n\n", finding.code);

@@ -14,7 +14,7 @@ use kube::api::LogParams;
 use serde_json::{Value, json};
 
 use super::Diagnosis;
-use super::facts::{Facts, Known, limited};
+use super::facts::{self, Facts, Known, limited};
 use crate::clock;
 use crate::components::{self, cluster, connect};
 use crate::environment::Environment;
@@ -24,6 +24,7 @@ use crate::pipeline::heal::history;
 use crate::platform::Platform;
 use crate::platform::endpoint::MASK;
 use crate::profile::is_secret;
+use crate::wait::Limit;
 
 /// Lines of each log.
 const LINES: usize = 500;
@@ -133,7 +134,7 @@ pub async fn write(
 /// The configurations as they run.
 async fn connectors(env: &Environment) -> Value {
     let client = env.connect_client();
-    match limited(client.all()).await {
+    match limited(&Limit::growing(facts::WAIT), client.all()).await {
         Known::Seen(all) => {
             let shown = all.into_iter();
             let shown = shown.map(|(name, listed)| (name, connect::shown(listed.info.config)));
@@ -173,7 +174,7 @@ async fn logs(env: &Environment) -> Vec<(String, String)> {
                 let logs = cluster::logs(env, component, &asked).await;
                 logs.map_err(|error| error.message)
             };
-            match limited(logs).await {
+            match limited(&Limit::growing(facts::WAIT), logs).await {
                 Known::Seen(logs) => all.extend(logs),
                 Known::Unknown(why) => all.push((component.to_owned(), why)),
             }

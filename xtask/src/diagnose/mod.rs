@@ -10,12 +10,15 @@ mod rank;
 pub mod rules;
 
 use std::fmt;
+use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::environment::Environment;
 use crate::platform::Platform;
+use crate::report::confirmed::confirmed;
 use facts::Facts;
 
 /// What a finding is about.
@@ -195,10 +198,14 @@ impl Diagnosis {
     }
 }
 
-/// Gathers the facts and judges them.
-pub async fn run(env: &Arc<Environment>) -> (Facts, Diagnosis) {
-    let facts = facts::gather(env).await;
-    let diagnosis = judge(&facts);
+/// Gathers the facts, none of which is waited for for longer than `wait`, and judges them.
+pub async fn run(env: &Arc<Environment>, wait: Duration) -> (Facts, Diagnosis) {
+    let facts = facts::gather(env, wait).await;
+    let mut diagnosis = judge(&facts);
+    let is_asked = std::io::stdin().is_terminal();
+    for finding in &mut diagnosis.findings {
+        finding.next = confirmed(&finding.next, is_asked);
+    }
     (facts, diagnosis)
 }
 

@@ -18,7 +18,7 @@ use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::procinfo;
 use crate::profile::schema::{Connector, Flow, Source};
 use crate::readiness::{State, Status};
-use crate::wait;
+use crate::wait::{self, Limit};
 
 /// A component that hangs must not hide the others. Through an API server under load an answer may
 /// take seconds.
@@ -120,8 +120,9 @@ impl Overview {
 
 /// Gathers everything, concurrently.
 pub async fn gather(env: &Arc<Environment>) -> Overview {
+    let limit = Limit::fixed(PATIENCE);
     let (components, connectors, flows) =
-        tokio::join!(components(env, PATIENCE), connectors(env), flows(env));
+        tokio::join!(components(env, &limit), connectors(env), flows(env));
     Overview {
         profile: env.name.clone(),
         platform: env.platform,
@@ -132,60 +133,81 @@ pub async fn gather(env: &Arc<Environment>) -> Overview {
 }
 
 /// A probe's status, or that it took too long.
-async fn patiently(patience: Duration, probe: impl Future<Output = Status>) -> Status {
-    tokio::time::timeout(patience, probe)
-        .await
-        .unwrap_or_else(|_| Status::unknown(format!("no answer within {patience:?}")))
+async fn patiently(limit: &Limit, probe: impl Future<Output = Status>) -> Status {
+    let answer = limit.within(probe).await;
+    answer.unwrap_or_else(|late| late.status())
 }
 
-/// The components, asked at once. Who has not answered in time is unknown.
-pub(crate) async fn components(env: &Arc<Environment>, patience: Duration) -> Vec<Component> {
+/// The components, asked at once. Who has not answered although there was time for it does not answer; else
+/// it is unknown.
+pub(crate) async fn components(env: &Arc<Environment>, limit: &Limit) -> Vec<Component> {
+    // What does not run, or is suspended, will not answer.
+    let limit = |name| match is_at_rest(env, name) {
+        true => limit.short(),
+        false => limit.clone(),
+    };
     let postgres = async {
         if !env.profile.uses(Source::Postgres) {
             return None;
         }
+        let limit = limit("postgres");
         let (status, version) = tokio::join!(
-            patiently(patience, postgres::probe(env)),
-            tokio::time::timeout(patience, postgres::version(env))
+            patiently(&limit, postgres::probe(env)),
+            limit.within(postgres::version(env))
         );
         let version = version.ok().flatten();
-        Some(component(env, "postgres", patience, status, version).await)
+        Some(component(env, "postgres", &limit, status, version).await)
     };
     let mongodb = async {
         if !env.profile.uses(Source::Mongodb) {
             return None;
         }
-        let status = patiently(patience, mongodb::probe(env)).await;
+        let limit = limit("mongodb");
+        let status = patiently(&limit, mongodb::probe(env)).await;
         let version = after(&status, "version ");
-        Some(component(env, "mongodb", patience, status, version).await)
+        Some(component(env, "mongodb", &limit, status, version).await)
     };
     let connect = async {
         let classes = connect::classes(env).unwrap_or_default();
-        let client = env.connect_client();
+        let (client, limit) = (env.connect_client(), limit("connect"));
         let (status, worker) = tokio::join!(
-            patiently(patience, connect::probe(env, &classes)),
-            tokio::time::timeout(patience, client.worker())
+            patiently(&limit, connect::probe(env, &classes)),
+            limit.within(client.worker())
         );
         let worker = worker.ok().and_then(Result::ok);
         let version = worker.map(|worker| worker.version);
-        component(env, "connect", patience, status, version).await
+        component(env, "connect", &limit, status, version).await
     };
     let kafka = async {
-        let status = patiently(patience, kafka::probe(env)).await;
+        let limit = limit("kafka");
+        let status = patiently(&limit, kafka::probe(env)).await;
         // The broker tells API versions, not its own; the profile's is what was started.
         let known = env.profile.kafka.external.is_none() && status.state == State::Current;
         let version = known.then(|| env.profile.versions.kafka.clone());
-        component(env, "kafka", patience, status, version).await
+        component(env, "kafka", &limit, status, version).await
     };
     let clickhouse = async {
-        let status = patiently(patience, clickhouse::probe(env)).await;
+        let limit = limit("clickhouse");
+        let status = patiently(&limit, clickhouse::probe(env)).await;
         let version = after(&status, "version ");
-        component(env, "clickhouse", patience, status, version).await
+        component(env, "clickhouse", &limit, status, version).await
     };
     let (postgres, mongodb, kafka, connect, clickhouse) =
         tokio::join!(postgres, mongodb, kafka, connect, clickhouse);
     let sources = postgres.into_iter().chain(mongodb);
     sources.chain([connect, kafka, clickhouse]).collect()
+}
+
+/// Whether a component has a process here that does not run.
+pub(crate) fn is_at_rest(env: &Environment, name: &str) -> bool {
+    if env.platform != Platform::Host || env.is_external(name) {
+        return false;
+    }
+    match daemon::find(&env.dirs, name) {
+        Ok(Found::Running(_, seen)) => seen.suspended,
+        Ok(Found::Gone(_) | Found::Never) => true,
+        Err(_) => false,
+    }
 }
 
 /// What a probe's message says after `word`.
@@ -199,7 +221,7 @@ fn after(status: &Status, word: &str) -> Option<String> {
 async fn component(
     env: &Environment,
     name: &'static str,
-    patience: Duration,
+    limit: &Limit,
     status: Status,
     version: Option<String>,
 ) -> Component {
@@ -225,7 +247,7 @@ async fn component(
     let status = if status.state == State::Current || !explained {
         status
     } else {
-        let seen = tokio::time::timeout(patience, obstacle(env, name)).await;
+        let seen = limit.within(obstacle(env, name)).await;
         seen.ok().flatten().unwrap_or(status)
     };
     Component {
@@ -268,8 +290,9 @@ async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector
         let found = found.ok()?.ok()??;
         Some((found.retained.unwrap_or(0), found.unconfirmed.unwrap_or(0)))
     };
+    let limit = Limit::fixed(PATIENCE);
     let (status, lag) = tokio::join!(
-        patiently(PATIENCE, connect::probe_connector(env, name, connector)),
+        patiently(&limit, connect::probe_connector(env, name, connector)),
         lag
     );
     ConnectorRow {

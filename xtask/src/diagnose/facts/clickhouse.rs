@@ -5,12 +5,13 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use serde::Deserialize;
 
-use super::{Clickhouse, Consumer, Flow, Known, LIMIT};
+use super::{Clickhouse, Consumer, Flow, Known, limited};
 use crate::clients::clickhouse::{ClickhouseError, ident, literal};
 use crate::clock;
 use crate::components::clickhouse::Names;
 use crate::environment::Environment;
 use crate::pipeline::status;
+use crate::wait::Limit;
 
 /// What is at a flow's end.
 pub(super) struct Row {
@@ -29,13 +30,16 @@ impl Row {
 }
 
 /// Asks the servers, and for each flow what is at its end; none where that is not known.
-pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Clickhouse>, Vec<Option<Row>>) {
+pub(super) async fn gather(
+    env: &Arc<Environment>,
+    limit: &Limit,
+) -> (Known<Clickhouse>, Vec<Option<Row>>) {
     let flows = env.profile.flows.keys();
     let rows = join_all(flows.map(async |flow| {
-        let row = tokio::time::timeout(LIMIT, row(env, flow)).await;
+        let row = limit.within(row(env, flow)).await;
         row.ok().flatten()
     }));
-    tokio::join!(super::limited(server(env)), rows)
+    tokio::join!(limited(limit, server(env)), rows)
 }
 
 #[derive(Deserialize)]

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use kube::api::LogParams;
 
-use super::{Connector, LIMIT};
+use super::Connector;
 use crate::clock;
 use crate::components::cluster;
 use crate::environment::Environment;
 use crate::files::last_lines;
 use crate::pipeline::logline::{Filter, Level, Zone};
 use crate::platform::Platform;
+use crate::wait::Limit;
 
 /// Heartbeats that are younger are no reason to read logs.
 const QUIET_MS: u64 = 5_000;
@@ -24,14 +25,14 @@ const LINES: usize = 3_000;
 const KEPT: usize = 60;
 
 /// Reads them where there is a reason to.
-pub(super) async fn add(env: &Environment, connectors: &mut [Connector]) {
+pub(super) async fn add(env: &Environment, connectors: &mut [Connector], limit: &Limit) {
     let quiet = |connector: &Connector| {
         connector.is_running() && connector.heartbeat_age_ms.is_some_and(|age| age > QUIET_MS)
     };
     if !connectors.iter().any(quiet) {
         return;
     }
-    let read = tokio::time::timeout(LIMIT / 2, read(env)).await;
+    let read = limit.within(read(env)).await;
     let lines = read.ok().flatten().unwrap_or_default();
     for connector in connectors.iter_mut().filter(|it| quiet(it)) {
         connector.complaints.clone_from(&lines);

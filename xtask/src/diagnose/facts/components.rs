@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Component, Disk, Known, LIMIT, Process};
+use futures_util::future::join_all;
+
+use super::{Component, Disk, Known, Process};
 use crate::environment::Environment;
 use crate::files;
 use crate::pipeline::status;
@@ -10,18 +12,23 @@ use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::ports;
 use crate::readiness::State;
+use crate::wait::Limit;
 
 /// Asks all components. On a cluster one that does not work is explained by its resource.
-pub(super) async fn gather(env: &Arc<Environment>) -> Vec<Component> {
-    let seen = status::components(env, LIMIT).await;
+pub(super) async fn gather(env: &Arc<Environment>, limit: &Limit) -> Vec<Component> {
+    let seen = status::components(env, limit).await;
+    let made = seen.iter().map(|seen| is_being_made(env, seen, limit));
+    let made = join_all(made).await;
     seen.into_iter()
-        .map(|seen| {
+        .zip(made)
+        .map(|(seen, is_being_made)| {
             let works = seen.status.state == State::Current;
             let process = process(env, seen.name);
             let gone = matches!(process, Process::None | Process::Ended(_));
             Component {
                 name: seen.name.to_owned(),
                 external: seen.external,
+                is_being_made,
                 port_taken: gone.then(|| taken(env, seen.name)).flatten(),
                 log: match process {
                     _ if works => Vec::new(),
@@ -38,6 +45,16 @@ pub(super) async fn gather(env: &Arc<Environment>) -> Vec<Component> {
             }
         })
         .collect()
+}
+
+/// Whether a component's pods are on their way, and none of their containers has begun.
+async fn is_being_made(env: &Environment, seen: &status::Component, limit: &Limit) -> bool {
+    let waits = matches!(seen.status.state, State::InProgress | State::NotFound);
+    if env.platform == Platform::Host || seen.external || !waits {
+        return false;
+    }
+    let begins = limit.within(env.beginning(seen.name)).await.ok().flatten();
+    begins.is_some_and(|it| matches!(it.state, State::InProgress | State::NotFound))
 }
 
 /// The last lines of a component's log.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 
-use super::{Connect, Connector, DeadLetters, Known, LIMIT, Place, Task, Wanted, limited};
+use super::{Connect, Connector, DeadLetters, Known, Place, Task, Wanted, limited};
 use crate::clients::connect::{Info, Listed};
 use crate::components::{connect, service};
 use crate::environment::Environment;
@@ -13,11 +13,15 @@ use crate::error::Result;
 use crate::pipeline::connectors::view;
 use crate::platform::Platform;
 use crate::profile::schema;
+use crate::wait::Limit;
 
 /// Asks the worker, and for each connector its place and, on clusters, the operator.
-pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Connect>, Vec<Connector>) {
+pub(super) async fn gather(
+    env: &Arc<Environment>,
+    limit: &Limit,
+) -> (Known<Connect>, Vec<Connector>) {
     let asked = async { ask(env).await.map_err(|error| error.message) };
-    let (worker, listed) = match limited(asked).await {
+    let (worker, listed) = match limited(limit, asked).await {
         Known::Seen((worker, listed)) => (Known::Seen(worker), Some(listed)),
         Known::Unknown(why) => (Known::Unknown(why), None),
     };
@@ -33,7 +37,7 @@ pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Connect>, Vec<Conne
             .as_ref()
             .and_then(|listed| listed.get(&name))
             .cloned();
-        async move { connector(env, name, wanted, seen).await }
+        async move { connector(env, name, wanted, seen, limit).await }
     });
     (worker, join_all(all).await)
 }
@@ -60,23 +64,16 @@ async fn connector(
     name: String,
     wanted: Option<&schema::Connector>,
     seen: Option<Listed>,
+    limit: &Limit,
 ) -> Connector {
     let there = seen.is_some();
     let committed = async {
         match there {
-            true => Some(committed(env, &name).await),
+            true => Some(committed(env, &name, limit).await),
             false => None,
         }
     };
-    let refused = async {
-        let operated = env.platform != Platform::Host && wanted.is_some();
-        let refused = async { env.refused_connector(&name).await };
-        match operated {
-            true => tokio::time::timeout(LIMIT, refused).await.ok().flatten(),
-            false => None,
-        }
-    };
-    let (committed, refused) = tokio::join!(committed, refused);
+    let committed = committed.await;
     let (status, info) = match seen {
         Some(Listed { status, info }) => (Some(status), Some(info)),
         None => (None, None),
@@ -121,11 +118,13 @@ async fn connector(
                 .map(|flow| flow.table.clone())
                 .collect(),
             own_user: env.own_connector_user(wanted.source) == Some(&*env.connector_user(wanted)),
+            own_password: connect::login::has_own(env, &name, wanted),
             user: env.connector_user(wanted),
         }),
-        refused,
+        refused: None,
         committed,
         heartbeat_age_ms: None,
+        login_works: None,
         complaints: Vec::new(),
         name,
     }
@@ -141,9 +140,9 @@ fn letters(info: &Info) -> Option<DeadLetters> {
     })
 }
 
-async fn committed(env: &Environment, name: &str) -> Known<Place> {
+async fn committed(env: &Environment, name: &str, limit: &Limit) -> Known<Place> {
     let client = env.connect_client();
-    match limited(client.offsets(name)).await {
+    match limited(limit, client.offsets(name)).await {
         Known::Seen(offsets) => {
             let first = offsets.unwrap_or_default().offsets.into_iter().next();
             let offset = first.map_or(serde_json::Value::Null, |one| one.offset);

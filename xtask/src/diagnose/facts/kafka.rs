@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::{Flow, Kafka, Known, LIMIT, limited};
+use super::{Flow, Kafka, Known, limited};
 use crate::clients::kafka::{
     FetchOptions, KafkaClient, KafkaError, OffsetAt, TopicInfo, TopicPartition,
 };
@@ -14,7 +14,7 @@ use crate::clock;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::profile::schema;
-use crate::wait;
+use crate::wait::{self, Limit};
 
 /// How long the target's groups are watched.
 const WATCHED: Duration = Duration::from_millis(600);
@@ -23,8 +23,11 @@ const WATCHED: Duration = Duration::from_millis(600);
 type Ages = BTreeMap<String, u64>;
 
 /// Asks the broker.
-pub(super) async fn gather(env: &Arc<Environment>) -> (Known<Kafka>, Vec<Flow>, Ages) {
-    let (kafka, flows, ages) = match limited(ask(env)).await {
+pub(super) async fn gather(
+    env: &Arc<Environment>,
+    limit: &Limit,
+) -> (Known<Kafka>, Vec<Flow>, Ages) {
+    let (kafka, flows, ages) = match limited(limit, ask(env, limit)).await {
         Known::Seen((kafka, flows, ages)) => (Known::Seen(kafka), flows, ages),
         Known::Unknown(why) => {
             let flows = env.profile.flows.iter();
@@ -53,12 +56,12 @@ fn empty(env: &Environment, name: &str, flow: &schema::Flow) -> Flow {
     }
 }
 
-async fn ask(env: &Environment) -> Result<(Kafka, Vec<Flow>, Ages), String> {
+async fn ask(env: &Environment, limit: &Limit) -> Result<(Kafka, Vec<Flow>, Ages), String> {
     env.learn_kafka_login()
         .await
         .map_err(|error| error.message)?;
     let text = |error: KafkaError| error.to_string();
-    let client = KafkaClient::with_config(env.kafka_config(LIMIT)).await;
+    let client = KafkaClient::with_config(env.kafka_config(limit.most())).await;
     let client = client.map_err(text)?;
     let topics = client.topics(None).await.map_err(text)?;
     let flows = env.profile.flows.iter();

@@ -1,20 +1,21 @@
 //! How many records sinks have put aside.
 
-use super::{Connector, LIMIT};
+use super::Connector;
 use crate::clients::kafka::{KafkaClient, OffsetAt};
 use crate::environment::Environment;
+use crate::wait::Limit;
 
 /// Counts them where a sink has a place for them.
-pub(super) async fn count(env: &Environment, connectors: &mut [Connector]) {
-    if connectors.iter().all(|it| it.dead_letters.is_none()) {
-        return;
+pub(super) async fn count(env: &Environment, connectors: &mut [Connector], limit: &Limit) {
+    if connectors.iter().any(|it| it.dead_letters.is_some()) {
+        // What was not counted stays unknown.
+        let _late = limit.within(ask(env, connectors, limit)).await;
     }
-    let client = async {
-        KafkaClient::with_config(env.kafka_config(LIMIT / 4))
-            .await
-            .ok()
-    };
-    let Some(client) = client.await else { return };
+}
+
+async fn ask(env: &Environment, connectors: &mut [Connector], limit: &Limit) {
+    let client = KafkaClient::with_config(env.kafka_config(limit.most())).await;
+    let Ok(client) = client else { return };
     for letters in connectors
         .iter_mut()
         .filter_map(|it| it.dead_letters.as_mut())

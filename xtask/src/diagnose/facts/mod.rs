@@ -1,4 +1,5 @@
-//! What was seen of an environment, as plain data: everything at once, within [`LIMIT`].
+//! What was seen of an environment, as plain data: everything at once, each fact within what the machine
+//! needs for one.
 
 mod clickhouse;
 mod complaints;
@@ -6,9 +7,11 @@ mod components;
 mod connect;
 mod kafka;
 mod letters;
+mod logins;
 mod mongodb;
 mod operated;
 mod postgres;
+pub(crate) mod resources;
 mod services;
 
 use std::collections::BTreeMap;
@@ -22,16 +25,19 @@ pub use services::{
     Publication, Role, Server, Table,
 };
 
-use super::Unseen;
+use super::{Subject, Unseen};
 use crate::clock;
 use crate::environment::Environment;
 use crate::pipeline::connectors::view::Position;
+use crate::pipeline::status;
 use crate::platform::Platform;
 use crate::profile::schema::Source;
 use crate::readiness::{State, Status};
+use crate::wait::Limit;
 
-/// How long all facts together may take. What has not answered by then is unknown.
-pub const LIMIT: Duration = Duration::from_secs(2);
+/// How long a fact may take at the most, where nothing else is asked for. A machine at work answers within
+/// two seconds, and is waited for no longer.
+pub const WAIT: Duration = Duration::from_secs(30);
 
 /// A fact, or why it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -106,6 +112,8 @@ pub struct Facts {
     /// Changes that the operator passed over, by component, while it waited for something; none where
     /// no operator's component fails.
     pub passed_over: Option<Known<BTreeMap<String, Vec<String>>>>,
+    /// What the operator's resources say; none where no operator runs anything.
+    pub resources: Option<Known<Vec<Resource>>>,
     /// Whether the workers run the image that its name means; none where nobody here knows.
     pub image: Option<Known<Status>>,
     /// Room on this machine, on `host`.
@@ -149,6 +157,9 @@ impl Facts {
             self.passed_over
                 .as_ref()
                 .and_then(|it| why("operator's log", it)),
+            self.resources
+                .as_ref()
+                .and_then(|it| why("operator's resources", it)),
             self.image.as_ref().and_then(|it| why("image", it)),
             self.disk.as_ref().and_then(|it| why("disk", it)),
         ];
@@ -166,6 +177,19 @@ impl Facts {
     }
 }
 
+/// What the operator says of one of its resources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Resource {
+    /// What it is the resource of.
+    pub subject: Subject,
+    /// Kind and name.
+    pub object: String,
+    /// Why the operator did not submit it, where that does not pass by itself.
+    pub refused: Option<Status>,
+    /// For how many seconds the operator has not taken up its newest specification; none if it has.
+    pub untaken_s: Option<u64>,
+}
+
 /// One component.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Component {
@@ -177,6 +201,8 @@ pub struct Component {
     pub status: Status,
     /// Its process on this machine.
     pub process: Process,
+    /// Whether its pods are being made: none of their containers has begun yet.
+    pub is_being_made: bool,
     /// Who else has its port, while it has no process of its own.
     pub port_taken: Option<String>,
     /// The most telling lines of its log, while it does not work.
@@ -184,11 +210,9 @@ pub struct Component {
 }
 
 impl Component {
-    /// Whether it was not heard in time, and may work all the same: a busy cluster is slow to answer,
-    /// and of a pod that hangs its resource tells soon.
+    /// Whether it was not heard in time, and may work all the same: who was asked had no time to answer.
     fn is_unheard(&self) -> bool {
-        let elsewhere = self.process == Process::Elsewhere && !self.external;
-        elsewhere && self.status.state == State::Unknown
+        self.status.state == State::Unknown
     }
 
     /// Whether it does not work.
@@ -240,6 +264,9 @@ pub struct Connector {
     pub heartbeat_age_ms: Option<u64>,
     /// The topic that it puts records aside in; none of a source, or where it has none.
     pub dead_letters: Option<DeadLetters>,
+    /// Whether its source takes its login as this tool knows it; none where nothing speaks of a login, or
+    /// nobody tells.
+    pub login_works: Option<bool>,
     /// What the worker warned of lately, while the connector is said to run and gives no sign of life.
     pub complaints: Vec<String>,
 }
@@ -250,6 +277,20 @@ impl Connector {
         self.state.as_deref() == Some("RUNNING")
             && !self.tasks.is_empty()
             && self.tasks.iter().all(|task| task.state == "RUNNING")
+    }
+
+    /// What it reads: by the profile, else by its class; none of a sink, and of a class that is not known.
+    pub fn source(&self) -> Option<Source> {
+        let by_class = || {
+            let known = [
+                ("PostgresConnector", Source::Postgres),
+                ("MongoDbConnector", Source::Mongodb),
+            ];
+            let mut known = known.into_iter();
+            known.find(|(class, _)| self.class.ends_with(class))
+        };
+        let wanted = self.wanted.as_ref().map(|it| it.source);
+        wanted.or_else(|| by_class().map(|(_, source)| source))
     }
 
     /// Whether it has a place that is none of a snapshot: it reads its source's log.
@@ -300,6 +341,8 @@ pub struct Wanted {
     pub user: String,
     /// Whether `up` makes that user and gives it its rights.
     pub own_user: bool,
+    /// Whether its password stands in the profile as its own.
+    pub own_password: bool,
 }
 
 /// One task.
@@ -353,40 +396,49 @@ pub struct Flow {
     pub newest_ms: Option<u64>,
 }
 
-/// Gathers everything, concurrently.
-pub async fn gather(env: &Arc<Environment>) -> Facts {
+/// Gathers everything, concurrently, and waits for none of it for longer than `wait`.
+pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
     let begin = Instant::now();
+    let limit = &Limit::growing(wait);
+    // Of what does not run there is nothing to wait for.
+    let of = |name: &str| match status::is_at_rest(env, name) {
+        true => limit.short(),
+        false => limit.clone(),
+    };
     let postgres = async {
         match env.profile.uses(Source::Postgres) {
-            true => Some(limited(postgres::gather(env)).await),
+            true => Some(limited(&of("postgres"), postgres::gather(env)).await),
             false => None,
         }
     };
     let mongodb = async {
         match env.profile.uses(Source::Mongodb) {
-            true => Some(limited(mongodb::gather(env)).await),
+            true => Some(limited(&of("mongodb"), mongodb::gather(env)).await),
             false => None,
         }
     };
     let operated = async {
         tokio::join!(
-            operated::operator(env),
-            operated::nodes(env),
-            operated::ignored(env),
-            operated::image(env)
+            operated::operator(env, limit),
+            operated::nodes(env, limit),
+            operated::ignored(env, limit),
+            operated::image(env, limit),
+            resources::gather(env, limit)
         )
     };
-    let (components, postgres, mongodb, worker, broker, target, operated) = tokio::join!(
-        components::gather(env),
+    let (worker, broker, target) = (of("connect"), of("kafka"), of("clickhouse"));
+    let (components, postgres, mongodb, connect, kafka, rows, operated) = tokio::join!(
+        components::gather(env, limit),
         postgres,
         mongodb,
-        connect::gather(env),
-        kafka::gather(env),
-        clickhouse::gather(env),
+        connect::gather(env, &worker),
+        kafka::gather(env, &broker),
+        clickhouse::gather(env, &target),
         operated,
     );
-    let ((worker, connectors), (broker, flows, ages)) = (worker, broker);
-    let ((clickhouse, rows), (operator, nodes, passed_over, image)) = (target, operated);
+    let ((connect, connectors), (kafka, flows, ages)) = (connect, kafka);
+    let (clickhouse, rows) = rows;
+    let (operator, nodes, passed_over, image, resources) = operated;
     let mut facts = Facts {
         profile: env.name.clone(),
         platform: env.platform,
@@ -396,37 +448,44 @@ pub async fn gather(env: &Arc<Environment>) -> Facts {
         nodes,
         passed_over: passed_over.filter(|_| operated::is_needed(&components)),
         image,
+        resources,
         components,
         connectors,
         flows,
         postgres,
         mongodb,
-        connect: worker,
-        kafka: broker,
+        connect,
+        kafka,
         clickhouse,
         disk: (env.platform == Platform::Host).then(|| components::disk(env)),
     };
+    let resources = facts.resources.as_ref().and_then(Known::seen);
     for connector in &mut facts.connectors {
         connector.heartbeat_age_ms = ages.get(&connector.name).copied();
+        let subject = Subject::Connector(connector.name.clone());
+        let own = resources.and_then(|all| all.iter().find(|it| it.subject == subject));
+        connector.refused = own.and_then(|it| it.refused.clone());
     }
     for (flow, row) in facts.flows.iter_mut().zip(rows) {
         if let Some(row) = row {
             row.fill(flow);
         }
     }
-    complaints::add(env, &mut facts.connectors).await;
-    postgres::confirm(env, &mut facts).await;
-    letters::count(env, &mut facts.connectors).await;
+    complaints::add(env, &mut facts.connectors, limit).await;
+    logins::add(env, &mut facts.connectors, limit).await;
+    postgres::confirm(env, &mut facts, limit).await;
+    letters::count(env, &mut facts.connectors, &broker).await;
     facts.took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     facts
 }
 
 /// The fact, unless it takes too long.
 pub(super) async fn limited<T, E: std::fmt::Display>(
+    limit: &Limit,
     fact: impl Future<Output = Result<T, E>>,
 ) -> Known<T> {
-    match tokio::time::timeout(LIMIT, fact).await {
+    match limit.within(fact).await {
         Ok(result) => result.into(),
-        Err(_) => Known::Unknown(format!("no answer within {LIMIT:?}")),
+        Err(late) => Known::Unknown(late.to_string()),
     }
 }

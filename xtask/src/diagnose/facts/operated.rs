@@ -17,6 +17,7 @@ use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
 use crate::platform::kubernetes::forward::is_ready;
 use crate::readiness::{State, Status};
+use crate::wait::Limit;
 
 /// What runs under an operator that waits.
 const OPERATED: [&str; 2] = ["kafka", "connect"];
@@ -30,7 +31,7 @@ const FORBIDDEN: u16 = 403;
 pub(super) type Ignored = BTreeMap<String, Vec<String>>;
 
 /// Asks the operator's log; none where there is no such operator.
-pub(super) async fn ignored(env: &Environment) -> Option<Known<Ignored>> {
+pub(super) async fn ignored(env: &Environment, limit: &Limit) -> Option<Known<Ignored>> {
     if !has_operator(env) {
         return None;
     }
@@ -52,11 +53,11 @@ pub(super) async fn ignored(env: &Environment) -> Option<Known<Ignored>> {
         });
         Ok::<_, Error>(each.collect())
     };
-    Some(limited(read).await)
+    Some(limited(limit, read).await)
 }
 
 /// Whether the operator has a pod that works; none where there is no such operator.
-pub(super) async fn operator(env: &Environment) -> Option<Known<Status>> {
+pub(super) async fn operator(env: &Environment, limit: &Limit) -> Option<Known<Status>> {
     if !has_operator(env) {
         return None;
     }
@@ -64,11 +65,11 @@ pub(super) async fn operator(env: &Environment) -> Option<Known<Status>> {
         let pods = cluster::listed(env, OPERATOR).await?;
         Ok::<_, Error>(working(&pods, Timestamp::now()))
     };
-    Some(limited(asked).await)
+    Some(limited(limit, asked).await)
 }
 
 /// The nodes in trouble; none where there is no cluster, or only its namespaces may be looked at.
-pub(super) async fn nodes(env: &Environment) -> Option<Known<Vec<Node>>> {
+pub(super) async fn nodes(env: &Environment, limit: &Limit) -> Option<Known<Vec<Node>>> {
     if env.platform == Platform::Host {
         return None;
     }
@@ -80,7 +81,7 @@ pub(super) async fn nodes(env: &Environment) -> Option<Known<Vec<Node>>> {
             Err(error) => Err(service(&error)),
         }
     };
-    limited(asked).await.transpose()
+    limited(limit, asked).await.transpose()
 }
 
 /// What is wrong with a node, by the first of its conditions that tells.
@@ -159,12 +160,12 @@ fn passed_over(log: &str, resource: &str) -> Vec<String> {
 
 /// Whether the workers run what their image's name means; none where nobody here knows that: an image
 /// that the profile names, or that another machine built.
-pub(super) async fn image(env: &Arc<Environment>) -> Option<Known<Status>> {
+pub(super) async fn image(env: &Arc<Environment>, limit: &Limit) -> Option<Known<Status>> {
     let own = env.profile.connect.image.is_none() && !env.is_external("connect");
     if env.platform == Platform::Host || !own {
         return None;
     }
-    limited(run_by_workers(env)).await.transpose()
+    limited(limit, run_by_workers(env)).await.transpose()
 }
 
 async fn run_by_workers(env: &Arc<Environment>) -> Result<Option<Status>> {

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Facts, Known, LIMIT, Postgres, Server};
+use super::{Facts, Known, Postgres, Server};
 use crate::clients::postgres::literal;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::pipeline::slots;
 use crate::profile::schema::{Connector, Source};
+use crate::wait::Limit;
 
 /// Asks the server, in two statements over one session.
 pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
@@ -34,7 +35,7 @@ pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
 
 /// Asks once more where the log ends, if a connector seems to be beyond it: its place was asked for at
 /// the same time.
-pub(super) async fn confirm(env: &Environment, facts: &mut Facts) {
+pub(super) async fn confirm(env: &Environment, facts: &mut Facts, limit: &Limit) {
     let beyond = facts
         .connectors
         .iter()
@@ -51,7 +52,7 @@ pub(super) async fn confirm(env: &Environment, facts: &mut Facts) {
         let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
         session.value(sql).await.ok()??.parse().ok()
     };
-    let position = tokio::time::timeout(LIMIT / 4, position).await;
+    let position = limit.within(position).await;
     postgres.server.position = position.ok().flatten();
 }
 

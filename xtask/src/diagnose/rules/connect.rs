@@ -1,7 +1,7 @@
 //! The worker and its connectors.
 
 use super::{Find, Follows, Hit, Next, Rule, is_rebalancing, run};
-use crate::diagnose::facts::{Connector, Facts};
+use crate::diagnose::facts::{Connector, Facts, Known};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::platform::Platform;
 use crate::readiness::connect::root_cause;
@@ -158,6 +158,10 @@ fn missing(facts: &Facts) -> Vec<Hit> {
     let Some(worker) = facts.connect.seen() else {
         return Vec::new();
     };
+    // Of one that the operator refused, Connect knows nothing.
+    if matches!(facts.resources, Some(Known::Unknown(_))) {
+        return Vec::new();
+    }
     each(facts, |connector| {
         let wanted = connector.wanted.is_some() && connector.refused.is_none();
         (wanted && connector.state.is_none() && !worker.rebalancing).then(|| {
@@ -201,14 +205,14 @@ fn drift(facts: &Facts) -> Vec<Hit> {
 }
 
 fn stuck(facts: &Facts) -> Vec<Hit> {
-    // A server of the same cluster tells how far its clocks are from this one.
+    // A server of the same cluster tells how far its clocks are from this one. Without it ages mean nothing.
     let ahead = match (facts.platform, facts.clickhouse.seen()) {
-        (Platform::Host, _) | (_, None) => 0,
-        (_, Some(clickhouse)) => facts.at.saturating_sub(clickhouse.clock_ms),
+        (Platform::Host, _) => Some(0),
+        (_, clickhouse) => clickhouse.map(|it| facts.at.saturating_sub(it.clock_ms)),
     };
     each(facts, |connector| {
-        let age = connector.heartbeat_age_ms.unwrap_or(0);
-        let age = age.saturating_sub(ahead);
+        let age = connector.heartbeat_age_ms.zip(ahead);
+        let age = age.map_or(0, |(age, ahead)| age.saturating_sub(ahead));
         // A snapshot is read without it.
         let unread = unread_s(facts, connector).filter(|_| connector.streams());
         let cause = match unread {

@@ -172,9 +172,9 @@ fn not_started(facts: &Facts) -> Vec<Hit> {
 
 fn hung(facts: &Facts) -> Vec<Hit> {
     with_process(facts, |component| match component.process {
-        // One that refuses answers.
+        // One that refuses answers, and of one that was not heard nothing is known.
         Process::Running(pid)
-            if !matches!(component.status.state, State::Current | State::Failed) =>
+            if matches!(component.status.state, State::InProgress | State::NotFound) =>
         {
             Some(
                 Hit::new(

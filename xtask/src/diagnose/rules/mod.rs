@@ -15,6 +15,7 @@ mod target;
 use super::facts::Facts;
 use super::{Finding, Fix, Remedy, Severity, Subject};
 use crate::clients::postgres::ident;
+use crate::profile::schema::Source;
 
 /// What a finding may be a mere consequence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +63,9 @@ enum Find {
     Said(&'static [&'static [&'static str]], Then),
     /// As [`Find::Said`], but by connectors only.
     Trace(&'static [&'static [&'static str]], Then),
+    /// As [`Find::Trace`], but by connectors of this source only: the same words mean something else of
+    /// another one.
+    TraceOf(Source, &'static [&'static [&'static str]], Then),
 }
 
 /// What comes after something that was said.
@@ -136,7 +140,7 @@ impl Rule {
     pub(super) fn judge(&'static self, facts: &Facts) -> Vec<Finding> {
         let hits = match &self.find {
             Find::Facts(find) => find(facts),
-            Find::Said(..) | Find::Trace(..) => said::hits(facts, self),
+            Find::Said(..) | Find::Trace(..) | Find::TraceOf(..) => said::hits(facts, self),
         };
         hits.into_iter().map(|hit| self.finding(hit)).collect()
     }

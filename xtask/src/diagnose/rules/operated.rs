@@ -2,7 +2,7 @@
 
 use super::{Find, Follows, Hit, Next, Rule, run};
 use crate::components::OPERATOR;
-use crate::diagnose::facts::{Facts, Known, Node};
+use crate::diagnose::facts::{Component, Facts, Known, Node};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::readiness::State;
 
@@ -51,6 +51,28 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Facts(stuck),
     },
     Rule {
+        code: "CHANGE_UNTAKEN",
+        title: "the operator does not take up a change of a resource",
+        about: "A resource has a newer specification than the one that the operator reported on, for longer than an operator \
+                needs: what runs is as it was before the change. It may be busy with a pod, or have lost its watch; `restart \
+                operator` has it look at everything again. A resource with the annotation `strimzi.io/pause-reconciliation` \
+                is left alone on purpose.",
+        severity: Severity::Degraded,
+        remedy: Remedy::Restart,
+        follows: Follows::Needs,
+        find: Find::Facts(untaken),
+    },
+    Rule {
+        code: "POD_STARTING",
+        title: "a component's pod is being made",
+        about: "It was deleted, evicted or replaced, and the next one has no container that has begun: it has no log yet. An \
+                image, a volume or a node that it waits for is named if it keeps it waiting.",
+        severity: Severity::Broken,
+        remedy: Remedy::Wait,
+        follows: Follows::Needs,
+        find: Find::Facts(starting),
+    },
+    Rule {
         code: "IMAGE_STALE",
         title: "a pod runs another image than its name means now",
         about: "A tag was reused for other content: nodes keep what they have under a tag, and pods what they were started with. \
@@ -65,10 +87,7 @@ pub(super) const RULES: &[Rule] = &[
 
 /// The nodes in trouble, while anything does not work: what works does so elsewhere.
 fn in_trouble(facts: &Facts, pressed: bool) -> impl Iterator<Item = &Node> {
-    let matters = facts
-        .components
-        .iter()
-        .any(|it| it.status.state != State::Current);
+    let matters = facts.components.iter().any(Component::is_silent);
     let seen = facts.nodes.as_ref().and_then(Known::seen);
     let nodes = seen.filter(|_| matters).into_iter().flatten();
     nodes.filter(move |node| pressed == (node.condition != "Ready"))
@@ -122,6 +141,45 @@ fn stuck(facts: &Facts) -> Vec<Hit> {
             Next::Fix(Fix::RestartOperator),
         );
         Some(hit.evidence(lines.last().cloned()))
+    });
+    each.collect()
+}
+
+/// An operator that works takes up a change within a second, and rolls a worker within half a minute.
+const TAKEN_UP_WITHIN: u64 = 60;
+
+fn untaken(facts: &Facts) -> Vec<Hit> {
+    let resources = facts.resources.as_ref().and_then(Known::seen);
+    let each = resources.into_iter().flatten().filter_map(|resource| {
+        let seconds = resource.untaken_s.filter(|it| *it > TAKEN_UP_WITHIN)?;
+        let cause = format!(
+            "{} was changed {seconds} s ago, and the operator has not taken that up",
+            resource.object
+        );
+        let fix = Next::Fix(Fix::RestartOperator);
+        Some(Hit::new(resource.subject.clone(), cause, fix))
+    });
+    // A component may have several, and a finding is about it.
+    let mut hits: Vec<Hit> = each.collect();
+    let mut seen = Vec::new();
+    hits.retain(|hit| {
+        let new = !seen.contains(&hit.subject);
+        seen.push(hit.subject.clone());
+        new
+    });
+    hits
+}
+
+fn starting(facts: &Facts) -> Vec<Hit> {
+    let made = facts.components.iter();
+    let made = made.filter(|it| it.is_being_made && it.is_silent());
+    let each = made.map(|component| {
+        let next = run(format!(
+            "wait some seconds, then: cargo xtask diagnose {}",
+            component.name
+        ));
+        let cause = format!("its pod is being made: {}", component.status.message);
+        Hit::new(Subject::component(&component.name), cause, next)
     });
     each.collect()
 }

@@ -122,6 +122,12 @@ pub(super) fn began(connector: &Connector) -> bool {
     connector.committed_lsn().is_some()
 }
 
+/// Whether it is known to have no place: what Connect does not tell may be there.
+pub(super) fn never_began(facts: &Facts, connector: &Connector) -> bool {
+    let told = !matches!(connector.committed, Some(Known::Unknown(_)));
+    facts.connect.seen().is_some() && told && !began(connector)
+}
+
 fn wal_level(facts: &Facts) -> Vec<Hit> {
     let level = seen(facts).map_or("logical", |it| it.server.wal_level.as_str());
     let wrong = (level != "logical" && !level.is_empty()).then(|| {
@@ -253,8 +259,9 @@ fn privilege(facts: &Facts) -> Vec<Hit> {
                 )
             }
         };
-        // One that runs has what it needs for now.
-        let severity = match connector.is_running() && connector.complaints.is_empty() {
+        // One that runs has what it needs for now, and so may one that cannot be seen.
+        let runs = connector.state.is_none() || connector.is_running();
+        let severity = match runs && connector.complaints.is_empty() {
             true => Severity::Degraded,
             false => Severity::Broken,
         };
@@ -280,9 +287,4 @@ fn long_transaction(facts: &Facts) -> Vec<Hit> {
         )
     });
     old.into_iter().collect()
-}
-
-/// Whether PostgreSQL is known to answer.
-pub(super) fn answers(facts: &Facts) -> bool {
-    facts.postgres.as_ref().and_then(Known::seen).is_some()
 }

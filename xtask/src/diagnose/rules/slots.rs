@@ -1,6 +1,6 @@
 //! Slots of the relational source, and the places that connectors have in its log.
 
-use super::postgres::{began, each, seen, subject};
+use super::postgres::{began, each, never_began, seen, subject};
 use super::{Find, Follows, Hit, Rule, postgres_query, reset, run};
 use crate::diagnose::facts::Facts;
 use crate::diagnose::{Remedy, Severity, Subject};
@@ -196,7 +196,8 @@ fn slot_taken(facts: &Facts) -> Vec<Hit> {
 fn slots_full(facts: &Facts) -> Vec<Hit> {
     each(facts, |postgres, connector, wanted| {
         let (used, all) = postgres.server.slot_use;
-        let full = used >= all && postgres.slot_of(wanted).is_none() && !began(connector);
+        let full =
+            used >= all && postgres.slot_of(wanted).is_none() && never_began(facts, connector);
         full.then(|| {
             let unread = postgres.slots.iter().filter(|slot| !slot.active);
             let unread: Vec<String> = unread.map(|it| format!("unread: {}", it.name)).collect();

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::healthy::NOW;
+use crate::diagnose::Subject;
 use crate::diagnose::facts::{
-    Consumer, DeadLetters, Disk, Facts, Known, OldTransaction, Place, Process,
+    Consumer, DeadLetters, Disk, Facts, Known, OldTransaction, Place, Process, Resource,
 };
 use crate::readiness::Status;
 
@@ -40,7 +41,7 @@ pub(super) const CASES: &[Case] = &[
         it.down("connect", "its process was never started");
     }),
     ("PROCESS_HUNG", |it| {
-        it.of("clickhouse").status = Status::unknown("no answer within 2s");
+        it.of("clickhouse").status = Status::in_progress("no answer within 2s");
         it.clickhouse = Known::Unknown("no answer within 2s".into());
     }),
     ("CLOCK_SKEW", |it| it.target().clock_ms = NOW - 60_000),
@@ -64,6 +65,20 @@ pub(super) const CASES: &[Case] = &[
         it.passed_over = Some(Known::Seen(ignored.into()));
         it.of("connect").process = Process::Elsewhere;
         it.down("connect", "0 of 1 pod ready");
+    }),
+    ("CHANGE_UNTAKEN", |it| {
+        let subject = Subject::Connector(it.connectors[0].name.clone());
+        it.resources = Some(Known::Seen(vec![Resource {
+            object: format!("KafkaConnector {}", subject.name()),
+            subject,
+            refused: None,
+            untaken_s: Some(90),
+        }]));
+    }),
+    ("POD_STARTING", |it| {
+        it.of("connect").process = Process::Elsewhere;
+        it.of("connect").is_being_made = true;
+        it.of("connect").status = Status::in_progress("Ready, but 0 of 1 pod ready");
     }),
     ("IMAGE_STALE", |it| {
         let said = "pod c-0 runs sha256:2, and cdc-connect:1 is sha256:1";
@@ -227,12 +242,24 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
     ),
     (
         "RESUME_TOKEN_LOST",
-        None,
+        Some("mongo-connector"),
         "MongoCommandException: Command failed with error 286 (ChangeStreamHistoryLost)",
     ),
     (
         "RESUME_TOKEN_LOST",
+        Some("mongo-connector"),
+        "DebeziumException: The connector is trying to read change stream starting at SourceInfo [x], but this is \
+         no longer available on the server. Reconfigure the connector to use a snapshot mode when needed.",
+    ),
+    (
+        "OFFSET_UNUSABLE",
         None,
+        "DebeziumException: The connector is trying to read change stream starting at PostgresOffsetContext [x], but \
+         this is no longer available on the server. Reconfigure the connector to use a snapshot mode when needed.",
+    ),
+    (
+        "RESUME_TOKEN_LOST",
+        Some("mongo-connector"),
         "DataException: Invalid value: null used for required field: \"collection\", schema type: STRING\n\
          at io.debezium.pipeline.CommonOffsetContext.getSourceInfo(CommonOffsetContext.java:58)",
     ),
@@ -283,7 +310,7 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
     ),
     (
         "CONNECTION_STRING",
-        None,
+        Some("mongo-connector"),
         "ConnectException: Invalid connection string",
     ),
     (

@@ -19,6 +19,7 @@ fn component(name: &str, pid: u32) -> Component {
     Component {
         name: name.into(),
         external: false,
+        is_being_made: false,
         status: Status::current("works"),
         process: Process::Running(pid),
         port_taken: None,
@@ -48,6 +49,7 @@ fn connector(name: &str, source: Source) -> Connector {
             ],
             user: "cdc".into(),
             own_user: false,
+            own_password: false,
         }),
         kind: Some("source".into()),
         class: "C".into(),
@@ -66,6 +68,7 @@ fn connector(name: &str, source: Source) -> Connector {
         })),
         heartbeat_age_ms: Some(100),
         dead_letters: None,
+        login_works: None,
         complaints: Vec::new(),
     }
 }
@@ -172,6 +175,7 @@ pub(super) fn healthy() -> Facts {
         operator: None,
         nodes: None,
         passed_over: None,
+        resources: None,
         image: Some(Known::Seen(Status::current("1 of 1 pod run sha256:1"))),
         disk: Some(Known::Seen(Disk {
             rooms: vec![("/state".into(), 1 << 40, 1 << 40)],

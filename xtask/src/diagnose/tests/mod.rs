@@ -2,6 +2,8 @@
 
 mod cases;
 mod healthy;
+mod resources;
+mod unknown;
 
 use std::collections::BTreeSet;
 
@@ -37,8 +39,9 @@ fn a_pod_that_was_not_heard_in_time_is_unknown_and_no_fault() {
     assert_eq!(diagnosis.findings, []);
     assert_eq!(diagnosis.unknown.len(), 1, "{diagnosis:#?}");
     assert!(!diagnosis.is_sound());
-    // A server of the user's own may be out of reach, and no resource tells.
+    // A server of the user's own that had time for an answer is out of reach, and no resource tells.
     facts.of("kafka").external = true;
+    facts.of("kafka").status = Status::in_progress("no answer within 2s");
     assert_eq!(first(&facts).findings[0].code, "COMPONENT_DOWN");
 }
 
@@ -82,6 +85,71 @@ fn up_gives_its_rights_back_to_a_user_that_it_makes() {
     }
 }
 
+#[test]
+fn what_a_status_says_last_is_not_taken_for_the_cause() {
+    let mut facts = healthy();
+    facts.of("connect").process = Process::Elsewhere;
+    facts.of("connect").is_being_made = true;
+    facts.of("connect").status = Status::in_progress(
+        "the operator has not taken up generation 3 yet (it reports 2); 0 of 1 pod ready; pod c-0: Secret \
+         `postgres-auth` is missing; its specification was changed since, which the operator takes up within \
+         300 s, or at once if its own pod is deleted",
+    );
+    let findings = judge(&facts).findings;
+    let told: Vec<&str> = findings.iter().map(|it| it.code).collect();
+    assert_eq!(told, ["MOUNT_FAILED"]);
+    assert_eq!(
+        findings[0].cause,
+        "pod c-0: Secret `postgres-auth` is missing"
+    );
+    assert_eq!(findings[0].consequences[0].code, "POD_STARTING");
+}
+
+#[test]
+fn a_pod_that_is_being_made_is_waited_for_and_its_log_is_not_asked_for() {
+    let mut facts = healthy();
+    facts.of("connect").process = Process::Elsewhere;
+    facts.of("connect").is_being_made = true;
+    facts.of("connect").status = Status::in_progress("ready; 0 of 1 pod ready");
+    let findings = judge(&facts).findings;
+    assert_eq!(findings.len(), 1, "{findings:#?}");
+    assert_eq!(findings[0].remedy, Remedy::Wait);
+    assert!(
+        findings[0].next.starts_with("wait "),
+        "{}",
+        findings[0].next
+    );
+    assert!(!findings[0].next.contains("logs"), "{}", findings[0].next);
+    facts.of("connect").is_being_made = false;
+    assert_eq!(judge(&facts).findings[0].next, "cargo xtask logs connect");
+}
+
+#[test]
+fn a_refused_login_is_followed_by_the_command_that_helps_and_no_password_stands_in_it() {
+    let mut facts = healthy();
+    facts.fails("PSQLException: FATAL: password authentication failed for user \"cdc\"");
+    let next = |facts: &Facts| judge(facts).findings[0].next.clone();
+    // The server has another password than this tool knows.
+    for unknown in [Some(false), None] {
+        facts.connectors[0].login_works = unknown;
+        assert!(
+            next(&facts).starts_with("cargo xtask up --set postgres.password=@-,"),
+            "{}",
+            next(&facts)
+        );
+    }
+    let wanted = facts.connectors[0].wanted.as_mut().expect("the profile's");
+    wanted.own_password = true;
+    assert!(
+        next(&facts).contains("connectors.pg-connector.config.database.password=@-"),
+        "{}",
+        next(&facts)
+    );
+    // The task has read another one.
+    facts.connectors[0].login_works = Some(true);
+    assert_eq!(next(&facts), "cargo xtask connector restart pg-connector");
+}
+
 /// What is told of facts that are broken in one way, where it is not this code alone.
 fn otherwise(code: &str, facts: &Facts) -> Option<String> {
     let findings = judge(facts).findings;
@@ -105,6 +173,7 @@ fn what_is_said_belongs_to_one_rule() {
         let mut facts = healthy();
         match component {
             None => facts.fails(text),
+            Some("mongo-connector") => facts.connectors[1].fails_over(text),
             Some(component) => facts.down(component, text),
         }
         otherwise(code, &facts)
@@ -143,7 +212,7 @@ fn one_dead_database_explains_what_follows_from_it() {
     facts.of("kafka").process = Process::Ended(4);
     facts.down("kafka", "its process has ended");
     facts.kafka = Known::Unknown("refused".into());
-    facts.of("connect").status = Status::unknown("no answer within 2s");
+    facts.of("connect").status = Status::in_progress("no answer within 2s");
     facts.connect = Known::Unknown("no answer within 2s".into());
     facts.connectors[0].fails_over("org.apache.kafka.common.errors.TimeoutException: x");
     facts.connectors[1].heartbeat_age_ms = Some(60_000);

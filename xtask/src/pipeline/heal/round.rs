@@ -1,6 +1,7 @@
 //! One round: look, write down what changed, decide, and do at most one thing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,11 +14,12 @@ use super::stuck::{Rhythm, frozen, samples, unexplained};
 use super::{Left, Options, act, alert, guard};
 use crate::clock;
 use crate::diagnose::bundle::Redactor;
-use crate::diagnose::facts::Facts;
+use crate::diagnose::facts::{Facts, WAIT};
 use crate::diagnose::{self, Finding, Severity, Subject, Unseen};
 use crate::environment::Environment;
 use crate::error::{Code, Result};
 use crate::platform::host::lock;
+use crate::report::confirmed::confirmed;
 
 /// How long everything has to move at every look before a healer that need not go on believes it:
 /// three times as long as a connector rests by default before it tries a source again.
@@ -145,8 +147,12 @@ impl<'a> Healer<'a> {
 
     /// Looks at everything.
     pub(super) async fn look(&mut self) -> Seen {
-        let (facts, diagnosis) = diagnose::run(&self.env).await;
+        let (facts, diagnosis) = diagnose::run(&self.env, WAIT).await;
         let mut findings = guard::findings(&facts, &diagnosis.findings);
+        let is_asked = std::io::stdin().is_terminal();
+        for finding in &mut findings {
+            finding.next = confirmed(&finding.next, is_asked);
+        }
         findings.extend(diagnosis.findings);
         let mut moved = BTreeSet::new();
         let samples = samples(&facts);

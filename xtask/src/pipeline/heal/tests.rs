@@ -23,6 +23,7 @@ fn component(name: &str, process: Process) -> Component {
     Component {
         name: name.into(),
         external: false,
+        is_being_made: false,
         status: Status::current("answers"),
         process,
         port_taken: None,
@@ -59,6 +60,7 @@ fn connector(state: &str) -> Connector {
             tables: Vec::new(),
             user: "u".into(),
             own_user: false,
+            own_password: false,
         }),
         kind: None,
         class: String::new(),
@@ -76,6 +78,7 @@ fn connector(state: &str) -> Connector {
             position: None,
         })),
         heartbeat_age_ms: None,
+        login_works: None,
         complaints: Vec::new(),
         dead_letters: None,
     }
@@ -104,6 +107,7 @@ fn facts() -> Facts {
         operator: None,
         nodes: None,
         passed_over: None,
+        resources: None,
         image: None,
         disk: None,
     }

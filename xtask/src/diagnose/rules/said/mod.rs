@@ -9,13 +9,18 @@ mod source;
 use super::{Find, Follows, Hit, Next, Rule, reset, run};
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
+use crate::profile::schema::Source;
 use crate::readiness::connect::root_cause;
 
 /// One thing that was said.
 struct Saying<'a> {
     subject: Subject,
+    /// What a connector reads.
+    source: Option<Source>,
     /// Whether it has ended since: of its troubles, few are why.
     ended: bool,
+    /// How much it matters, where it is not as the rule says.
+    severity: Option<Severity>,
     /// The line that sums it up.
     head: String,
     lines: Vec<&'a str>,
@@ -64,10 +69,11 @@ const ENDINGS: [&str; 3] = ["OUT_OF_MEMORY", "NO_SPACE", "ADDRESS_IN_USE"];
 
 /// What a rule recognises.
 pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
-    let (Find::Said(_, then) | Find::Trace(_, then)) = &rule.find else {
+    let (Find::Said(_, then) | Find::Trace(_, then) | Find::TraceOf(_, _, then)) = &rule.find
+    else {
         return Vec::new();
     };
-    sayings(facts)
+    let mut hits: Vec<Hit> = sayings(facts)
         .into_iter()
         .filter_map(|saying| {
             let known = rules().find_map(|rule| Some((rule, line(&saying, rule)?)));
@@ -82,12 +88,27 @@ pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
                 let line = line.map(str::trim).unwrap_or_default();
                 let (cause, more) = match saying.head.as_str() {
                     "" => (line, None),
+                    // A status may say several things: what is known of them is the cause.
+                    head if !line.is_empty() && clauses(head).any(|it| it == line) => {
+                        (line, (head != line).then(|| shortened(head)))
+                    }
                     head => (head, (!head.contains(line)).then(|| shortened(line))),
                 };
-                Hit::new(saying.subject.clone(), shortened(cause), next).evidence(more)
+                let mut hit =
+                    Hit::new(saying.subject.clone(), shortened(cause), next).evidence(more);
+                hit.severity = saying.severity;
+                hit
             })
         })
-        .collect()
+        .collect();
+    // A trace and a resource may say the same: the first is the graver one.
+    let mut told = Vec::new();
+    hits.retain(|hit| {
+        let new = !told.contains(&hit.subject);
+        told.push(hit.subject.clone());
+        new
+    });
+    hits
 }
 
 /// A text whose middle is left out where it is long: exceptions name their class first and their
@@ -119,6 +140,7 @@ fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
     }
     let texts = match (&rule.find, &saying.subject) {
         (Find::Said(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
+        (Find::TraceOf(source, texts, _), _) if saying.source == Some(*source) => texts,
         _ => return None,
     };
     let knows = |line: &str| {
@@ -135,19 +157,24 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
     let mut all: Vec<Saying> = components
         .map(|component| Saying {
             subject: Subject::component(&component.name),
+            source: None,
             ended: matches!(component.process, Process::Ended(_)),
+            severity: None,
             head: component.status.message.clone(),
-            lines: std::iter::once(component.status.message.as_str())
+            lines: clauses(&component.status.message)
                 .chain(component.log.iter().map(String::as_str))
                 .collect(),
         })
         .collect();
     for connector in &facts.connectors {
         let subject = Subject::Connector(connector.name.clone());
+        let source = connector.source();
         if let Some(trace) = connector.traces().next() {
             all.push(Saying {
                 subject: subject.clone(),
+                source,
                 ended: false,
+                severity: None,
                 head: root_cause(trace).to_owned(),
                 lines: trace.lines().collect(),
             });
@@ -156,15 +183,21 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
             let lines: Vec<&str> = connector.complaints.iter().map(String::as_str).collect();
             all.push(Saying {
                 subject: subject.clone(),
+                source,
                 ended: false,
+                severity: None,
                 head: String::new(),
                 lines,
             });
         }
         if let Some(refused) = &connector.refused {
+            // Its changes arrive as long as the configuration before goes on.
+            let runs_on = connector.is_running() && connector.complaints.is_empty();
             all.push(Saying {
                 subject,
+                source,
                 ended: false,
+                severity: runs_on.then_some(Severity::Degraded),
                 head: refused.message.clone(),
                 lines: std::iter::once(refused.message.as_str())
                     .chain(refused.evidence.iter().map(String::as_str))
@@ -173,6 +206,11 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
         }
     }
     all
+}
+
+/// What a status says, one thing after the other.
+fn clauses(message: &str) -> impl Iterator<Item = &str> {
+    message.split("; ")
 }
 
 fn component_of(subject: &Subject) -> &str {

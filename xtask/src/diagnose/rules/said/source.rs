@@ -2,10 +2,11 @@
 
 use super::super::{Find, Follows, Next, Rule, run};
 use super::{after_mending, again, component_of};
+use crate::components::connect::login;
 use crate::diagnose::facts::Facts;
-use crate::diagnose::rules::postgres;
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::profile::schema::Source;
+use crate::readiness::connect::LOGIN_REFUSED;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -18,20 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
-            &[
-                &["password authentication failed"],
-                &["no password was provided"],
-                &["SCRAM-based authentication", "no password"],
-                &["Authentication failed"],
-                &["AuthenticationFailed"],
-                &["AUTHENTICATION_FAILED"],
-                &["SASL", "authentication failed"],
-                &["SCRAM failure"],
-                &["Login failed for user"],
-            ],
-            login,
-        ),
+        find: Find::Said(LOGIN_REFUSED, with_password),
     },
     Rule {
         code: "RESUME_TOKEN_LOST",
@@ -41,7 +29,8 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Trace(
+        find: Find::TraceOf(
+            Source::Mongodb,
             &[
                 &["ChangeStreamHistoryLost"],
                 &["resume of change stream was not possible"],
@@ -85,7 +74,11 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Trace(&[&["publication", "does not exist"]], again),
+        find: Find::TraceOf(
+            Source::Postgres,
+            &[&["publication", "does not exist"]],
+            again,
+        ),
     },
     Rule {
         code: "SLOT_BUSY",
@@ -95,7 +88,8 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Same,
-        find: Find::Trace(
+        find: Find::TraceOf(
+            Source::Postgres,
             &[
                 &["replication slot", "is active for PID"],
                 &["replication slot", "already active"],
@@ -111,7 +105,8 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Trace(
+        find: Find::TraceOf(
+            Source::Postgres,
             &[&["replication slot", "already exists"]],
             |facts, subject| {
                 let slot = slot(facts, subject).unwrap_or("NAME");
@@ -127,7 +122,8 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Trace(
+        find: Find::TraceOf(
+            Source::Postgres,
             &[
                 &["could not access file", "decoderbufs"],
                 &["could not access file", "wal2json"],
@@ -216,7 +212,8 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Trace(
+        find: Find::TraceOf(
+            Source::Mongodb,
             &[
                 &["Invalid connection string"],
                 &["connection string is invalid"],
@@ -226,28 +223,20 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn login(facts: &Facts, subject: &Subject) -> Next {
-    match subject {
-        Subject::Connector(name) => {
-            let wanted = facts.connector(name).and_then(|it| it.wanted.as_ref());
-            let (source, answers) = match wanted.map(|it| it.source) {
-                Some(Source::Mongodb) => (
-                    "mongodb",
-                    facts.mongodb.as_ref().is_some_and(|it| it.seen().is_some()),
-                ),
-                _ => ("postgres", postgres::answers(facts)),
-            };
-            match answers {
-                // The tool's own login works: the task has another password than the server.
-                true => Next::Fix(Fix::RestartConnector(name.clone())),
-                false => run(format!(
-                    "cargo xtask up --set {source}.password=THE_SERVERS_PASSWORD"
-                )),
-            }
-        }
-        subject => run(format!(
-            "cargo xtask up --set {}.password=THE_SERVERS_PASSWORD",
-            component_of(subject)
+fn with_password(facts: &Facts, subject: &Subject) -> Next {
+    let Subject::Connector(name) = subject else {
+        return run(login::give(&format!("{}.password", component_of(subject))));
+    };
+    let connector = facts.connector(name);
+    let wanted = connector.and_then(|it| it.wanted.as_ref());
+    let refused = connector.is_some_and(|it| it.refused.is_some());
+    match (connector.and_then(|it| it.login_works), wanted) {
+        // The server takes the password that counts: the resource, or the task, has another one.
+        (Some(true), Some(_)) if refused => Next::Fix(Fix::Up),
+        (Some(true), _) => Next::Fix(Fix::RestartConnector(name.clone())),
+        (_, Some(wanted)) => run(login::next(wanted.source, name, wanted.own_password)),
+        (_, None) => run(format!(
+            "correct its password at whoever configures it, then: cargo xtask connector restart {name}"
         )),
     }
 }
