@@ -21,6 +21,7 @@ mod proxy;
 mod rebalance;
 mod restarts;
 mod rights;
+mod rotation;
 mod sandbox;
 mod silver;
 mod stuck;

@@ -19,6 +19,7 @@ mod life;
 #[path = "../support/ports.rs"]
 mod ports;
 mod production;
+mod rotation;
 mod trouble;
 
 /// For trying things by hand: builds what is missing and says which node image to use.

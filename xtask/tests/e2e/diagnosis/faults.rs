@@ -43,7 +43,7 @@ async fn sql(sandbox: &Sandbox, text: &str) {
 }
 
 /// A request to Connect's REST interface; its answer's body.
-fn rest(sandbox: &Sandbox, method: &str, path: &str, body: &str) -> String {
+pub fn rest(sandbox: &Sandbox, method: &str, path: &str, body: &str) -> String {
     let address = (Ipv4Addr::LOCALHOST, sandbox.ports["connect.port"]);
     let mut stream = TcpStream::connect(address).expect("Connect answers");
     let request = format!(

@@ -8,6 +8,8 @@ pub mod room;
 pub mod run;
 
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::sandbox::Sandbox;
@@ -105,6 +107,29 @@ async fn a_healthy_pipeline_under_load_is_never_blamed() {
     }
     load.abort();
     sandbox.converged().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_is_slow_is_waited_for() {
+    let sandbox = Sandbox::up("slow");
+    let stop = Arc::new(AtomicBool::new(false));
+    // So many for each processor that want it all: answers took longer than the two seconds that they had.
+    let busy = std::thread::available_parallelism().map_or(2, usize::from) * 15;
+    for _ in 0..busy {
+        let stop = stop.clone();
+        std::thread::spawn(move || while !stop.load(Relaxed) {});
+    }
+    let seen: Vec<_> = (0..2).map(|_| sandbox.json(&["diagnose"])).collect();
+    stop.store(true, Relaxed);
+    for diagnosis in seen {
+        println!("facts took {} ms", diagnosis["took_ms"]);
+        assert_eq!(diagnosis["unknown"], serde_json::json!([]), "{diagnosis:#}");
+        assert_eq!(
+            diagnosis["findings"],
+            serde_json::json!([]),
+            "{diagnosis:#}"
+        );
+    }
 }
 
 #[tokio::test]

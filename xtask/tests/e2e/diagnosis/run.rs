@@ -1,7 +1,8 @@
 //! Provoking a fault, waiting until it is told, doing what is printed, and waiting until changes
 //! arrive again.
 
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -76,23 +77,36 @@ fn command(next: &str) -> Vec<String> {
     words
 }
 
-/// Does what a person would: types the command, the password that they know, and the confirmation.
-fn follow(sandbox: &Sandbox, next: &str) {
+/// Does what a person would: types the command as it is printed, and the password that they know where it is
+/// asked for.
+pub fn follow(sandbox: &Sandbox, next: &str, password: &str) -> String {
     let words = command(next);
     if words[0] == "kill" {
         let status = Command::new("kill").args(&words[1..]).status();
         assert!(status.expect("kill starts").success(), "{next}");
-        return;
+        return String::new();
     }
-    let words: Vec<String> = words[2..]
-        .iter()
-        .map(|word| word.replace("THE_SERVERS_PASSWORD", faults::PASSWORD))
-        .collect();
-    let mut args: Vec<&str> = words.iter().map(String::as_str).collect();
-    if args[0] == "reset-connector" {
-        args.push("--yes");
-    }
-    sandbox.ok(&args);
+    let args: Vec<&str> = words[2..].iter().map(String::as_str).collect();
+    let mut typed = sandbox.command(&args);
+    let typed = typed
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = typed.spawn().expect("the tool starts");
+    let mut input = child.stdin.take().expect("a pipe");
+    // One that asks nothing may be gone before.
+    let _read = writeln!(input, "{password}");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(output.status.success(), "{args:?}: {text}");
+    // A short one may be part of a path.
+    assert!(
+        password.len() < 8 || !text.contains(password),
+        "{args:?}: {text}"
+    );
+    text
 }
 
 async fn run(sandbox: &mut Sandbox, fault: &Fault) -> Outcome {
@@ -107,7 +121,15 @@ async fn run(sandbox: &mut Sandbox, fault: &Fault) -> Outcome {
         assert_eq!(finding["subject"], fault.subject, "{finding:#}");
         // What a person does who is told so, where that is no command.
         undo(sandbox);
-        follow(sandbox, finding["next"].as_str().expect("a next command"));
+        let password = match finding["next"]
+            .as_str()
+            .is_some_and(|it| it.contains("connectors."))
+        {
+            true => "cdc",
+            false => faults::PASSWORD,
+        };
+        let next = finding["next"].as_str().expect("a next command");
+        follow(sandbox, next, password);
     } else {
         println!("{diagnosis:#}");
     }

@@ -1,0 +1,113 @@
+//! A password that is changed at the server, and a slot that nobody will make: `up` waits for neither, names
+//! what `diagnose` names, and the command that is printed, typed as it is printed, ends in a pipeline that works.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use xtask::clients::postgres::Postgres;
+
+use crate::diagnosis::faults::rest;
+use crate::diagnosis::run::follow;
+use crate::sandbox::Sandbox;
+
+const PASSWORD: &str = "changed-at-the-server";
+const CONNECTOR: &str = "postgres-connector";
+/// Nothing here is about speed, but these waits used to take minutes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Diagnoses until this is the first finding.
+async fn first(sandbox: &Sandbox, code: &str) -> Value {
+    let begin = Instant::now();
+    loop {
+        let mut diagnosis = sandbox.json(&["diagnose"]);
+        if diagnosis["findings"][0]["code"] == code {
+            return diagnosis["findings"][0].take();
+        }
+        assert!(
+            begin.elapsed() < 2 * SOON,
+            "{code} was never told: {diagnosis:#}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+/// When the session that reads the slot began, and as whom, as PostgreSQL tells.
+async fn reader(session: &Postgres) -> Option<(String, String)> {
+    let sql = "SELECT a.usename, a.backend_start FROM pg_replication_slots s \
+               JOIN pg_stat_activity a ON a.pid = s.active_pid WHERE s.slot_name = 'debezium'";
+    let rows = session.query(sql).await.expect("rows");
+    let mut row = rows.into_iter().next()?.into_iter();
+    Some((row.next()??, row.next()??))
+}
+
+/// Fails at once, and names what `diagnose` names.
+fn up_names(sandbox: &Sandbox, code: &str, command: &str) {
+    let begin = Instant::now();
+    let text = sandbox.fails(&["up"], 1);
+    assert!(begin.elapsed() < SOON, "{:?}: {text}", begin.elapsed());
+    assert!(text.contains(code), "{text}");
+    assert!(text.contains(command), "{text}");
+}
+
+#[tokio::test]
+async fn a_password_changed_at_the_server_is_followed_by_the_printed_command() {
+    let sandbox = Sandbox::up("rotation");
+    let session = sandbox.postgres().await;
+    let (user, began) = reader(&session).await.expect("somebody reads the slot");
+    let change = |password: &str| format!("ALTER ROLE \"{user}\" PASSWORD '{password}'");
+    session.execute(&change(PASSWORD)).await.expect("changed");
+    // The connector has to log in again, and its task tries the old password for ever.
+    session
+        .execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+        .await
+        .expect("ended");
+    let row = "INSERT INTO users (full_name, email) VALUES ('Rotated', 'rotated@example.com')";
+    session.execute(row).await.expect("a row");
+    let finding = first(&sandbox, "LOGIN_REFUSED").await;
+    let next = finding["next"].as_str().expect("a command");
+    assert!(next.contains("=@-"), "{next}");
+    up_names(&sandbox, "LOGIN_REFUSED", "=@-");
+    follow(&sandbox, next, PASSWORD);
+    assert_eq!(sandbox.password("postgres"), PASSWORD);
+    let (_, begins) = reader(&session).await.expect("somebody reads the slot");
+    assert_ne!(begins, began, "its session is the one of before");
+    sandbox.converged().await;
+    sandbox.ok(&["verify"]);
+    assert_eq!(sandbox.json(&["diagnose"])["sound"], true);
+
+    // While the session of before lives, nothing shows, and the task has the old password all the same.
+    let second = format!("{PASSWORD}-again");
+    session.execute(&change(&second)).await.expect("changed");
+    let (_, began) = reader(&session).await.expect("somebody reads the slot");
+    let next = first(&sandbox, "LOGIN_REFUSED").await["next"].take();
+    let text = follow(&sandbox, next.as_str().expect("a command"), &second);
+    assert!(text.contains("it had the password of before"), "{text}");
+    let (_, begins) = reader(&session).await.expect("somebody reads the slot");
+    assert_ne!(begins, began, "its session is the one of before");
+    // Once only.
+    let text = sandbox.json(&["up"]).to_string();
+    assert!(!text.contains("password of before"), "{text}");
+    sandbox.converged().await;
+}
+
+#[tokio::test]
+async fn no_up_waits_for_a_slot_that_nobody_will_make() {
+    let sandbox = Sandbox::up("noslot");
+    sandbox.ok(&["connector", "stop", CONNECTOR]);
+    sandbox.ok(&["slot", "drop", "debezium", "--yes"]);
+    let session = sandbox.postgres().await;
+    let row = "INSERT INTO users (full_name, email) VALUES ('Gone', 'gone@example.com')";
+    session.execute(row).await.expect("a row");
+    // As somebody who does not know does it.
+    rest(&sandbox, "PUT", "/resume", "");
+    up_names(
+        &sandbox,
+        "SLOT_MISSING",
+        "reset-connector postgres-connector --yes",
+    );
+    let finding = first(&sandbox, "SLOT_MISSING").await;
+    follow(&sandbox, finding["next"].as_str().expect("a command"), "");
+    sandbox.converged().await;
+    sandbox.ok(&["verify"]);
+}
