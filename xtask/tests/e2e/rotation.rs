@@ -52,7 +52,12 @@ fn up_names(sandbox: &Sandbox, code: &str, command: &str) {
 
 #[tokio::test]
 async fn a_password_changed_at_the_server_is_followed_by_the_printed_command() {
-    let sandbox = Sandbox::up("rotation");
+    let mut sandbox = Sandbox::new("rotation");
+    // A connector that shares the server's user, as on a server that somebody else runs.
+    sandbox
+        .extra
+        .push("postgres.connector_user=postgres".into());
+    sandbox.ok(&["up"]);
     let session = sandbox.postgres().await;
     let (user, began) = reader(&session).await.expect("somebody reads the slot");
     let change = |password: &str| format!("ALTER ROLE \"{user}\" PASSWORD '{password}'");
@@ -89,6 +94,35 @@ async fn a_password_changed_at_the_server_is_followed_by_the_printed_command() {
     let text = sandbox.json(&["up"]).to_string();
     assert!(!text.contains("password of before"), "{text}");
     sandbox.converged().await;
+}
+
+/// The tool's own login, and that of the connectors' user, which `up` sets again.
+#[tokio::test]
+async fn both_users_of_a_server_of_the_tools_get_their_passwords_by_what_is_printed() {
+    let sandbox = Sandbox::up("both");
+    let session = sandbox.postgres().await;
+    let (user, _) = reader(&session).await.expect("a reader of the slot");
+    assert_eq!(user, "cdc_connector");
+    let change = |user: &str| format!("ALTER ROLE {user} PASSWORD '{PASSWORD}'");
+    session.execute(&change("postgres")).await.expect("changed");
+    let next = first(&sandbox, "LOGIN_REFUSED").await["next"].take();
+    follow(&sandbox, next.as_str().expect("a command"), PASSWORD);
+    assert_eq!(sandbox.password("postgres"), PASSWORD);
+    sandbox.ok(&["verify"]);
+
+    session.execute(&change(&user)).await.expect("changed");
+    session
+        .execute("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active")
+        .await
+        .expect("ended");
+    let row = "INSERT INTO users (full_name, email) VALUES ('Both', 'both@example.com')";
+    session.execute(row).await.expect("a row");
+    let next = first(&sandbox, "LOGIN_REFUSED").await["next"].take();
+    assert_eq!(next, "cargo xtask up");
+    follow(&sandbox, "cargo xtask up", "");
+    sandbox.converged().await;
+    sandbox.ok(&["verify"]);
+    assert_eq!(sandbox.json(&["diagnose"])["sound"], true);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ use crate::pipeline::connectors::view::position;
 use crate::plan::{Outcome, Progress};
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Endpoint, Platform, Secret};
+use crate::profile::logins::component;
 use crate::profile::schema::{Connector, Source};
 use crate::readiness::connect::is_login_refused;
 use crate::readiness::kubernetes::written;
@@ -79,29 +80,17 @@ pub async fn works(env: &Environment, name: &str, connector: &Connector) -> Opti
 /// Where a connector logs in, as seen from here, and as whom.
 async fn login(env: &Environment, name: &str, connector: &Connector) -> Option<Endpoint> {
     let (_, config) = wanted(env, name, connector).ok()?;
-    let (endpoint, user, password) = match connector.source {
-        Source::Postgres => {
-            let value = |key: &str| config.get(key).map(String::as_str);
-            let (user, password) = (value("database.user")?, value("database.password")?);
-            (env.postgres(), user, password)
-        }
-        Source::Mongodb => {
-            let (user, password) = credentials(config.get("mongodb.connection.string")?)?;
-            (env.mongodb(), user, password)
-        }
+    let (endpoint, keys) = match connector.source {
+        Source::Postgres => (env.postgres(), ["database.user", "database.password"]),
+        Source::Mongodb => (env.mongodb(), ["mongodb.user", "mongodb.password"]),
     };
+    let [user, password] = keys.map(|key| config.get(key).map(String::as_str));
+    let (user, password) = (user?, password?);
     let password = match kept(password) {
         Some(dir) => Kept::read(env, dir).await?.password,
         None => Secret::new(password),
     };
     Some(endpoint.login(user, password))
-}
-
-/// User and password of a connection string; none of one without.
-fn credentials(string: &str) -> Option<(&str, &str)> {
-    let (_, rest) = string.split_once("://")?;
-    let (login, _) = rest.rsplit_once('@')?;
-    login.split_once(':')
 }
 
 /// The directory that a configuration's value has a password read from: `${strimzidir:/mnt/x:password}`.
@@ -111,14 +100,23 @@ fn kept(value: &str) -> Option<&str> {
     Some(dir)
 }
 
-/// The command that gives the tool the password that the server has now.
-pub fn next(source: Source, name: &str, own: bool) -> String {
-    let key = match (own, source) {
-        (true, _) => format!("connectors.{name}.config.database.password"),
-        (false, Source::Postgres) => "postgres.password".to_owned(),
-        (false, Source::Mongodb) => "mongodb.password".to_owned(),
-    };
-    give(&key)
+/// The command after which source and connector have the same password: `up` alone where it sets the one of a
+/// user of its own.
+pub fn next(key: Option<&str>) -> String {
+    key.map_or_else(|| "cargo xtask up".to_owned(), give)
+}
+
+/// The profile's key that holds a connector's password; none where `up` sets it at the source.
+pub fn password_key(env: &Environment, name: &str, connector: &Connector) -> Option<String> {
+    if has_own(env, name, connector) {
+        return Some(format!("connectors.{name}.config.database.password"));
+    }
+    let component = component(connector.source);
+    match env.profile.connector_login(connector.source).is_own() {
+        true if !env.is_external(component) => None,
+        true => Some(format!("{component}.connector_password")),
+        false => Some(format!("{component}.password")),
+    }
 }
 
 /// The command that gives the tool a password, without putting it into the command.
@@ -258,11 +256,11 @@ fn refusal(env: &Environment, name: &str, connector: &Connector, said: &str) -> 
         "its source refuses its login: {}",
         said.trim_start_matches("Error while validating connector config: ")
     ))
-    .next(next(connector.source, name, has_own(env, name, connector)))
+    .next(next(password_key(env, name, connector).as_deref()))
 }
 
 /// Whether a connector's password stands in the profile as its own.
-pub fn has_own(env: &Environment, name: &str, connector: &Connector) -> bool {
+fn has_own(env: &Environment, name: &str, connector: &Connector) -> bool {
     let config = wanted(env, name, connector).map(|(_, config)| config);
     let password = config
         .ok()
@@ -445,11 +443,6 @@ mod tests {
             kept("${strimzidir:/mnt/postgres-auth:password}"),
             Some("/mnt/postgres-auth")
         );
-        let string = "mongodb://root:${strimzidir:/mnt/mongo-auth:password}@h/?replicaSet=rs0";
-        assert_eq!(kept(string), Some("/mnt/mongo-auth"));
-        let (user, password) = credentials(string).expect("credentials");
-        assert_eq!((user, kept(password)), ("root", Some("/mnt/mongo-auth")));
-        assert_eq!(credentials("mongodb://h:27017/?replicaSet=rs0"), None);
         assert_eq!(kept("geheim"), None);
         let workers = serde_json::json!({ "spec": { "template": { "pod": { "volumes": [
             { "name": "postgres-auth", "secret": { "secretName": "postgres-credentials" } },
@@ -460,13 +453,9 @@ mod tests {
 
     #[test]
     fn a_command_gives_no_password_away() {
-        let next = next(Source::Postgres, "pg", false);
+        let next = next(Some("postgres.password"));
         assert!(next.starts_with("cargo xtask up --set postgres.password=@-,"));
-        let own = super::next(Source::Postgres, "pg", true);
-        assert!(
-            own.contains("connectors.pg.config.database.password=@-"),
-            "{own}"
-        );
+        assert_eq!(super::next(None), "cargo xtask up");
     }
 
     #[tokio::test(start_paused = true)]

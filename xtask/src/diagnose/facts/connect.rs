@@ -11,7 +11,6 @@ use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::pipeline::connectors::view;
-use crate::platform::Platform;
 use crate::profile::schema;
 use crate::wait::Limit;
 
@@ -118,7 +117,7 @@ async fn connector(
                 .map(|flow| flow.table.clone())
                 .collect(),
             own_user: env.own_connector_user(wanted.source) == Some(&*env.connector_user(wanted)),
-            own_password: connect::login::has_own(env, &name, wanted),
+            password_key: connect::login::password_key(env, &name, wanted),
             user: env.connector_user(wanted),
         }),
         refused: None,

@@ -341,8 +341,8 @@ pub struct Wanted {
     pub user: String,
     /// Whether `up` makes that user and gives it its rights.
     pub own_user: bool,
-    /// Whether its password stands in the profile as its own.
-    pub own_password: bool,
+    /// The profile's key that holds its password; none where `up` sets it at the source.
+    pub password_key: Option<String>,
 }
 
 /// One task.

@@ -49,7 +49,7 @@ fn connector(name: &str, source: Source) -> Connector {
             ],
             user: "cdc".into(),
             own_user: false,
-            own_password: false,
+            password_key: None,
         }),
         kind: Some("source".into()),
         class: "C".into(),

@@ -60,7 +60,7 @@ fn connector(state: &str) -> Connector {
             tables: Vec::new(),
             user: "u".into(),
             own_user: false,
-            own_password: false,
+            password_key: None,
         }),
         kind: None,
         class: String::new(),

@@ -234,7 +234,10 @@ fn with_password(facts: &Facts, subject: &Subject) -> Next {
         // The server takes the password that counts: the resource, or the task, has another one.
         (Some(true), Some(_)) if refused => Next::Fix(Fix::Up),
         (Some(true), _) => Next::Fix(Fix::RestartConnector(name.clone())),
-        (_, Some(wanted)) => run(login::next(wanted.source, name, wanted.own_password)),
+        (_, Some(wanted)) => match &wanted.password_key {
+            Some(key) => run(login::give(key)),
+            None => Next::Fix(Fix::Up),
+        },
         (_, None) => run(format!(
             "correct its password at whoever configures it, then: cargo xtask connector restart {name}"
         )),
