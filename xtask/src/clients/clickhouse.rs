@@ -6,6 +6,9 @@ use serde::de::DeserializeOwned;
 
 use crate::platform::Endpoint;
 
+/// A server that hangs is found by who asks; one on a busy machine may take long for its first answer.
+const PING_WITHIN: Duration = Duration::from_secs(20);
+
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum ClickhouseError {
@@ -89,7 +92,7 @@ impl Clickhouse {
         let answer = self
             .http
             .get(format!("{}/ping", self.endpoint.url()))
-            .timeout(Duration::from_secs(5))
+            .timeout(PING_WITHIN)
             .send()
             .await
             .map_err(|error| self.lost(&error))?;

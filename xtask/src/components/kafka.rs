@@ -127,13 +127,16 @@ pub(super) async fn authority(
     Ok(())
 }
 
+/// A broker that hangs is found by who asks; one on a busy machine may take long for its first answer.
+const PROBED_WITHIN: Duration = Duration::from_secs(20);
+
 /// Whether the broker serves metadata and names itself.
 pub async fn probe(env: &Environment) -> Status {
     let address = env.kafka().address();
     if let Err(error) = env.learn_kafka_login().await {
         return Status::in_progress(error.message);
     }
-    let connected = KafkaClient::with_config(env.kafka_config(Duration::from_secs(5))).await;
+    let connected = KafkaClient::with_config(env.kafka_config(PROBED_WITHIN)).await;
     let answer = match &connected {
         Ok(client) => client.cluster().await,
         Err(error) => {

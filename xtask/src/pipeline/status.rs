@@ -132,10 +132,22 @@ pub async fn gather(env: &Arc<Environment>) -> Overview {
     }
 }
 
-/// A probe's status, or that it took too long.
+/// A probe's status, or that it took too long. A client that gave up by itself, before the limit, had as
+/// little time as the machine: that is no answer, either.
 async fn patiently(limit: &Limit, probe: impl Future<Output = Status>) -> Status {
-    let answer = limit.within(probe).await;
-    answer.unwrap_or_else(|late| late.status())
+    match limit.within(probe).await {
+        Ok(status) if status.state == State::InProgress && gave_up(&status.message) => {
+            Status::unknown(status.message)
+        }
+        Ok(status) => status,
+        Err(late) => late.status(),
+    }
+}
+
+/// Whether a client's error says only that it waited for too long.
+fn gave_up(error: &str) -> bool {
+    let waited = ["timed out", "timeout", "no answer"];
+    !error.contains("refused") && waited.iter().any(|it| error.contains(it))
 }
 
 /// The components, asked at once. Who has not answered although there was time for it does not answer; else
@@ -395,4 +407,31 @@ pub(crate) async fn target(env: &Environment, client: &Clickhouse, flow: &str) -
     );
     let rows: Vec<Target> = client.rows(&sql).await.ok()?;
     rows.into_iter().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_client_that_gave_up_is_not_taken_for_an_answer() {
+        let limit = Limit::growing(Duration::from_secs(30));
+        let seen = async |said: &str| {
+            let probe = async { Status::in_progress(said) };
+            patiently(&limit, probe).await.state
+        };
+        for said in [
+            "ClickHouse at 127.0.0.1:8123 does not answer: operation timed out",
+            "Connect at 127.0.0.1:8083 gives no answer within 20 s",
+            "PostgreSQL at db:5432 does not answer: connection timed out",
+        ] {
+            assert_eq!(seen(said).await, State::Unknown, "{said}");
+        }
+        for said in [
+            "ClickHouse at 127.0.0.1:8123 does not answer: connection refused",
+            "MongoDB at db:27017: Server selection timeout: ... Connection refused (os error 111)",
+        ] {
+            assert_eq!(seen(said).await, State::InProgress, "{said}");
+        }
+    }
 }

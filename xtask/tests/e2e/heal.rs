@@ -153,7 +153,7 @@ async fn a_wrong_password_is_told_once_and_nothing_is_restarted() {
     let hook = Webhook::listen();
     let session = sandbox.postgres().await;
     session
-        .execute("ALTER USER postgres PASSWORD 'somebody-changed-it'")
+        .execute("ALTER USER cdc_connector PASSWORD 'somebody-changed-it'")
         .await
         .expect("changed");
     // Debezium tries to log in again and again, and is said to run: silent for long enough to be stuck.
@@ -191,8 +191,8 @@ async fn a_wrong_password_is_told_once_and_nothing_is_restarted() {
     assert_eq!(watch.end(), Some(130));
 
     let back = format!(
-        "ALTER USER postgres PASSWORD '{}'",
-        sandbox.password("postgres")
+        "ALTER USER cdc_connector PASSWORD '{}'",
+        sandbox.password("postgres-connector")
     );
     session.execute(&back).await.expect("changed back");
     sandbox.ok(&["connector", "restart", CONNECTOR]);
