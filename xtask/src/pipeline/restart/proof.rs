@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::pipeline::canary;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::profile::schema::{Connector, Source};
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
 use crate::wait;
 
 /// Connectors that somebody paused or stopped: no change comes of them.
@@ -87,13 +87,23 @@ pub(super) async fn runs(
         if let Some(obstacle) = components::hindrance(env, "connect").await {
             return obstacle;
         }
-        if let Ok(Some(status)) = client.status(name).await
-            && matches!(status.connector.state.as_str(), "PAUSED" | "STOPPED")
-        {
-            resting.add(name);
-            return Status::current(format!("is {}, as it was", status.connector.state));
+        let rests = async || {
+            let status = client.status(name).await.ok()??;
+            let state = status.connector.state;
+            matches!(state.as_str(), "PAUSED" | "STOPPED").then(|| {
+                resting.add(name);
+                Status::current(format!("is {state}, as it was"))
+            })
+        };
+        if let Some(rests) = rests().await {
+            return rests;
         }
-        watcher.look(env, name, connector, progress).await
+        let seen = watcher.look(env, name, connector, progress).await;
+        // A worker that has just begun says UNASSIGNED first: it may be paused by the second look.
+        match seen.state {
+            State::Failed => rests().await.unwrap_or(seen),
+            _ => seen,
+        }
     })
     .await?;
     Ok(watcher.outcome(message))
