@@ -11,6 +11,7 @@ mod altinity;
 mod clickhouse;
 mod link;
 mod login;
+mod passwords;
 mod sources;
 
 pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
@@ -24,14 +25,14 @@ use crate::clients::connect::Connect;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
-use crate::platform::host::{Dirs, daemon, secrets};
+use crate::platform::host::{Dirs, daemon};
 use crate::platform::kubernetes::Cluster;
-use crate::platform::{Endpoint, Platform, Secret, docker};
-use crate::profile::logins::{Login, connector_secret};
-use crate::profile::schema::{Connector, KafkaSecurity, Password, Source};
+use crate::platform::{Endpoint, Platform, docker};
+use crate::profile::schema::{Connector, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::readiness::Status;
 use crate::render::{Templates, kubernetes};
+use passwords::Passwords;
 
 /// A source that the profile has and this run leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,23 +108,6 @@ impl Addresses {
     }
 }
 
-/// The passwords of the components that have one.
-struct Passwords {
-    postgres: Secret,
-    mongodb: Secret,
-    /// The connectors' own users; empty where they have none.
-    postgres_connector: Secret,
-    mongodb_connector: Secret,
-    /// The key that MongoDB's members share.
-    mongodb_key: Secret,
-    clickhouse: Secret,
-    /// The user that ClickHouse's operator makes for itself; empty on `host`.
-    clickhouse_operator: Secret,
-    /// Users of a broker that asks who connects; empty for one that does not.
-    kafka_connect: Secret,
-    kafka_clickhouse: Secret,
-}
-
 /// Whether passwords that do not exist yet are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Secrets {
@@ -144,44 +128,7 @@ impl Environment {
         if mode == Secrets::Create {
             dirs.create()?;
         }
-        // Nobody gave a service of the user's own the password that would be generated for it.
-        let none = Password(String::new());
-        let password = |component, fixed: &Option<Password>, external: &Option<String>| {
-            let fixed = fixed.as_ref().or(external.as_ref().map(|_| &none));
-            match mode {
-                Secrets::Create => secrets::ensure(&dirs, component, fixed),
-                Secrets::Existing => secrets::existing(&dirs, component, fixed),
-            }
-        };
-        let Profile {
-            kafka,
-            postgres,
-            mongodb,
-            clickhouse,
-            ..
-        } = &loaded.profile;
-        let user = |name| match kafka.security {
-            KafkaSecurity::Scram => password(name, &None, &None),
-            KafkaSecurity::Plain => Ok(Secret::new("")),
-        };
-        let connector = |source, fixed| match loaded.profile.connector_login(source) {
-            Login::Own(_) => password(connector_secret(source), fixed, &None),
-            Login::Shared(_) | Login::Nobody => Ok(Secret::new("")),
-        };
-        let passwords = Passwords {
-            postgres: password("postgres", &postgres.password, &postgres.external)?,
-            mongodb: password("mongodb", &mongodb.password, &mongodb.external)?,
-            postgres_connector: connector(Source::Postgres, &postgres.connector_password)?,
-            mongodb_connector: connector(Source::Mongodb, &mongodb.connector_password)?,
-            mongodb_key: password("mongodb-key", &None, &mongodb.external)?,
-            clickhouse: password("clickhouse", &clickhouse.password, &clickhouse.external)?,
-            clickhouse_operator: match platform {
-                Platform::Host => Secret::new(""),
-                _ => password("clickhouse-operator", &None, &None)?,
-            },
-            kafka_connect: user("kafka-connect")?,
-            kafka_clickhouse: user("kafka-clickhouse")?,
-        };
+        let passwords = Passwords::of(&loaded.profile, &dirs, platform, mode)?;
         let mongod_binary = which::which("mongod").ok();
         let mut left_out = Vec::new();
         let mut profile = loaded.profile;
@@ -377,42 +324,6 @@ impl Environment {
             _ => &None,
         };
         external.as_deref()
-    }
-
-    /// The passwords as they go into a cluster's Secrets.
-    pub fn cluster_passwords(&self) -> kubernetes::Passwords {
-        let text = |secret: &Secret| secret.expose().to_owned();
-        kubernetes::Passwords {
-            postgres: text(&self.passwords.postgres),
-            mongodb: text(&self.passwords.mongodb),
-            postgres_connector: text(&self.connector_password(Source::Postgres)),
-            mongodb_connector: text(&self.connector_password(Source::Mongodb)),
-            mongodb_key: text(&self.passwords.mongodb_key),
-            clickhouse: text(&self.passwords.clickhouse),
-            clickhouse_operator: text(&self.passwords.clickhouse_operator),
-            kafka_connect: text(&self.passwords.kafka_connect),
-            kafka_clickhouse: text(&self.passwords.kafka_clickhouse),
-        }
-    }
-
-    /// Every password of the environment. Nothing but a search for them may want all.
-    pub(crate) fn secrets(&self) -> Vec<String> {
-        let own = &self.passwords;
-        let mut all: Vec<String> = [
-            &own.postgres,
-            &own.mongodb,
-            &own.postgres_connector,
-            &own.mongodb_connector,
-            &own.mongodb_key,
-            &own.clickhouse,
-            &own.clickhouse_operator,
-            &own.kafka_connect,
-            &own.kafka_clickhouse,
-        ]
-        .map(|secret| secret.expose().to_owned())
-        .into();
-        all.extend(self.kafka_login().password.map(|it| it.expose().to_owned()));
-        all
     }
 
     /// A session at the relational source.
