@@ -65,7 +65,7 @@ pub(super) async fn ask(
 /// Adds what the platform knows about a service that does not answer.
 async fn explained(env: &Environment, component: &str, error: Error) -> Error {
     let silent = error.message.contains("does not answer");
-    match env.obstacle(component).await {
+    match env.blocked_by(component).await {
         Some(obstacle) if silent => error.detail(obstacle.message).hint("cargo xtask status"),
         None if silent => error.hint("cargo xtask status"),
         _ => error,

@@ -18,7 +18,7 @@ mod upper;
 
 pub use host::{artifacts, processes};
 pub(crate) use host::{fetch, fetched, start};
-pub(crate) use upper::{hindrance, obstacle, patience, ready};
+pub(crate) use upper::{blocked_by, operator_leads, patience, ready, unserved_by};
 
 /// What only a plan on a cluster asks for.
 #[derive(Clone, Debug, Default)]

@@ -159,7 +159,7 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
         &progress,
         || async {
             // Its pod is asked before it is ready: what makes it so may be what is done here.
-            if let Some(obstacle) = env.obstacle("mongodb").await
+            if let Some(obstacle) = env.blocked_by("mongodb").await
                 && obstacle.state == State::Failed
             {
                 return obstacle;

@@ -147,7 +147,7 @@ pub async fn create_database(env: Arc<Environment>, progress: Progress) -> Resul
     let database = &env.profile.postgres.database;
     let patience = Patience::local(Duration::from_secs(120));
     wait::until("postgres takes a login", patience, &progress, || async {
-        if let Some(obstacle) = env.obstacle("postgres").await {
+        if let Some(obstacle) = env.blocked_by("postgres").await {
             return obstacle;
         }
         match Postgres::connect(&env.postgres(), "postgres").await {

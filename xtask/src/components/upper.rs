@@ -1,6 +1,8 @@
 //! The upper half of `up`'s plan, which is the same on every platform: what proves that a component
 //! answers, what it needs before changes can flow, and the proof that they do.
 
+mod running;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,10 @@ use crate::wait::{self, Patience};
 /// not named is the user's own and runs already.
 pub(super) type Starts = BTreeMap<&'static str, String>;
 
+/// The gate on the operator of Kafka and Connect, on clusters: what it says before it leads may be long
+/// past, and what it does next makes ready what was not, and the other way round.
+pub(super) const OPERATOR_LEADS: &str = "operator/leads";
+
 /// How long a component may take to be ready. A slow machine under load takes several times the
 /// usual few seconds; a cluster may pull images first.
 pub(crate) fn patience(env: &Environment) -> Patience {
@@ -28,6 +34,26 @@ pub(crate) fn patience(env: &Environment) -> Patience {
         Platform::Host => Duration::from_secs(120),
         Platform::Kind | Platform::Kubernetes => Duration::from_secs(600),
     })
+}
+
+/// Waits until a pod of the operator leads that was not there `before`.
+///
+/// # Errors
+/// It does not come, and why.
+pub(crate) async fn operator_leads(
+    env: &Environment,
+    before: &BTreeMap<String, String>,
+    progress: &Progress,
+) -> Result<Outcome> {
+    // Each look is a request.
+    let patience = Patience {
+        slowest: Duration::from_millis(500),
+        ..patience(env)
+    };
+    let look = || env.operator_leads(before);
+    wait::until("the operator leads", patience, progress, look)
+        .await
+        .map(Outcome::Unchanged)
 }
 
 /// Adds the upper half to a plan whose lower half starts the components. `objects` are those of the
@@ -103,20 +129,18 @@ pub(super) fn add(
         plan.gate(
             "kafka/operated",
             "all that the operator runs beside the brokers",
-            &[start],
+            &[start, OPERATOR_LEADS],
             async move |progress| {
-                wait::until(
-                    "Kafka's resource is ready",
-                    patience(&at),
-                    &progress,
-                    || async {
-                        obstacle(&at, "kafka")
-                            .await
-                            .unwrap_or_else(|| Status::current("ready"))
-                    },
-                )
-                .await
-                .map(Outcome::Unchanged)
+                let look = || async {
+                    let blocked = match blocked_by(&at, "kafka").await {
+                        None => at.unseen_by_operator().await,
+                        blocked => blocked,
+                    };
+                    blocked.unwrap_or_else(|| Status::current("ready"))
+                };
+                wait::until("Kafka's resource is ready", patience(&at), &progress, look)
+                    .await
+                    .map(Outcome::Unchanged)
             },
         );
     }
@@ -166,7 +190,7 @@ fn started(plan: &mut Plan, env: &Arc<Environment>, start: &str) {
         &[start],
         async move |progress| {
             wait::until("the workers start", patience(&at), &progress, || async {
-                let waits = at.beginning("connect").await;
+                let waits = at.not_started("connect").await;
                 waits.unwrap_or_else(|| Status::current("their containers have started"))
             })
             .await
@@ -205,8 +229,8 @@ pub(crate) fn ready(
                 patience(&at),
                 &progress,
                 || async {
-                    if let Some(obstacle) = hindrance(&at, component).await {
-                        return obstacle;
+                    if let Some(blocked) = unserved_by(&at, component).await {
+                        return blocked;
                     }
                     match component {
                         "kafka" => kafka::probe(&at).await,
@@ -224,31 +248,39 @@ pub(crate) fn ready(
     Ok(())
 }
 
-/// As [`Environment::obstacle`], for those who wait until there is none: others who may wait for
-/// nothing any more are told so.
-pub(crate) async fn obstacle(env: &Environment, component: &str) -> Option<Status> {
-    let obstacle = env.obstacle(component).await?;
-    Some(hastened(env, component, obstacle).await)
+/// As [`Environment::blocked_by`], for those who wait until nothing does: an operator that may be of an
+/// old opinion is asked to look again.
+pub(crate) async fn blocked_by(env: &Environment, component: &str) -> Option<Status> {
+    let blocked = env.blocked_by(component).await?;
+    Some(nudged(env, component, blocked).await)
 }
 
-/// As [`Environment::hindrance`], with what [`obstacle`] does.
-pub(crate) async fn hindrance(env: &Environment, component: &str) -> Option<Status> {
-    let obstacle = env.hindrance(component).await?;
-    Some(hastened(env, component, obstacle).await)
+/// As [`Environment::unserved_by`], with what [`blocked_by`] does.
+pub(crate) async fn unserved_by(env: &Environment, component: &str) -> Option<Status> {
+    let blocked = env.unserved_by(component).await?;
+    Some(nudged(env, component, blocked).await)
 }
 
-async fn hastened(env: &Environment, component: &str, obstacle: Status) -> Status {
-    if obstacle.state == State::Failed {
-        return obstacle;
+async fn nudged(env: &Environment, component: &str, blocked: Status) -> Status {
+    if blocked.state == State::Failed {
+        return blocked;
     }
-    let said = match env.hasten(component).await {
-        Ok(None) => return obstacle,
+    said_too(blocked, env.nudge_operator(component).await)
+}
+
+/// With what was done about it.
+fn said_too(status: Status, nudged: Result<Option<String>>) -> Status {
+    let said = match nudged {
+        Ok(None) => return status,
         Ok(Some(said)) => said,
-        Err(error) => format!("it cannot be hastened: {}", error.message),
+        Err(error) => format!(
+            "its operator cannot be asked to look again: {}",
+            error.message
+        ),
     };
     Status {
-        message: format!("{}; {said}", obstacle.message),
-        ..obstacle
+        message: format!("{}; {said}", status.message),
+        ..status
     }
 }
 
@@ -302,33 +334,15 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
             registered = mended;
         }
         let (at, connector_name, spec) = (env.clone(), name.clone(), connector.clone());
+        let mut needs = vec![registered.as_str()];
+        if env.platform != Platform::Host {
+            needs.push(OPERATOR_LEADS);
+        }
         plan.gate(
             &format!("{name}/running"),
             "tasks run, slot active",
-            &[&registered],
-            async move |progress: Progress| {
-                let watcher = connect::Watcher::default();
-                let message = wait::until(
-                    &format!("{connector_name} runs"),
-                    patience(&at),
-                    &progress,
-                    || async {
-                        // The operator may find fault with it only now, after it looked again.
-                        if let Some(obstacle) = obstacle(&at, "connect").await {
-                            return obstacle;
-                        }
-                        let seen = watcher.look(&at, &connector_name, &spec, &progress).await;
-                        if seen.state == State::NotFound
-                            && let Some(refused) = at.refused_connector(&connector_name).await
-                        {
-                            return refused;
-                        }
-                        seen
-                    },
-                )
-                .await?;
-                Ok(watcher.outcome(message))
-            },
+            &needs,
+            async move |progress| running::gate(&at, &connector_name, &spec, &progress).await,
         );
     }
     for (name, flow) in &env.profile.flows {

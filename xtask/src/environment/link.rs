@@ -22,10 +22,16 @@ use crate::platform::kubernetes::restart::{LOOK, now};
 use crate::platform::kubernetes::watch::{Gate, Target, Watches};
 use crate::profile::Profile;
 use crate::profile::schema::{KafkaSecurity, PostgresManager};
+use crate::readiness::connect::ConnectorStatus;
+use crate::readiness::kubernetes as readiness;
 use crate::readiness::{State, Status};
 
 /// Kafka's brokers, without what the operator runs beside them.
 const BROKERS: &str = "kafka/brokers";
+/// Before a connector's name.
+pub(super) const CONNECTOR: &str = "connector/";
+/// The operator of Kafka and Connect.
+const OPERATOR: &str = "operator";
 
 /// A connection. Its forwards end when it is dropped.
 pub struct Link {
@@ -110,19 +116,10 @@ impl Link {
     }
 
     /// The first of a component's objects that is not current, as the cluster sees it.
-    pub(super) async fn obstacle(&self, profile: &Profile, component: &str) -> Option<Status> {
+    pub(super) async fn blocked_by(&self, profile: &Profile, component: &str) -> Option<Status> {
         let mut gates = self.gates.lock().await;
-        let gates = self.of(&mut gates, component, || targets(profile, component));
-        for gate in gates.iter_mut() {
+        for gate in self.of(&mut gates, profile, component) {
             let status = gate.look().await;
-            if status.state == State::Failed
-                && component == "connect"
-                && self.ended_without_broker(profile).await
-            {
-                return Some(Status::in_progress(
-                    "its worker ended while there was no broker; the kubelet starts it again",
-                ));
-            }
             if status.state == State::InProgress
                 && gate.awaits_operator()
                 && let Some(why) = self.waits.why(&self.cluster, profile).await
@@ -138,19 +135,21 @@ impl Link {
     }
 
     /// Ends waits of others for a component that are in vain by now: an operator's that may be of an
-    /// old opinion is asked to look again, a kubelet's pause ends with its pod. Says what it did.
+    /// old opinion, or has not seen that what it made is `changed`, is asked to look again; a kubelet's
+    /// pause ends with its pod. Says what it did.
     ///
     /// # Errors
     /// The server refuses.
-    pub(super) async fn hasten(
+    pub(super) async fn nudge_operator(
         &self,
         profile: &Profile,
         component: &str,
+        changed: bool,
     ) -> Result<Option<String>> {
         let mut gates = self.gates.lock().await;
         let mut said = None;
-        for gate in self.of(&mut gates, component, || targets(profile, component)) {
-            if gate.is_overtaken() {
+        for gate in self.of(&mut gates, profile, component) {
+            if gate.is_overtaken(changed) {
                 self.cluster.annotate(gate.target(), LOOK, &now()).await?;
                 said = Some("asked the operator to look again".to_owned());
             }
@@ -197,24 +196,27 @@ impl Link {
         }))
     }
 
-    /// What keeps a component from serving, which may be less than what [`Link::obstacle`] waits for:
-    /// brokers answer some ten seconds before the operator has what else belongs to a Kafka.
-    pub(super) async fn hindrance(&self, profile: &Profile, component: &str) -> Option<Status> {
-        let whole = self.obstacle(profile, component).await;
-        match whole {
-            Some(status) if component == "kafka" && status.state != State::Failed => {
-                self.obstacle(profile, BROKERS).await
-            }
-            whole => whole,
+    /// What keeps a component from serving, which may be less than what [`Link::blocked_by`] waits for:
+    /// brokers answer some ten seconds before the operator has what else belongs to a Kafka, and may
+    /// answer while the rest of it fails.
+    pub(super) async fn unserved_by(&self, profile: &Profile, component: &str) -> Option<Status> {
+        let whole = self.blocked_by(profile, component).await?;
+        if component != "kafka" {
+            return Some(whole);
         }
+        let brokers = self.blocked_by(profile, BROKERS).await?;
+        Some(match whole.state {
+            // Why there are no brokers.
+            State::Failed => whole,
+            _ => brokers,
+        })
     }
 
-    /// As [`Link::obstacle`], but only until the component's pods have begun: what they need of other
+    /// As [`Link::blocked_by`], but only until the component's pods have begun: what they need of other
     /// components comes later.
-    pub(super) async fn beginning(&self, profile: &Profile, component: &str) -> Option<Status> {
+    pub(super) async fn not_started(&self, profile: &Profile, component: &str) -> Option<Status> {
         let mut gates = self.gates.lock().await;
-        let gates = self.of(&mut gates, component, || targets(profile, component));
-        for gate in gates.iter_mut() {
+        for gate in self.of(&mut gates, profile, component) {
             let status = gate.begun().await;
             if status.state != State::Current {
                 return Some(status);
@@ -223,40 +225,80 @@ impl Link {
         None
     }
 
-    /// What the operator finally has against a connector's resource.
-    pub(super) async fn refused_connector(&self, profile: &Profile, name: &str) -> Option<Status> {
+    /// What the operator has against a connector's resource, or what of it Connect does not do yet.
+    pub(super) async fn connector_blocked_by(
+        &self,
+        profile: &Profile,
+        name: &str,
+        status: Option<&ConnectorStatus>,
+    ) -> Option<Status> {
+        let resource = format!("{CONNECTOR}{name}");
+        let blocked = self.blocked_by(profile, &resource).await;
         let mut gates = self.gates.lock().await;
-        let gates = self.of(&mut gates, &format!("connector/{name}"), || {
-            vec![connector(profile, name)]
-        });
-        for gate in gates.iter_mut() {
-            let status = gate.look().await;
-            if status.state == State::Failed {
-                return Some(status);
+        let Some(object) = self.of(&mut gates, profile, &resource).first()?.object() else {
+            return blocked;
+        };
+        match blocked {
+            // What it has not looked at yet, and what it has refused.
+            Some(blocked) if blocked.state == State::Failed || !readiness::observed(&object) => {
+                Some(blocked)
             }
+            blocked => readiness::not_as_wanted(&object, status).or(blocked),
         }
-        None
     }
 
-    /// The gates of this name, which are made when they are first looked at.
+    /// Whether Strimzi's operator is at work: one of its pods leads, and none of those `before`.
+    pub(super) async fn operator_leads(
+        &self,
+        profile: &Profile,
+        before: &BTreeMap<String, String>,
+    ) -> Status {
+        let mut gates = self.gates.lock().await;
+        let Some(gate) = self.of(&mut gates, profile, OPERATOR).first_mut() else {
+            return Status::current("there is none");
+        };
+        let status = gate.look().await;
+        let (Some(operator), State::InProgress | State::Current) = (gate.object(), status.state)
+        else {
+            return status;
+        };
+        let mut pods = gate.pods();
+        // Others look while the server answers.
+        drop(gates);
+        pods.retain(|pod| {
+            let uid = pod.metadata.uid.as_ref();
+            !before.values().any(|old| Some(old) == uid)
+        });
+        let target = strimzi(profile);
+        let space = target.namespace.unwrap_or_default();
+        let lease = Target::of("coordination.k8s.io/v1", "Lease", &space, target.name);
+        match self.cluster.object(&lease).await {
+            Ok(lease) => readiness::leads(&operator, lease.as_ref(), &pods),
+            // Who may not look at leases sees pods.
+            Err(error) if error.code == Code::Platform => readiness::leads(&operator, None, &pods),
+            Err(error) => Status::unknown(error.message),
+        }
+    }
+
+    /// Whether the operator that is installed has looked at Kafka: one of another version replaces pods.
+    pub(super) async fn unseen_by_operator(&self, profile: &Profile) -> Option<Status> {
+        let mut gates = self.gates.lock().await;
+        let operator = self.of(&mut gates, profile, OPERATOR).first()?.object()?;
+        let kafka = self.of(&mut gates, profile, "kafka").first()?.object()?;
+        readiness::seen_by_another(&kafka, &operator)
+    }
+
+    /// The gates on the objects of this name, which are made when they are first looked at.
     fn of<'a>(
         &self,
         gates: &'a mut BTreeMap<String, Vec<Gate>>,
+        profile: &Profile,
         name: &str,
-        targets: impl FnOnce() -> Vec<Target>,
     ) -> &'a mut Vec<Gate> {
         gates.entry(name.to_owned()).or_insert_with(|| {
-            let targets = targets().into_iter();
+            let targets = targets(profile, name).into_iter();
             targets.map(|target| self.watches.gate(target)).collect()
         })
-    }
-
-    /// Whether every worker that is down ended before a broker was ready: Connect gives up where it
-    /// finds none, and the kubelet's pause outlasts the broker's return, as after a node's restart.
-    /// A cluster that does not tell is no excuse.
-    async fn ended_without_broker(&self, profile: &Profile) -> bool {
-        let pods = self.workers_and_brokers(profile).await;
-        pods.is_some_and(|(workers, brokers)| ended_before_ready(&workers, &brokers))
     }
 
     /// Their pods; none if the cluster does not tell.
@@ -333,7 +375,7 @@ pub fn strimzi(profile: &Profile) -> Target {
     )
 }
 
-/// The objects that a component is made of.
+/// The objects that a component, a connector (`connector/NAME`) or the operator is made of.
 pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
     let kafka = profile.kubernetes.kafka_namespace.as_str();
     let database = profile.kubernetes.database_namespace.as_str();
@@ -351,6 +393,7 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
             return targets;
         }
         "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
+        OPERATOR => strimzi(profile),
         "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
         "postgres" => match profile.postgres.managed_by {
             PostgresManager::Statefulset => {
@@ -371,7 +414,10 @@ pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
             }
             servers
         }
-        _ => return Vec::new(),
+        other => match other.strip_prefix(CONNECTOR) {
+            Some(name) => connector(profile, name),
+            None => return Vec::new(),
+        },
     };
     vec![target]
 }

@@ -337,7 +337,7 @@ impl<'a> Canary<'a> {
             Session::Mongodb(_) => "mongodb",
         };
         for component in [source, "connect", "kafka", "clickhouse"] {
-            let seen = self.env.obstacle(component).await;
+            let seen = self.env.blocked_by(component).await;
             if let Some(failed) = seen.filter(|seen| seen.state == State::Failed) {
                 return Some(Status {
                     message: format!("{component}: {}", failed.message),

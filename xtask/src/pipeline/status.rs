@@ -276,7 +276,7 @@ async fn component(
 /// explains nothing yet.
 async fn obstacle(env: &Environment, name: &str) -> Option<Status> {
     loop {
-        match env.obstacle(name).await {
+        match env.blocked_by(name).await {
             Some(seen) if seen.state == State::Unknown => {
                 wait::pause(Duration::from_millis(50)).await;
             }

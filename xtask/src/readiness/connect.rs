@@ -29,6 +29,13 @@ pub struct ConnectorStatus {
     pub tasks: Vec<StateEntry>,
 }
 
+impl ConnectorStatus {
+    /// Whether it was told to do nothing.
+    pub fn rests(&self) -> bool {
+        matches!(self.connector.state.as_str(), "PAUSED" | "STOPPED")
+    }
+}
+
 /// `GET /connector-plugins`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Plugin {
@@ -137,7 +144,7 @@ pub const LOGIN_REFUSED: &[&[&str]] = &[
 /// Whether a text says that a login was refused.
 pub fn is_login_refused(text: &str) -> bool {
     let said = |parts: &&[&str]| parts.iter().all(|part| text.contains(part));
-    LOGIN_REFUSED.iter().any(|parts| said(parts))
+    LOGIN_REFUSED.iter().any(said)
 }
 
 /// The last `Caused by:` of a Java stack trace, or its first line.

@@ -175,7 +175,8 @@ mod tests {
         // `up` asks once, before it changes a cluster for the first time.
         found.retain(|it| it != "up");
         let mut known = ASKING.map(|(name, _)| name.to_owned());
-        (found.sort(), known.sort());
+        found.sort();
+        known.sort();
         assert_eq!(found, known);
     }
 

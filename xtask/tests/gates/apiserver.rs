@@ -12,6 +12,7 @@ use xtask::platform::kubernetes::preflight::{self, Options};
 use xtask::platform::kubernetes::watch::{Target, Watches};
 use xtask::readiness::State;
 
+use crate::operator::{a_connector_is_as_its_resource_wants_it, it_is_back_when_it_leads};
 use crate::replaced::{a_pause_ends_with_its_pod_only, a_set_is_restarted, strimzi_is_asked};
 use crate::server::Server;
 use crate::support::{api, client, create, namespace, object, set, stateful_set};
@@ -63,6 +64,8 @@ async fn apiserver_gates() {
     a_set_is_restarted(&cluster).await;
     a_pause_ends_with_its_pod_only(&cluster).await;
     strimzi_is_asked(&cluster).await;
+    it_is_back_when_it_leads(&cluster).await;
+    a_connector_is_as_its_resource_wants_it(&cluster).await;
     survives_the_servers_restart(&mut server, &client).await;
 }
 

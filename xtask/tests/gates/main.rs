@@ -12,6 +12,7 @@
 mod apiserver;
 mod cluster;
 mod forward;
+mod operator;
 mod proofs;
 mod replaced;
 mod server;

@@ -166,7 +166,7 @@ const SETS: (&str, &str) = ("core.strimzi.io/v1", "StrimziPodSet");
 const WORKERS: &str = "my-connect-cluster-connect";
 const WORKER: &str = "my-connect-cluster-connect-0";
 
-async fn define(client: &Client, kind: (&str, &str)) {
+pub async fn define(client: &Client, kind: (&str, &str)) {
     let group = kind.0.trim_end_matches("/v1");
     let plural = format!("{}s", kind.1.to_lowercase());
     create(

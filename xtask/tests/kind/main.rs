@@ -19,6 +19,7 @@ mod life;
 #[path = "../support/ports.rs"]
 mod ports;
 mod production;
+mod recovery;
 mod rotation;
 mod trouble;
 

@@ -54,7 +54,7 @@ pub(super) async fn explained(env: &Environment, error: Error) -> Error {
     if error.code != crate::error::Code::Service {
         return error;
     }
-    let error = match env.obstacle("kafka").await {
+    let error = match env.blocked_by("kafka").await {
         Some(obstacle) => error.detail(obstacle.message),
         None => error,
     };

@@ -160,7 +160,7 @@ pub(super) async fn complete(
         patience,
         progress,
         || async {
-            if let Some(obstacle) = env.obstacle("mongodb").await
+            if let Some(obstacle) = env.blocked_by("mongodb").await
                 && obstacle.state == State::Failed
             {
                 return obstacle;

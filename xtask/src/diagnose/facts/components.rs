@@ -53,7 +53,11 @@ async fn is_being_made(env: &Environment, seen: &status::Component, limit: &Limi
     if env.platform == Platform::Host || seen.external || !waits {
         return false;
     }
-    let begins = limit.within(env.beginning(seen.name)).await.ok().flatten();
+    let begins = limit
+        .within(env.not_started(seen.name))
+        .await
+        .ok()
+        .flatten();
     begins.is_some_and(|it| matches!(it.state, State::InProgress | State::NotFound))
 }
 

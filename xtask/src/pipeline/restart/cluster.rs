@@ -43,7 +43,7 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
             &id,
             "replace the operator's pods",
             &[],
-            async move |progress| by_template(&at, &deployment(&at, operator), &progress).await,
+            async move |progress| operator_pods(&at, operator, &progress).await,
         );
         rolled.push(id);
     }
@@ -61,7 +61,7 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                 || async {
                     let run = |component: &&str| refuse_foreign(&at, component).is_ok();
                     for component in components::NAMES.into_iter().filter(run) {
-                        if let Some(obstacle) = components::obstacle(&at, component).await {
+                        if let Some(obstacle) = components::blocked_by(&at, component).await {
                             return Status {
                                 message: format!("{component}: {}", obstacle.message),
                                 ..obstacle
@@ -75,6 +75,22 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
             .map(Outcome::Unchanged)
         },
     );
+}
+
+/// Replaces an operator's pods by deleting them: a rolled Deployment has the new pod wait until the old
+/// one ends and gives up its lease, which it does only when the new one is ready.
+async fn operator_pods(env: &Environment, operator: &str, progress: &Progress) -> Result<Outcome> {
+    let cluster = &env.link()?.cluster;
+    let target = deployment(env, operator);
+    let before = cluster.pods_of(&target).await?;
+    if operator != "strimzi" {
+        let ask = || cluster.delete_pods(&target, &before);
+        return replaced(env, target.clone(), None, progress, ask).await;
+    }
+    cluster.delete_pods(&target, &before).await?;
+    // It works as soon as it leads; its probe tells half a minute later.
+    let leads = components::operator_leads(env, &before, progress).await?;
+    Ok(Outcome::Changed(leads.message().to_owned()))
 }
 
 /// The Deployment that an operator's own installation makes.

@@ -84,7 +84,7 @@ pub(super) async fn runs(
     let watcher = connect::Watcher::default();
     let what = format!("{name} runs");
     let message = wait::until(&what, patience(env), progress, || async {
-        if let Some(obstacle) = components::hindrance(env, "connect").await {
+        if let Some(obstacle) = components::unserved_by(env, "connect").await {
             return obstacle;
         }
         let rests = async || {

@@ -6,8 +6,10 @@
 
 mod clickhouse;
 mod cnpg;
+mod connector;
 mod fields;
 mod images;
+mod leader;
 mod pods;
 mod recovery;
 mod rolled;
@@ -26,7 +28,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
+pub use connector::{not_as_wanted, observed};
 pub use images::{Wanted as WantedImage, pulled, stale};
+pub use leader::{leads, seen_by_another};
 pub use pods::{LogOf, Missing, Trouble};
 pub use recovery::{comes_back, is_broker};
 pub use rolled::rolled;

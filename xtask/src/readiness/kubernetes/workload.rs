@@ -1,5 +1,6 @@
 //! Kubernetes' own kinds.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::core::DynamicObject;
@@ -39,7 +40,7 @@ fn deployment(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
     }
     let wanted = wanted(object);
     let status = |key: &str| number(&object.data, &["status", key]).unwrap_or_default();
-    let newest = newest_pods(seen);
+    let newest = newest_pods(&seen.pods);
     if let Some(progressing) = condition(object, "Progressing")
         && progressing.reason == "ProgressDeadlineExceeded"
     {
@@ -79,15 +80,14 @@ fn deployment(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
 
 /// The pods of the template that the youngest pod comes from: what is wrong with those of an older
 /// one is being mended by the roll.
-fn newest_pods(seen: &Seen) -> Vec<&DynamicObject> {
+pub(super) fn newest_pods(pods: &[Arc<DynamicObject>]) -> Vec<&DynamicObject> {
     const HASH: &str = "pod-template-hash";
-    let youngest = seen
-        .pods
+    let youngest = pods
         .iter()
         .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
     match youngest.and_then(|pod| label(pod, HASH)) {
-        Some(hash) => pods::with_label(&seen.pods, HASH, hash),
-        None => seen.pods.iter().map(AsRef::as_ref).collect(),
+        Some(hash) => pods::with_label(pods, HASH, hash),
+        None => pods.iter().map(AsRef::as_ref).collect(),
     }
 }
 

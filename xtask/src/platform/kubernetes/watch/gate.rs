@@ -27,9 +27,11 @@ const LOG_LINES: i64 = 20;
 /// Evidence that takes longer is left out.
 const EVIDENCE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long an operator's opinion may stand that may be an old one, before and between being asked
-/// for a new one. Strimzi looks by itself every 120 s.
+/// How long an operator's opinion may stand that may be an old one, before it is asked for a new one;
+/// twice as long each time after that.
 const OLD_OPINION: Duration = Duration::from_secs(5);
+/// How often it is asked: Strimzi looks by itself every 120 s, and what it then still says it means.
+const ASKED_AT_MOST: u32 = 4;
 
 /// Looks at one object.
 pub struct Gate {
@@ -45,8 +47,34 @@ pub struct Gate {
     ages: Ages,
     begin: Instant,
     last: Option<Glance>,
-    /// Since when its operator's opinion may be an old one, or has been asked for.
-    overtaken: Option<Instant>,
+    nudges: Nudges,
+}
+
+/// When an operator is to be asked for a new opinion.
+#[derive(Default)]
+struct Nudges {
+    /// Since when its opinion may be an old one, or when it was asked last.
+    since: Option<Instant>,
+    /// How often it was asked about this opinion.
+    asked: u32,
+}
+
+impl Nudges {
+    /// Whether it is time to ask.
+    fn is_due(&mut self, overtaken: bool, now: Instant) -> bool {
+        if !overtaken {
+            *self = Nudges::default();
+            return false;
+        }
+        let since = *self.since.get_or_insert(now);
+        let due = self.asked < ASKED_AT_MOST
+            && now.duration_since(since) >= OLD_OPINION * 2_u32.pow(self.asked);
+        if due {
+            self.since = Some(now);
+            self.asked += 1;
+        }
+        due
+    }
 }
 
 /// What a gate saw last, which stands until the watches see something else.
@@ -65,18 +93,14 @@ impl Gate {
         &self.target
     }
 
-    /// Whether it is time to ask the object's operator to look again.
-    pub fn is_overtaken(&mut self) -> bool {
-        if self.blind().is_some() || !readiness::overtaken(&self.seen()) {
-            self.overtaken = None;
+    /// Whether it is time to ask the object's operator to look again: for what it says of the object, or
+    /// because what it made of it is `changed` since.
+    pub fn is_overtaken(&mut self, changed: bool) -> bool {
+        if self.blind().is_some() {
             return false;
         }
-        let since = self.overtaken.get_or_insert_with(Instant::now);
-        let due = since.elapsed() >= OLD_OPINION;
-        if due {
-            *since = Instant::now();
-        }
-        due
+        let overtaken = changed || readiness::overtaken(&self.seen());
+        self.nudges.is_due(overtaken, Instant::now())
     }
 
     /// Says when to look again.
@@ -144,6 +168,11 @@ impl Gate {
     /// Whether only the object's operator keeps it from being current, and does not say why.
     pub fn awaits_operator(&mut self) -> bool {
         readiness::awaits_operator(&self.seen())
+    }
+
+    /// The object's pods.
+    pub fn pods(&mut self) -> Vec<Arc<DynamicObject>> {
+        self.seen().pods.clone()
     }
 
     /// The object's pods that the kubelet lets pause before it starts them again.
@@ -317,7 +346,29 @@ impl Watches {
             ages: Ages::default(),
             begin: Instant::now(),
             last: None,
-            overtaken: None,
+            nudges: Nudges::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operator_that_keeps_its_opinion_is_asked_four_times_and_not_for_ever() {
+        let mut nudges = Nudges::default();
+        let begin = Instant::now();
+        let mut asked = Vec::new();
+        for second in 0..600 {
+            if nudges.is_due(true, begin + Duration::from_secs(second)) {
+                asked.push(second);
+            }
+        }
+        assert_eq!(asked, [5, 15, 35, 75]);
+        // Another opinion is another matter.
+        assert!(!nudges.is_due(false, begin + Duration::from_secs(600)));
+        assert!(!nudges.is_due(true, begin + Duration::from_secs(601)));
+        assert!(nudges.is_due(true, begin + Duration::from_secs(606)));
     }
 }
