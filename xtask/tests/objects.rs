@@ -196,6 +196,35 @@ fn custom_resources_obey_their_definitions() {
     assert!(found > 5, "{found}");
 }
 
+/// The image of 18 has its volume elsewhere. The directory in it stays the same: another major version
+/// then refuses the data that is there, and does not begin with none.
+#[test]
+fn postgresqls_volume_is_where_the_image_wants_it() {
+    for (version, tag, mount) in [
+        ("16.10.0", "postgres:16.10", "/var/lib/postgresql/data"),
+        ("17.11.0", "postgres:17.11", "/var/lib/postgresql/data"),
+        ("18.4.0", "postgres:18.4", "/var/lib/postgresql"),
+    ] {
+        let set = format!("versions.postgres={version}");
+        let objects = objects_with("clickhouse", &[&set], CASES[0].3);
+        let server = objects.iter().map(value).find(|object| {
+            object["kind"] == "StatefulSet" && object["metadata"]["name"] == "postgres"
+        });
+        let server = server.expect("PostgreSQL");
+        let container = &server["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["image"], tag);
+        let named = |list: &str, name: &str| {
+            let items = container[list].as_array().expect("a list").iter();
+            items
+                .cloned()
+                .find(|it| it["name"] == name)
+                .expect("it is there")
+        };
+        assert_eq!(named("volumeMounts", "data")["mountPath"], mount);
+        assert_eq!(named("env", "PGDATA")["value"], format!("{mount}/pgdata"));
+    }
+}
+
 #[test]
 fn a_slip_in_kubernetes_own_kinds_is_found() {
     for object in objects_with(CASES[3].1, CASES[3].2, CASES[3].3) {

@@ -97,6 +97,15 @@ impl Versions {
         self.postgres.split('.').next()?.parse().ok()
     }
 
+    /// Where PostgreSQL's image wants its volume. 18 moved it, and refuses to make its first data while
+    /// something is mounted at the old place.
+    pub fn postgres_volume(&self) -> &'static str {
+        match self.postgres_major() {
+            Some(..18) => "/var/lib/postgresql/data",
+            Some(_) | None => "/var/lib/postgresql",
+        }
+    }
+
     /// The image of Kind's nodes.
     pub fn kind_node_image(&self) -> String {
         format!("kindest/node:v{}", self.kind_node)

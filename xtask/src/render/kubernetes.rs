@@ -310,6 +310,7 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
             Login::Shared(_) | Login::Nobody => None,
         },
         "postgres_tag": profile.versions.postgres_image_tag(),
+        "postgres_volume": profile.versions.postgres_volume(),
         "postgres_syncs_slots": profile.versions.postgres_major().is_some_and(|major| major >= 17),
         "mongodb_cache_gb": gigabytes(bytes(&profile.mongodb.cache)?),
         "clickhouse_memory": bytes(&profile.clickhouse.memory)?.to_string(),
