@@ -333,7 +333,7 @@ def _load_chdb() -> Any:
     """Load chdb's extension module without its Python package (which imports pandas and pyarrow)."""
     package = importlib.util.find_spec("chdb")
     if package is None or not package.submodule_search_locations:
-        raise ImportError("chdb is not installed (see requirements.lock)")
+        raise ImportError("chdb is not installed (see requirements-*.lock)")
     folder = package.submodule_search_locations[0]
     path = os.path.join(folder, "_chdb.abi3.so")
     loader = importlib.machinery.ExtensionFileLoader("_chdb", path)

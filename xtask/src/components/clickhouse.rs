@@ -1,6 +1,6 @@
 //! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use serde_json::json;
@@ -27,10 +27,16 @@ const OWN_SESSION_MS: u32 = 2_000;
 /// The embedded engine; none where a `clickhouse` binary or an external server is used.
 pub fn engine(env: &Environment) -> Option<PypiEnvironment> {
     let embedded = env.clickhouse_binary.is_none() && env.profile.clickhouse.external.is_none();
-    embedded.then(|| PypiEnvironment {
-        name: format!("chdb-{}", env.profile.versions.chdb),
-        requirements: env.root.join("manifests/clickhouse/host/requirements.lock"),
-    })
+    embedded.then(|| embedded_engine(&env.root, &env.profile.versions.chdb))
+}
+
+/// The embedded engine of a version: whichever package has it, by the lock file of the version.
+pub fn embedded_engine(root: &Path, version: &str) -> PypiEnvironment {
+    let requirements = format!("manifests/clickhouse/host/requirements-{version}.lock");
+    PypiEnvironment {
+        name: format!("chdb-{version}"),
+        requirements: root.join(requirements),
+    }
 }
 
 /// The process; none for an external server.
@@ -188,5 +194,24 @@ mod tests {
     fn the_server_s_user_has_no_password_in_the_clear() {
         let xml = users_xml("default", "secret-word");
         assert!(xml.contains(&lockfile::digest("secret-word")) && !xml.contains("secret-word"));
+    }
+
+    #[test]
+    fn an_engine_is_found_by_the_lock_of_its_version() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let dir = |version: &str| embedded_engine(root, version).dir(Path::new("/cache"));
+        let (old, new) = (
+            dir("4.0.0").expect("locked"),
+            dir("26.3.0").expect("locked"),
+        );
+        assert_ne!(old, new);
+        let error = dir("5.0").expect_err("not locked");
+        assert_eq!(error.code, crate::error::Code::Artifact);
+        assert!(
+            error
+                .message
+                .starts_with("no digests are locked for chdb-5.0: "),
+            "{error}"
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
-use xtask::components::{kafka, postgres};
+use xtask::components::{clickhouse, kafka, postgres};
 use xtask::environment::{Environment, Secrets};
 use xtask::plan::Progress;
 use xtask::platform::Platform;
@@ -91,10 +91,7 @@ fn images() -> Vec<Image> {
     let binaries = postgres::binaries(&env)
         .expect("PostgreSQL's lock file")
         .expect("PostgreSQL is not external");
-    let engine = pypi::PypiEnvironment {
-        name: format!("chdb-{}", versions.chdb),
-        requirements: root.join("manifests/clickhouse/host/requirements.lock"),
-    };
+    let engine = clickhouse::embedded_engine(&root, &versions.chdb);
     let cache = env.dirs.cache.clone();
     std::fs::create_dir_all(&cache).expect("a cache");
     let artifacts = [libraries.clone(), binaries.clone()];

@@ -26,8 +26,17 @@ impl PypiEnvironment {
     /// # Errors
     /// The requirements file cannot be read.
     pub fn dir(&self, cache: &Path) -> Result<PathBuf> {
-        let text = std::fs::read_to_string(&self.requirements)
-            .map_err(|source| Error::io("read", &self.requirements, &source))?;
+        let text = std::fs::read_to_string(&self.requirements).map_err(|source| {
+            let file = self.requirements.display();
+            Error::new(
+                Code::Artifact,
+                format!(
+                    "no digests are locked for {}: cannot read {file}: {source}",
+                    self.name
+                ),
+            )
+            .hint("use a version that is locked: manifests/clickhouse/host/requirements-*.lock")
+        })?;
         let key = lockfile::digest(&text);
         Ok(cache.join(format!("{}-{}", self.name, &key[..12])))
     }
