@@ -47,7 +47,7 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     changes.push(lock_plugins(
         plugins_text,
         &plugins,
-        &versions.debezium,
+        |name| versions.plugin(name).to_owned(),
         &files.plugins,
     )?);
     changes.extend(fetched::changes(&root, versions, &cache, RELEASES).await?);
@@ -148,8 +148,8 @@ fn wanted(versions: &Versions, plugins: &IndexMap<String, Plugin>) -> Vec<MavenA
         artifact(
             "Debezium",
             plugins
-                .values()
-                .map(|plugin| plugin.at(&versions.debezium))
+                .iter()
+                .map(|(name, plugin)| plugin.at(versions.plugin(name)))
                 .collect(),
             false,
         ),
@@ -263,16 +263,17 @@ fn refused(file: &str, details: Vec<String>) -> Error {
     .hint("a version's files must not change: find out why; to lock them anew, remove what is locked and rerun")
 }
 
-/// `plugins.yaml` with the digests that it lacks for a version.
+/// `plugins.yaml` with the digests that it lacks for the plugins' versions.
 fn lock_plugins(
     mut text: String,
     plugins: &IndexMap<String, Plugin>,
-    version: &str,
+    version: impl Fn(&str) -> String,
     found: &[Locked],
 ) -> Result<Change> {
     let mut details = Vec::new();
     let mut changed = false;
     for ((name, plugin), found) in plugins.iter().zip(found) {
+        let version = &version(name);
         match plugin.digests.get(version) {
             Some(digest) if digest.sha256 == found.sha256 => {}
             Some(digest) => details.push(difference(&found.file, &digest.sha256, &found.sha256)),
@@ -359,7 +360,7 @@ mongodb:
     fn a_missing_digest_is_added_and_nothing_else_changes() {
         let plugins = parse_plugins(YAML).expect("valid");
         let found = [locked("a", "three"), locked("b", "four")];
-        let change = lock_plugins(YAML.into(), &plugins, "2", &found).expect("added");
+        let change = lock_plugins(YAML.into(), &plugins, |_| "2".into(), &found).expect("added");
         let text = change.text.expect("changed");
         let added = |line: &&str| line.starts_with("    2: ");
         assert_eq!(
@@ -373,15 +374,27 @@ mongodb:
         assert_eq!(kept, YAML.lines().collect::<Vec<_>>());
         let plugins = parse_plugins(&text).expect("still valid");
         assert_eq!(plugins["mongodb"].digests["2"].sha256, "four");
-        let change = lock_plugins(text, &plugins, "2", &found).expect("the same");
+        let change = lock_plugins(text, &plugins, |_| "2".into(), &found).expect("the same");
         assert_eq!(change.done(), "unchanged");
+    }
+
+    #[test]
+    fn each_plugin_is_locked_at_its_own_version() {
+        let plugins = parse_plugins(YAML).expect("valid");
+        let found = [locked("a", "three"), locked("b", "two")];
+        let version = |name: &str| if name == "postgres" { "2" } else { "1" }.to_owned();
+        let change = lock_plugins(YAML.into(), &plugins, version, &found).expect("added");
+        let plugins = parse_plugins(&change.text.expect("changed")).expect("valid");
+        assert_eq!(plugins["postgres"].digests["2"].sha256, "three");
+        assert_eq!(plugins["mongodb"].digests.len(), 1);
     }
 
     #[test]
     fn another_digest_is_refused() {
         let plugins = parse_plugins(YAML).expect("valid");
         let found = [locked("a", "one"), locked("b", "other")];
-        let error = lock_plugins(YAML.into(), &plugins, "1", &found).expect_err("refused");
+        let error =
+            lock_plugins(YAML.into(), &plugins, |_| "1".into(), &found).expect_err("refused");
         assert_eq!(error.details, ["b: locked sha256 two, found other"]);
     }
 

@@ -67,6 +67,17 @@ enum Needed {
     Extra(ExtraPlugin),
 }
 
+impl Needed {
+    /// The plugin's name in `images/connect/plugins.yaml`.
+    fn name(self) -> &'static str {
+        match self {
+            Needed::Source(Source::Postgres) => "postgres",
+            Needed::Source(Source::Mongodb) => "mongodb",
+            Needed::Extra(ExtraPlugin::Jdbc) => "jdbc",
+        }
+    }
+}
+
 fn plugin(env: &Environment, needed: Needed) -> Result<Plugin> {
     let path = env.root.join("images/connect/plugins.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
@@ -107,13 +118,14 @@ pub fn plugins(env: &Environment) -> Result<Vec<MavenArtifact>> {
 }
 
 fn artifact(env: &Environment, needed: Needed) -> Result<MavenArtifact> {
-    let version = &env.profile.versions.debezium;
+    let name = needed.name();
+    let version = env.profile.versions.plugin(name);
     let plugin = plugin(env, needed)?;
     let Some(digest) = plugin.digests.get(version) else {
         let known: Vec<&str> = plugin.digests.keys().map(String::as_str).collect();
         return Err(Error::new(
             Code::Artifact,
-            format!("no digest is locked for Debezium {version}"),
+            format!("no digest is locked for Debezium's `{name}` plugin {version}"),
         )
         .hint(format!("locked versions: {}", known.join(", "))));
     };

@@ -17,6 +17,7 @@ pub mod size;
 pub mod topics;
 mod types;
 mod values;
+pub mod version;
 
 use std::path::{Path, PathBuf};
 
@@ -86,9 +87,7 @@ pub struct Selection {
 pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
     let path = find(root, &selection.profile)?;
     let name = stem(&path)?;
-    let mut tree = chain(root, &path)?
-        .into_iter()
-        .fold(defaults(root)?, node::merge);
+    let mut tree = chain(root, &path)?.into_iter().fold(defaults(root)?, lay);
     for set in &selection.set {
         apply_set(&mut tree, set)?;
     }
@@ -99,6 +98,30 @@ pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
         tree,
         profile,
     })
+}
+
+/// Lays a file on what is below it. Who sets Debezium's version means all plugins: those that have a
+/// version of their own below lose it.
+fn lay(mut below: Node, over: Node) -> Node {
+    if let Some(debezium) = over.at(DEBEZIUM) {
+        let origin = debezium.origin.clone();
+        forget_plugins(&mut below, &origin);
+    }
+    node::merge(below, over)
+}
+
+const DEBEZIUM: [&str; 2] = ["versions", "debezium"];
+
+fn forget_plugins(tree: &mut Node, origin: &Location) {
+    let plugins = tree.at(["versions", "plugins"]).map(|node| &node.value);
+    let Some(Value::Map(plugins)) = plugins else {
+        return;
+    };
+    let names: Vec<String> = plugins.keys().cloned().collect();
+    for name in names {
+        let nothing = Node::new(origin.clone(), Value::Null);
+        tree.set(&["versions", "plugins", &name], nothing);
+    }
 }
 
 /// What a merged tree means.
@@ -129,7 +152,7 @@ pub fn check_text(defaults: &Node, file: &str, text: &str) -> Result<Profile> {
     if let Value::Map(map) = &mut tree.value {
         map.shift_remove("extends");
     }
-    mean(&node::merge(defaults.clone(), tree))
+    mean(&lay(defaults.clone(), tree))
 }
 
 /// Checks that the files that a profile names are there.
@@ -355,6 +378,9 @@ fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
         parse::scalar(origin.clone(), value)
     };
     node.origin = origin;
+    if path == DEBEZIUM {
+        forget_plugins(tree, &node.origin);
+    }
     tree.set(&path, node);
     Ok(())
 }
@@ -404,6 +430,31 @@ mod tests {
             apply_set(&mut tree, &format!("a.b={value}")).expect(value);
             assert_eq!(tree.at(["a", "b"]).expect("there").value, want, "{value}");
         }
+    }
+
+    #[test]
+    fn debeziums_version_is_that_of_all_plugins_that_are_not_set_above_it() {
+        let below = "versions: {debezium: 3.5.0.Final, plugins: {postgres: 3.7.0.Final, jdbc: ~}}";
+        let over = |text: &str| {
+            let below = parse::parse("below.yaml", below).expect("valid");
+            lay(below, parse::parse("over.yaml", text).expect("valid"))
+        };
+        let own = |tree: &Node| {
+            tree.at(["versions", "plugins", "postgres"])
+                .map(Node::scalar_text)
+        };
+        assert_eq!(
+            own(&over("versions: {kafka: 4.2.1}")).as_deref(),
+            Some("3.7.0.Final")
+        );
+        let mut tree = over("versions: {debezium: 2.7.0.Final}");
+        assert_eq!(own(&tree).as_deref(), Some(""));
+        let tree_both = over("versions: {debezium: 3.6.0.Final, plugins: {postgres: 3.6.1.Final}}");
+        assert_eq!(own(&tree_both).as_deref(), Some("3.6.1.Final"));
+        apply_set(&mut tree, "versions.plugins.postgres=3.7.0.Final").expect("a key");
+        assert_eq!(own(&tree).as_deref(), Some("3.7.0.Final"));
+        apply_set(&mut tree, "versions.debezium=3.5.0.Final").expect("a key");
+        assert_eq!(own(&tree).as_deref(), Some(""));
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub struct Versions {
     pub log4j: String,
     /// Debezium connectors.
     pub debezium: String,
+    /// Plugins that have a version of their own.
+    pub plugins: PluginVersions,
     /// PostgreSQL binaries.
     pub postgres: String,
     /// The embedded ClickHouse engine.
@@ -82,7 +84,37 @@ pub struct Versions {
     pub kind_node: String,
 }
 
+/// A plugin's own version; none has it of Debezium's.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PluginVersions {
+    /// The PostgreSQL connector.
+    pub postgres: Option<String>,
+    /// The MongoDB connector.
+    pub mongodb: Option<String>,
+    /// The JDBC sink.
+    pub jdbc: Option<String>,
+}
+
+impl PluginVersions {
+    /// Every plugin, by its name in `images/connect/plugins.yaml`, with its own version.
+    pub fn each(&self) -> [(&'static str, Option<&str>); 3] {
+        [
+            ("postgres", self.postgres.as_deref()),
+            ("mongodb", self.mongodb.as_deref()),
+            ("jdbc", self.jdbc.as_deref()),
+        ]
+    }
+}
+
 impl Versions {
+    /// The version of a plugin, by its name in `images/connect/plugins.yaml`.
+    pub fn plugin(&self, name: &str) -> &str {
+        let mut own = self.plugins.each().into_iter();
+        let own = own.find_map(|(plugin, version)| version.filter(|_| plugin == name));
+        own.unwrap_or(&self.debezium)
+    }
+
     /// The tag of PostgreSQL's image: the binaries' version without its last part, which is not the
     /// server's.
     pub fn postgres_image_tag(&self) -> &str {

@@ -156,6 +156,11 @@ pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
     ] {
         obeys(tree, &path, text, &rule)?;
     }
+    for (plugin, version) in versions.plugins.each() {
+        if let Some(version) = version {
+            obeys(tree, &["versions", "plugins", plugin], version, &NAME)?;
+        }
+    }
     // External MongoDB without users.
     if !(mongodb.user.is_empty() && mongodb.external.is_some()) {
         obeys(tree, &["mongodb", "user"], &mongodb.user, &NAME)?;
