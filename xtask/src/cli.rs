@@ -107,6 +107,8 @@ pub enum Command {
     /// Inspect profiles.
     #[command(subcommand)]
     Profile(ProfileCommand),
+    /// List every pin: what it runs with, known advisories, what its update changes.
+    Versions(VersionsArgs),
     /// Check this machine's prerequisites.
     Doctor(Doctor),
     /// Print a component's log.
@@ -400,6 +402,20 @@ pub enum ImageCommand {
     Update(ImageUpdate),
     /// List the images that this tool built.
     List,
+}
+
+/// Options of `versions`.
+#[derive(Clone, Copy, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask versions
+  cargo xtask versions --profile clickhouse-manual --output json
+  cargo xtask versions --check          exit code 2 if a version in use has a known advisory
+
+Advisories are those of profiles/advisories.yaml, which names their sources and the day of the last look.")]
+pub struct VersionsArgs {
+    /// Exit code 2 if the profile, or a default that any profile here uses, is known to be vulnerable.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Options of `image-bump`.

@@ -15,22 +15,19 @@ use crate::platform::kubernetes::Cluster;
 use crate::platform::{Platform, Secret, docker};
 use crate::profile::combinations::{InUse, refuse};
 use crate::profile::logins::connector_secret;
-use crate::profile::schema::{PlatformChoice, Source};
+use crate::profile::schema::Source;
 
 /// Refuses versions that do not work together on the platform that was chosen, and on this machine.
 ///
 /// # Errors
 /// A combination is known to be bad, or no engine answers.
 pub(super) async fn refuse_bad_versions(env: &Environment) -> Result<()> {
-    let (choice, cgroup) = match env.platform {
-        Platform::Host => (PlatformChoice::Host, None),
-        Platform::Kubernetes => (PlatformChoice::Kubernetes, None),
-        Platform::Kind => {
-            let facts = docker::facts(env.docker().await?).await?;
-            (PlatformChoice::Kind, Some(facts.cgroup_version))
-        }
+    let cgroup = match env.platform {
+        Platform::Host | Platform::Kubernetes => None,
+        Platform::Kind => Some(docker::facts(env.docker().await?).await?.cgroup_version),
     };
-    refuse(&env.tree, &InUse::of(&env.profile, choice, cgroup))
+    let used = InUse::of(&env.profile, env.platform.into(), cgroup);
+    refuse(&env.tree, &used)
 }
 
 /// The cluster that the environment is on; none for `host`, and for a Kind cluster that does not

@@ -44,6 +44,7 @@ mod test;
 mod topic;
 mod up;
 mod verify;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -192,6 +193,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Seed(args) => seed::run(&global, &args).await,
         Command::Completions(args) => completions::run(args),
         Command::Image(command) => image::run(&global, &command).await,
+        Command::Versions(args) => versions::run(&global, &args),
         Command::ImageBump(args) => image_bump::run(&global, args),
         Command::Lock => lock::run(&global).await,
         Command::Test(args) => test::run(&global, &args).await,

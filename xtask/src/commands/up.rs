@@ -22,8 +22,10 @@ use crate::plan::{Action, Graph};
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, lock, ports};
+use crate::profile::advisories::{Advisories, Vulnerable};
+use crate::profile::combinations::InUse;
 use crate::profile::schema::Source;
-use crate::profile::{self, Loaded};
+use crate::profile::{self, Loaded, pins};
 use crate::report::{self, Output, Reporter};
 
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
@@ -48,7 +50,9 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
         )
         .hint("cargo xtask diff"));
     }
+    let vulnerable = vulnerable(&env)?;
     if args.dry_run {
+        vulnerable.iter().for_each(|line| eprintln!("{line}"));
         return dry_run(global.output, &env);
     }
     let cluster = cluster::find_patiently(&env).await?;
@@ -86,6 +90,9 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
 
     let reporter = Reporter::choose(global.output);
     reporter.note(&why);
+    if let Some(line) = vulnerable {
+        reporter.note(&line);
+    }
     for left_out in &env.left_out {
         reporter.note(&format!("{}: {}", left_out.component, left_out.reason));
     }
@@ -98,6 +105,24 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
         write_timeline(path, &report, &env)?;
     }
     finish(global.output, &env, report)
+}
+
+/// One line about what runs and is known to be vulnerable.
+fn vulnerable(env: &Environment) -> Result<Option<String>> {
+    let advisories = Advisories::read(&env.root, &pins::keys(&env.tree))?;
+    let used = InUse::of(&env.profile, env.platform.into(), None);
+    let phrases: Vec<String> = advisories
+        .among(&used)
+        .iter()
+        .map(Vulnerable::phrase)
+        .collect();
+    Ok((!phrases.is_empty()).then(|| {
+        format!(
+            "known to be vulnerable: {}; next: cargo xtask versions --profile {}",
+            phrases.join(", "),
+            env.name
+        )
+    }))
 }
 
 fn plan_of(env: &Arc<Environment>, args: &Up) -> Result<(Graph, Vec<Action>)> {

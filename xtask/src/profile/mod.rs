@@ -3,6 +3,7 @@
 //! Layers from bottom to top: `profiles/versions.yaml` (as `versions`), `profiles/defaults.yaml`,
 //! the profiles named by `extends`, the profile itself, `--set`.
 
+pub mod advisories;
 mod check;
 pub mod combinations;
 mod decode;
@@ -10,6 +11,7 @@ pub mod kubernetes;
 pub mod logins;
 pub mod node;
 mod parse;
+pub mod pins;
 #[cfg(test)]
 mod properties;
 pub mod schema;
@@ -215,7 +217,7 @@ pub fn names(root: &Path) -> Vec<String> {
 }
 
 /// Files in `profiles/` that are no profiles.
-const LAYERS: [&str; 2] = ["defaults", "versions"];
+const LAYERS: [&str; 3] = ["advisories", "defaults", "versions"];
 
 fn is_path(name: &str) -> bool {
     name.contains(['/', '\\']) || Path::new(name).extension().is_some()
