@@ -7,6 +7,7 @@ mod properties;
 mod reasons;
 mod recorded;
 mod replay;
+mod replay_1_2;
 mod replay_restarts;
 mod workloads;
 

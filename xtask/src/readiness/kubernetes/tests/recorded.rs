@@ -17,9 +17,34 @@ pub(super) fn data() -> PathBuf {
     )
 }
 
-/// The recorded statuses of Strimzi 0.50.1.
-pub(super) fn captures() -> PathBuf {
-    data().join("captures/strimzi-0.50.1")
+/// What was recorded from one version of the operator, on one day.
+#[derive(Clone, Copy)]
+pub(super) struct Capture {
+    folder: &'static str,
+    midnight: &'static str,
+}
+
+pub(super) const V0_50: Capture = Capture {
+    folder: "captures/strimzi-0.50.1",
+    midnight: "2026-11-21T00:00:00Z",
+};
+
+pub(super) const V1_2: Capture = Capture {
+    folder: "captures/strimzi-1.2.0",
+    midnight: "2026-11-29T00:00:00Z",
+};
+
+impl Capture {
+    /// The recorded statuses.
+    pub(super) fn folder(self) -> PathBuf {
+        data().join(self.folder)
+    }
+
+    /// Seconds since 1970 of a millisecond of the recorded day.
+    pub(super) fn epoch(self, ms: u64) -> i64 {
+        let midnight: k8s_openapi::jiff::Timestamp = self.midnight.parse().expect("a time");
+        midnight.as_second() + (ms / 1000) as i64
+    }
 }
 
 /// Milliseconds of the recorded day.
@@ -34,12 +59,6 @@ pub(super) fn ms(text: &str) -> u64 {
             .unwrap_or(0.0)
     };
     ((next() * 3600.0 + next() * 60.0 + next()) * 1000.0).round() as u64
-}
-
-/// Seconds since 1970 of a millisecond of the recorded day.
-pub(super) fn epoch(ms: u64) -> i64 {
-    let midnight: k8s_openapi::jiff::Timestamp = "2026-11-21T00:00:00Z".parse().expect("a time");
-    midnight.as_second() + (ms / 1000) as i64
 }
 
 pub(super) struct Recorded {
@@ -80,7 +99,7 @@ pub(super) const KINDS: [(&str, &str, &str); 7] = [
     ("watch-pods.jsonl", "v1", "Pod"),
 ];
 
-/// The labels that the operator gives, which were not recorded.
+/// The labels that the operator gives, where they were not recorded.
 pub(super) fn labels(kind: &str, name: &str) -> Value {
     let connect = name.rsplit_once("-connect-").map(|(cluster, _)| cluster);
     match kind {
@@ -104,8 +123,12 @@ pub(super) fn labels(kind: &str, name: &str) -> Value {
     }
 }
 
-/// What was not recorded of a pod: its conditions and the names of its containers.
-pub(super) fn pod_status(recorded: &Value) -> Value {
+/// A pod's status. Of the older capture its conditions and the names of its containers are missing.
+fn pod_status(event: &Value) -> Value {
+    if event["full"].is_object() {
+        return event["full"].clone();
+    }
+    let recorded = &event["status"];
     let list = |key: &str| recorded[key].as_array().cloned().unwrap_or_default();
     let ready = list("ready");
     let all = !ready.is_empty() && ready.iter().all(|it| it == &json!(true));
@@ -129,10 +152,10 @@ pub(super) fn pod_status(recorded: &Value) -> Value {
 }
 
 /// All events in the order of their time.
-pub(super) fn recorded() -> Vec<Recorded> {
+pub(super) fn recorded(capture: Capture) -> Vec<Recorded> {
     let mut raw: Vec<(u64, &str, &'static str, Value)> = Vec::new();
     for (file, version, kind) in KINDS {
-        let path = captures().join(file);
+        let path = capture.folder().join(file);
         let text = std::fs::read_to_string(&path)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for line in text.lines() {
@@ -180,9 +203,9 @@ pub(super) fn recorded() -> Vec<Recorded> {
                 *entry = (generation, since);
             }
             let since = entry.1;
-            let time = k8s_openapi::jiff::Timestamp::from_second(epoch(since)).expect("a time");
+            let time = k8s_openapi::jiff::Timestamp::from_second(capture.epoch(since)).expect("a time");
             let status = match *kind {
-                "Pod" => pod_status(&value["status"]),
+                "Pod" => pod_status(value),
                 _ => value["status"].clone(),
             };
             let spec = match (*kind, name.as_str()) {
@@ -205,7 +228,11 @@ pub(super) fn recorded() -> Vec<Recorded> {
                 "metadata": {
                     "name": name, "namespace": "kafka", "generation": generation,
                     "uid": format!("{kind}/{name}/{since}"),
-                    "labels": labels(kind, &name), "annotations": value["annotations"],
+                    "labels": match value["labels"].is_object() {
+                        true => value["labels"].clone(),
+                        false => labels(kind, &name),
+                    },
+                    "annotations": value["annotations"],
                     "deletionTimestamp": value["deletionTimestamp"],
                     "managedFields": [{"manager": "x", "operation": "Apply", "time": time.to_string()}],
                 },

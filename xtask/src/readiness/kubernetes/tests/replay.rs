@@ -11,22 +11,22 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::super::{Ages, Seen, evaluate, pods_of, pool_of, selects};
-use super::recorded::{epoch, ms, recorded};
+use super::recorded::{Capture, V0_50, ms, recorded};
 use crate::readiness::State;
 
 /// What was there at one time.
 #[derive(Default)]
-struct World(BTreeMap<(&'static str, String), Arc<DynamicObject>>);
+pub(super) struct World(pub(super) BTreeMap<(&'static str, String), Arc<DynamicObject>>);
 
 impl World {
-    fn of(&self, kind: &str) -> impl Iterator<Item = &Arc<DynamicObject>> {
+    pub(super) fn of(&self, kind: &str) -> impl Iterator<Item = &Arc<DynamicObject>> {
         self.0
             .iter()
             .filter(move |((it, _), _)| *it == kind)
             .map(|(_, object)| object)
     }
 
-    fn seen(&self, kind: &'static str, name: &str, now: u64) -> Seen {
+    pub(super) fn seen(&self, capture: Capture, kind: &'static str, name: &str, now: u64) -> Seen {
         let object = self.0.get(&(kind, name.to_owned())).cloned();
         let selector = object.as_deref().and_then(pods_of);
         let selected = |kind| match &selector {
@@ -45,7 +45,7 @@ impl World {
                 .filter(|pool| pool_of(pool, name))
                 .cloned()
                 .collect(),
-            now: epoch(now),
+            now: capture.epoch(now),
             object,
             ..Seen::default()
         }
@@ -192,7 +192,7 @@ const CURRENT: [(&str, &str, &str); 17] = [
 #[test]
 #[ignore = "needs the recorded statuses: CDC_TEST_CAPTURES or ../shared/data"]
 fn nothing_recorded_is_called_current_too_early_or_failed_without_need() {
-    let events = recorded();
+    let events = recorded(V0_50);
     assert!(events.len() > 300, "{} events", events.len());
     let mut world = World::default();
     let mut ages: BTreeMap<(&str, String), Ages> = BTreeMap::new();
@@ -210,7 +210,7 @@ fn nothing_recorded_is_called_current_too_early_or_failed_without_need() {
         for (kind, name) in targets {
             let ages = ages.entry((kind, name.clone())).or_default();
             ages.now = Duration::from_millis(at - begin);
-            let seen = world.seen(kind, &name, at);
+            let seen = world.seen(V0_50, kind, &name, at);
             let verdict = evaluate(&seen, ages);
             let object = seen.object.as_deref().expect("it is there");
             let when = format!("{kind} {name} at {:?}: {:?}", clock(at), verdict.status);
@@ -289,7 +289,7 @@ fn nothing_recorded_is_called_current_too_early_or_failed_without_need() {
     println!("{} events, {looks} looks", events.len());
 }
 
-fn clock(ms: u64) -> String {
+pub(super) fn clock(ms: u64) -> String {
     let seconds = ms / 1000;
     format!(
         "{:02}:{:02}:{:02}.{:03}",
@@ -305,7 +305,7 @@ fn clock(ms: u64) -> String {
 #[ignore = "needs the recorded statuses: CDC_TEST_CAPTURES or ../shared/data"]
 fn the_rest_status_tells_what_a_connectors_ready_hides() {
     let mut told = BTreeMap::new();
-    for event in recorded() {
+    for event in recorded(V0_50) {
         if event.kind != "KafkaConnector" || event.deleted {
             continue;
         }

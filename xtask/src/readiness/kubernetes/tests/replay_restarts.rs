@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::super::{Ages, Seen, evaluate, is_broker, pods_of, pool_of, selects};
 use super::object;
-use super::recorded::{captures, ms};
+use super::recorded::{V1_2, ms};
 use crate::readiness::State;
 
 const KINDS: [(&str, &str, &str); 6] = [
@@ -56,7 +56,7 @@ struct Event {
 }
 
 fn directory() -> PathBuf {
-    captures().with_file_name("strimzi-1.2.0")
+    V1_2.folder()
 }
 
 fn events() -> Vec<Event> {
