@@ -1,5 +1,7 @@
 //! `versions`: what is pinned, and what is known about it.
 
+#![allow(clippy::panic, reason = "a test fails by a panic")]
+
 #[path = "support/mod.rs"]
 mod support;
 

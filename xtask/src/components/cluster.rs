@@ -6,7 +6,6 @@
 mod release;
 mod seen;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -195,13 +194,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
             Ok(told(&applied))
         },
     );
-    let at = env.clone();
-    plan.gate(
-        upper::OPERATOR_LEADS,
-        "the operator of Kafka and Connect is at work",
-        &["cluster/apply"],
-        async move |progress| upper::operator_leads(&at, &BTreeMap::new(), &progress).await,
-    );
+    upper::operator(&mut plan, env, "cluster/apply");
     let target = target(&mut plan, env);
     let mut needs = vec!["cluster/apply"];
     needs.extend(image);

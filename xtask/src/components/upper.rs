@@ -25,7 +25,7 @@ pub(super) type Starts = BTreeMap<&'static str, String>;
 
 /// The gate on the operator of Kafka and Connect, on clusters: what it says before it leads may be long
 /// past, and what it does next makes ready what was not, and the other way round.
-pub(super) const OPERATOR_LEADS: &str = "operator/leads";
+const OPERATOR_LEADS: &str = "operator/leads";
 
 /// How long a component may take to be ready. A slow machine under load takes several times the
 /// usual few seconds; a cluster may pull images first.
@@ -54,6 +54,17 @@ pub(crate) async fn operator_leads(
     wait::until("the operator leads", patience, progress, look)
         .await
         .map(Outcome::Unchanged)
+}
+
+/// Adds the gate on the operator, once its Deployment is applied.
+pub(super) fn operator(plan: &mut Plan, env: &Arc<Environment>, applied: &str) {
+    let at = env.clone();
+    plan.gate(
+        OPERATOR_LEADS,
+        "the operator of Kafka and Connect is at work",
+        &[applied],
+        async move |progress| operator_leads(&at, &BTreeMap::new(), &progress).await,
+    );
 }
 
 /// Adds the upper half to a plan whose lower half starts the components. `objects` are those of the

@@ -1,6 +1,5 @@
 //! A loaded profile on its platform: the one value that everything above the platform works with.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 
@@ -9,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 mod altinity;
+mod blocked;
 mod clickhouse;
 mod link;
 mod login;
@@ -26,13 +26,11 @@ use crate::clients::connect::Connect;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
-use crate::platform::host::{Dirs, daemon};
+use crate::platform::host::Dirs;
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Endpoint, Platform, docker};
 use crate::profile::schema::{Connector, Source};
 use crate::profile::{Loaded, Node, Profile};
-use crate::readiness::connect::ConnectorStatus;
-use crate::readiness::{State, Status};
 use crate::render::{Templates, kubernetes};
 use passwords::Passwords;
 
@@ -256,98 +254,6 @@ impl Environment {
     /// No engine answers.
     pub async fn docker(&self) -> Result<&Docker> {
         self.engine.get_or_try_init(docker::connect).await
-    }
-
-    /// What keeps a component from answering, as its platform sees it: a process that has ended, a
-    /// resource that is not current. None where nothing speaks against asking it.
-    pub async fn blocked_by(&self, component: &str) -> Option<Status> {
-        if self.is_external(component) {
-            return None;
-        }
-        match self.platform {
-            Platform::Host => daemon::ended(&self.dirs, component),
-            Platform::Kind | Platform::Kubernetes => match self.link.get() {
-                Some(link) => link.blocked_by(&self.profile, component).await,
-                None => Some(Status::unknown("the cluster is not there")),
-            },
-        }
-    }
-
-    /// As [`Environment::blocked_by`], but without what a component does not need to serve requests.
-    pub async fn unserved_by(&self, component: &str) -> Option<Status> {
-        match self.link.get() {
-            Some(link) if !self.is_external(component) => {
-                link.unserved_by(&self.profile, component).await
-            }
-            _ => self.blocked_by(component).await,
-        }
-    }
-
-    /// Ends waits of others for a component that are in vain by now, and says what it did. Strimzi looks
-    /// every two minutes, and not at all at a change that came while it was busy; a kubelet pauses for
-    /// up to five. For waits of commands that change something.
-    ///
-    /// # Errors
-    /// The cluster refuses.
-    pub async fn nudge_operator(&self, component: &str) -> Result<Option<String>> {
-        match self.link.get() {
-            Some(link) if !self.is_external(component) => {
-                link.nudge_operator(&self.profile, component, false).await
-            }
-            _ => Ok(None),
-        }
-    }
-
-    /// What keeps a component's pods from starting; none once they have, whatever becomes of them.
-    pub async fn not_started(&self, component: &str) -> Option<Status> {
-        let link = self.link.get()?;
-        link.not_started(&self.profile, component).await
-    }
-
-    /// What stands between a connector's resource and what Connect says about it, where an operator
-    /// looks after it: a change that it has not taken up, a configuration that it refused (Connect
-    /// goes on with the one before), a state that is wanted and not there yet.
-    pub async fn connector_blocked_by(
-        &self,
-        name: &str,
-        status: Option<&ConnectorStatus>,
-    ) -> Option<Status> {
-        let link = self.link.get()?;
-        link.connector_blocked_by(&self.profile, name, status).await
-    }
-
-    /// Why the operator will not submit a connector to Connect, where an operator does: Connect itself
-    /// knows nothing of one whose configuration it refused.
-    pub async fn refused_connector(&self, name: &str) -> Option<Status> {
-        let refused = self.connector_blocked_by(name, None).await;
-        refused.filter(|status| status.state == State::Failed)
-    }
-
-    /// Asks the operator to look at a connector again, as [`Environment::nudge_operator`]; also where
-    /// Connect has `changed` what the operator made of it.
-    ///
-    /// # Errors
-    /// The cluster refuses.
-    pub async fn nudge_connector(&self, name: &str, changed: bool) -> Result<Option<String>> {
-        let Some(link) = self.link.get() else {
-            return Ok(None);
-        };
-        let name = format!("{}{name}", link::CONNECTOR);
-        link.nudge_operator(&self.profile, &name, changed).await
-    }
-
-    /// Whether the operator of Kafka and Connect is at work, without pods that were there `before`, by
-    /// name and uid: a restarted one is back when it leads.
-    pub async fn operator_leads(&self, before: &BTreeMap<String, String>) -> Status {
-        match self.link.get() {
-            Some(link) => link.operator_leads(&self.profile, before).await,
-            None => Status::unknown("the cluster is not there"),
-        }
-    }
-
-    /// Whether an operator of another version than the one that runs was the last that looked at Kafka.
-    pub async fn unseen_by_operator(&self) -> Option<Status> {
-        self.link.get()?.unseen_by_operator(&self.profile).await
     }
 
     /// Whether the user runs this component.

@@ -15,6 +15,7 @@ from kube import STRIMZI, Object, condition, log, now
 RESTART = "strimzi.io/restart"
 RESTART_TASK = "strimzi.io/restart-task"
 OFFSETS = "strimzi.io/connector-offsets"
+CLASS = "io.strimzi.operator.cluster.operator.assembly.ConnectRestException"
 
 
 def refuse(operator: Any, resource: Object, reason: str, message: str, tasks: Optional[int] = None) -> None:
@@ -37,7 +38,8 @@ def reconcile(operator: Any, api: Connect, resource: Object) -> None:
     except Unreachable:
         refuse(operator, resource, "ConnectException", "")
     except Rest as error:
-        refuse(operator, resource, "ConnectRestException", str(error))
+        # 1.2.0 passes on what it caught.
+        refuse(operator, resource, "CompletionException", f"{CLASS}: {error}")
 
 
 class _Connector:
