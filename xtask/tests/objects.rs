@@ -214,11 +214,11 @@ fn postgresqls_volume_is_where_the_image_wants_it() {
         let container = &server["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(container["image"], tag);
         let named = |list: &str, name: &str| {
-            let items = container[list].as_array().expect("a list").iter();
+            let mut items = container[list].as_array().expect("a list").iter();
             items
-                .cloned()
                 .find(|it| it["name"] == name)
                 .expect("it is there")
+                .clone()
         };
         assert_eq!(named("volumeMounts", "data")["mountPath"], mount);
         assert_eq!(named("env", "PGDATA")["value"], format!("{mount}/pgdata"));
