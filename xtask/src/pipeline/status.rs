@@ -210,8 +210,12 @@ pub(crate) async fn components(env: &Arc<Environment>, limit: &Limit) -> Vec<Com
     sources.chain([connect, kafka, clickhouse]).collect()
 }
 
-/// Whether a component has a process here that does not run.
+/// Whether a component has a process here that does not run, or needs one for what it is asked.
 pub(crate) fn is_at_rest(env: &Environment, name: &str) -> bool {
+    // Without its broker a worker waits for its own group.
+    if name == "connect" && is_at_rest(env, "kafka") {
+        return true;
+    }
     if env.platform != Platform::Host || env.is_external(name) {
         return false;
     }

@@ -1,7 +1,7 @@
 //! The target.
 
 use super::{Find, Follows, Hit, Next, Rule, is_rebalancing, run};
-use crate::diagnose::facts::{Component, Facts, Flow};
+use crate::diagnose::facts::{Facts, Flow};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 
 /// Heartbeats alone make so many messages in half a minute.
@@ -110,18 +110,11 @@ fn subject(flow: &Flow) -> Subject {
 
 /// Whether a flow's target does nothing although there is work. One whose target is not known has no row
 /// either, and may be at work.
-fn is_idle(facts: &Facts, flow: &Flow) -> bool {
-    let empty = flow.newest_ms.is_none() && (flow.errors.is_some() || is_away(facts));
+fn is_idle(flow: &Flow) -> bool {
+    let empty = flow.newest_ms.is_none() && flow.errors.is_some();
     flow.reads == Some(false)
         && flow.unread.is_some_and(|unread| unread > MANY)
         && (empty || flow.newest_ms.is_some_and(|age| age > RECENT_MS))
-}
-
-/// Whether the target is known not to work.
-fn is_away(facts: &Facts) -> bool {
-    facts
-        .component("clickhouse")
-        .is_some_and(Component::is_silent)
 }
 
 fn table_missing(facts: &Facts) -> Vec<Hit> {
@@ -151,7 +144,7 @@ fn full(facts: &Facts) -> Vec<Hit> {
 
 fn consumer_fails(facts: &Facts) -> Vec<Hit> {
     let consumers = facts.clickhouse.seen().map_or(&[][..], |it| &it.consumers);
-    let idle = facts.flows.iter().filter(|flow| is_idle(facts, flow));
+    let idle = facts.flows.iter().filter(|flow| is_idle(flow));
     let failing = idle.filter_map(|flow| {
         let table = format!("{}_queue", flow.name);
         let said = consumers
@@ -168,9 +161,8 @@ fn consumer_fails(facts: &Facts) -> Vec<Hit> {
 }
 
 fn group_rebalancing(facts: &Facts) -> Vec<Hit> {
-    let rebalancing = |flow: &&Flow| {
-        flow.group_state.as_deref().is_some_and(is_rebalancing) && is_idle(facts, flow)
-    };
+    let rebalancing =
+        |flow: &&Flow| flow.group_state.as_deref().is_some_and(is_rebalancing) && is_idle(flow);
     let hits = facts.flows.iter().filter(rebalancing).map(|flow| {
         let cause = format!("group {} is rebalancing and reads nothing", flow.group);
         let next = run(format!("cargo xtask group describe {}", flow.group));
@@ -180,7 +172,7 @@ fn group_rebalancing(facts: &Facts) -> Vec<Hit> {
 }
 
 fn stalled(facts: &Facts) -> Vec<Hit> {
-    let idle = facts.flows.iter().filter(|flow| is_idle(facts, flow));
+    let idle = facts.flows.iter().filter(|flow| is_idle(flow));
     let hits = idle.map(|flow| {
         let unread = flow.unread.unwrap_or_default();
         let who = match flow.members {
