@@ -1,7 +1,5 @@
 //! `versions`: what is pinned, and what is known about it.
 
-#![allow(clippy::panic, reason = "a test fails by a panic")]
-
 #[path = "support/mod.rs"]
 mod support;
 
@@ -17,7 +15,7 @@ fn listed(args: &str) -> Value {
 fn pin<'a>(listed: &'a Value, key: &str) -> &'a Value {
     let pins = listed["pins"].as_array().expect("a list");
     let found = pins.iter().find(|pin| pin["pin"] == key);
-    found.unwrap_or_else(|| panic!("{key} in {listed:#}"))
+    found.expect(key)
 }
 
 #[test]
