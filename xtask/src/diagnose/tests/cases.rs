@@ -324,6 +324,11 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "container c keeps ending: OOMKilled, it needs more than its memory limit of 1Gi",
     ),
     (
+        "DATA_VERSION",
+        Some("postgres"),
+        "FATAL:  database files are incompatible with server",
+    ),
+    (
         "NO_SPACE",
         Some("kafka"),
         "java.io.IOException: No space left on device",

@@ -75,6 +75,24 @@ pub(super) const RULES: &[Rule] = &[
         ),
     },
     Rule {
+        code: "DATA_VERSION",
+        title: "the data was made by another major version of the server",
+        about: "A server reads the data of its own major version only. Set the version back in the profile, dump the data with that \
+                version and load it into the new one; or, where it may go, remove it with `cargo xtask down`.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::Said(
+            &[&["database files are incompatible with server"]],
+            |_, subject| {
+                run(format!(
+                    "set versions.{} back in the profile, then: cargo xtask up",
+                    component_of(subject)
+                ))
+            },
+        ),
+    },
+    Rule {
         code: "LOG_BACKENDS",
         title: "two logging backends are on the worker's class path",
         about: "A plugin or base image brought `slf4j-reload4j` beside the worker's own. The image's check refuses such an archive; \
