@@ -33,7 +33,10 @@ fn follow(kind: &Kind, next: &str) -> String {
 #[tokio::test]
 #[ignore = "needs KIND_NODE_IMAGE"]
 async fn a_password_changed_at_the_server_reaches_the_workers_by_the_printed_command() {
-    let kind = Kind::new("rotation");
+    let mut kind = Kind::new("rotation");
+    // A connector that shares the server's user, as on a server that somebody else runs: the password of a user of
+    // its own is set again by `up`.
+    kind.extra.push("postgres.connector_user=postgres".into());
     kind.ok(&["up", "--yes"]);
     let session = kind.postgres().await;
     let user = "SELECT a.usename FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid";
