@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+pub mod token;
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::settled;
 use crate::clients::connect::{Connect, Listed, Offsets};
+use crate::clients::mongodb::token;
 use crate::clock;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -213,10 +214,11 @@ pub fn position(offset: &Value) -> Option<Position> {
             snapshot,
         });
     }
-    // MongoDB: seconds and a count within the second. After a heartbeat there may be a resume token
-    // alone, which is the place, but tells no time.
+    // MongoDB: seconds and a count within the second, or after a heartbeat a resume token alone.
     let seconds = offset.get("sec").and_then(Value::as_i64)?;
-    let at = u64::try_from(seconds).ok().map(|seconds| seconds * 1000);
+    let by_token = || token::time(offset.get("resume_token")?.as_str()?);
+    let seconds = u64::try_from(seconds).ok().or_else(by_token);
+    let at = seconds.map(|seconds| seconds * 1000);
     Some(Position {
         place: match at {
             Some(at) => format!("{} #{}", clock::utc(at), number("ord").unwrap_or(0)),
@@ -255,6 +257,9 @@ mod tests {
             found.map(|found| found.place).as_deref(),
             Some("resume token")
         );
+        let token = "IwAAAAJfZGF0YQATAAAAODI2QjBDOEM3NDAwMDAwMDEwAAA=";
+        let found = position(&json!({ "sec": -1, "ord": -1, "resume_token": token }));
+        assert_eq!(found.and_then(|found| found.at), Some(0x6B0C_8C74 * 1000));
         assert_eq!(position(&json!({ "kafka_offset": 5 })), None);
     }
 }
