@@ -16,14 +16,14 @@ use super::replay::{World, clock};
 use crate::readiness::State;
 
 /// When something was broken until somebody corrected it: `(kind, name, from, to, what is said, after
-/// how many milliseconds at the latest)`. A refusal by Connect was corrected sooner than it has to be said.
+/// how many milliseconds at the latest)`.
 type Broken = (
     &'static str,
     &'static str,
     &'static str,
     &'static str,
     &'static str,
-    Option<u64>,
+    u64,
 );
 const BROKEN: [Broken; 4] = [
     // An image that is nowhere: the kubelet tries twice before it says so.
@@ -33,7 +33,7 @@ const BROKEN: [Broken; 4] = [
         "11:38:16.906",
         "11:39:18.339",
         "nowhere",
-        Some(15_000),
+        15_000,
     ),
     // More memory than a node has.
     (
@@ -42,7 +42,7 @@ const BROKEN: [Broken; 4] = [
         "11:39:35.000",
         "11:40:28.000",
         "Insufficient memory",
-        Some(12_000),
+        12_000,
     ),
     // A configuration, and a login, that Connect refuses.
     (
@@ -50,16 +50,16 @@ const BROKEN: [Broken; 4] = [
         "postgres-connector",
         "11:37:08.185",
         "11:37:40.012",
-        "400",
-        None,
+        "Connect rejects its configuration",
+        5_000,
     ),
     (
         "KafkaConnector",
         "postgres-connector",
         "11:37:54.420",
         "11:38:02.811",
-        "400",
-        None,
+        "Connect rejects its configuration",
+        5_000,
     ),
 ];
 
@@ -166,9 +166,7 @@ fn strimzi_1_2_is_called_current_when_its_pods_stand_and_failed_when_nothing_men
     };
     for (kind, name, from, _, _, soon) in BROKEN {
         let times = failed.get(&(kind, name.to_owned()));
-        if let Some(soon) = soon
-            && !within(times, ms(from), ms(from) + soon)
-        {
+        if !within(times, ms(from), ms(from) + soon) {
             faults.push(format!("{kind} {name} was not called failed from {from}"));
         }
     }
