@@ -1,7 +1,6 @@
 //! An operator that is away, restarted, or has not looked yet, against a real API server. The tests do
 //! what its pods and controllers would.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,13 +10,11 @@ use serde_json::{Value, json};
 use xtask::environment::{Environment, Secrets};
 use xtask::pipeline::restart::{self, What};
 use xtask::plan::{Outcome, Progress};
-use xtask::platform::Platform;
 use xtask::platform::kubernetes::Cluster;
-use xtask::profile::{self, Selection};
 use xtask::readiness::State;
 
 use crate::replaced::define;
-use crate::support::{api, create};
+use crate::support::{api, create, environment};
 
 const LONG: Duration = Duration::from_secs(30);
 const OPERATOR: &str = "strimzi-cluster-operator";
@@ -47,18 +44,6 @@ async fn pod(client: &Client, space: &str, name: &str) {
     }]);
     let status = json!({"status": {"containerStatuses": containers}});
     patch(client, ("v1", "Pod"), space, name, status).await;
-}
-
-async fn environment(cluster: &Cluster) -> Arc<Environment> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let selection = Selection {
-        profile: "clickhouse".into(),
-        set: vec!["platform=kind".into()],
-    };
-    let loaded = profile::load(root, &selection).unwrap();
-    let env = Environment::new(root, loaded, Platform::Kind, Secrets::Existing).unwrap();
-    env.attach(cluster.clone()).await.unwrap();
-    Arc::new(env)
 }
 
 /// `restart operator` deletes its pod, leaves its Deployment alone, and ends when the new one leads.

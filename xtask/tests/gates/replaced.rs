@@ -18,7 +18,7 @@ use xtask::platform::kubernetes::watch::{Target, Watches};
 use xtask::profile::{self, Selection};
 use xtask::readiness::kubernetes::rolled;
 
-use crate::support::{api, create, namespace, set, stateful_set};
+use crate::support::{api, create, environment, namespace, set, stateful_set};
 
 const LONG: Duration = Duration::from_secs(30);
 const SPACE: &str = "rolls";
@@ -220,15 +220,7 @@ async fn worker(client: &Client, space: &str) {
 /// What `restart connect` does: Strimzi is asked in the way it understands, and told to look.
 pub async fn strimzi_is_asked(cluster: &Cluster) {
     let client = &cluster.client;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let selection = Selection {
-        profile: "clickhouse".into(),
-        set: vec!["platform=kind".into()],
-    };
-    let loaded = profile::load(root, &selection).unwrap();
-    let env = Environment::new(root, loaded, Platform::Kind, Secrets::Existing).unwrap();
-    let env = Arc::new(env);
-    env.attach(cluster.clone()).await.unwrap();
+    let env = environment(cluster).await;
     let space = env.profile.kubernetes.kafka_namespace.as_str();
     namespace(client, space).await;
     for kind in [KIND, SETS] {

@@ -1,10 +1,17 @@
 //! Objects from JSON, and clients.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::{Value, json};
+use xtask::environment::{Environment, Secrets};
+use xtask::platform::Platform;
+use xtask::platform::kubernetes::Cluster;
 use xtask::platform::kubernetes::watch::Target;
+use xtask::profile::{self, Selection};
 
 /// A client of a kubeconfig's current context.
 pub async fn client(kubeconfig: &str) -> Client {
@@ -62,4 +69,17 @@ pub fn set(name: &str, container: Value) -> Value {
             "template": template(json!({"app": name}), container),
         },
     })
+}
+
+/// The default profile's environment on this cluster.
+pub async fn environment(cluster: &Cluster) -> Arc<Environment> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let selection = Selection {
+        profile: "clickhouse".into(),
+        set: vec!["platform=kind".into()],
+    };
+    let loaded = profile::load(root, &selection).unwrap();
+    let env = Environment::new(root, loaded, Platform::Kind, Secrets::Existing).unwrap();
+    env.attach(cluster.clone()).await.unwrap();
+    Arc::new(env)
 }

@@ -11,7 +11,7 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::super::{Ages, Seen, evaluate, pods_of, pool_of, selects};
-use super::recorded::{Capture, V0_50, ms, recorded};
+use super::recorded::{Capture, Recorded, V0_50, ms, recorded};
 use crate::readiness::State;
 
 /// What was there at one time.
@@ -49,6 +49,26 @@ impl World {
             object,
             ..Seen::default()
         }
+    }
+}
+
+/// Looks after each event, and once a second in between: rules that depend on how long something lasts
+/// also fire when nothing happens.
+pub(super) fn play(events: &[Recorded], mut look: impl FnMut(&World, u64)) {
+    let mut world = World::default();
+    let mut last = events[0].at;
+    for event in events {
+        while last + 1000 < event.at {
+            last += 1000;
+            look(&world, last);
+        }
+        last = event.at;
+        let key = (event.kind, event.name.clone());
+        match event.deleted {
+            true => world.0.remove(&key),
+            false => world.0.insert(key, Arc::clone(&event.object)),
+        };
+        look(&world, event.at);
     }
 }
 
@@ -194,13 +214,12 @@ const CURRENT: [(&str, &str, &str); 17] = [
 fn nothing_recorded_is_called_current_too_early_or_failed_without_need() {
     let events = recorded(V0_50);
     assert!(events.len() > 300, "{} events", events.len());
-    let mut world = World::default();
     let mut ages: BTreeMap<(&str, String), Ages> = BTreeMap::new();
     let begin = events[0].at;
     let mut failed: BTreeMap<(&str, String), Vec<(u64, String)>> = BTreeMap::new();
     let mut current: BTreeMap<(&str, String), Vec<u64>> = BTreeMap::new();
     let mut looks = 0;
-    let mut look = |world: &World, at: u64| {
+    let look = |world: &World, at: u64| {
         let targets: Vec<(&'static str, String)> = world
             .0
             .keys()
@@ -250,21 +269,7 @@ fn nothing_recorded_is_called_current_too_early_or_failed_without_need() {
             }
         }
     };
-    let mut last = begin;
-    for event in &events {
-        // Rules that depend on how long something lasts also fire when nothing happens.
-        while last + 1000 < event.at {
-            last += 1000;
-            look(&world, last);
-        }
-        last = event.at;
-        let key = (event.kind, event.name.clone());
-        match event.deleted {
-            true => world.0.remove(&key),
-            false => world.0.insert(key, Arc::clone(&event.object)),
-        };
-        look(&world, event.at);
-    }
+    play(&events, look);
     for (kind, name, from, to, _) in BROKEN {
         let times = failed
             .get(&(kind, name.to_owned()))

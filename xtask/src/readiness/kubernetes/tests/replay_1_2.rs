@@ -5,14 +5,13 @@
 //! again is looked at for "current too early" only.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::super::{Ages, Seen, evaluate};
 use super::recorded::{V1_2, ms, recorded};
-use super::replay::{World, clock};
+use super::replay::{World, clock, play};
 use crate::readiness::State;
 
 /// When something was broken until somebody corrected it: `(kind, name, from, to, what is said, after
@@ -108,12 +107,11 @@ fn strimzi_1_2_is_called_current_when_its_pods_stand_and_failed_when_nothing_men
     let events = recorded(V1_2);
     assert!(events.len() > 300, "{} events", events.len());
     let begin = events[0].at;
-    let mut world = World::default();
     let mut ages: BTreeMap<(&str, String), Ages> = BTreeMap::new();
     let mut current: BTreeMap<(&str, String), Vec<u64>> = BTreeMap::new();
     let mut failed: BTreeMap<(&str, String), Vec<u64>> = BTreeMap::new();
     let mut faults: Vec<String> = Vec::new();
-    let mut look = |world: &World, at: u64| {
+    let look = |world: &World, at: u64| {
         let targets = world.0.keys().cloned();
         for (kind, name) in targets.filter(|(kind, _)| !["Pod", "StrimziPodSet"].contains(kind)) {
             let ages = ages.entry((kind, name.clone())).or_default();
@@ -147,20 +145,7 @@ fn strimzi_1_2_is_called_current_when_its_pods_stand_and_failed_when_nothing_men
             }
         }
     };
-    let mut last = begin;
-    for event in &events {
-        while last + 1000 < event.at {
-            last += 1000;
-            look(&world, last);
-        }
-        last = event.at;
-        let key = (event.kind, event.name.clone());
-        match event.deleted {
-            true => world.0.remove(&key),
-            false => world.0.insert(key, Arc::clone(&event.object)),
-        };
-        look(&world, event.at);
-    }
+    play(&events, look);
     let within = |found: Option<&Vec<u64>>, from: u64, to: u64| {
         found.is_some_and(|times| times.iter().any(|at| (from..=to).contains(at)))
     };
