@@ -34,8 +34,7 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 use xtask::clients::kafka::OffsetAt;
-use xtask::components::cluster::{Show, kind_source, kind_spec, objects};
-use xtask::components::{clickhouse, connect, image, kafka, mongodb, operators, postgres};
+use xtask::components::{clickhouse, connect, kafka, mongodb, postgres};
 use xtask::environment::{Environment, Secrets};
 use xtask::error::Result;
 use xtask::plan::Progress;
@@ -43,6 +42,8 @@ use xtask::platform::kubernetes::Options;
 use xtask::platform::kubernetes::watch::Target;
 use xtask::platform::{Platform, kind, kubernetes};
 use xtask::profile::{self, Selection};
+use xtask::up::cluster::{Show, kind_source, kind_spec, objects};
+use xtask::up::{image, operators};
 
 const ORDERED: &str = "up";
 const AT_ONCE: &str = "at-once";

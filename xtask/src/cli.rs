@@ -22,7 +22,7 @@ pub use services::*;
 pub use topic::*;
 
 use crate::commands::complete;
-use crate::pipeline::logline::Level;
+use crate::observe::logline::Level;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
 

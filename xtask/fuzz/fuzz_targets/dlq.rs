@@ -7,7 +7,7 @@ use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
 use xtask::clients::kafka::Header;
-use xtask::pipeline::dlq::{edit, headers};
+use xtask::operate::dlq::{edit, headers};
 
 fuzz_target!(|input: (Vec<(&str, Option<&[u8]>)>, &str)| {
     let (pairs, text) = input;

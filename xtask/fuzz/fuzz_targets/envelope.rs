@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xtask::pipeline::envelope::{Style, decode, write};
+use xtask::observe::envelope::{Style, decode, write};
 use xtask::report::text::Palette;
 
 fuzz_target!(|input: (Option<&[u8]>, Option<&[u8]>)| {

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xtask::pipeline::logline::{Filter, Level, Zone};
+use xtask::observe::logline::{Filter, Level, Zone};
 
 fuzz_target!(|bytes: &[u8]| {
     let text = String::from_utf8_lossy(bytes);

@@ -51,7 +51,7 @@ pub struct Heal {
 
 /// A length of time: `30s`, `2m`, `1h`.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let ms = crate::pipeline::logline::since::span(text);
+    let ms = crate::observe::logline::since::span(text);
     let span = ms.map(Duration::from_millis).filter(|span| !span.is_zero());
     span.ok_or_else(|| "a length of time such as 30s, 2m or 1h".to_owned())
 }

@@ -5,7 +5,6 @@ use k8s_openapi::api::core::v1::Secret as ClusterSecret;
 use kube::Api;
 
 use super::confirm;
-use crate::components::cluster::kind_name;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -16,6 +15,7 @@ use crate::platform::{Platform, Secret, docker};
 use crate::profile::combinations::{InUse, refuse};
 use crate::profile::logins::connector_secret;
 use crate::profile::schema::Source;
+use crate::up::cluster::kind_name;
 
 /// Refuses versions that do not work together on the platform that was chosen, and on this machine.
 ///

@@ -9,13 +9,14 @@ use super::stdout::{self, palette, say};
 use crate::cli::{ChangeConnectors, ConnectorCommand, Global, RestartConnectors};
 use crate::clients::connect::TargetState;
 use crate::clock;
+use crate::components::connect::settled;
 use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
-use crate::pipeline::connectors::control::{self, Restart};
-use crate::pipeline::connectors::view::{self, Detail, Row};
-use crate::pipeline::connectors::{named, settled};
-use crate::pipeline::reset::refuse_unfinished;
+use crate::observe::connectors::named;
+use crate::observe::connectors::view::{self, Detail, Row};
+use crate::operate::control::{self, Restart};
+use crate::operate::reset::refuse_unfinished;
 use crate::plan::{Outcome, Progress};
 use crate::report::Output;
 use crate::report::table::{Side, Table};
@@ -288,7 +289,7 @@ async fn validate(output: Output, env: &Environment, names: &[String]) -> Result
     for given in &names {
         let name = match profile.contains_key(given) {
             true => given.clone(),
-            false => crate::pipeline::connectors::one(env, given).await?,
+            false => crate::observe::connectors::one(env, given).await?,
         };
         let Some(connector) = profile.get(&name) else {
             return Err(Error::new(

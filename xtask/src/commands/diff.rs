@@ -7,14 +7,14 @@ use serde_json::json;
 use super::stdout::say;
 use super::{cluster, context};
 use crate::cli::{Diff, Global};
-use crate::components::cluster::{Show, left, objects};
-use crate::components::operators;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Exit, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::platform::kubernetes::{Action, Cluster, Difference, Owned};
 use crate::report::Output;
+use crate::up::cluster::{Show, left, objects};
+use crate::up::operators;
 
 pub(super) async fn run(global: &Global, args: &Diff) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;

@@ -8,7 +8,6 @@ use bollard::query_parameters::StopContainerOptions;
 use super::down::print;
 use super::{cluster, confirm, context};
 use crate::cli::{Down, Global};
-use crate::components::cluster::{REMOVED_WITHIN, kind_name, kind_source, namespaces};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -18,6 +17,7 @@ use crate::platform::host::{dirs, lock};
 use crate::platform::kind::{self, Kind};
 use crate::platform::kubernetes::Owned;
 use crate::report;
+use crate::up::cluster::{REMOVED_WITHIN, kind_name, kind_source, namespaces};
 
 pub(super) async fn run(global: &Global, args: &Down, platform: Platform) -> Result<ExitCode> {
     let loaded = context::remembered_profile(global)?;

@@ -10,7 +10,7 @@ use super::{context, stdout};
 use crate::cli::{Global, GroupCommand};
 use crate::components::kafka;
 use crate::error::Result;
-use crate::pipeline::groups::{self, Described, GroupRow};
+use crate::observe::groups::{self, Described, GroupRow};
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette};

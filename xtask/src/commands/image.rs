@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::stdout::say;
 use super::{context, image_bump, image_update, steps};
 use crate::cli::{Global, ImageCommand};
-use crate::components::image;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image::{build, push, tags};
@@ -19,6 +18,7 @@ use crate::platform::docker;
 use crate::platform::host::dirs;
 use crate::report::text::bytes;
 use crate::report::{self, Output};
+use crate::up::image;
 
 pub(super) async fn run(global: &Global, command: &ImageCommand) -> Result<ExitCode> {
     if matches!(command, ImageCommand::List) {

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, ImageBump};
-use crate::components::image;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Exit, Result};
 use crate::image::tags::{self, Change};
@@ -16,6 +15,7 @@ use crate::platform::Platform;
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
 use crate::report::Output;
+use crate::up::image;
 
 pub(super) fn run(global: &Global, args: ImageBump) -> Result<ExitCode> {
     let changes = compare()?;

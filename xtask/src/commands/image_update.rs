@@ -7,13 +7,13 @@ use serde_json::json;
 use super::stdout::say;
 use super::{context, image_bump, restart, steps};
 use crate::cli::{Global, ImageUpdate};
-use crate::components::image;
 use crate::error::Result;
 use crate::image::tags::{self, Change};
-use crate::pipeline::restart::image as update;
+use crate::operate::restart::image as update;
 use crate::plan::{Outcome, Plan};
 use crate::platform::host::{dirs, lock};
 use crate::report::{self, Output};
+use crate::up::image;
 
 const COMMAND: &str = "cargo xtask image update";
 

@@ -11,7 +11,7 @@ use super::stdout::{self, Reader};
 use crate::cli::{Global, Lag};
 use crate::clock;
 use crate::error::Result;
-use crate::pipeline::lag::{FlowLag, Wal, gather};
+use crate::observe::lag::{FlowLag, Wal, gather};
 use crate::report::Output;
 use crate::report::text::{Ink, Palette, bytes};
 use crate::wait;

@@ -17,7 +17,7 @@ use crate::components;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files;
-use crate::pipeline::logline::{self, Filter, Level, Zone};
+use crate::observe::logline::{self, Filter, Level, Zone};
 use crate::platform::Platform;
 use crate::report::Output;
 use crate::wait;

@@ -13,12 +13,12 @@ use serde_json::json;
 use super::stdout::{self, Reader};
 use crate::cli::Logs;
 use crate::clock;
-use crate::components::cluster::{listed, pods};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::pipeline::logline::{Filter, Level, Zone};
+use crate::observe::logline::{Filter, Level, Zone};
 use crate::platform::kubernetes::said;
 use crate::report::Output;
+use crate::up::cluster::{listed, pods};
 
 /// A pod's line, without the time that the kubelet wrote before it.
 type Lines = BoxStream<'static, std::io::Result<(String, String)>>;

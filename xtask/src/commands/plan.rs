@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, PlanArgs, PlanFormat};
-use crate::components::{self, ClusterOptions};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::show;
 use crate::report::Output;
+use crate::up::{self, ClusterOptions};
 
 pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
@@ -21,7 +21,7 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
         chosen.platform,
         Secrets::Existing,
     )?);
-    let (graph, _) = components::plan(&env, &ClusterOptions::default())?
+    let (graph, _) = up::plan(&env, &ClusterOptions::default())?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
     match (global.output, args.format) {

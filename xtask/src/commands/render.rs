@@ -12,11 +12,12 @@ use super::context;
 use super::stdout::say;
 use crate::cli::{Global, Render};
 use crate::components;
-use crate::components::cluster::{self, Show};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::platform::{Platform, kind};
 use crate::report::Output;
+use crate::up;
+use crate::up::cluster::{self, Show};
 
 pub(super) async fn run(global: &Global, args: &Render) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?.masked()?;
@@ -68,7 +69,7 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
 
 fn processes(env: &Environment) -> Result<Vec<(String, String)>> {
     let mut files = Vec::new();
-    for process in components::processes(env)? {
+    for process in up::processes(env)? {
         let component = &process.component;
         files.push((format!("{component}/command"), process.command_line()));
         for (path, text) in &process.files {

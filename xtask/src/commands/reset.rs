@@ -10,9 +10,9 @@ use super::{confirm, context, steps};
 use crate::cli::{Global, ResetConnector};
 use crate::clock;
 use crate::error::{Code, Result};
-use crate::pipeline::connectors::one;
-use crate::pipeline::reset::journal::Choice;
-use crate::pipeline::reset::{Reset, Summary};
+use crate::observe::connectors::one;
+use crate::operate::reset::journal::Choice;
+use crate::operate::reset::{Reset, Summary};
 use crate::platform::host::lock;
 use crate::report::Output;
 

@@ -9,7 +9,7 @@ use super::{context, steps};
 use crate::cli::{Global, Restart};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::pipeline::restart::{self, What};
+use crate::operate::restart::{self, What};
 use crate::plan::Plan;
 use crate::plan::run::RunReport;
 use crate::platform::host::lock;

@@ -9,8 +9,8 @@ use super::{context, restart, steps};
 use crate::cli::{Global, Rolled, RollingRestart};
 use crate::clock;
 use crate::error::Result;
-use crate::pipeline::restart::moves::Still;
-use crate::pipeline::restart::rolling;
+use crate::operate::restart::moves::Still;
+use crate::operate::restart::rolling;
 use crate::platform::host::lock;
 use crate::report::{self, Output};
 

@@ -9,7 +9,7 @@ use super::{confirm, context};
 use crate::cli::{Global, SlotCommand, SlotDrop};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::pipeline::slots::{self, Slot};
+use crate::observe::slots::{self, Slot};
 use crate::profile::schema::Source;
 use crate::report::Output;
 use crate::report::table::{Side, Table};

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::diagnose::Finding;
 use crate::environment::Environment;
 use crate::error::{Exit, Result};
-use crate::pipeline::status::{Component, ConnectorRow, FlowRow, Overview, gather};
+use crate::observe::status::{Component, ConnectorRow, FlowRow, Overview, gather};
 use crate::readiness::{State, Status};
 use crate::report::text::{Ink, Palette, bytes};
 use crate::report::{self, Output};

@@ -12,7 +12,7 @@ use super::context::{self, Choice};
 use super::stdout::say;
 use crate::cli::{Global, Ports, Up};
 use crate::clock;
-use crate::components::{self, ClusterOptions};
+use crate::components;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
@@ -27,6 +27,7 @@ use crate::profile::combinations::InUse;
 use crate::profile::schema::Source;
 use crate::profile::{self, Loaded, pins};
 use crate::report::{self, Output, Reporter};
+use crate::up::{self, ClusterOptions};
 
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let selection = context::selection(global);
@@ -130,7 +131,7 @@ fn plan_of(env: &Arc<Environment>, args: &Up) -> Result<(Graph, Vec<Action>)> {
         bundle_dir: args.bundle_dir.clone(),
         prune: args.yes,
     };
-    components::plan(env, &options)?
+    up::plan(env, &options)?
         .build()
         .map_err(|error| Error::new(Code::Plan, error.to_string()))
 }
@@ -225,7 +226,7 @@ fn require(env: &Environment, required: &[String]) -> Result<()> {
 
 fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
     let mut lines: Vec<(String, String)> = Vec::new();
-    for artifact in components::artifacts(env)? {
+    for artifact in up::artifacts(env)? {
         if !artifact.dir(&env.dirs.cache).is_dir() {
             lines.push((
                 artifact.name.clone(),
@@ -241,7 +242,7 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
     {
         lines.push((engine.name.clone(), "would be fetched".into()));
     }
-    for process in components::processes(env)? {
+    for process in up::processes(env)? {
         let what = match daemon::find(&env.dirs, &process.component)? {
             Found::Running(record, _) if record.digest == process.digest() => {
                 format!("runs as wanted, pid {}", record.pid)

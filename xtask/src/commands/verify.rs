@@ -8,8 +8,8 @@ use super::context;
 use super::stdout::say;
 use crate::cli::{Global, Verify};
 use crate::error::{Code, Error, Result};
-use crate::pipeline::latency::{self, Distribution, Latency};
-use crate::pipeline::verify::{self, Proof};
+use crate::observe::latency::{self, Distribution, Latency};
+use crate::observe::verify::{self, Proof};
 use crate::plan::Progress;
 use crate::report::Output;
 

@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::profile::schema::Source;
 
 /// Adds the step of a source, and returns the node after which a connector may begin.
-pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, source: Source) -> &'static str {
+pub(crate) fn add(plan: &mut Plan, env: &Arc<Environment>, source: Source) -> &'static str {
     let at = env.clone();
     match source {
         Source::Postgres => {

@@ -2,9 +2,11 @@
 
 mod anew;
 pub mod login;
+mod settled;
 
 pub use anew::{Watcher, begun, mend};
 use anew::{begin_anew, has_failed};
+pub use settled::settled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +20,6 @@ use super::kafka;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
-use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::endpoint::MASK;

@@ -110,11 +110,7 @@ pub async fn client(env: &Environment) -> Result<KafkaClient> {
 ///
 /// # Errors
 /// It is not there in time, or is not what the operator makes.
-pub(super) async fn authority(
-    env: &Environment,
-    deadline: Duration,
-    progress: &Progress,
-) -> Result<()> {
+pub async fn authority(env: &Environment, deadline: Duration, progress: &Progress) -> Result<()> {
     let client = env.link()?.cluster.client.clone();
     let api: Api<Secret> = Api::namespaced(client, &env.profile.kubernetes.kafka_namespace);
     let mut secret = one(api, AUTHORITY, deadline, progress, |secret| {

@@ -1,53 +1,18 @@
 //! The deployable things, one file each: how it is run on `host`, what proves that it works, what
 //! it needs before changes can flow. `host_plan` puts them together.
 
-mod access;
+pub(crate) mod access;
 mod change_sql;
 pub mod clickhouse;
 pub mod connect;
 pub mod kafka;
 pub mod mongodb;
+pub mod position;
 pub mod postgres;
 
-pub mod cluster;
-mod host;
-pub mod image;
-pub mod operators;
 pub mod silver;
-mod upper;
 
-pub use host::{artifacts, processes};
-pub(crate) use host::{fetch, fetched, start};
-pub(crate) use upper::{blocked_by, operator_leads, patience, ready, unserved_by};
-
-/// What only a plan on a cluster asks for.
-#[derive(Clone, Debug, Default)]
-pub struct ClusterOptions {
-    /// Where the operators' bundles are read from; none fetches them.
-    pub bundle_dir: Option<PathBuf>,
-    /// Whether what left the profile is removed.
-    pub prune: bool,
-}
-
-/// The plan of `up` on the environment's platform. Nothing happens yet, but what can be wrong with
-/// templates and prerequisites is found here, before anything starts.
-///
-/// # Errors
-/// A prerequisite is missing or a template is wrong.
-pub fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<Plan> {
-    match env.platform {
-        Platform::Host => host::plan(env),
-        Platform::Kind | Platform::Kubernetes => cluster::plan(env, options),
-    }
-}
-
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
-use crate::plan::Plan;
-use crate::platform::Platform;
 
 /// Every component's name, which is also its folder's and its key's in a profile.
 pub const NAMES: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];

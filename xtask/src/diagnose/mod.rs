@@ -3,9 +3,7 @@
 //!
 //! `facts` asks, `rules` and `rank` are pure. A fact that could not be had is unknown, never fine.
 
-pub mod bundle;
 pub mod facts;
-pub mod fix;
 mod rank;
 pub mod rules;
 

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 use xtask::clients::kafka::{FetchOptions, KafkaClient, OffsetAt, Record};
-use xtask::pipeline::dlq::headers::ORIGIN;
+use xtask::operate::dlq::headers::ORIGIN;
 
 use crate::sandbox::{Sandbox, kill};
 use crate::topics::offered;

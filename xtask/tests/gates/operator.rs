@@ -8,7 +8,7 @@ use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use xtask::environment::{Environment, Secrets};
-use xtask::pipeline::restart::{self, What};
+use xtask::operate::restart::{self, What};
 use xtask::plan::{Outcome, Progress};
 use xtask::platform::kubernetes::Cluster;
 use xtask::readiness::State;

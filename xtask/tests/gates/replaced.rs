@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use xtask::environment::{Environment, Secrets};
 use xtask::error::Code;
-use xtask::pipeline::restart::{self, What};
+use xtask::operate::restart::{self, What};
 use xtask::plan::{Outcome, Progress};
 use xtask::platform::Platform;
 use xtask::platform::kubernetes::Cluster;

@@ -12,7 +12,7 @@ use super::topic::explained;
 use crate::cli::{DlqCommand, Global};
 use crate::components::kafka;
 use crate::error::{Error, Result};
-use crate::pipeline::dlq::filter::Filter;
+use crate::operate::dlq::filter::Filter;
 
 pub(super) async fn run(global: &Global, command: &DlqCommand) -> Result<ExitCode> {
     // What can be wrong on the command line is said before anything is asked.

@@ -13,11 +13,11 @@ use crate::commands::stdout::{self, palette};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::pipeline::dlq::filter::Filter;
-use crate::pipeline::dlq::headers::{CONNECT, own};
-use crate::pipeline::dlq::queues::{self, CONTEXT};
-use crate::pipeline::dlq::{self, Entry, scan};
-use crate::pipeline::topics::{lost, message};
+use crate::observe::topics::{lost, message};
+use crate::operate::dlq::filter::Filter;
+use crate::operate::dlq::headers::{CONNECT, own};
+use crate::operate::dlq::queues::{self, CONTEXT};
+use crate::operate::dlq::{self, Entry, scan};
 use crate::report::Output;
 use crate::report::text::{Ink, Palette, one_line, without_escapes};
 

@@ -9,9 +9,9 @@ use crate::clients::kafka::KafkaClient;
 use crate::commands::stdout;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::pipeline::topics::create::{Outcome, Wanted, ensure, named};
-use crate::pipeline::topics::roles::{self, Role};
-use crate::pipeline::topics::{lost, owner, settings};
+use crate::observe::topics::create::{Outcome, Wanted, ensure, named};
+use crate::observe::topics::roles::{self, Role};
+use crate::observe::topics::{lost, owner, settings};
 use crate::report::Output;
 
 pub(super) fn check(args: &TopicCreate) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::clients::kafka::{ConfigSource, ConfigValue, KafkaClient};
 use crate::components::kafka;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::pipeline::topics::{self, Count, TopicRow, lost};
+use crate::observe::topics::{self, Count, TopicRow, lost};
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette};
@@ -278,10 +278,7 @@ async fn describe(
     }
     if output == Output::Json {
         // One name, one document; a pattern may mean several.
-        let document = match (
-            objects.len(),
-            crate::pipeline::names::is_pattern(&args.name),
-        ) {
+        let document = match (objects.len(), crate::observe::names::is_pattern(&args.name)) {
             (1, false) => objects.remove(0),
             _ => json!({ "topics": objects }),
         };

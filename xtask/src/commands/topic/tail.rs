@@ -11,11 +11,11 @@ use crate::clock;
 use crate::commands::stdout::palette;
 use crate::commands::stdout::{self, Reader};
 use crate::error::{Code, Error, Result};
-use crate::pipeline::envelope::{self, Style};
-use crate::pipeline::topics::from::From;
-use crate::pipeline::topics::message::{self, Parts};
-use crate::pipeline::topics::tail::{Chunk, Wanted, read};
-use crate::pipeline::{names, topics};
+use crate::observe::envelope::{self, Style};
+use crate::observe::topics::from::From;
+use crate::observe::topics::message::{self, Parts};
+use crate::observe::topics::tail::{Chunk, Wanted, read};
+use crate::observe::{names, topics};
 use crate::report::Output;
 
 /// How much is gathered before it is written, while more is there.

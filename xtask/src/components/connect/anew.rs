@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::login::Doubt;
 use super::probe_connector;
+use super::settled;
 use crate::environment::Environment;
 use crate::error::{Code, Result};
-use crate::pipeline::connectors::settled;
 use crate::plan::{Outcome, Progress};
 use crate::profile::schema::Connector;
 use crate::readiness::connect::{ConnectorStatus, StateEntry};

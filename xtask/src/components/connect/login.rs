@@ -14,15 +14,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
+use super::settled;
 use super::{mend, wanted};
 use crate::clients::mongodb::Mongodb;
 use crate::clients::postgres::{Postgres, literal};
 use crate::clock;
+use crate::components::position::position;
 use crate::components::postgres::probe_slot;
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
-use crate::pipeline::connectors::settled;
-use crate::pipeline::connectors::view::position;
 use crate::plan::{Outcome, Progress};
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Endpoint, Platform, Secret};

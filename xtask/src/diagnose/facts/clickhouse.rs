@@ -10,7 +10,7 @@ use crate::clients::clickhouse::{ClickhouseError, ident, literal};
 use crate::clock;
 use crate::components::clickhouse::Names;
 use crate::environment::Environment;
-use crate::pipeline::status;
+use crate::observe::status;
 use crate::wait::Limit;
 
 /// What is at a flow's end.

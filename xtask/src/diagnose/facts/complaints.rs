@@ -8,11 +8,11 @@ use kube::api::LogParams;
 
 use super::Connector;
 use crate::clock;
-use crate::components::cluster;
 use crate::environment::Environment;
 use crate::files::last_lines;
-use crate::pipeline::logline::{Filter, Level, Zone};
+use crate::observe::logline::{Filter, Level, Zone};
 use crate::platform::Platform;
+use crate::up::cluster;
 use crate::wait::Limit;
 
 /// Heartbeats that are younger are no reason to read logs.

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::{Component, Disk, Known, Process};
 use crate::environment::Environment;
 use crate::files;
-use crate::pipeline::status;
+use crate::observe::status;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::ports;

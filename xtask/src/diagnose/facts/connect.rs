@@ -7,10 +7,10 @@ use indexmap::IndexMap;
 
 use super::{Connect, Connector, DeadLetters, Known, Place, Task, Wanted, limited};
 use crate::clients::connect::{Info, Listed};
+use crate::components::position;
 use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::pipeline::connectors::view;
 use crate::profile::schema;
 use crate::wait::Limit;
 
@@ -145,7 +145,7 @@ async fn committed(env: &Environment, name: &str, limit: &Limit) -> Known<Place>
         Known::Seen(offsets) => {
             let first = offsets.unwrap_or_default().offsets.into_iter().next();
             let offset = first.map_or(serde_json::Value::Null, |one| one.offset);
-            let position = view::position(&offset);
+            let position = position::position(&offset);
             Known::Seen(Place { offset, position })
         }
         Known::Unknown(why) => Known::Unknown(why),

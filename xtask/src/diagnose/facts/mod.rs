@@ -27,9 +27,9 @@ pub use services::{
 
 use super::{Subject, Unseen};
 use crate::clock;
+use crate::components::position::Position;
 use crate::environment::Environment;
-use crate::pipeline::connectors::view::Position;
-use crate::pipeline::status;
+use crate::observe::status;
 use crate::platform::Platform;
 use crate::profile::schema::Source;
 use crate::readiness::{State, Status};
@@ -480,7 +480,7 @@ pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
 }
 
 /// The fact, unless it takes too long.
-pub(super) async fn limited<T, E: std::fmt::Display>(
+pub(crate) async fn limited<T, E: std::fmt::Display>(
     limit: &Limit,
     fact: impl Future<Output = Result<T, E>>,
 ) -> Known<T> {

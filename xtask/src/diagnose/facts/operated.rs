@@ -11,12 +11,13 @@ use kube::api::{ListParams, LogParams};
 use kube::core::DynamicObject;
 
 use super::{Component, Known, Node, limited};
-use crate::components::{OPERATOR, cluster, image, service};
+use crate::components::{OPERATOR, service};
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
 use crate::platform::kubernetes::forward::is_ready;
 use crate::readiness::{State, Status};
+use crate::up::{cluster, image};
 use crate::wait::Limit;
 
 /// What runs under an operator that waits.

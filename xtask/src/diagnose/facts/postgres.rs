@@ -8,7 +8,7 @@ use crate::clients::postgres::literal;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::pipeline::slots;
+use crate::observe::slots;
 use crate::profile::schema::{Connector, Source};
 use crate::wait::Limit;
 

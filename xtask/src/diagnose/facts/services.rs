@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Wanted;
-use crate::pipeline::slots::Slot;
+use crate::observe::slots::Slot;
 
 /// The relational source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -6,8 +6,7 @@ use crate::diagnose::facts::{
     Clickhouse, Component, Connect, Connector, Disk, Facts, Flow, Kafka, Known, Mongodb, Node,
     Place, Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
 };
-use crate::pipeline::connectors::view;
-use crate::pipeline::slots::Slot;
+use crate::observe::slots::Slot;
 use crate::platform::Platform;
 use crate::profile::schema::Source;
 use crate::readiness::Status;
@@ -63,7 +62,7 @@ fn connector(name: &str, source: Source) -> Connector {
         drift: Vec::new(),
         refused: None,
         committed: Some(Known::Seen(Place {
-            position: view::position(&offset),
+            position: crate::components::position::position(&offset),
             offset,
         })),
         heartbeat_age_ms: Some(100),

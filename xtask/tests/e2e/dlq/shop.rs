@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 use xtask::clients::connect::Connect;
 use xtask::clients::kafka::{FetchOptions, Header, KafkaClient, OffsetAt, Record, TopicSpec};
-use xtask::pipeline::dlq::headers::repeats;
+use xtask::operate::dlq::headers::repeats;
 use xtask::platform::Endpoint;
 
 use crate::sandbox::Sandbox;

@@ -1,0 +1,47 @@
+//! Doing what a finding proposes, where that is safe: each fix is a plan that ends with proof.
+
+use std::sync::Arc;
+
+use crate::diagnose::Fix;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::operate::control::{self, Restart};
+use crate::operate::restart::{self, What};
+use crate::plan::{Outcome, Plan};
+use crate::platform::host::daemon;
+use crate::up::{self, ClusterOptions};
+
+/// The plan that mends something. Nothing happens yet.
+///
+/// # Errors
+/// The environment does not have what is to be mended, or a template is wrong.
+pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
+    match fix {
+        Fix::Up => up::plan(env, &ClusterOptions::default()),
+        Fix::RestartComponent(name) => restart::plan(env, What::named(name)?),
+        Fix::RestartOperator => restart::plan(env, What::named("operator")?),
+        Fix::RestartConnector(name) => {
+            let mut plan = Plan::default();
+            let (at, name) = (env.clone(), name.clone());
+            let id = format!("{name}/restart");
+            plan.step(&id, "its tasks begin again", &[], async move |progress| {
+                control::restart(&at, &name, Restart::All, &progress).await
+            });
+            Ok(plan)
+        }
+        Fix::Continue(pid) => {
+            let mut plan = Plan::default();
+            let (at, pid) = (env.clone(), *pid);
+            plan.step(
+                "process/continue",
+                "a suspended process goes on",
+                &[],
+                async move |_| {
+                    let name = daemon::resume(&at.dirs, pid)?;
+                    Ok(Outcome::Changed(format!("{name} (pid {pid}) goes on")))
+                },
+            );
+            Ok(plan)
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What acts on a pipeline that is there: restarts, resets, healing, dead letters, backups.
+
+pub mod backup;
+pub mod bundle;
+pub mod control;
+pub mod dlq;
+pub mod fix;
+pub mod heal;
+pub mod reset;
+pub mod restart;

@@ -1,0 +1,307 @@
+//! A connector's new beginning: a full snapshot, proven, and the deletes that a snapshot cannot tell.
+//!
+//! Offsets are deleted while the connector exists and is stopped, and the slot is dropped only after
+//! its reader is gone: every other order is refused by Connect or PostgreSQL, or loses changes in
+//! silence. What was begun is finished by the same command after a kill ([`journal`]).
+
+pub mod journal;
+pub mod missing;
+mod steps;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+use super::backup;
+use crate::clock;
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::observe::slots;
+use crate::plan::{Outcome, Plan, Progress};
+use crate::profile::schema::{Connector, Flow};
+use journal::{Choice, Journal, Step};
+
+/// A reset under way.
+pub struct Reset {
+    env: Arc<Environment>,
+    name: String,
+    connector: Connector,
+    path: PathBuf,
+    journal: Mutex<Journal>,
+}
+
+/// What a reset did.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The connector.
+    pub connector: String,
+    /// Where offsets and positions were saved.
+    pub backup: PathBuf,
+    /// From the confirmation to the end, in milliseconds.
+    pub took_ms: u64,
+    /// Each flow.
+    pub flows: Vec<FlowSummary>,
+}
+
+/// What a reset did to one flow.
+#[derive(Clone, Debug, Serialize)]
+pub struct FlowSummary {
+    /// Flow.
+    pub flow: String,
+    /// Rows at the target that the snapshot brought.
+    pub rows: u64,
+    /// From the confirmation to the first of them, in milliseconds.
+    pub first_row_ms: Option<u64>,
+    /// From the confirmation to the last of them, in milliseconds.
+    pub last_row_ms: Option<u64>,
+    /// Keys that the source no longer had, now marked as deleted.
+    pub deleted: Vec<String>,
+}
+
+impl Reset {
+    /// The reset of a connector: the unfinished one, or a new one.
+    ///
+    /// # Errors
+    /// The profile does not have the connector, or an unfinished reset was begun with other choices.
+    pub fn open(env: &Arc<Environment>, name: &str, choice: Choice) -> Result<(Self, bool)> {
+        let connector = env.profile.connectors.get(name).cloned().ok_or_else(|| {
+            Error::new(
+                Code::Usage,
+                format!("connector `{name}` is not of this profile: its slot and tables are not known here"),
+            )
+        })?;
+        let path = journal::path(env, name);
+        let before = Journal::read(&path)?;
+        if let Some(before) = &before
+            && before.choice != choice
+        {
+            let mut command = format!("cargo xtask reset-connector {name}");
+            if before.choice.truncate_target {
+                command.push_str(" --truncate-target");
+            }
+            if before.choice.drop_publication {
+                command.push_str(" --drop-publication");
+            }
+            let what = format!("a reset of {name} that was begun with other options is unfinished");
+            return Err(Error::new(Code::Usage, what).hint(format!("finish it first: {command}")));
+        }
+        let goes_on = before.is_some();
+        let journal = before.unwrap_or_else(|| {
+            let begun = clock::now_ms();
+            let file = format!("{name}-{begun}.json");
+            Journal {
+                connector: name.to_owned(),
+                choice,
+                begun,
+                backup: backup::directory(env).join(file),
+                done: Default::default(),
+                missing: BTreeMap::new(),
+            }
+        });
+        let reset = Reset {
+            env: env.clone(),
+            name: name.to_owned(),
+            connector,
+            path,
+            journal: Mutex::new(journal),
+        };
+        Ok((reset, goes_on))
+    }
+
+    /// What will happen and what is lost, in words; for the confirmation and for `--dry-run`.
+    ///
+    /// # Errors
+    /// Something does not answer.
+    pub async fn words(&self) -> Result<Vec<String>> {
+        let name = &self.name;
+        let mut words = vec![format!(
+            "stop {name}, save its offsets to {}, delete them",
+            self.journal().backup.display()
+        )];
+        if let Some(slot) = &self.connector.slot {
+            let kept = match slots::find(&self.env, slot).await? {
+                Some(slot) => match slot.unconfirmed {
+                    Some(bytes) => format!(
+                        "; {} of WAL that it has not confirmed are never read one by one",
+                        crate::report::text::bytes(bytes)
+                    ),
+                    None => String::new(),
+                },
+                None => " (it is not there)".into(),
+            };
+            words.push(format!("drop slot {slot}{kept}"));
+        }
+        let choice = self.journal().choice;
+        if let (true, Some(publication)) = (choice.drop_publication, &self.connector.publication) {
+            words.push(format!(
+                "drop publication {publication}; it is made again before the start"
+            ));
+        }
+        let tables: Vec<&str> = self.flows().map(|(_, flow)| flow.table.as_str()).collect();
+        if choice.truncate_target {
+            let flows: Vec<&str> = self.flows().map(|(name, _)| name.as_str()).collect();
+            words.push(format!("empty the target's tables of {}", flows.join(", ")));
+        }
+        words.push(format!(
+            "start it: it reads all of {} again",
+            tables.join(", ")
+        ));
+        words.push(
+            "what changes from the stop to the snapshot arrives as its result only: no single changes, \
+             and deletes are found by comparing keys"
+                .into(),
+        );
+        for (name, flow) in self.flows() {
+            if !missing::replaces(flow) && !choice.truncate_target {
+                words.push(format!(
+                    "{name} keeps every change: the snapshot's rows come on top"
+                ));
+            }
+        }
+        Ok(words)
+    }
+
+    /// The steps. Those that are done already are passed by.
+    pub fn plan(self: &Arc<Self>) -> Plan {
+        let mut plan = Plan::default();
+        let mut last: Option<&str> = None;
+        let mut add = |id: &'static str, title: &str, work: Work| {
+            let needs: Vec<&str> = last.into_iter().collect();
+            let reset = self.clone();
+            plan.step(id, title, &needs, move |progress| work(reset, progress));
+            last = Some(id);
+        };
+        add("stop", "until it has no task", |reset, progress| {
+            Box::pin(async move { reset.stop(&progress).await })
+        });
+        if self.connector.slot.is_some() {
+            add("slot/free", "nobody reads the slot", |reset, progress| {
+                Box::pin(async move { reset.slot_free(&progress).await })
+            });
+        }
+        add(
+            "save",
+            "offsets and positions to a file",
+            |reset, progress| Box::pin(async move { reset.save(&progress).await }),
+        );
+        add(
+            "offsets/delete",
+            "Connect forgets the offsets",
+            |reset, progress| Box::pin(async move { reset.delete_offsets(&progress).await }),
+        );
+        if self.connector.slot.is_some() {
+            add(
+                "slot/drop",
+                "PostgreSQL forgets the slot",
+                |reset, progress| Box::pin(async move { reset.drop_slot(&progress).await }),
+            );
+        }
+        let choice = self.journal().choice;
+        if choice.drop_publication && self.connector.publication.is_some() {
+            add(
+                "publication/drop",
+                "drop the publication",
+                |reset, progress| Box::pin(async move { reset.drop_publication(&progress).await }),
+            );
+        }
+        if choice.truncate_target {
+            add(
+                "target/truncate",
+                "empty the target's tables",
+                |reset, progress| Box::pin(async move { reset.truncate(&progress).await }),
+            );
+        }
+        add("start", "the connector runs", |reset, progress| {
+            Box::pin(async move { reset.start(&progress).await })
+        });
+        add("snapshot", "read to its end", |reset, progress| {
+            Box::pin(async move { reset.snapshot(&progress).await })
+        });
+        add(
+            "changes",
+            "a canary travels to silver",
+            |reset, progress| Box::pin(async move { reset.changes(&progress).await }),
+        );
+        add(
+            "target/compare",
+            "rows that the source no longer has",
+            |reset, progress| Box::pin(async move { reset.compare(&progress).await }),
+        );
+        plan
+    }
+
+    /// What it did. The journal goes: the reset is finished.
+    ///
+    /// # Errors
+    /// The target does not answer, or the journal cannot be removed.
+    pub async fn finish(&self) -> Result<Summary> {
+        let journal = self.journal().clone();
+        let mut flows = Vec::new();
+        for (name, _) in self.flows() {
+            let (rows, first, last) =
+                missing::snapshot_rows(&self.env, name, journal.begun).await?;
+            let since = |at: u64| (rows > 0).then(|| at.saturating_sub(journal.begun));
+            let deleted = journal.missing.get(name).cloned().unwrap_or_default();
+            flows.push(FlowSummary {
+                flow: name.clone(),
+                rows,
+                first_row_ms: since(first),
+                last_row_ms: since(last),
+                deleted: deleted.into_iter().collect(),
+            });
+        }
+        std::fs::remove_file(&self.path)
+            .map_err(|source| Error::io("remove", &self.path, &source))?;
+        Ok(Summary {
+            connector: self.name.clone(),
+            backup: journal.backup,
+            took_ms: clock::now_ms().saturating_sub(journal.begun),
+            flows,
+        })
+    }
+
+    fn flows(&self) -> impl Iterator<Item = (&String, &Flow)> {
+        let flows = self.env.profile.flows.iter();
+        flows.filter(|(_, flow)| flow.connector == self.name)
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_done(&self, step: Step) -> bool {
+        self.journal().done.contains(&step)
+    }
+
+    fn record(&self, change: impl FnOnce(&mut Journal)) -> Result<()> {
+        let mut journal = self.journal();
+        change(&mut journal);
+        journal.write(&self.path)
+    }
+
+    fn done(&self, step: Step) -> Result<()> {
+        self.record(|journal| {
+            journal.done.insert(step);
+        })
+    }
+}
+
+type Work =
+    fn(Arc<Reset>, Progress) -> std::pin::Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
+
+/// Refuses to touch a connector that is in the middle of a reset.
+///
+/// # Errors
+/// It is.
+pub fn refuse_unfinished(env: &Environment, name: &str) -> Result<()> {
+    match Journal::read(&journal::path(env, name))? {
+        None => Ok(()),
+        Some(_) => Err(
+            Error::new(Code::Usage, format!("a reset of {name} is unfinished")).hint(format!(
+                "finish it first: cargo xtask reset-connector {name}"
+            )),
+        ),
+    }
+}

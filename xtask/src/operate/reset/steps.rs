@@ -1,0 +1,233 @@
+//! A reset's steps, each of which can be done twice.
+
+use std::time::Duration;
+
+use super::journal::Step;
+use super::{Reset, missing};
+use crate::clients::connect::TargetState;
+use crate::clients::kafka::OffsetAt;
+use crate::clients::postgres::ident;
+use crate::components::connect::settled;
+use crate::components::position;
+use crate::components::{kafka, postgres, service};
+use crate::error::Result;
+use crate::observe::slots;
+use crate::observe::unread::unread_before;
+use crate::operate::backup;
+use crate::operate::control;
+use crate::plan::{Outcome, Progress};
+use crate::readiness::{self, Status};
+use crate::up::canary;
+use crate::wait::{self, Patience};
+
+/// A snapshot reads whole tables: only a failure ends this wait before a day is over.
+const SNAPSHOT: Duration = Duration::from_secs(24 * 3600);
+
+fn earlier() -> Outcome {
+    Outcome::Unchanged("done before".into())
+}
+
+impl Reset {
+    pub(super) async fn stop(&self, progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::Started) {
+            return Ok(earlier());
+        }
+        // From here on the reset is under way.
+        self.record(|_| {})?;
+        control::set_state(&self.env, &self.name, TargetState::Stopped, progress).await
+    }
+
+    pub(super) async fn slot_free(&self, progress: &Progress) -> Result<Outcome> {
+        match &self.connector.slot {
+            Some(slot) if !self.is_done(Step::SlotDropped) => {
+                slots::released(&self.env, slot, progress).await
+            }
+            _ => Ok(earlier()),
+        }
+    }
+
+    pub(super) async fn save(&self, _progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::Saved) {
+            return Ok(earlier());
+        }
+        let groups: Vec<String> = self.flows().map(|(_, flow)| flow.group.clone()).collect();
+        let saved = backup::gather(&self.env, std::slice::from_ref(&self.name), &groups).await?;
+        let path = self.journal().backup.clone();
+        backup::write(&path, &saved)?;
+        self.done(Step::Saved)?;
+        Ok(Outcome::Changed(path.display().to_string()))
+    }
+
+    pub(super) async fn delete_offsets(&self, progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::OffsetsDeleted) {
+            return Ok(earlier());
+        }
+        let client = self.env.connect_client();
+        settled(progress, || client.delete_offsets(&self.name)).await?;
+        let patience = Patience::local(Duration::from_secs(60));
+        wait::until("no offset is left", patience, progress, || async {
+            match client.offsets(&self.name).await {
+                Ok(Some(left)) if left.offsets.is_empty() => Status::current("none is left"),
+                Ok(_) => Status::in_progress("Connect still knows offsets"),
+                Err(error) => Status::in_progress(error.to_string()),
+            }
+        })
+        .await?;
+        self.done(Step::OffsetsDeleted)?;
+        Ok(Outcome::Changed("deleted".into()))
+    }
+
+    pub(super) async fn drop_slot(&self, _progress: &Progress) -> Result<Outcome> {
+        let Some(slot) = self
+            .connector
+            .slot
+            .as_deref()
+            .filter(|_| !self.is_done(Step::SlotDropped))
+        else {
+            return Ok(earlier());
+        };
+        let outcome = slots::drop_slot(&self.env, slot).await?;
+        self.done(Step::SlotDropped)?;
+        Ok(outcome)
+    }
+
+    pub(super) async fn drop_publication(&self, _progress: &Progress) -> Result<Outcome> {
+        let publication = self.connector.publication.as_deref();
+        let Some(publication) = publication.filter(|_| !self.is_done(Step::PublicationDropped))
+        else {
+            return Ok(earlier());
+        };
+        let session = self
+            .env
+            .postgres_session()
+            .await
+            .map_err(|error| service(&error))?;
+        let sql = format!("DROP PUBLICATION IF EXISTS {}", ident(publication));
+        session
+            .execute(&sql)
+            .await
+            .map_err(|error| service(&error))?;
+        self.done(Step::PublicationDropped)?;
+        Ok(Outcome::Changed(format!("dropped {}", publication)))
+    }
+
+    pub(super) async fn truncate(&self, _progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::TargetTruncated) {
+            return Ok(earlier());
+        }
+        for (name, _) in self.flows() {
+            missing::truncate(&self.env, name).await?;
+        }
+        self.done(Step::TargetTruncated)?;
+        Ok(Outcome::Changed("emptied".into()))
+    }
+
+    pub(super) async fn start(&self, progress: &Progress) -> Result<Outcome> {
+        // Its user owns nothing and could not make it.
+        if self.connector.publication.is_some() {
+            postgres::access::republish(&self.env, &self.connector).await?;
+        }
+        let outcome =
+            control::set_state(&self.env, &self.name, TargetState::Running, progress).await?;
+        if !self.is_done(Step::Started) {
+            self.done(Step::Started)?;
+        }
+        Ok(outcome)
+    }
+
+    /// The snapshot is over when the connector has committed a place that is of no snapshot: its
+    /// heartbeat does so right after, even where nothing changes.
+    pub(super) async fn snapshot(&self, progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::Proven) {
+            return Ok(earlier());
+        }
+        let client = self.env.connect_client();
+        let patience = Patience::local(SNAPSHOT);
+        let seen = wait::until("the snapshot is read", patience, progress, || async {
+            let status = match client.status(&self.name).await {
+                Ok(status) => readiness::connect::connector(status.as_ref()),
+                Err(error) if error.is_transient() => {
+                    return Status::in_progress(error.to_string());
+                }
+                Err(error) => return Status::failed(error.to_string()),
+            };
+            if status.state != readiness::State::Current {
+                return status;
+            }
+            match client.offsets(&self.name).await {
+                Ok(found) => {
+                    let offsets = found.unwrap_or_default().offsets;
+                    match offsets
+                        .iter()
+                        .find_map(|one| position::position(&one.offset))
+                    {
+                        None => Status::in_progress("nothing committed yet"),
+                        Some(position) if position.snapshot => Status::in_progress("being read"),
+                        Some(position) => {
+                            Status::current(format!("streams from {}", position.place))
+                        }
+                    }
+                }
+                Err(error) => Status::in_progress(error.to_string()),
+            }
+        })
+        .await?;
+        Ok(Outcome::Changed(seen))
+    }
+
+    /// After the canary everything that was in the topic before it has been read too, in one
+    /// partition; the others are waited for by the group's own offsets.
+    pub(super) async fn changes(&self, progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::Proven) {
+            return Ok(earlier());
+        }
+        let mut proven = Vec::new();
+        for (name, flow) in self.flows() {
+            if flow.canary.is_some() {
+                canary::gate(&self.env, name, progress).await?;
+                proven.push(name.as_str());
+            }
+            let client = kafka::client(&self.env).await?;
+            let topic = self.env.profile.topic(flow);
+            let ends = client.offsets(&topic, OffsetAt::Latest).await;
+            let ends = ends.map_err(|error| service(&error))?;
+            let patience = Patience::local(SNAPSHOT);
+            wait::until(
+                "the target has read the topic",
+                patience,
+                progress,
+                || async {
+                    match unread_before(&client, &topic, &flow.group, &ends).await {
+                        Ok(0) => Status::current("read"),
+                        Ok(changes) => Status::in_progress(format!("{changes} changes to go")),
+                        Err(error) => Status::in_progress(error.to_string()),
+                    }
+                },
+            )
+            .await?;
+        }
+        self.done(Step::Proven)?;
+        Ok(Outcome::Unchanged(match proven.is_empty() {
+            true => "no flow has a canary".into(),
+            false => format!("{} proven", proven.join(", ")),
+        }))
+    }
+
+    pub(super) async fn compare(&self, progress: &Progress) -> Result<Outcome> {
+        let mut seen = 0;
+        for (name, flow) in self.flows() {
+            let found = |keys: &[missing::Key]| {
+                self.record(|journal| {
+                    let all = journal.missing.entry(name.clone()).or_default();
+                    all.extend(keys.iter().map(missing::shown));
+                })
+            };
+            seen += missing::mark(&self.env, name, flow, progress, found).await?;
+        }
+        let marked: usize = self.journal().missing.values().map(|keys| keys.len()).sum();
+        Ok(match marked {
+            0 => Outcome::Unchanged(format!("none of {seen}")),
+            count => Outcome::Changed(format!("{count} of {seen} marked as deleted")),
+        })
+    }
+}

@@ -1,0 +1,111 @@
+//! After a restart: connectors that are to run do, and a row travels to silver.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::components::connect;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::plan::{Outcome, Plan, Progress};
+use crate::profile::schema::{Connector, Source};
+use crate::readiness::{State, Status};
+use crate::up::canary;
+use crate::up::{self, patience};
+use crate::wait;
+
+/// Connectors that somebody paused or stopped: no change comes of them.
+#[derive(Clone, Default)]
+pub(super) struct Resting(Arc<Mutex<BTreeSet<String>>>);
+
+impl Resting {
+    pub(super) fn add(&self, name: &str) {
+        let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name.to_owned());
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        let names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        names.contains(name)
+    }
+}
+
+/// Adds the proof that what the restart can have disturbed works again, after the node `ready`.
+pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, ready: &str) {
+    let resting = Resting::default();
+    for (name, connector) in &env.profile.connectors {
+        if !disturbs(component, connector.source) {
+            continue;
+        }
+        let (at, name, connector) = (env.clone(), name.clone(), connector.clone());
+        let resting = resting.clone();
+        plan.step(
+            &format!("{name}/running"),
+            "tasks run, slot active",
+            &[ready],
+            async move |progress| runs(&at, &name, &connector, &resting, &progress).await,
+        );
+    }
+    for (name, flow) in &env.profile.flows {
+        let source = env.profile.source(flow);
+        if flow.canary.is_none() || !source.is_some_and(|source| disturbs(component, source)) {
+            continue;
+        }
+        let (at, flow_name, connector) = (env.clone(), name.clone(), flow.connector.clone());
+        let resting = resting.clone();
+        plan.gate(
+            &format!("{name}/canary"),
+            "a row travels to silver and is removed again",
+            &[&format!("{connector}/running")],
+            async move |progress| match resting.has(&connector) {
+                true => Ok(Outcome::Unchanged(format!("not sent: {connector} rests"))),
+                false => canary::gate(&at, &flow_name, &progress).await,
+            },
+        );
+    }
+}
+
+/// Whether a connector's changes pass through the component.
+fn disturbs(component: &str, source: Source) -> bool {
+    match component {
+        "postgres" => source == Source::Postgres,
+        "mongodb" => source == Source::Mongodb,
+        _ => true,
+    }
+}
+
+/// Waits until the connector runs, or rests as it did.
+pub(super) async fn runs(
+    env: &Environment,
+    name: &str,
+    connector: &Connector,
+    resting: &Resting,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let client = env.connect_client();
+    let watcher = connect::Watcher::default();
+    let what = format!("{name} runs");
+    let message = wait::until(&what, patience(env), progress, || async {
+        if let Some(obstacle) = up::unserved_by(env, "connect").await {
+            return obstacle;
+        }
+        let rests = async || {
+            let status = client.status(name).await.ok()??;
+            let state = status.connector.state;
+            matches!(state.as_str(), "PAUSED" | "STOPPED").then(|| {
+                resting.add(name);
+                Status::current(format!("is {state}, as it was"))
+            })
+        };
+        if let Some(rests) = rests().await {
+            return rests;
+        }
+        let seen = watcher.look(env, name, connector, progress).await;
+        // A worker that has just begun says UNASSIGNED first: it may be paused by the second look.
+        match seen.state {
+            State::Failed => rests().await.unwrap_or(seen),
+            _ => seen,
+        }
+    })
+    .await?;
+    Ok(watcher.outcome(message))
+}

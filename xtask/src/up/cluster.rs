@@ -1,0 +1,501 @@
+//! The lower half of `up`'s plan on clusters: the cluster itself, Connect's image, and every object.
+//!
+//! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
+//! applied at once, so that the operators work side by side.
+
+mod release;
+mod seen;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::{ListParams, LogParams};
+use kube::core::DynamicObject;
+
+use self::seen::{HandedOn, Seen, handed};
+use super::gates::{self, Starts};
+use super::{ClusterOptions, image, operators};
+use crate::components::{OPERATOR, connect, kafka, named};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::Platform;
+use crate::platform::kind::{self, Ensured, Kind};
+use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
+use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
+use crate::render::objects::{self, Object};
+
+/// Whether passwords stand in rendered objects or are masked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Show {
+    /// As they are, for the cluster.
+    Secrets,
+    /// Masked, for people.
+    Masked,
+}
+
+/// Every object of the environment but the operators'.
+///
+/// # Errors
+/// A template is wrong, or the image's files cannot be read.
+pub fn objects(env: &Environment, show: Show) -> Result<Vec<Object>> {
+    let passwords = match show {
+        Show::Secrets => env.cluster_passwords(),
+        Show::Masked => Passwords::masked(),
+    };
+    let connectors = env
+        .profile
+        .connectors
+        .iter()
+        .map(|(name, connector)| {
+            let manifest = connect::manifest(env, name, connector)?;
+            Ok(ConnectorResource {
+                name: name.clone(),
+                class: manifest.class,
+                config: manifest.config,
+            })
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let kafka_ca = match show {
+        Show::Secrets => env.kafka_ca(),
+        Show::Masked => env.kafka_asks_for_login().then(|| UNKNOWN_CA.into()),
+    };
+    let inputs = Inputs {
+        profile: &env.profile,
+        tree: env.context(),
+        cluster: match env.platform {
+            Platform::Kind => k8s::Cluster::Kind,
+            Platform::Host | Platform::Kubernetes => k8s::Cluster::Existing,
+        },
+        passwords: &passwords,
+        connectors: &connectors,
+        connect_image: &image::reference(env)?,
+        kafka_ca: kafka_ca.as_deref(),
+    };
+    let parts = k8s::parts(&env.profile, kafka_ca.is_some());
+    objects::render(&env.templates, &k8s::context(&inputs)?, &parts, &env.name)
+}
+
+/// What stands for the certificate of Kafka's own authority before Kafka's operator has made it.
+const UNKNOWN_CA: &str = "(as soon as Kafka's operator has made it)\n";
+
+/// When an object is applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stage {
+    /// At once.
+    First,
+    /// When Kafka's own authority is known, whom the target's servers trust.
+    Target,
+    /// When the workers' image is where it can be run.
+    Worker,
+    /// When the connector's tables are there.
+    Connector(String),
+}
+
+fn stage(kind: &str, name: &str) -> Stage {
+    match kind {
+        // A pod that mounts a Secret which is not there is looked at again after minutes.
+        "ClickHouseInstallation" => Stage::Target,
+        "Secret" if name == TRUSTED => Stage::Target,
+        "KafkaConnect" => Stage::Worker,
+        "KafkaConnector" => Stage::Connector(name.to_owned()),
+        _ => Stage::First,
+    }
+}
+
+/// Whether an object is applied before anything else.
+fn is_first(env: &Environment, object: &ObjectRef) -> bool {
+    match stage(&object.kind, &object.name) {
+        Stage::First => true,
+        Stage::Target => !env.kafka_asks_for_login(),
+        Stage::Worker | Stage::Connector(_) => false,
+    }
+}
+
+/// The Secret with Kafka's own authority in the target's namespace.
+const TRUSTED: &str = "kafka-ca";
+
+fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
+    let at_stage = |object: &&DynamicObject| {
+        let kind = object.types.as_ref().map_or("", |types| &types.kind);
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        stage(kind, name) == *wanted
+    };
+    let objects = objects.iter().map(|object| &object.object);
+    objects.filter(at_stage).cloned().collect()
+}
+
+/// Builds the plan.
+///
+/// # Errors
+/// A template is wrong, or a cluster of the user's own has no place for Connect's image.
+pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<Plan> {
+    let mut plan = Plan::default();
+    let own = Arc::new(objects(env, Show::Secrets)?);
+    let connected: &[&str] = match env.platform {
+        Platform::Kind => {
+            create(&mut plan, env);
+            &["kind/cluster"]
+        }
+        Platform::Host | Platform::Kubernetes => &[],
+    };
+    let operators: Arc<OnceLock<Vec<DynamicObject>>> = Arc::default();
+    let (at, found, bundle_dir) = (env.clone(), operators.clone(), options.bundle_dir.clone());
+    plan.step(
+        "operators/bundles",
+        "fetch and verify the operators' manifests",
+        &[],
+        async move |progress| {
+            let (objects, fetched) =
+                operators::objects(&at, bundle_dir.as_deref(), &progress).await?;
+            let count = objects.len();
+            found.get_or_init(|| objects);
+            Ok(if fetched.is_empty() {
+                Outcome::Unchanged(format!("{count} objects"))
+            } else {
+                Outcome::Changed(format!("fetched and verified {}", fetched.join(", ")))
+            })
+        },
+    );
+    let pushed = image::Pushed::default();
+    let image = image::steps(&mut plan, env, connected, &pushed);
+    let inventory = seen::inventory(&mut plan, env, connected);
+    let (at, wanted) = (env.clone(), own.clone());
+    let checked = HandedOn::<Seen>::default();
+    let into = checked.clone();
+    let remove = options.prune;
+    plan.gate(
+        "cluster/check",
+        "permissions, room, what pods refer to",
+        &["operators/bundles", "cluster/inventory"],
+        async move |progress| {
+            let mut objects = together(&operators, &wanted);
+            objects.extend(trusted(&at)?);
+            let first = |object: &ObjectRef| is_first(&at, object);
+            let inventory = handed(&inventory)?;
+            let (seen, outcome) =
+                seen::check(&at, &objects, inventory, remove, first, &progress).await?;
+            into.get_or_init(|| seen);
+            Ok(outcome)
+        },
+    );
+    let (at, seen) = (env.clone(), checked.clone());
+    plan.step(
+        "cluster/apply",
+        "operators, databases, Kafka",
+        &["cluster/check"],
+        async move |progress| {
+            let cluster = &at.link()?.cluster;
+            let first = &handed(&seen)?.first;
+            let applied = cluster
+                .apply_seen(first, &apply_options(&at), &progress)
+                .await?;
+            Ok(told(&applied))
+        },
+    );
+    gates::operator(&mut plan, env, "cluster/apply");
+    let target = target(&mut plan, env);
+    let mut needs = vec!["cluster/apply"];
+    needs.extend(image);
+    if env.kafka_asks_for_login() {
+        // A worker whose user the broker does not know yet ends, and is started again ever later.
+        needs.push("kafka/ready");
+    }
+    let (at, wanted) = (env.clone(), own.clone());
+    plan.step(
+        "connect/apply",
+        "the workers",
+        &needs,
+        async move |progress| {
+            let workers = of_stage(&wanted, &Stage::Worker);
+            let applied = apply(&at, &workers, &progress).await?;
+            release::release(&at, applied).await
+        },
+    );
+    let mut starts = Starts::new();
+    for component in ["kafka", "postgres", "mongodb", "clickhouse"] {
+        if !env.is_external(component) {
+            let applied = match component {
+                "clickhouse" => target,
+                _ => "cluster/apply",
+            };
+            starts.insert(named(component)?, applied.into());
+        }
+    }
+    starts.insert("connect", "connect/apply".into());
+    gates::add(&mut plan, env, &starts, &own)?;
+    image::proof(&mut plan, env, pushed);
+    let connectors = env.profile.connectors.keys();
+    let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
+    let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
+    needs.extend(["connect/apply", target]);
+    let at = env.clone();
+    plan.step(
+        "cluster/prune",
+        "what left the profile",
+        &needs,
+        async move |progress| prune(&at, &handed(&checked)?.left, remove, &progress).await,
+    );
+    Ok(plan)
+}
+
+/// Adds the steps after which the target is applied; the last of them is returned.
+fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
+    if !env.kafka_asks_for_login() || env.is_external("clickhouse") {
+        return "cluster/apply";
+    }
+    let at = env.clone();
+    plan.gate(
+        "kafka/authority",
+        "the certificate of Kafka's own authority",
+        &["cluster/apply"],
+        async move |progress| {
+            kafka::authority(&at, AUTHORITY_WITHIN, &progress).await?;
+            Ok(Outcome::Unchanged("known".into()))
+        },
+    );
+    let at = env.clone();
+    plan.step(
+        "clickhouse/apply",
+        "the target, which trusts it",
+        &["kafka/authority"],
+        async move |progress| {
+            let target = of_stage(&objects(&at, Show::Secrets)?, &Stage::Target);
+            apply(&at, &target, &progress).await
+        },
+    );
+    "clickhouse/apply"
+}
+
+/// The operator makes it before anything else, but its own image may have to be pulled.
+const AUTHORITY_WITHIN: Duration = Duration::from_secs(600);
+
+/// The Secret that the target mounts, with whatever is known of its content.
+fn trusted(env: &Environment) -> Result<Vec<DynamicObject>> {
+    if !env.kafka_asks_for_login() {
+        return Ok(Vec::new());
+    }
+    let mut objects = objects(env, Show::Masked)?;
+    objects.retain(|object| object.object.metadata.name.as_deref() == Some(TRUSTED));
+    Ok(objects.into_iter().map(|object| object.object).collect())
+}
+
+/// The operators' objects and the environment's own.
+fn together(operators: &OnceLock<Vec<DynamicObject>>, own: &[Object]) -> Vec<DynamicObject> {
+    let mut all = operators.get().cloned().unwrap_or_default();
+    all.extend(own.iter().map(|object| object.object.clone()));
+    all
+}
+
+/// What the cluster has of this environment and the profile no longer wants.
+///
+/// # Errors
+/// The server does not tell.
+pub async fn left(
+    env: &Environment,
+    cluster: &Cluster,
+    wanted: &[DynamicObject],
+) -> Result<Vec<Owned>> {
+    cluster
+        .inventory(&env.name, &namespaces(env))
+        .await?
+        .left(wanted)
+}
+
+/// Where a component's pods are, or those of Kafka's operator, and the labels that find them.
+pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
+    let spaces = &env.profile.kubernetes;
+    let labels = match component {
+        "kafka" => "strimzi.io/name=my-cluster-kafka",
+        "connect" => "strimzi.io/name=my-connect-cluster-connect",
+        OPERATOR => "name=strimzi-cluster-operator",
+        "mongodb" => "app=mongo",
+        other => return (&spaces.database_namespace, format!("app={other}")),
+    };
+    let namespace = match component {
+        "mongodb" => &spaces.database_namespace,
+        _ => &spaces.kafka_namespace,
+    };
+    (namespace, labels.to_owned())
+}
+
+/// The pods of a component, as they are.
+///
+/// # Errors
+/// The environment has no cluster, or the server refuses.
+pub async fn listed(env: &Environment, component: &str) -> Result<Vec<Pod>> {
+    let (namespace, selector) = pods(env, component);
+    let api: Api<Pod> = Api::namespaced(env.link()?.cluster.client.clone(), namespace);
+    let pods = api.list(&ListParams::default().labels(&selector)).await;
+    let pods = pods.map_err(|error| Error::new(Code::Service, said(&error)))?;
+    Ok(pods.items)
+}
+
+/// The logs of a component's pods, by pod. One that has not started has none, and says why.
+///
+/// # Errors
+/// As [`listed`].
+pub async fn logs(
+    env: &Environment,
+    component: &str,
+    asked: &LogParams,
+) -> Result<Vec<(String, String)>> {
+    let (namespace, _) = pods(env, component);
+    let api: Api<Pod> = Api::namespaced(env.link()?.cluster.client.clone(), namespace);
+    let mut logs = Vec::new();
+    for pod in listed(env, component).await? {
+        let name = pod.metadata.name.unwrap_or_default();
+        let text = api.logs(&name, asked).await;
+        logs.push((name, text.unwrap_or_else(|error| said(&error))));
+    }
+    Ok(logs)
+}
+
+/// The namespaces that the environment uses.
+pub fn namespaces(env: &Environment) -> [String; 2] {
+    let spaces = &env.profile.kubernetes;
+    [
+        spaces.kafka_namespace.clone(),
+        spaces.database_namespace.clone(),
+    ]
+}
+
+async fn prune(
+    env: &Environment,
+    left: &[Owned],
+    remove: bool,
+    progress: &Progress,
+) -> Result<Outcome> {
+    if left.is_empty() {
+        return Ok(Outcome::Unchanged("nothing".into()));
+    }
+    let names: Vec<String> = left.iter().map(|owned| owned.object.to_string()).collect();
+    let names = names.join(", ");
+    if !remove {
+        return Ok(Outcome::Unchanged(format!(
+            "left alone: {names}; cargo xtask up --yes removes it"
+        )));
+    }
+    let cluster = &env.link()?.cluster;
+    cluster.remove(left, REMOVED_WITHIN, progress).await?;
+    Ok(Outcome::Changed(format!("removed {names}")))
+}
+
+/// How long an operator may take to clean up behind an object.
+pub const REMOVED_WITHIN: Duration = Duration::from_secs(180);
+
+fn create(plan: &mut Plan, env: &Arc<Environment>) {
+    let at = env.clone();
+    plan.step(
+        "kind/cluster",
+        "the Kind cluster",
+        &[],
+        async move |progress| {
+            let docker = at.docker().await?;
+            let kind = Kind::find(&kind_source(&at), &progress).await?;
+            let spec = kind_spec(&at);
+            let ensured = kind::ensure(&kind, docker, &at.templates, &spec, &progress).await?;
+            // One that runs already was connected before the plan began.
+            if at.link().is_err() {
+                let cluster = Cluster::connect(&kind::context(&spec.name)).await?;
+                at.attach(cluster).await?;
+            }
+            Ok(match ensured {
+                Ensured::Created => Outcome::Changed(format!("created {}", spec.name)),
+                Ensured::Started => Outcome::Changed(format!("started {}", spec.name)),
+                Ensured::Reused => Outcome::Unchanged(format!("{} is there", spec.name)),
+            })
+        },
+    );
+}
+
+/// Where Kind's own command comes from.
+pub fn kind_source(env: &Environment) -> kind::Source {
+    kind::Source {
+        version: env.profile.versions.kind.clone(),
+        root: env.root.clone(),
+        cache: env.dirs.cache.clone(),
+    }
+}
+
+/// The name of the environment's Kind cluster.
+pub fn kind_name(env: &Environment) -> String {
+    env.profile.kind_name(&env.name)
+}
+
+/// The Kind cluster that the profile asks for.
+pub fn kind_spec(env: &Environment) -> kind::Spec {
+    kind::Spec {
+        name: kind_name(env),
+        node_image: kind::node_image(&env.profile.versions.kind_node),
+        nodes: env.profile.kind.nodes,
+        ports: env
+            .profile
+            .host_ports()
+            .into_iter()
+            .map(|port| kind::PortMapping {
+                name: port.key.to_owned(),
+                host: port.host,
+                node: port.node,
+            })
+            .collect(),
+    }
+}
+
+fn apply_options(env: &Environment) -> Options {
+    Options {
+        force: env.force,
+        ..Options::new(&env.name)
+    }
+}
+
+async fn apply(
+    env: &Environment,
+    objects: &[DynamicObject],
+    progress: &Progress,
+) -> Result<Outcome> {
+    let cluster = &env.link()?.cluster;
+    let applied = cluster
+        .apply(objects, &apply_options(env), progress)
+        .await?;
+    Ok(told(&applied))
+}
+
+/// What an apply did, for people.
+fn told(applied: &Applied) -> Outcome {
+    if applied.changed() {
+        Outcome::Changed(format!(
+            "{} created, {} changed, {} as they were",
+            applied.count(Change::Created),
+            applied.count(Change::Configured),
+            applied.count(Change::Unchanged) + applied.count(Change::Kept),
+        ))
+    } else {
+        Outcome::Unchanged(format!("{} objects as they were", applied.objects.len()))
+    }
+}
+
+/// Has the workers' resource as the profile wants it; the operator replaces their pods.
+///
+/// # Errors
+/// A template is wrong, or the server refuses.
+pub(crate) async fn apply_workers(env: &Environment, progress: &Progress) -> Result<Outcome> {
+    let workers = of_stage(&objects(env, Show::Secrets)?, &Stage::Worker);
+    release::release(env, apply(env, &workers, progress).await?).await
+}
+
+/// Has the connector's resource as the profile wants it; the operator submits it.
+///
+/// # Errors
+/// The server refuses it.
+pub(super) async fn register(
+    env: &Environment,
+    own: &[Object],
+    name: String,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let objects = of_stage(own, &Stage::Connector(name));
+    apply(env, &objects, progress).await
+}
