@@ -34,6 +34,8 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 use xtask::clients::kafka::OffsetAt;
+use xtask::components::mongodb::settings::MongodbSettings;
+use xtask::components::postgres::settings::PostgresSettings;
 use xtask::components::{clickhouse, connect, kafka, mongodb, postgres};
 use xtask::environment::{Environment, Secrets};
 use xtask::error::Result;
@@ -41,7 +43,7 @@ use xtask::plan::Progress;
 use xtask::platform::kubernetes::Options;
 use xtask::platform::kubernetes::watch::Target;
 use xtask::platform::{Platform, kind, kubernetes};
-use xtask::profile::{self, Selection};
+use xtask::profile::Selection;
 use xtask::up::cluster::{Show, kind_source, kind_spec, objects};
 use xtask::up::{image, operators};
 
@@ -209,7 +211,7 @@ async fn prepared(set: &[String]) -> Arc<Environment> {
         set,
     };
     let root = images::root();
-    let loaded = profile::load(&root, &selection).unwrap();
+    let loaded = xtask::components::load(&root, &selection).unwrap();
     let env = Environment::new(&root, loaded, Platform::Kind, Secrets::Create).unwrap();
     let silent = Progress::silent();
     let program = kind::Kind::find(&kind_source(&env), &silent).await.unwrap();
@@ -321,6 +323,8 @@ fn tool(set: &[String]) -> Up {
 /// Everything at once; each loop says when it was through.
 async fn at_once(env: &Arc<Environment>, begin: Instant) -> Vec<String> {
     let at = || (env.clone(), Progress::silent());
+    let rows: &PostgresSettings = env.profile.first().expect("PostgreSQL");
+    let documents: &MongodbSettings = env.profile.first().expect("MongoDB");
     let tried = tokio::join!(
         tried(begin, "apply", || async {
             let (env, silent) = at();
@@ -336,14 +340,22 @@ async fn at_once(env: &Arc<Environment>, begin: Instant) -> Vec<String> {
         }),
         tried(begin, "postgres tables", || async {
             let (env, silent) = at();
-            postgres::create_tables(env, silent).await.map(drop)
+            postgres::create_tables(rows, &env, &silent).await.map(drop)
+        }),
+        tried(begin, "postgres access", || async {
+            let (env, silent) = at();
+            postgres::access::grant(rows, &env, &silent).await.map(drop)
         }),
         tried(begin, "mongodb initiate", || async {
             let (env, silent) = at();
-            mongodb::initiate_in_cluster(env, silent).await.map(drop)
+            let done = mongodb::initiate_in_cluster(documents, &env, &silent);
+            done.await.map(drop)
+        }),
+        tried(begin, "mongodb access", || async {
+            mongodb::access::grant(documents, env).await.map(drop)
         }),
         tried(begin, "mongodb seed", || async {
-            mongodb::seed(env).await.map(drop)
+            mongodb::seed(documents, env).await.map(drop)
         }),
         tried(begin, "topics", || async {
             let (env, silent) = at();
@@ -354,8 +366,8 @@ async fn at_once(env: &Arc<Environment>, begin: Instant) -> Vec<String> {
             clickhouse::create_tables(env, silent).await.map(drop)
         }),
     );
-    let (apply, tables, initiate, seed, topics, target) = tried;
-    vec![apply, tables, initiate, seed, topics, target]
+    let (apply, tables, access, initiate, roles, seed, topics, target) = tried;
+    vec![apply, tables, access, initiate, roles, seed, topics, target]
 }
 
 /// Tries until it works.
@@ -410,8 +422,7 @@ async fn topic(env: &Environment) -> Look {
 }
 
 async fn in_silver(env: &Environment) -> Look {
-    let count = env
-        .clickhouse_client()
+    let count = clickhouse::client(env)
         .text("SELECT count() FROM users_silver")
         .await
         .map_err(|error| error.to_string())?;

@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use support::crds::bundles;
-use support::objects::{loaded, repository};
+use support::objects::{Cluster, environment, loaded, repository};
 use xtask::platform::kubernetes::bundles::install::{Install, objects};
 use xtask::platform::kubernetes::bundles::{Bundle, bundle};
-use xtask::render::kubernetes::operators;
+use xtask::up::operators::operators;
 
 const INSTALL: Install<'static> = Install {
     environment: "env",
@@ -70,7 +70,8 @@ fn kinds(objects: &[Value], kind: &str) -> usize {
 
 #[test]
 fn a_profile_has_the_operators_that_it_needs() {
-    let of = |profile, set: &[&str]| operators(&loaded(profile, set).profile);
+    let of =
+        |profile, set: &[&str]| operators(&environment(loaded(profile, set), Cluster::Existing));
     assert_eq!(of("clickhouse", &[]), ["strimzi", "altinity"]);
     assert_eq!(
         of("clickhouse-production", &[]),

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use support::Xtask;
-use support::objects::{CASES, context_of, loaded};
+use support::objects::{CASES, loaded, templates_of};
 use xtask::platform::kind;
 use xtask::render::Templates;
-use xtask::render::kubernetes::parts;
+use xtask::up::objects::Templated;
 
 /// Has entries where the default profile has none, so that every branch is taken.
 const FULL: &str = "\
@@ -143,14 +143,9 @@ fn is_for_clusters(path: &Path) -> bool {
 fn every_misspelt_name_in_the_templates_for_clusters_is_found() {
     let root = repository().join("manifests");
     let templates = Templates::new(&root);
-    let contexts: Vec<serde_json::Value> = CASES
+    let cases: Vec<Templated> = CASES
         .iter()
-        .map(|(_, profile, set, cluster)| context_of(&loaded(profile, set), *cluster, &templates))
-        .collect();
-    let used: BTreeSet<&str> = CASES
-        .iter()
-        .flat_map(|(_, profile, set, _)| parts(&loaded(profile, set).profile, true))
-        .map(|part| part.template)
+        .flat_map(|(_, profile, set, cluster)| templates_of(loaded(profile, set), *cluster))
         .collect();
     let mut found = BTreeSet::new();
     files(&root, &mut found);
@@ -161,7 +156,12 @@ fn every_misspelt_name_in_the_templates_for_clusters_is_found() {
             .expect("below")
             .display()
             .to_string();
-        assert!(used.contains(name.as_str()), "no case renders {name}");
+        let mut rendered = cases.iter().filter(|it| it.templates.contains(&&*name));
+        let Some(Templated { component, .. }) = rendered.next() else {
+            panic!("no case renders {name}");
+        };
+        let own = cases.iter().filter(|it| it.component == *component);
+        let contexts: Vec<&serde_json::Value> = own.map(|it| &it.context).collect();
         let text = std::fs::read_to_string(path).expect("read");
         for (line, at) in names(&text) {
             let wrong = format!("{}x{}", &text[..at], &text[at..]);

@@ -14,7 +14,7 @@ static DEFAULTS: LazyLock<Node> = LazyLock::new(|| {
 });
 
 fuzz_target!(|text: &str| {
-    if let Err(error) = profile::check_text(&DEFAULTS, "p.yaml", text) {
+    if let Err(error) = profile::check_text(&DEFAULTS, "p.yaml", text, xtask::components::TYPES) {
         assert_eq!(error.code.exit(), Exit::BadInput);
         assert!(error.at.is_some(), "{error}");
     }

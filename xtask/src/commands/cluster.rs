@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Secret as ClusterSecret;
 use kube::Api;
 
 use super::confirm;
+use crate::components::of;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -13,8 +14,6 @@ use crate::platform::kind::{self, found};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Platform, Secret, docker};
 use crate::profile::combinations::{InUse, refuse};
-use crate::profile::logins::connector_secret;
-use crate::profile::schema::Source;
 use crate::up::cluster::kind_name;
 
 /// Refuses versions that do not work together on the platform that was chosen, and on this machine.
@@ -125,71 +124,18 @@ pub(super) async fn adopt_passwords(
     env: &Environment,
     dirs: &Dirs,
 ) -> Result<()> {
-    let profile = &env.profile;
-    let database = profile.kubernetes.database_namespace.as_str();
-    let kafka = profile.kubernetes.kafka_namespace.as_str();
-    let connector = |source, fixed: bool| {
-        let name = connector_secret(source);
-        let own = profile.connector_login(source).is_own();
-        (name, kafka, name, "password", fixed || !own)
-    };
-    for (component, namespace, name, key, fixed) in [
-        (
-            "postgres",
-            database,
-            "postgres-credentials",
-            "password",
-            profile.postgres.password.is_some(),
-        ),
-        (
-            "mongodb",
-            database,
-            "mongo-credentials",
-            "password",
-            profile.mongodb.password.is_some(),
-        ),
-        ("mongodb-key", database, "mongo-key", "keyfile", false),
-        connector(
-            Source::Postgres,
-            profile.postgres.connector_password.is_some(),
-        ),
-        connector(
-            Source::Mongodb,
-            profile.mongodb.connector_password.is_some(),
-        ),
-        (
-            "clickhouse",
-            database,
-            "clickhouse-credentials",
-            "password",
-            profile.clickhouse.password.is_some(),
-        ),
-        (
-            "clickhouse-operator",
-            database,
-            "clickhouse-operator",
-            "password",
-            false,
-        ),
-        ("kafka-connect", kafka, "kafka-users", "connect", false),
-        (
-            "kafka-clickhouse",
-            kafka,
-            "kafka-users",
-            "clickhouse",
-            false,
-        ),
-    ] {
-        if fixed || env.is_external(component) {
-            continue;
-        }
-        let api: Api<ClusterSecret> = Api::namespaced(cluster.client.clone(), namespace);
-        let secret = api.get_opt(name).await.map_err(|error| {
-            Error::new(Code::Service, format!("Secret {namespace}/{name}: {error}"))
-        })?;
-        let value = secret.and_then(|secret| secret.data?.remove(key));
-        if let Some(text) = value.and_then(|bytes| String::from_utf8(bytes.0).ok()) {
-            secrets::adopt(dirs, component, &Secret::new(text))?;
+    for instance in env.running() {
+        for kept in of(instance).kept(&env.profile) {
+            let namespace = env.profile.namespace(kept.space);
+            let api: Api<ClusterSecret> = Api::namespaced(cluster.client.clone(), namespace);
+            let name = &kept.secret;
+            let secret = api.get_opt(name).await.map_err(|error| {
+                Error::new(Code::Service, format!("Secret {namespace}/{name}: {error}"))
+            })?;
+            let value = secret.and_then(|secret| secret.data?.remove(kept.key));
+            if let Some(text) = value.and_then(|bytes| String::from_utf8(bytes.0).ok()) {
+                secrets::adopt(dirs, &kept.name, &Secret::new(text))?;
+            }
         }
     }
     Ok(())

@@ -57,9 +57,17 @@ pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, Cluster::contexts().unwrap_or_default())
 }
 
+/// The names of the chosen profile's components; of all types where it cannot be read.
+fn names() -> Vec<String> {
+    match profile_of_line() {
+        Some(loaded) => loaded.profile.components.into_keys().collect(),
+        None => components::types().map(str::to_owned).collect(),
+    }
+}
+
 /// Components.
 pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
-    beginning(current, components::NAMES.map(str::to_owned))
+    beginning(current, names())
 }
 
 /// What a diagnosis can be about.
@@ -72,7 +80,7 @@ pub(crate) fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
             .into_keys()
             .chain(profile.flows.into_keys())
     });
-    let components = components::NAMES.map(str::to_owned);
+    let components = names();
     beginning(current, components.into_iter().chain(of_profile))
 }
 
@@ -85,8 +93,8 @@ pub(crate) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// What can be restarted.
 pub(crate) fn restartable(current: &OsStr) -> Vec<CompletionCandidate> {
-    let names = components::NAMES.into_iter().chain([components::OPERATOR]);
-    beginning(current, names.map(str::to_owned))
+    let operator = components::OPERATOR.to_owned();
+    beginning(current, names().into_iter().chain([operator]))
 }
 
 /// The connectors of the chosen profile, and the sources that stand for them.
@@ -96,7 +104,12 @@ pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// How a profile's connectors may be called: by name, and by source.
 pub(super) fn connector_names(profile: &Profile) -> Vec<String> {
-    let sources = ["postgres", "mongo"].map(str::to_owned);
+    let sources = profile.components.values();
+    let sources = sources.filter(|it| it.kind.source.is_some());
+    let sources = sources.map(|it| match it.name == it.kind.name {
+        true => it.kind.short.to_owned(),
+        false => it.name.clone(),
+    });
     let names = profile.connectors.keys().cloned();
     names.chain(sources).collect()
 }
@@ -119,7 +132,7 @@ fn profile_of_line() -> Option<profile::Loaded> {
         profile: profile_name(),
         set: Vec::new(),
     };
-    profile::load(&context::root(), &selection).ok()
+    components::load(&context::root(), &selection).ok()
 }
 
 /// The keys of the chosen profile, and after `=` the value that the key has.

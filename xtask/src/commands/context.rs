@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::stdout::say;
 use super::{cluster, diagnose};
 use crate::cli::Global;
+use crate::components;
 use crate::diagnose::Finding;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
@@ -17,7 +18,7 @@ use crate::files::write_atomic;
 use crate::platform::host::Dirs;
 use crate::platform::{Platform, docker};
 use crate::profile::schema::PlatformChoice;
-use crate::profile::{self, Loaded, Selection};
+use crate::profile::{self, Loaded, Profile, Selection};
 use crate::report::confirmed::confirmed;
 use crate::report::text::Palette;
 use crate::report::{self, Output};
@@ -48,22 +49,20 @@ pub(super) fn selection(global: &Global) -> Selection {
 /// Loads the profile as the command line gives it, with the ports that `up --ports auto` chose.
 pub(super) fn load(selection: &Selection) -> Result<Loaded> {
     let root = root();
-    let loaded = profile::load(&root, selection)?;
+    let loaded = components::load(&root, selection)?;
     let chosen = chosen_ports(&Dirs::of(&loaded.name)?)?;
     if chosen.is_empty() {
         return Ok(loaded);
     }
     let mut selection = selection.clone();
-    for (component, key, port) in profile::all_ports(&loaded.profile) {
-        let choice = chosen.get(&format!("{component}.{key}"));
+    for profile::OwnPort { key, port, .. } in profile::all_ports(&loaded.profile) {
+        let choice = chosen.get(&key);
         // Somebody who has set another port since means that one.
         if let Some(choice) = choice.filter(|choice| choice.wanted == port) {
-            selection
-                .set
-                .push(format!("{component}.{key}={}", choice.chosen));
+            selection.set.push(format!("{key}={}", choice.chosen));
         }
     }
-    profile::load(&root, &selection)
+    components::load(&root, &selection)
 }
 
 /// A port that was taken, and the one that `up --ports auto` chose instead.
@@ -161,6 +160,19 @@ pub(super) fn remember(dirs: &Dirs, selection: &Selection, platform: Platform) -
 /// The name of the selected profile, which is also its environment's.
 pub(super) fn profile_name(global: &Global) -> Result<String> {
     profile::name(&root(), &global.profile)
+}
+
+/// The environment that runs, if what a command was given fits its profile: what cannot be is refused without
+/// an environment.
+///
+/// # Errors
+/// It does not fit, or see [`existing`].
+pub(super) async fn existing_for(
+    global: &Global,
+    fits: impl FnOnce(&Profile) -> Result<()>,
+) -> Result<Arc<Environment>> {
+    fits(&remembered_profile(global)?.profile)?;
+    existing(global).await
 }
 
 /// The environment that `up` made, for commands that look at it or work on it: the remembered

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::stdout::{self, say};
 use super::{context, steps};
 use crate::cli::{Diagnose, Global};
-use crate::components;
 use crate::diagnose::facts::WAIT;
 use crate::diagnose::{self, Diagnosis, Finding, Remedy, Severity};
 use crate::environment::Environment;
@@ -84,11 +83,8 @@ pub(super) fn lines(findings: &[Finding], palette: Palette) -> String {
 fn named(env: &Environment, subject: &str) -> Result<()> {
     let connectors = env.profile.connectors.keys().map(String::as_str);
     let flows = env.profile.flows.keys().map(String::as_str);
-    let known: Vec<&str> = components::NAMES
-        .into_iter()
-        .chain(connectors)
-        .chain(flows)
-        .collect();
+    let components = env.profile.components.keys().map(String::as_str);
+    let known: Vec<&str> = components.chain(connectors).chain(flows).collect();
     if known.contains(&subject) {
         return Ok(());
     }

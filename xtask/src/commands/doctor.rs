@@ -82,10 +82,7 @@ async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check
     let profile = &loaded.profile;
     if platform == Platform::Host {
         let needs = Needs::of(profile);
-        let ports = profile::all_ports(profile)
-            .into_iter()
-            .filter(|(component, ..)| *component != "mongodb" || needs.mongodb)
-            .collect();
+        let ports = profile::all_ports(profile);
         let seen = prerequisites::observe(&loaded.name, needs, ports).await;
         return prerequisites::evaluate(needs, &seen, system);
     }
@@ -114,7 +111,11 @@ async fn kind(loaded: &Loaded) -> Vec<Check> {
     };
     let name = profile.kind_name(&loaded.name);
     let image = platform::kind::node_image(&profile.versions.kind_node);
-    let seen = kind::observe(&source, &name, &image, profile.host_ports()).await;
+    let seen = {
+        let ports = profile.host_ports().into_iter();
+        let ports = ports.map(|(key, port)| (key, port.host)).collect();
+        kind::observe(&source, &name, &image, ports).await
+    };
     let refused = seen.docker.as_ref().ok().and_then(|facts| {
         let used = InUse::of(profile, PlatformChoice::Kind, Some(facts.cgroup_version));
         refuse(&loaded.tree, &used).err()

@@ -12,47 +12,27 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::platform::{Endpoint, Platform};
 use crate::process::{Job, run_visible};
-use crate::profile::schema::Source;
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 
 /// The services of an environment, with where they answer this machine.
-fn services(env: &Environment) -> Vec<(&'static str, Endpoint)> {
-    let mut services = vec![("kafka", env.kafka()), ("connect", env.connect())];
-    if env.profile.uses(Source::Postgres) {
-        services.push(("postgres", env.postgres()));
-    }
-    if env.profile.uses(Source::Mongodb) {
-        services.push(("mongodb", env.mongodb()));
-    }
-    services.push(("clickhouse", env.clickhouse()));
-    services
+fn services(env: &Environment) -> Vec<(&str, Endpoint)> {
+    let names = env.profile.components.keys();
+    names
+        .map(|name| (name.as_str(), env.endpoint(name)))
+        .collect()
 }
 
-fn service(env: &Environment, name: &str) -> Result<(&'static str, Endpoint)> {
-    let component = components::named(name)?;
-    if let Some(found) = services(env)
-        .into_iter()
-        .find(|(name, _)| *name == component)
-    {
-        return Ok(found);
-    }
-    let error = Error::new(
-        Code::NotUp,
-        format!("{component} does not run in `{}`", env.name),
-    );
-    let left = env.left_out.iter().find(|left| left.component == component);
-    Err(match left {
-        Some(left) => error.detail(left.reason.clone()),
-        None => error.detail("no connector of the profile uses it"),
-    })
+fn service<'a>(env: &'a Environment, name: &str) -> Result<(&'a str, Endpoint)> {
+    let name = components::named(env, name)?.name();
+    Ok((name, env.endpoint(name)))
 }
 
 pub(super) async fn run(global: &Global, args: &Forward) -> Result<ExitCode> {
-    if let Some(name) = &args.service {
-        components::named(name)?;
-    }
-    let env = context::existing(global).await?;
+    let env = match &args.service {
+        Some(name) => context::existing_for(global, |it| components::fits(it, name)).await?,
+        None => context::existing(global).await?,
+    };
     let shown = match &args.service {
         Some(name) => vec![service(&env, name)?],
         None => services(&env),
@@ -112,40 +92,14 @@ pub(super) async fn run(global: &Global, args: &Forward) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The page that a service has for browsers.
-fn page(component: &str) -> Option<&'static str> {
-    match component {
-        "clickhouse" => Some("/play"),
-        // Its REST interface, which browsers show.
-        "connect" => Some("/connectors?expand=status"),
-        _ => None,
-    }
-}
-
 pub(super) async fn open(global: &Global, args: &Open) -> Result<ExitCode> {
-    let component = components::named(&args.service)?;
-    let Some(page) = page(component) else {
-        let how = match component {
-            "kafka" => "cargo xtask topic list, or: cargo xtask shell kafka",
-            "mongodb" => "cargo xtask shell mongodb",
-            _ => "cargo xtask query postgres \"SELECT ...\", or: cargo xtask shell postgres",
-        };
-        return Err(Error::new(
-            Code::Usage,
-            format!("{component} has no page for a browser"),
-        )
-        .hint(how));
-    };
-    let env = context::existing(global).await?;
-    let embedded = env.platform == Platform::Host && env.clickhouse_binary.is_none();
-    if component == "clickhouse" && embedded && !env.is_external(component) {
-        return Err(Error::new(
-            Code::Usage,
-            "the embedded ClickHouse engine has no page for a browser",
-        )
-        .hint("cargo xtask query clickhouse \"SELECT ...\", or: cargo xtask shell clickhouse"));
-    }
-    let (_, endpoint) = service(&env, component)?;
+    let env = context::existing_for(global, |it| components::fits(it, &args.service)).await?;
+    let (component, endpoint) = service(&env, &args.service)?;
+    let page = components::named(&env, component)?.page(&env);
+    let page = page.map_err(|instead| {
+        let what = format!("{component} has no page for a browser");
+        Error::new(Code::Usage, what).hint(instead)
+    })?;
     let address = format!("{}{page}", endpoint.url());
     let text = match global.output {
         Output::Json => format!("{}\n", json!({ "service": component, "url": address })),
@@ -178,18 +132,4 @@ async fn browse(address: &str) -> Result<()> {
     run_visible(&Job::new(program, [address]))
         .await
         .map_err(|_| none())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_services_with_http_have_pages() {
-        let with: Vec<&str> = components::NAMES
-            .into_iter()
-            .filter(|name| page(name).is_some())
-            .collect();
-        assert_eq!(with, ["connect", "clickhouse"]);
-    }
 }

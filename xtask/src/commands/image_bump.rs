@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, ImageBump};
+use crate::components;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Exit, Result};
 use crate::image::tags::{self, Change};
@@ -83,7 +84,7 @@ fn computed() -> Result<IndexMap<String, String>> {
             profile: name.clone(),
             set: Vec::new(),
         };
-        let loaded = profile::load(&root, &selection)?;
+        let loaded = components::load(&root, &selection)?;
         if loaded.profile.platform == PlatformChoice::Host || loaded.profile.connect.image.is_some()
         {
             continue;

@@ -26,12 +26,12 @@ use crate::wait;
 const PERIOD: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
-    let component = components::named(&args.component)?;
     let since = args.since.as_deref();
     let since = since
         .map(|text| logline::since::parse(text, clock::now_ms()))
         .transpose()?;
-    let env = context::existing(global).await?;
+    let env = context::existing_for(global, |it| components::fits(it, &args.component)).await?;
+    let component = components::named(&env, &args.component)?.name();
     if env.platform != Platform::Host {
         return logs_cluster::run(&env, component, args, since, global.output).await;
     }
@@ -43,7 +43,7 @@ pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
         env.dirs.log(component)
     };
     let mut printer = Printer {
-        component,
+        component: component.to_owned(),
         output: global.output,
         line: Vec::new(),
         filter,
@@ -122,7 +122,7 @@ fn no_log(env: &Environment, component: &str, previous: bool) -> Error {
 
 /// Prints a log's bytes as they are, or its lines as JSON.
 struct Printer {
-    component: &'static str,
+    component: String,
     output: Output,
     /// In JSON: a line whose end is not there yet. In text: what was printed since the last line
     /// end.

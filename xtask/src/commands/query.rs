@@ -54,7 +54,7 @@ pub(super) async fn ask(
 ) -> Result<String> {
     match service {
         QueryService::Postgres => {
-            let session = env.postgres_session().await;
+            let session = crate::components::postgres::session(env).await;
             let session = session.map_err(|error| refused_postgres(sql, &error))?;
             postgres(&session, sql, output).await
         }
@@ -150,7 +150,7 @@ fn place(sql: &str, position: u32) -> Option<Location> {
 async fn clickhouse(env: &Environment, sql: &str, output: Output) -> Result<String> {
     // It takes one statement; people end it all the same.
     let sql = sql.trim().trim_end_matches(';');
-    let client = env.clickhouse_client();
+    let client = crate::components::clickhouse::client(env);
     let (text, format) = client.formatted(sql, FORMAT).await.map_err(|error| {
         let found = Error::new(Code::Service, error.to_string());
         match error {

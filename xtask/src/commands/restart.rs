@@ -16,9 +16,9 @@ use crate::platform::host::lock;
 use crate::report::{self, Output};
 
 pub(super) async fn run(global: &Global, args: &Restart) -> Result<ExitCode> {
-    let what = What::named(&args.component)?;
-    let env = context::existing(global).await?;
-    let plan = restart::plan(&env, what)?;
+    let env = context::existing_for(global, |it| What::fits(it, &args.component)).await?;
+    let what = What::named(&env, &args.component)?;
+    let plan = restart::plan(&env, &what)?;
     if args.dry_run {
         let words = [("restart", what.name())];
         return dry_run(global.output, &env, &words, plan);

@@ -1,5 +1,6 @@
 //! `seed`: insert the seed rows that are missing at the sources.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use serde_json::json;
@@ -7,47 +8,35 @@ use serde_json::json;
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, Seed};
-use crate::components::{mongodb, postgres};
+use crate::components::of;
 use crate::error::Result;
-use crate::profile::schema::Source;
 use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
     let env = context::existing(global).await?;
     if args.dry_run {
-        let files: Vec<String> = env
-            .profile
-            .postgres
-            .schema
-            .iter()
-            .map(|file| format!("manifests/postgres/seed/{file}"))
-            .chain(
-                env.profile
-                    .mongodb
-                    .seed
-                    .iter()
-                    .filter(|_| env.profile.uses(Source::Mongodb))
-                    .map(|file| format!("manifests/mongodb/seed/{file}")),
-            )
-            .collect();
+        let components = env.profile.components.values().map(of);
+        let files: Vec<String> = components.flat_map(|it| it.seeds()).collect();
         match global.output {
             Output::Json => say!("{}", json!({ "dry_run": files })),
             Output::Text => say!("would insert what is missing of {}", files.join(", ")),
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let mut rows = 0;
-    let mut documents = 0;
-    if env.profile.uses(Source::Postgres) {
-        rows = postgres::seed(&env).await?;
-    }
-    if env.profile.uses(Source::Mongodb) {
-        documents = mongodb::seed(&env).await?;
+    let mut seeded: BTreeMap<&str, u64> = BTreeMap::from([("rows", 0), ("documents", 0)]);
+    for component in env.profile.components.values().map(of) {
+        if let Some(own) = component.seed(&env).await? {
+            *seeded.entry(own.what).or_default() += own.count;
+        }
     }
     match global.output {
-        Output::Json => say!("{}", json!({ "rows": rows, "documents": documents })),
+        Output::Json => say!("{}", json!(seeded)),
         Output::Text => {
-            say!("{rows} rows and {documents} documents were missing and are there now")
+            let counts = seeded.iter().rev();
+            let counts: Vec<String> = counts
+                .map(|(what, count)| format!("{count} {what}"))
+                .collect();
+            say!("{} were missing and are there now", counts.join(" and "))
         }
     }
     Ok(ExitCode::SUCCESS)

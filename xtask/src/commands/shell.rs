@@ -13,9 +13,11 @@ use crate::cli::{Cli, Command, Global, QueryService, ShellArgs};
 use crate::clients::mongodb::Mongodb;
 use crate::clients::postgres::Postgres;
 use crate::components;
+use crate::components::mongodb::settings::MongodbSettings;
+use crate::components::postgres::settings::PostgresSettings;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::profile::schema::Source;
+use crate::profile::component::Instance;
 
 /// What is talked to.
 enum Talk {
@@ -26,12 +28,12 @@ enum Talk {
 }
 
 pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
-    let component = components::named(&args.component)?;
-    if component == "connect" {
+    let env = context::existing_for(global, |it| components::fits(it, &args.component)).await?;
+    let component = components::named(&env, &args.component)?.name();
+    if component == env.profile.connect.name {
         return Err(Error::new(Code::Usage, "connect has no statements to type")
             .hint("cargo xtask open connect --print, cargo xtask logs connect"));
     }
-    let env = context::existing(global).await?;
     let mut talk = open(&env, component).await?;
     let typed = std::io::stdin().is_terminal();
     let (asks, mut asked) = mpsc::channel::<()>(1);
@@ -87,44 +89,30 @@ pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
 }
 
 async fn open(env: &Environment, component: &str) -> Result<Talk> {
-    let absent = |source: Source| {
-        (!env.profile.uses(source)).then(|| {
-            let left = env.left_out.iter().find(|left| left.component == component);
-            let reasons = left.map(|left| left.reason.clone());
-            Error::new(
-                Code::NotUp,
-                format!("{component} does not run in `{}`", env.name),
-            )
-            .details(reasons)
-        })
-    };
-    Ok(match component {
-        "postgres" => match absent(Source::Postgres) {
-            Some(error) => return Err(error),
-            None => {
-                let session = env.postgres_session().await;
-                Talk::Postgres(session.map_err(|error| components::service(&error))?)
-            }
-        },
-        "mongodb" => match absent(Source::Mongodb) {
-            Some(error) => return Err(error),
-            None => Talk::Mongodb {
-                client: env
-                    .mongodb_client()
-                    .map_err(|error| components::service(&error))?,
-                database: database(env),
-            },
-        },
-        "kafka" => Talk::Kafka,
-        _ => Talk::Clickhouse,
+    let instance = env.profile.component(component);
+    if let Some(own) = instance.and_then(Instance::get::<PostgresSettings>) {
+        let session = own.session(env).await;
+        return Ok(Talk::Postgres(
+            session.map_err(|error| components::service(&error))?,
+        ));
+    }
+    if let Some(own) = instance.and_then(Instance::get::<MongodbSettings>) {
+        let client = own.client(env);
+        return Ok(Talk::Mongodb {
+            client: client.map_err(|error| components::service(&error))?,
+            database: database(env, component),
+        });
+    }
+    Ok(match component == env.profile.kafka.name {
+        true => Talk::Kafka,
+        false => Talk::Clickhouse,
     })
 }
 
 /// The database of the first collection that flows.
-fn database(env: &Environment) -> String {
-    let mut flows = env.profile.flows.values();
-    let flow = flows.find(|flow| env.profile.source(flow) == Some(Source::Mongodb));
-    let table = flow.map_or("admin", |flow| flow.table.as_str());
+fn database(env: &Environment, component: &str) -> String {
+    let flow = env.profile.flows_of(component).next();
+    let table = flow.map_or("admin", |(_, flow)| flow.table.as_str());
     table.split('.').next().unwrap_or(table).to_owned()
 }
 

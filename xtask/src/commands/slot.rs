@@ -7,17 +7,17 @@ use serde_json::json;
 use super::stdout::{self, say};
 use super::{confirm, context};
 use crate::cli::{Global, SlotCommand, SlotDrop};
+use crate::components::postgres::settings::PostgresSettings;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::observe::slots::{self, Slot};
-use crate::profile::schema::Source;
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette, bytes};
 
 pub(super) async fn run(global: &Global, command: &SlotCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
-    if !env.profile.uses(Source::Postgres) {
+    if env.profile.first::<PostgresSettings>().is_none() {
         return Err(Error::new(
             Code::Usage,
             "no connector of the profile reads PostgreSQL: there are no slots",

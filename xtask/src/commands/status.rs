@@ -163,19 +163,16 @@ fn flow_lines(
 ) {
     let number = |value: Option<i64>| value.map_or("?".to_owned(), |value| value.to_string());
     let (head, note) = match connector {
-        Some(row) => {
-            let source = serde_json::to_value(row.source).unwrap_or_default();
-            (
-                format!(
-                    "{} ─▶ {} {}",
-                    source.as_str().unwrap_or("?"),
-                    mark(&row.status, palette),
-                    row.name
-                ),
-                row.unconfirmed_wal
-                    .map(|wal| format!("{} of WAL unconfirmed", bytes(wal))),
-            )
-        }
+        Some(row) => (
+            format!(
+                "{} ─▶ {} {}",
+                row.source,
+                mark(&row.status, palette),
+                row.name
+            ),
+            row.unconfirmed_wal
+                .map(|wal| format!("{} of WAL unconfirmed", bytes(wal))),
+        ),
         None => (format!("? ─▶ {}", flow.connector), None),
     };
     let newest = match flow.newest_ms {

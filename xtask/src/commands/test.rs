@@ -9,14 +9,14 @@ use xshell::{Shell, cmd};
 use super::context;
 use super::doctor;
 use crate::cli::{Doctor, Global, Test};
-use crate::components::clickhouse;
+use crate::components;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::platform::host::artifacts::pypi;
 use crate::process::this_program;
-use crate::profile::{self, Selection};
+use crate::profile::Selection;
 use crate::report::text::duration;
 
 /// What end-to-end tests want of this machine, by the variable that tells where it is, and the part of
@@ -258,11 +258,11 @@ async fn engine() -> Result<Option<String>> {
     };
     let env = Environment::new(
         &root,
-        profile::load(&root, &selection)?,
+        components::load(&root, &selection)?,
         Platform::Host,
         Secrets::Existing,
     )?;
-    let Some(engine) = clickhouse::engine(&env) else {
+    let Some(engine) = env.running().find_map(|it| components::of(it).engine(&env)) else {
         return Ok(None);
     };
     crate::platform::host::dirs::make(&env.dirs.cache, 0o755)?;

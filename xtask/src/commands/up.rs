@@ -24,8 +24,7 @@ use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, lock, ports};
 use crate::profile::advisories::{Advisories, Vulnerable};
 use crate::profile::combinations::InUse;
-use crate::profile::schema::Source;
-use crate::profile::{self, Loaded, pins};
+use crate::profile::{self, Loaded, Profile, pins};
 use crate::report::{self, Output, Reporter};
 use crate::up::{self, ClusterOptions};
 
@@ -181,21 +180,14 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
 }
 
 /// The addresses of what runs, by component: on Kind those of this machine.
-fn endpoints(env: &Environment) -> BTreeMap<&'static str, String> {
-    let mut names = vec!["kafka", "connect", "clickhouse"];
-    if env.profile.uses(Source::Postgres) {
-        names.push("postgres");
-    }
-    if env.profile.uses(Source::Mongodb) {
-        names.push("mongodb");
-    }
+fn endpoints(env: &Environment) -> BTreeMap<&str, String> {
     let local: BTreeMap<String, u16> = match env.platform {
         Platform::Kind => env
             .profile
             .host_ports()
             .into_iter()
             .rev()
-            .filter_map(|port| Some((port.key.strip_suffix(".port")?.to_owned(), port.host)))
+            .filter_map(|(key, port)| Some((key.strip_suffix(".port")?.to_owned(), port.host)))
             .collect(),
         Platform::Host | Platform::Kubernetes => BTreeMap::new(),
     };
@@ -203,23 +195,21 @@ fn endpoints(env: &Environment) -> BTreeMap<&'static str, String> {
         Some(port) => format!("127.0.0.1:{port}"),
         None => env.shown(name),
     };
-    names
-        .into_iter()
-        .map(|name| (name, address(name)))
-        .collect()
+    let names = env.profile.components.keys();
+    names.map(|name| (name.as_str(), address(name))).collect()
 }
 
 /// Refuses to leave out what `--require` names.
 fn require(env: &Environment, required: &[String]) -> Result<()> {
     for name in required {
-        components::named(name)?;
-        if let Some(left_out) = env.left_out.iter().find(|left| left.component == name) {
+        if let Some(left_out) = env.left_out.iter().find(|left| left.component == *name) {
             return Err(Error::new(
                 Code::Missing,
                 format!("{name} is required, and there is {}", left_out.reason),
             )
             .hint("cargo xtask doctor"));
         }
+        components::named(env, name)?;
     }
     Ok(())
 }
@@ -237,10 +227,13 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
             ));
         }
     }
-    if let Some(engine) = components::clickhouse::engine(env)
-        && !engine.dir(&env.dirs.cache)?.is_dir()
+    for engine in env
+        .running()
+        .filter_map(|it| components::of(it).engine(env))
     {
-        lines.push((engine.name.clone(), "would be fetched".into()));
+        if !engine.dir(&env.dirs.cache)?.is_dir() {
+            lines.push((engine.name.clone(), "would be fetched".into()));
+        }
     }
     for process in up::processes(env)? {
         let what = match daemon::find(&env.dirs, &process.component)? {
@@ -284,37 +277,46 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
 
 /// A port that the profile wants and another process has.
 struct Taken {
-    component: &'static str,
-    key: &'static str,
+    key: String,
     port: u16,
 }
 
 async fn taken_ports(dirs: &Dirs, loaded: &Loaded) -> Result<Vec<Taken>> {
     let mut taken = Vec::new();
-    for (component, key, port) in wanted_ports(loaded) {
-        let free = match daemon::find(dirs, component)? {
+    for profile::OwnPort {
+        component,
+        key,
+        port,
+    } in wanted_ports(loaded)
+    {
+        let free = match daemon::find(dirs, &component)? {
             Found::Running(..) => true,
             Found::Never => ports::is_free(port),
             // A process that was killed a moment ago may hold its port a little longer.
             Found::Gone(_) => ports::becomes_free(port).await,
         };
         if !free {
-            taken.push(Taken {
-                component,
-                key,
-                port,
-            });
+            taken.push(Taken { key, port });
         }
     }
     Ok(taken)
 }
 
 /// The ports of what will run here.
-fn wanted_ports(loaded: &Loaded) -> Vec<(&'static str, &'static str, u16)> {
-    profile::all_ports(&loaded.profile)
-        .into_iter()
-        .filter(|(component, ..)| *component != "mongodb" || which::which("mongod").is_ok())
+fn wanted_ports(loaded: &Loaded) -> Vec<profile::OwnPort> {
+    let profile = &loaded.profile;
+    let ports = profile::all_ports(profile).into_iter();
+    ports
+        .filter(|port| runs(profile, &port.component))
         .collect()
+}
+
+/// Whether a component's program is there, where nothing else runs it.
+fn runs(profile: &Profile, component: &str) -> bool {
+    let program = profile
+        .component(component)
+        .and_then(|it| it.spec.program());
+    program.is_none_or(|it| it.without.is_none() || which::which(it.name).is_ok())
 }
 
 fn ports_error(taken: &[Taken]) -> Error {
@@ -322,9 +324,8 @@ fn ports_error(taken: &[Taken]) -> Error {
         .iter()
         .map(|taken| {
             format!(
-                "port {} ({}.{}) belongs to {}",
+                "port {} ({}) belongs to {}",
                 taken.port,
-                taken.component,
                 taken.key,
                 ports::owner(taken.port)
             )
@@ -339,18 +340,18 @@ fn choose_ports(dirs: &Dirs, loaded: &Loaded, taken: &[Taken]) -> Result<()> {
     let mut choices = context::chosen_ports(dirs)?;
     let mut given: Vec<u16> = profile::all_ports(&loaded.profile)
         .iter()
-        .map(|(_, _, port)| *port)
+        .map(|own| own.port)
         .collect();
     for taken in taken {
         let chosen = ports::choose(taken.port, &given);
         given.push(chosen);
-        let key = format!("{}.{}", taken.component, taken.key);
+        let key = &taken.key;
         // A choice that is itself taken now is chosen anew for the port first wanted.
         let wanted = choices
-            .get(&key)
+            .get(key)
             .filter(|choice| choice.chosen == taken.port)
             .map_or(taken.port, |choice| choice.wanted);
-        choices.insert(key, Choice { wanted, chosen });
+        choices.insert(key.clone(), Choice { wanted, chosen });
     }
     let path = dirs.chosen_ports();
     let text = serde_json::to_vec_pretty(&choices)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, VersionsArgs};
+use crate::components;
 use crate::error::{Exit, Result};
 use crate::profile::advisories::{Advisories, Known};
 use crate::profile::pins::{Pin, keys, pins};
@@ -66,7 +67,7 @@ fn findings(loaded: &Loaded, own: &[Pin<'_>], advisories: &Advisories) -> Result
             profile: name.clone(),
             set: Vec::new(),
         };
-        let other = profile::load(&root, &selection)?;
+        let other = components::load(&root, &selection)?;
         for pin in vulnerable(&pins(&other, advisories)) {
             match pin.origin.file == DEFAULTS {
                 true => found.vulnerable.insert(line(pin)),

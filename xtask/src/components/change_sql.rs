@@ -3,7 +3,7 @@
 //! None of them may throw: one bad message would stop the consumer for ever.
 
 use crate::clients::clickhouse::literal;
-use crate::profile::schema::Source;
+use crate::components::Source;
 
 /// The row that a change is about, as JSON: for a delete the row as it was.
 pub(super) fn image(source: Source) -> &'static str {

@@ -1,21 +1,31 @@
 //! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
 
-use std::path::{Path, PathBuf};
+pub mod settings;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 pub use super::silver::{Names, create_tables, delete_rows, leave_group, probe_tables, statements};
+use super::{Component, Kept, Manifests, Replaced, Stage};
 use crate::clients::clickhouse::Clickhouse;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::files::write_if_changed;
-use crate::platform::Endpoint;
+use crate::plan::Plan;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
+use crate::platform::{Endpoint, Platform};
+use crate::profile::Profile;
+use crate::profile::component::Space;
 use crate::profile::size;
 use crate::readiness::{State, Status};
+use crate::wait;
+use settings::{ClickhouseSettings, PROGRAM, TYPE};
 
 /// For how long, in milliseconds, a group keeps the partitions of a consumer that is not heard: of one
 /// that was killed, or that lost the broker and comes back as another. The least that a broker accepts
@@ -23,12 +33,6 @@ use crate::readiness::{State, Status};
 const SESSION_MS: u32 = 6_000;
 /// The same at a broker of one's own, which accepts less.
 const OWN_SESSION_MS: u32 = 2_000;
-
-/// The embedded engine; none where a `clickhouse` binary or an external server is used.
-pub fn engine(env: &Environment) -> Option<PypiEnvironment> {
-    let embedded = env.clickhouse_binary.is_none() && env.profile.clickhouse.external.is_none();
-    embedded.then(|| embedded_engine(&env.root, &env.profile.versions.chdb))
-}
 
 /// The embedded engine of a version: whichever package has it, by the lock file of the version.
 pub fn embedded_engine(root: &Path, version: &str) -> PypiEnvironment {
@@ -39,65 +43,246 @@ pub fn embedded_engine(root: &Path, version: &str) -> PypiEnvironment {
     }
 }
 
-/// The process; none for an external server.
-///
-/// # Errors
-/// A template is wrong.
-pub fn process(env: &Environment) -> Result<Option<Rendered>> {
-    if env.profile.clickhouse.external.is_some() {
-        return Ok(None);
+/// The server's program, where this machine has it.
+fn program(env: &Environment) -> Option<&PathBuf> {
+    env.programs.get(PROGRAM)
+}
+
+#[async_trait]
+impl Component for ClickhouseSettings {
+    fn stage(&self) -> Stage {
+        Stage::Target
     }
-    let users = users_file(env);
-    let memory = size::bytes(&env.profile.clickhouse.memory)?;
-    let session = match env.profile.kafka.external {
-        Some(_) => SESSION_MS,
-        None => OWN_SESSION_MS,
-    };
-    let (template, extra) = match (&env.clickhouse_binary, engine(env)) {
-        (None, Some(engine)) => {
-            let server: PathBuf = env.root.join("manifests/clickhouse/host");
-            (
-                "clickhouse/host/process.yaml.hbs",
+
+    fn proof(&self) -> &'static str {
+        "ping, login, query"
+    }
+
+    fn engine(&self, env: &Environment) -> Option<PypiEnvironment> {
+        let embedded = program(env).is_none();
+        embedded.then(|| embedded_engine(&env.root, &env.profile.versions.chdb))
+    }
+
+    fn process(&self, env: &Environment) -> Result<Rendered> {
+        let users = users_file(env, &self.name);
+        let memory = size::bytes(&self.memory)?;
+        let session = match env.profile.kafka.external {
+            Some(_) => SESSION_MS,
+            None => OWN_SESSION_MS,
+        };
+        let (template, extra) = match (program(env), self.engine(env)) {
+            (None, Some(engine)) => {
+                let server: PathBuf = env.root.join("manifests/clickhouse/host");
+                (
+                    "clickhouse/host/process.yaml.hbs",
+                    json!({
+                        "python": engine.python(&env.dirs.cache)?,
+                        "server": server,
+                        "users_file": users,
+                        "memory_bytes": memory,
+                        "session_ms": session,
+                        // The server is a script: its text is part of what runs.
+                        "digest": directory_digest(&server)?,
+                    }),
+                )
+            }
+            (binary, _) => (
+                "clickhouse/host/server.yaml.hbs",
                 json!({
-                    "python": engine.python(&env.dirs.cache)?,
-                    "server": server,
+                    "clickhouse_binary": binary,
                     "users_file": users,
                     "memory_bytes": memory,
                     "session_ms": session,
-                    // The server is a script: its text is part of what runs.
-                    "digest": directory_digest(&server)?,
+                    "heartbeat_ms": session / 4,
                 }),
-            )
+            ),
+        };
+        apply::render(
+            &env.dirs,
+            &env.templates,
+            &self.name,
+            template,
+            env.context_of(&self.name),
+            &extra,
+        )
+    }
+
+    /// Writes the engine's user, which it reads at start.
+    fn before_start(&self, env: &Environment) -> Result<()> {
+        let endpoint = env.endpoint(&self.name);
+        let path = users_file(env, &self.name);
+        let password = endpoint.password.expose();
+        let text = match program(env) {
+            Some(_) => users_xml(&endpoint.user, password),
+            None => json!({ endpoint.user: password }).to_string(),
+        };
+        write_if_changed(&path, text.as_bytes(), 0o600)
+            .map(drop)
+            .map_err(|source| Error::io("write", path, &source))
+    }
+
+    fn templates(&self, _: &Manifests<'_>) -> Vec<&'static str> {
+        let mut templates = vec![
+            "clickhouse/kubernetes/credentials.yaml.hbs",
+            "clickhouse/kubernetes/installation.yaml.hbs",
+        ];
+        if self.keepers > 0 {
+            templates.push("clickhouse/kubernetes/keeper.yaml.hbs");
         }
-        (binary, _) => (
-            "clickhouse/host/server.yaml.hbs",
-            json!({
-                "clickhouse_binary": binary,
-                "users_file": users,
-                "memory_bytes": memory,
-                "session_ms": session,
-                "heartbeat_ms": session / 4,
-            }),
-        ),
-    };
-    apply::render(
-        &env.dirs,
-        &env.templates,
-        "clickhouse",
-        template,
-        env.context(),
-        &extra,
-    )
-    .map(Some)
+        templates
+    }
+
+    fn values(&self, made: &Manifests<'_>) -> Result<Value> {
+        Ok(json!({
+            "memory_bytes": size::bytes(&self.memory)?.to_string(),
+            "host_port": made.on_kind && self.has_node_port(&made.env.profile),
+            "keepers": self.keepers > 0,
+            "several": self.is_several(),
+            "several_keepers": self.keepers > 1,
+        }))
+    }
+
+    fn operator(&self) -> Option<&'static str> {
+        Some("altinity")
+    }
+
+    fn pods(&self) -> (Space, String) {
+        (Space::Database, format!("app={}", self.name))
+    }
+
+    fn kept(&self, profile: &Profile) -> Vec<Kept> {
+        let mut kept = Kept::accounts(profile, &self.name, format!("{}-credentials", self.name));
+        let operator = format!("{}-operator", self.name);
+        kept.push(Kept {
+            name: operator.clone(),
+            space: Space::Database,
+            secret: operator,
+            key: "password",
+        });
+        kept
+    }
+
+    /// The operator keeps one set for each replica.
+    fn sets(&self, _: &Environment) -> Replaced {
+        Replaced::BySets {
+            labels: format!("clickhouse.altinity.com/chi={}", self.name),
+        }
+    }
+
+    /// The engine's consumers look for their topic at once and then only now and again.
+    fn after_ready(&self, plan: &mut Plan, env: &Arc<Environment>) {
+        let at = env.clone();
+        plan.step(
+            &format!("{}/tables", self.name),
+            "bronze and silver tables",
+            &[&format!("{}/ready", self.name), "kafka/topics"],
+            async move |progress| {
+                let outcome = create_tables(at.clone(), progress.clone()).await?;
+                wait::until("tables are present", at.patience(), &progress, || async {
+                    probe_tables(&at).await
+                })
+                .await?;
+                Ok(outcome)
+            },
+        );
+    }
+
+    /// Every server's interface answers, and takes a login and a query.
+    async fn probe(&self, env: &Environment) -> Status {
+        let servers = env.servers(&self.name);
+        let count = servers.len();
+        let answers = join_all(servers.into_iter().map(|(_, endpoint)| answer(endpoint))).await;
+        let mut answers = answers.into_iter();
+        let Some(first) = answers.next() else {
+            return Status::unknown("there is no server");
+        };
+        let worst = answers.fold(first, |worst, next| match worst.state {
+            State::Current => next,
+            State::Failed => worst,
+            _ if next.state == State::Failed => next,
+            _ => worst,
+        });
+        match worst.state {
+            State::Current if count > 1 => {
+                Status::current(format!("{count} servers, {}", worst.message))
+            }
+            _ => worst,
+        }
+    }
+
+    fn page(&self, env: &Environment) -> Result<&'static str, &'static str> {
+        let embedded = env.platform == Platform::Host && program(env).is_none();
+        match embedded && self.external.is_none() {
+            true => {
+                Err("cargo xtask query clickhouse \"SELECT ...\", or: cargo xtask shell clickhouse")
+            }
+            false => Ok("/play"),
+        }
+    }
+}
+
+/// A client of the ClickHouse of the profile.
+pub fn client(env: &Environment) -> Clickhouse {
+    let own = env.profile.first::<ClickhouseSettings>();
+    let name = own.map_or(TYPE.name, |own| &own.name);
+    Clickhouse::new(env.endpoint(name), database(env))
+}
+
+/// Every server of the ClickHouse of the profile, with its shard.
+pub fn servers(env: &Environment) -> Vec<Server> {
+    let own = env.profile.first::<ClickhouseSettings>();
+    let name = own.map_or(TYPE.name, |own| &own.name);
+    let servers = env.servers(name).into_iter();
+    servers
+        .map(|(shard, endpoint)| Server { shard, endpoint })
+        .collect()
+}
+
+/// The database of the silver tables.
+pub fn database(env: &Environment) -> &str {
+    let own = env.profile.first::<ClickhouseSettings>();
+    own.map_or("default", |own| &own.database)
+}
+
+/// Whether the target is more than one server.
+pub fn is_several(env: &Environment) -> bool {
+    several(env).is_some()
+}
+
+/// Whether a shard's rows are on more than one server.
+pub fn is_replicated(env: &Environment) -> bool {
+    several(env).is_some_and(|own| own.replicas > 1)
+}
+
+fn several(env: &Environment) -> Option<&ClickhouseSettings> {
+    let own = env.profile.first::<ClickhouseSettings>()?;
+    let several = env.platform != Platform::Host && own.external.is_none() && own.is_several();
+    several.then_some(own)
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// The shard that it has a replica of.
+    pub shard: u16,
+    /// Where it answers.
+    pub endpoint: Endpoint,
+}
+
+impl Server {
+    /// A client of this server.
+    pub fn client(&self, database: &str) -> Clickhouse {
+        Clickhouse::new(self.endpoint.clone(), database)
+    }
 }
 
 /// The file with the user: JSON for the embedded engine, XML for the server.
-fn users_file(env: &Environment) -> PathBuf {
-    let name = match env.clickhouse_binary {
+fn users_file(env: &Environment, component: &str) -> PathBuf {
+    let name = match program(env) {
         Some(_) => "users.xml",
         None => "users.json",
     };
-    secrets::dir(&env.dirs, "clickhouse").join(name)
+    secrets::dir(&env.dirs, component).join(name)
 }
 
 /// The user as the server's configuration wants it: by the password's hash, from this machine only.
@@ -125,46 +310,6 @@ fn directory_digest(dir: &std::path::Path) -> Result<String> {
     Ok(lockfile::digest(&format!("{texts:?}")))
 }
 
-/// Writes the engine's user, which it reads at start.
-///
-/// # Errors
-/// The file cannot be written.
-pub fn write_users(env: &Environment) -> Result<()> {
-    let endpoint = env.clickhouse();
-    let path = users_file(env);
-    let password = endpoint.password.expose();
-    let text = match env.clickhouse_binary {
-        Some(_) => users_xml(&endpoint.user, password),
-        None => json!({ endpoint.user: password }).to_string(),
-    };
-    write_if_changed(&path, text.as_bytes(), 0o600)
-        .map(drop)
-        .map_err(|source| Error::io("write", path, &source))
-}
-
-/// Every server's interface answers, and takes a login and a query.
-pub async fn probe(env: &Environment) -> Status {
-    let servers = env.clickhouse_servers();
-    let count = servers.len();
-    let answers = join_all(servers.into_iter().map(|server| answer(server.endpoint))).await;
-    let mut answers = answers.into_iter();
-    let Some(first) = answers.next() else {
-        return Status::unknown("there is no server");
-    };
-    let worst = answers.fold(first, |worst, next| match worst.state {
-        State::Current => next,
-        State::Failed => worst,
-        _ if next.state == State::Failed => next,
-        _ => worst,
-    });
-    match worst.state {
-        State::Current if count > 1 => {
-            Status::current(format!("{count} servers, {}", worst.message))
-        }
-        _ => worst,
-    }
-}
-
 async fn answer(endpoint: Endpoint) -> Status {
     let client = Clickhouse::new(endpoint, "default");
     if let Err(error) = client.ping().await {
@@ -179,10 +324,11 @@ async fn answer(endpoint: Endpoint) -> Status {
 
 /// What stands behind the interface, for `status`.
 pub fn flavour(env: &Environment) -> &'static str {
-    match (&env.clickhouse_binary, &env.profile.clickhouse.external) {
-        (_, Some(_)) => "external",
-        (Some(_), _) => "server",
-        _ => "embedded engine",
+    let own = env.profile.first::<ClickhouseSettings>();
+    match own.is_some_and(|own| own.external.is_some()) {
+        true => "external",
+        false if program(env).is_some() => "server",
+        false => "embedded engine",
     }
 }
 

@@ -8,40 +8,38 @@ pub use anew::{Watcher, begun, mend};
 use anew::{begin_anew, has_failed};
 pub use settled::settled;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use indexmap::IndexMap;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::kafka;
+use super::{Component, Manifests, PodSet, Replaced, Stage, kafka, of};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
-use crate::plan::{Outcome, Progress};
-use crate::platform::Endpoint;
+use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::Platform;
 use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
-use crate::profile::logins::component;
-use crate::profile::schema::{Connector, ExtraPlugin, Settings, Source};
-use crate::profile::{Profile, is_secret};
+use crate::platform::kubernetes::watch::Target;
+use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
+use crate::profile::component::{Instance, Space};
+use crate::profile::is_secret;
+use crate::profile::logins::Login;
+use crate::profile::schema::{Connect, Connector, ExtraPlugin, Settings};
 use crate::readiness::{self, Status};
-use crate::render::Templates;
+use crate::wait;
 
-/// `images/connect/plugins.yaml`: the plugins by what needs them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Plugins {
-    postgres: Plugin,
-    mongodb: Plugin,
-    jdbc: Plugin,
-}
+/// `images/connect/plugins.yaml`: the plugins by name.
+type Plugins = BTreeMap<String, Plugin>;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -59,50 +57,25 @@ struct Digest {
     sha256: String,
 }
 
-/// Why a worker has a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needed {
-    /// A connector of the profile is of it.
-    Source(Source),
-    /// The profile asks for it.
-    Extra(ExtraPlugin),
-}
-
-impl Needed {
-    /// The plugin's name in `images/connect/plugins.yaml`.
-    fn name(self) -> &'static str {
-        match self {
-            Needed::Source(Source::Postgres) => "postgres",
-            Needed::Source(Source::Mongodb) => "mongodb",
-            Needed::Extra(ExtraPlugin::Jdbc) => "jdbc",
-        }
-    }
-}
-
-fn plugin(env: &Environment, needed: Needed) -> Result<Plugin> {
+fn plugin(env: &Environment, name: &str) -> Result<Plugin> {
     let path = env.root.join("images/connect/plugins.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
-    let plugins: Plugins = serde_yaml::from_str(&text).map_err(|error| {
-        Error::new(
-            Code::Artifact,
-            format!("{} is malformed: {error}", path.display()),
-        )
-    })?;
-    Ok(match needed {
-        Needed::Source(Source::Postgres) => plugins.postgres,
-        Needed::Source(Source::Mongodb) => plugins.mongodb,
-        Needed::Extra(ExtraPlugin::Jdbc) => plugins.jdbc,
-    })
+    let malformed = |why: String| {
+        let what = format!("{} is malformed: {why}", path.display());
+        Error::new(Code::Artifact, what)
+    };
+    let mut plugins: Plugins =
+        serde_yaml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    let found = plugins.remove(name);
+    found.ok_or_else(|| malformed(format!("there is no plugin `{name}`")))
 }
 
 /// The plugins of the profile's connectors and those that it asks for, each once.
-fn needed(env: &Environment) -> Vec<Needed> {
-    let sources = [Source::Postgres, Source::Mongodb]
-        .into_iter()
-        .filter(|source| env.profile.uses(*source))
-        .map(Needed::Source);
-    let extra = env.profile.connect.plugins.iter().copied();
-    let mut all: Vec<Needed> = sources.chain(extra.map(Needed::Extra)).collect();
+fn needed(env: &Environment) -> Vec<&'static str> {
+    let mut all = env.profile.source_plugins();
+    for ExtraPlugin::Jdbc in &env.profile.connect.plugins {
+        all.push("jdbc");
+    }
     all.dedup();
     all
 }
@@ -118,10 +91,9 @@ pub fn plugins(env: &Environment) -> Result<Vec<MavenArtifact>> {
         .collect()
 }
 
-fn artifact(env: &Environment, needed: Needed) -> Result<MavenArtifact> {
-    let name = needed.name();
+fn artifact(env: &Environment, name: &str) -> Result<MavenArtifact> {
     let version = env.profile.versions.plugin(name);
-    let plugin = plugin(env, needed)?;
+    let plugin = plugin(env, name)?;
     let Some(digest) = plugin.digests.get(version) else {
         let known: Vec<&str> = plugin.digests.keys().map(String::as_str).collect();
         return Err(Error::new(
@@ -179,35 +151,176 @@ pub fn classes(env: &Environment) -> Result<Vec<String>> {
         .collect()
 }
 
-/// The process.
-///
-/// # Errors
-/// Java is missing, a version has no digests, or a template is wrong.
-pub fn process(env: &Environment) -> Result<Rendered> {
-    let libs: PathBuf = kafka::libraries(env)?.dir(&env.dirs.cache);
-    let plugin_path: Vec<String> = plugins(env)?
-        .iter()
-        .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
-        .collect();
-    let java = java::require()?;
-    apply::render(
-        &env.dirs,
-        &env.templates,
-        "connect",
-        "connect/host/process.yaml.hbs",
-        env.context(),
-        &json!({
-            "java": java.program,
-            "class_archive": java.class_archive(&env.dirs.cache, "connect", &libs),
-            "libs": libs,
-            "plugin_path": plugin_path.join(","),
-            "secrets_root": env.dirs.secrets(),
-        }),
-    )
+#[async_trait]
+impl Component for Connect {
+    fn stage(&self) -> Stage {
+        Stage::Mover
+    }
+
+    fn proof(&self) -> &'static str {
+        "REST, plugin classes"
+    }
+
+    fn artifacts(&self, env: &Environment) -> Result<Vec<MavenArtifact>> {
+        let mut artifacts = vec![kafka::libraries(env)?];
+        artifacts.extend(plugins(env)?);
+        Ok(artifacts)
+    }
+
+    fn process(&self, env: &Environment) -> Result<Rendered> {
+        let libs: PathBuf = kafka::libraries(env)?.dir(&env.dirs.cache);
+        let plugin_path: Vec<String> = plugins(env)?
+            .iter()
+            .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
+            .collect();
+        let java = java::require()?;
+        apply::render(
+            &env.dirs,
+            &env.templates,
+            &self.name,
+            "connect/host/process.yaml.hbs",
+            env.context_of(&self.name),
+            &json!({
+                "java": java.program,
+                "class_archive": java.class_archive(&env.dirs.cache, &self.name, &libs),
+                "libs": libs,
+                "plugin_path": plugin_path.join(","),
+                "secrets_root": env.dirs.secrets(),
+            }),
+        )
+    }
+
+    fn templates(&self, _: &Manifests<'_>) -> Vec<&'static str> {
+        vec![
+            "connect/kubernetes/credentials.yaml.hbs",
+            "connect/kubernetes/connect.yaml.hbs",
+            "connect/kubernetes/connectors.yaml.hbs",
+        ]
+    }
+
+    fn values(&self, made: &Manifests<'_>) -> Result<Value> {
+        let env = made.env;
+        let resources = env.profile.connectors.iter();
+        let resources = resources
+            .map(|(name, connector)| resource(name, manifest(env, name, connector)?))
+            .collect::<Result<Vec<_>>>()?;
+        Ok(json!({
+            "image": made.image,
+            "mounts": mounts(made),
+            "resources": resources,
+            "several": self.replicas > 1,
+        }))
+    }
+
+    fn operator(&self) -> Option<&'static str> {
+        Some("strimzi")
+    }
+
+    fn pods(&self) -> (Space, String) {
+        (
+            Space::Kafka,
+            format!("strimzi.io/name={CONNECT_CLUSTER}-connect"),
+        )
+    }
+
+    fn sets(&self, env: &Environment) -> Replaced {
+        let space = env.profile.namespace(Space::Kafka);
+        Replaced::ByStrimzi(Box::new(PodSet {
+            pods: Target::of(STRIMZI, "KafkaConnect", space, CONNECT_CLUSTER),
+            set: Target::of(
+                kafka::POD_SETS,
+                "StrimziPodSet",
+                space,
+                format!("{CONNECT_CLUSTER}-connect"),
+            ),
+        }))
+    }
+
+    /// What the workers need before any broker is nodes, volumes, and an image that is there. What is wrong
+    /// with these is told while Kafka is still starting.
+    fn before_ready(&self, plan: &mut Plan, env: &Arc<Environment>, start: &str) -> Vec<String> {
+        let mut needs = vec![
+            start.to_owned(),
+            format!("{}/ready", env.profile.kafka.name),
+        ];
+        if env.platform != Platform::Host {
+            let id = format!("{}/started", self.name);
+            let (at, name) = (env.clone(), self.name.clone());
+            plan.gate(
+                &id,
+                "a node, an image, volumes",
+                &[start],
+                async move |progress| {
+                    wait::until("the workers start", at.patience(), &progress, || async {
+                        let waits = at.not_started(&name).await;
+                        waits.unwrap_or_else(|| Status::current("their containers have started"))
+                    })
+                    .await
+                    .map(Outcome::Unchanged)
+                },
+            );
+            needs.push(id);
+        }
+        needs
+    }
+
+    /// The worker answers and has the plugin classes that are needed.
+    async fn probe(&self, env: &Environment) -> Status {
+        match classes(env) {
+            Ok(classes) => probe(env, &classes).await,
+            Err(error) => Status::failed(error.message),
+        }
+    }
+
+    async fn version(&self, env: &Environment) -> Option<String> {
+        let worker = env.connect_client().worker().await.ok()?;
+        Some(worker.version)
+    }
+
+    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+        // Its REST interface, which browsers show.
+        Ok("/connectors?expand=status")
+    }
 }
 
-/// The worker answers and has the plugin classes that are needed.
-pub async fn probe(env: &Environment, classes: &[String]) -> Status {
+/// A connector as its resource has it.
+///
+/// # Errors
+/// Its `tasks.max` is no number.
+fn resource(name: &str, manifest: ConnectorManifest) -> Result<Value> {
+    let ConnectorManifest { class, mut config } = manifest;
+    // The resource has a field of its own for it and refuses the setting.
+    let tasks = match config.shift_remove("tasks.max") {
+        None => 1,
+        Some(text) => text.parse::<u16>().map_err(|_| {
+            let what = format!("connector `{name}`: tasks.max is no number");
+            Error::new(Code::ProfileInvalid, what)
+        })?,
+    };
+    Ok(json!({ "name": name, "class": class, "tasks_max": tasks, "config": config }))
+}
+
+/// The Secrets that the connectors' passwords are read from: `/mnt/<name>/password`, sorted by name.
+fn mounts(made: &Manifests<'_>) -> Vec<Value> {
+    let env = made.env;
+    let mut read: Vec<&Instance> = env.profile.components.values().collect();
+    read.sort_by(|a, b| a.name.cmp(&b.name));
+    read.into_iter()
+        .filter(|it| env.connectors(&it.name).next().is_some())
+        .filter_map(|it| {
+            let user = match it.connector_login() {
+                Login::Own(user) | Login::Shared(user) => user,
+                Login::Nobody => return None,
+            };
+            let name = it.connector_secret();
+            let password = env.connector_password(it).expose().to_owned();
+            let password = (made.shown)(password);
+            Some(json!({"name": name, "secret": name, "username": user, "password": password}))
+        })
+        .collect()
+}
+
+async fn probe(env: &Environment, classes: &[String]) -> Status {
     let client = env.connect_client();
     // The connectors' list is served only by a worker that has joined its group.
     let answer = async {
@@ -234,82 +347,38 @@ pub struct ConnectorManifest {
     pub config: Settings,
 }
 
-/// Renders a connector as the environment's worker gets it.
+/// Renders a connector as the environment's worker gets it. The password is a reference that Connect
+/// resolves, never the password.
 ///
 /// # Errors
 /// The template is wrong.
 pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<ConnectorManifest> {
-    let password_dir = env.connector_password_dir(connector.source);
-    let source = env.connector_endpoint(connector.source);
-    render(
-        &env.templates,
-        &env.profile,
-        name,
-        connector,
-        &source,
-        &password_dir,
-    )
-}
-
-/// Renders a connector that reads from `source`, as its user. The password is a reference that
-/// Connect resolves below `password_dir`, never the password.
-///
-/// # Errors
-/// The template is wrong.
-pub fn render(
-    templates: &Templates,
-    profile: &Profile,
-    name: &str,
-    connector: &Connector,
-    source: &Endpoint,
-    password_dir: &str,
-) -> Result<ConnectorManifest> {
+    let read = env.read_by(connector).ok_or_else(|| {
+        let what = format!(
+            "connector `{name}` reads `{}`, which is not there",
+            connector.source
+        );
+        Error::new(Code::Plan, what)
+    })?;
+    let password_dir = env.connector_password_dir(read);
     let password = format!("${{strimzidir:{password_dir}:password}}");
-    let tables: Vec<&str> = profile
+    let tables: Vec<&str> = env
+        .profile
         .flows
         .values()
         .filter(|flow| flow.connector == name)
         .map(|flow| flow.table.as_str())
         .collect();
-    let mut context = json!({
-        "connector": {
-            "prefix": connector.prefix,
-            "slot": connector.slot,
-            "publication": connector.publication,
-        },
-        "tables": tables.join(","),
+    let source = env.connector_endpoint(read);
+    let mut context = of(read).connector_values(&source, &password, &tables);
+    context["connector"] = json!({
+        "prefix": connector.prefix,
+        "slot": connector.slot,
+        "publication": connector.publication,
     });
-    match connector.source {
-        Source::Postgres => {
-            context["host"] = json!(source.host);
-            context["port"] = json!(source.port);
-            context["user"] = json!(source.user);
-            context["password"] = json!(password);
-            context["database"] = json!(profile.postgres.database);
-        }
-        Source::Mongodb => {
-            let (address, set) = (source.address(), &profile.mongodb.replica_set);
-            context["connection_string"] = json!(format!("mongodb://{address}/?replicaSet={set}"));
-            context["user"] = json!(source.user);
-            context["password"] = json!(password);
-            let databases: BTreeSet<&str> = tables
-                .iter()
-                .map(|table| {
-                    table
-                        .split_once('.')
-                        .map_or(*table, |(database, _)| database)
-                })
-                .collect();
-            // One stream is of one database or of all: the first takes rights in that one alone.
-            let only = (databases.len() == 1).then(|| databases.first()).flatten();
-            context["database"] = json!(only);
-        }
-    }
-    let template = format!(
-        "connect/connectors/{}.yaml.hbs",
-        component(connector.source)
-    );
-    let mut manifest: ConnectorManifest = templates.yaml(&template, &context)?;
+    context["tables"] = json!(tables.join(","));
+    let template = format!("connect/connectors/{}.yaml.hbs", read.kind.name);
+    let mut manifest: ConnectorManifest = env.templates.yaml(&template, &context)?;
     manifest.config.extend(connector.config.clone());
     Ok(manifest)
 }

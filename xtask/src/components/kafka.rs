@@ -4,22 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::service;
+use super::{Component, Kept, Manifests, PodSet, Replaced, Stage, of, service};
 use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
 use crate::error::{Code, Error, Result};
-use crate::plan::{Outcome, Progress};
+use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
-use crate::platform::kubernetes::watch::one;
+use crate::platform::kubernetes::watch::{Target, one};
 use crate::profile::Profile;
+use crate::profile::backbone::{KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
+use crate::profile::component::{Space, Spec};
+use crate::profile::schema::Kafka;
 use crate::profile::topics::topics;
 use crate::readiness::Status;
 use crate::readiness::kubernetes::certificate;
@@ -66,33 +70,134 @@ pub fn coordinates(kafka: &str, log4j: &str) -> Vec<Coordinates> {
 /// with the same one the formatted data directory is the same for all.
 const CLUSTER_ID: &str = "Y2RjLXh0YXNrLWhvc3QtMQ";
 
-/// The process; none for an external broker.
-///
-/// # Errors
-/// Java is missing, or a template is wrong.
-pub fn process(env: &Environment) -> Result<Option<Rendered>> {
-    if env.profile.kafka.external.is_some() {
-        return Ok(None);
+#[async_trait]
+impl Component for Kafka {
+    fn stage(&self) -> Stage {
+        Stage::Log
     }
-    let libs: PathBuf = libraries(env)?.dir(&env.dirs.cache);
-    let java = java::require()?;
-    let format = lockfile::digest(&format!("{} {CLUSTER_ID} node 1", libs.display()));
-    apply::render(
-        &env.dirs,
-        &env.templates,
-        "kafka",
-        "kafka/host/process.yaml.hbs",
-        env.context(),
-        &json!({
-            "java": java.program,
-            "libs": libs,
-            "cluster_id": CLUSTER_ID,
-            "formatted": env.dirs.cache.join(format!("kafka-formatted-{}", &format[..12])),
-            "class_archive": java.class_archive(&env.dirs.cache, "kafka", &libs),
-        }),
-    )
-    .map(Some)
+
+    fn proof(&self) -> &'static str {
+        "broker metadata"
+    }
+
+    fn artifacts(&self, env: &Environment) -> Result<Vec<MavenArtifact>> {
+        Ok(vec![libraries(env)?])
+    }
+
+    fn process(&self, env: &Environment) -> Result<Rendered> {
+        let libs: PathBuf = libraries(env)?.dir(&env.dirs.cache);
+        let java = java::require()?;
+        let format = lockfile::digest(&format!("{} {CLUSTER_ID} node 1", libs.display()));
+        apply::render(
+            &env.dirs,
+            &env.templates,
+            &self.name,
+            "kafka/host/process.yaml.hbs",
+            env.context_of(&self.name),
+            &json!({
+                "java": java.program,
+                "libs": libs,
+                "cluster_id": CLUSTER_ID,
+                "formatted": env.dirs.cache.join(format!("kafka-formatted-{}", &format[..12])),
+                "class_archive": java.class_archive(&env.dirs.cache, &self.name, &libs),
+            }),
+        )
+    }
+
+    fn templates(&self, made: &Manifests<'_>) -> Vec<&'static str> {
+        let mut templates = vec![
+            "kafka/kubernetes/kafka.yaml.hbs",
+            "kafka/kubernetes/topics.yaml.hbs",
+        ];
+        if self.is_secured() {
+            templates.push("kafka/kubernetes/users.yaml.hbs");
+            let mut readers = made.env.running().map(of);
+            if made.authority.is_some() && readers.any(|it| it.stage() == Stage::Target) {
+                templates.push("kafka/kubernetes/authority.yaml.hbs");
+            }
+        }
+        templates
+    }
+
+    fn values(&self, made: &Manifests<'_>) -> Result<Value> {
+        let brokers: Vec<Value> = made
+            .env
+            .profile
+            .broker_ports()
+            .into_iter()
+            .map(|port| json!({"id": port.broker, "host_port": port.host, "node_port": port.node}))
+            .collect();
+        Ok(json!({
+            "several": self.replicas > 1,
+            "brokers": brokers,
+            "authority": made.authority,
+        }))
+    }
+
+    fn operator(&self) -> Option<&'static str> {
+        Some("strimzi")
+    }
+
+    fn pods(&self) -> (Space, String) {
+        (
+            Space::Kafka,
+            format!("strimzi.io/name={KAFKA_CLUSTER}-kafka"),
+        )
+    }
+
+    fn kept(&self, _: &Profile) -> Vec<Kept> {
+        let users = self.keys().into_iter();
+        users
+            .map(|user| Kept {
+                name: format!("{}-{}", self.name, user.suffix),
+                space: Space::Kafka,
+                secret: "kafka-users".into(),
+                key: user.suffix,
+            })
+            .collect()
+    }
+
+    fn sets(&self, env: &Environment) -> Replaced {
+        let space = env.profile.namespace(Space::Kafka);
+        Replaced::ByStrimzi(Box::new(PodSet {
+            pods: Target::of(STRIMZI, "KafkaNodePool", space, KAFKA_POOL),
+            set: Target::of(
+                POD_SETS,
+                "StrimziPodSet",
+                space,
+                format!("{KAFKA_CLUSTER}-{KAFKA_POOL}"),
+            ),
+        }))
+    }
+
+    fn after_ready(&self, plan: &mut Plan, env: &Arc<Environment>) {
+        let at = env.clone();
+        plan.step(
+            "kafka/topics",
+            "create the flows' topics",
+            &[&format!("{}/ready", self.name)],
+            |progress| create_topics(at, progress),
+        );
+    }
+
+    /// Whether the broker serves metadata and names itself.
+    async fn probe(&self, env: &Environment) -> Status {
+        probe(env).await
+    }
+
+    async fn version(&self, env: &Environment) -> Option<String> {
+        // The broker tells API versions, not its own; the profile's is what was started.
+        let own = self.external.is_none();
+        own.then(|| env.profile.versions.kafka.clone())
+    }
+
+    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+        Err("cargo xtask topic list, or: cargo xtask shell kafka")
+    }
 }
+
+/// The API of the sets that Strimzi keeps pods in.
+pub(super) const POD_SETS: &str = "core.strimzi.io/v1";
 
 /// A connected client.
 ///
@@ -126,8 +231,7 @@ pub async fn authority(env: &Environment, deadline: Duration, progress: &Progres
 /// A broker that hangs is found by who asks; one on a busy machine may take long for its first answer.
 const PROBED_WITHIN: Duration = Duration::from_secs(20);
 
-/// Whether the broker serves metadata and names itself.
-pub async fn probe(env: &Environment) -> Status {
+async fn probe(env: &Environment) -> Status {
     let address = env.kafka().address();
     if let Err(error) = env.learn_kafka_login().await {
         return Status::in_progress(error.message);

@@ -1,40 +1,182 @@
-//! The deployable things, one file each: how it is run on `host`, what proves that it works, what
-//! it needs before changes can flow. `host_plan` puts them together.
+//! The component types, one folder each: what a profile says of one (`settings`), how it is run, what proves
+//! that it works, what it needs before changes can flow. `ALL` is the only list of them.
 
-pub(crate) mod access;
 mod change_sql;
 pub mod clickhouse;
+mod component;
 pub mod connect;
 pub mod kafka;
 pub mod mongodb;
 pub mod position;
 pub mod postgres;
-
 pub mod silver;
 
-use crate::error::{Code, Error, Result, nearest};
+use std::any::Any;
+use std::path::Path;
 
-/// Every component's name, which is also its folder's and its key's in a profile.
-pub const NAMES: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
+pub use component::{Component, Kept, Manifests, PodSet, Replaced, Seeded, Stage};
+
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result, nearest};
+use crate::profile::component::{Instance, Spec, Type, Types};
+use crate::profile::schema::{Connect, Kafka};
+use crate::profile::{self, Loaded, Profile, Selection, backbone};
+
+/// A registered type: what profiles know of it, and the settings that are a component of it.
+struct Registered {
+    kind: &'static Type,
+    component: fn(&dyn Spec) -> Option<&dyn Component>,
+}
+
+fn component<T: Component>(spec: &dyn Spec) -> Option<&dyn Component> {
+    let spec: &dyn Any = spec;
+    spec.downcast_ref::<T>().map(|it| it as &dyn Component)
+}
+
+/// Every type, in the order in which components are listed.
+static ALL: [Registered; 5] = [
+    Registered {
+        kind: &backbone::KAFKA,
+        component: component::<Kafka>,
+    },
+    Registered {
+        kind: &backbone::CONNECT,
+        component: component::<Connect>,
+    },
+    Registered {
+        kind: &postgres::settings::TYPE,
+        component: component::<postgres::settings::PostgresSettings>,
+    },
+    Registered {
+        kind: &mongodb::settings::TYPE,
+        component: component::<mongodb::settings::MongodbSettings>,
+    },
+    Registered {
+        kind: &clickhouse::settings::TYPE,
+        component: component::<clickhouse::settings::ClickhouseSettings>,
+    },
+];
+
+/// The types, for who loads a profile.
+pub static TYPES: Types = &[
+    ALL[0].kind,
+    ALL[1].kind,
+    ALL[2].kind,
+    ALL[3].kind,
+    ALL[4].kind,
+];
+
+/// Loads a profile with the types that there are.
+///
+/// # Errors
+/// See [`profile::load`].
+pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
+    profile::load(root, selection, TYPES)
+}
 
 /// What stands for the operator of Kafka and Connect beside the components' names.
 pub const OPERATOR: &str = "operator";
 
+/// A profile's component as one.
+#[expect(
+    clippy::expect_used,
+    reason = "a profile's types are those of the registry, which decoded its settings"
+)]
+pub fn of(instance: &Instance) -> &dyn Component {
+    ALL.iter()
+        .find_map(|it| (it.component)(&*instance.spec))
+        .expect("a registered type")
+}
+
+/// The components of an environment, the user's own among them, in the order in which changes travel.
+pub fn travelled(env: &Environment) -> Vec<&dyn Component> {
+    let mut all: Vec<&dyn Component> = env.profile.components.values().map(of).collect();
+    all.sort_by_key(|component| component.stage());
+    all
+}
+
 /// The component of this name.
 ///
 /// # Errors
-/// There is none; with the nearest name.
-pub fn named(name: &str) -> Result<&'static str> {
-    NAMES
-        .into_iter()
-        .find(|component| *component == name)
-        .ok_or_else(|| {
-            let error = Error::new(Code::Usage, format!("there is no component `{name}`"));
-            match nearest(name, NAMES) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("components: {}", NAMES.join(", "))),
-            }
-        })
+/// There is none; with the nearest name, or why this run leaves it out.
+pub fn named<'a>(env: &'a Environment, name: &str) -> Result<&'a dyn Component> {
+    if let Some(instance) = env.profile.component(name) {
+        return Ok(of(instance));
+    }
+    let error = Error::new(
+        Code::NotUp,
+        format!("{name} does not run in `{}`", env.name),
+    );
+    if let Some(left) = env.left_out.iter().find(|left| left.component == name) {
+        return Err(error.detail(left.reason.clone()));
+    }
+    known(name)?;
+    Err(error.detail("no connector of the profile uses it"))
+}
+
+/// Checks that a name may be one of a profile's components: those of types that it does not use may.
+///
+/// # Errors
+/// It may not; with the nearest name.
+pub fn fits(profile: &Profile, name: &str) -> Result<()> {
+    match profile.component(name) {
+        Some(_) => Ok(()),
+        None => known(name).map(drop),
+    }
+}
+
+/// Checks that a name may be a component's, where the profile is not at hand: those of the types are.
+///
+/// # Errors
+/// It is none; with the nearest name.
+pub fn known(name: &str) -> Result<&'static str> {
+    types().find(|known| *known == name).ok_or_else(|| {
+        let error = Error::new(Code::Usage, format!("there is no component `{name}`"));
+        match nearest(name, types()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!(
+                "components: {}",
+                types().collect::<Vec<_>>().join(", ")
+            )),
+        }
+    })
+}
+
+/// The type that a connector's class reads; none of a sink, and of a class that is not known.
+pub fn read_by_class(class: &str) -> Option<&'static Type> {
+    let mut kinds = ALL.iter().map(|it| it.kind);
+    kinds.find(|kind| {
+        let source = kind.source.as_ref();
+        source.is_some_and(|source| class.ends_with(source.class))
+    })
+}
+
+/// The names of all types.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    ALL.iter().map(|it| it.kind.name)
+}
+
+/// What a connector reads, for operations that have a way for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// PostgreSQL.
+    Postgres,
+    /// MongoDB.
+    Mongodb,
+}
+
+/// What a connector reads.
+pub fn source_of(env: &Environment, connector: &crate::profile::schema::Connector) -> Source {
+    match env.read_by(connector).map(|it| it.kind.name) {
+        Some("mongodb") => Source::Mongodb,
+        Some(_) | None => Source::Postgres,
+    }
+}
+
+/// What a flow reads.
+pub fn flow_source(env: &Environment, flow: &crate::profile::schema::Flow) -> Option<Source> {
+    let connector = env.profile.connectors.get(&flow.connector)?;
+    Some(source_of(env, connector))
 }
 
 /// A typed error of a client as the user reads it.
@@ -48,10 +190,10 @@ mod tests {
 
     #[test]
     fn components_are_exact_and_typos_are_answered() {
-        assert_eq!(named("kafka").expect("known"), "kafka");
-        let error = named("konnect").expect_err("unknown");
+        assert_eq!(known("kafka").expect("known"), "kafka");
+        let error = known("konnect").expect_err("unknown");
         assert_eq!(error.code, Code::Usage);
         assert!(error.hint.expect("a hint").contains("`connect`"));
-        assert!(named("kaf").is_err());
+        assert!(known("kaf").is_err());
     }
 }

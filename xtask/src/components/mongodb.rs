@@ -2,92 +2,258 @@
 
 pub mod access;
 pub mod members;
+pub mod settings;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::service;
+use super::{Component, Kept, Manifests, Seeded, Stage, service};
 use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::plan::{Outcome, Progress};
-use crate::platform::Endpoint;
+use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
+use crate::platform::kubernetes::Cluster;
+use crate::platform::{Endpoint, Platform};
+use crate::profile::Profile;
+use crate::profile::component::Space;
 use crate::profile::size;
 use crate::readiness::{self, State, Status};
-use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
+use settings::{MONGOD, MongodbSettings};
 
-/// The process; none for an external member, or where there is no `mongod`.
-///
-/// # Errors
-/// A template is wrong.
-pub fn process(env: &Environment) -> Result<Option<Rendered>> {
-    let Some(mongod) = env
-        .mongod_binary
-        .as_ref()
-        .filter(|_| env.profile.mongodb.external.is_none())
-    else {
-        return Ok(None);
-    };
-    apply::render(
-        &env.dirs,
-        &env.templates,
-        "mongodb",
-        "mongodb/host/process.yaml.hbs",
-        env.context(),
-        &json!({
-            "mongod": mongod,
-            // The environment's secret is the key as it stands.
-            "key_file": secrets::file(&env.dirs, "mongodb-key"),
-            "cache_gb": size::gigabytes(size::bytes(&env.profile.mongodb.cache)?),
-        }),
-    )
-    .map(Some)
+#[async_trait]
+impl Component for MongodbSettings {
+    fn stage(&self) -> Stage {
+        Stage::Source
+    }
+
+    fn proof(&self) -> &'static str {
+        "primary of its replica set"
+    }
+
+    fn process(&self, env: &Environment) -> Result<Rendered> {
+        apply::render(
+            &env.dirs,
+            &env.templates,
+            &self.name,
+            "mongodb/host/process.yaml.hbs",
+            env.context_of(&self.name),
+            &json!({
+                "mongod": env.programs.get(MONGOD),
+                // The environment's secret is the key as it stands.
+                "key_file": secrets::file(&env.dirs, &format!("{}-key", self.name)),
+                "cache_gb": size::gigabytes(size::bytes(&self.cache)?),
+            }),
+        )
+    }
+
+    fn templates(&self, _: &Manifests<'_>) -> Vec<&'static str> {
+        vec![
+            "mongodb/kubernetes/credentials.yaml.hbs",
+            "mongodb/kubernetes/statefulset.yaml.hbs",
+        ]
+    }
+
+    fn values(&self, _: &Manifests<'_>) -> Result<Value> {
+        Ok(json!({
+            "several": self.replicas > 1,
+            "cache_gb": size::gigabytes(size::bytes(&self.cache)?),
+        }))
+    }
+
+    fn pods(&self) -> (Space, String) {
+        (Space::Database, format!("app={}", self.resource()))
+    }
+
+    fn kept(&self, profile: &Profile) -> Vec<Kept> {
+        let name = self.resource();
+        let mut kept = Kept::accounts(profile, &self.name, format!("{name}-credentials"));
+        kept.push(Kept {
+            name: format!("{}-key", self.name),
+            space: Space::Database,
+            secret: format!("{name}-key"),
+            key: "keyfile",
+        });
+        kept
+    }
+
+    async fn check_change(&self, env: &Environment, cluster: &Cluster) -> Result<()> {
+        let namespace = env.profile.namespace(Space::Database);
+        members::refuse_shrinking(cluster, namespace, self.replicas).await
+    }
+
+    fn before_ready(&self, plan: &mut Plan, env: &Arc<Environment>, start: &str) -> Vec<String> {
+        let (at, own) = (env.clone(), self.clone());
+        let id = format!("{}/initiate", self.name);
+        plan.step(
+            &id,
+            "initiate the replica set",
+            &[start],
+            async move |progress| match at.platform {
+                Platform::Host => initiate(&own, &at, &progress).await,
+                Platform::Kind | Platform::Kubernetes => {
+                    initiate_in_cluster(&own, &at, &progress).await
+                }
+            },
+        );
+        vec![id]
+    }
+
+    fn after_ready(&self, plan: &mut Plan, env: &Arc<Environment>) {
+        let (at, own) = (env.clone(), self.clone());
+        plan.step(
+            &format!("{}/seed", self.name),
+            "fill empty collections",
+            &[&format!("{}/ready", self.name)],
+            async move |_| {
+                Ok(match seed(&own, &at).await? {
+                    0 => Outcome::Unchanged("collections are there".into()),
+                    count => Outcome::Changed(format!("{count} documents")),
+                })
+            },
+        );
+    }
+
+    fn permit(&self, plan: &mut Plan, env: &Arc<Environment>) -> Vec<String> {
+        let [ready, seed, access] =
+            ["ready", "seed", "access"].map(|step| format!("{}/{step}", self.name));
+        let own = env.profile.component(&self.name);
+        if own.is_none_or(|own| env.own_connector_user(own).is_none()) {
+            return vec![seed, ready];
+        }
+        let (at, own) = (env.clone(), self.clone());
+        plan.step(
+            &access,
+            "the connectors' user and its roles",
+            &[&ready],
+            async move |_| access::grant(&own, &at).await,
+        );
+        vec![seed, access]
+    }
+
+    async fn takes_login(&self, login: Endpoint) -> Option<bool> {
+        match Mongodb::new(&login).ok()?.standing().await {
+            Ok(_) => Some(true),
+            Err(error) => error.is_refused_login().then_some(false),
+        }
+    }
+
+    async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
+        let count = seed(self, env).await?;
+        Ok(Some(Seeded {
+            what: "documents",
+            count,
+        }))
+    }
+
+    fn seeds(&self) -> Vec<String> {
+        let files = self.seed.iter();
+        files.map(|file| format!("mongodb/seed/{file}")).collect()
+    }
+
+    fn connector_values(&self, source: &Endpoint, password: &str, tables: &[&str]) -> Value {
+        let (address, set) = (source.address(), &self.replica_set);
+        let databases: BTreeSet<&str> = tables
+            .iter()
+            .map(|table| {
+                let database = table.split_once('.');
+                database.map_or(*table, |(database, _)| database)
+            })
+            .collect();
+        // One stream is of one database or of all: the first takes rights in that one alone.
+        let only = (databases.len() == 1).then(|| databases.first()).flatten();
+        json!({
+            "connection_string": format!("mongodb://{address}/?replicaSet={set}"),
+            "user": source.user,
+            "password": password,
+            "database": only,
+        })
+    }
+
+    async fn probe(&self, env: &Environment) -> Status {
+        let client = match self.client(env) {
+            Ok(client) => client,
+            Err(error) => return Status::failed(error.to_string()),
+        };
+        match client.hello().await {
+            Ok(Hello { standing, .. }) if standing.set.is_empty() => {
+                if self.external.is_some() {
+                    Status::failed("it is in no replica set, and change streams need one")
+                } else {
+                    Status::in_progress("not in a replica set yet")
+                }
+            }
+            Ok(Hello { standing, version }) if standing.primary => {
+                Status::current(format!("primary of {}, version {version}", standing.set))
+            }
+            Ok(hello) => {
+                Status::in_progress(format!("not primary of `{}` yet", hello.standing.set))
+            }
+            Err(error) => refused(self, env, &error).await,
+        }
+    }
+
+    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+        Err("cargo xtask shell mongodb")
+    }
 }
 
-/// The member answers, is in the replica set, and takes writes.
-pub async fn probe(env: &Environment) -> Status {
-    let client = match env.mongodb_client() {
-        Ok(client) => client,
-        Err(error) => return Status::failed(error.to_string()),
-    };
-    match client.hello().await {
-        Ok(Hello { standing, .. }) if standing.set.is_empty() => {
-            if env.profile.mongodb.external.is_some() {
-                Status::failed("it is in no replica set, and change streams need one")
-            } else {
-                Status::in_progress("not in a replica set yet")
-            }
+impl MongodbSettings {
+    /// A client as the tool's own user.
+    ///
+    /// # Errors
+    /// Its address is unusable.
+    pub fn client(&self, env: &Environment) -> Result<Mongodb, MongodbError> {
+        Mongodb::new(&env.endpoint(&self.name))
+    }
+
+    /// A client as the connectors' user, from where this tool is.
+    ///
+    /// # Errors
+    /// Its address is unusable.
+    pub fn client_as_connector(&self, env: &Environment) -> Result<Mongodb, MongodbError> {
+        let mut endpoint = env.endpoint(&self.name);
+        if let Some(own) = env.profile.component(&self.name) {
+            endpoint = env.as_connector(own, endpoint);
         }
-        Ok(Hello { standing, version }) if standing.primary => {
-            Status::current(format!("primary of {}, version {version}", standing.set))
-        }
-        Ok(hello) => Status::in_progress(format!("not primary of `{}` yet", hello.standing.set)),
-        Err(error) => refused(env, &error).await,
+        Mongodb::new(&endpoint)
+    }
+}
+
+/// A client of the MongoDB of the profile.
+///
+/// # Errors
+/// Its address is unusable.
+pub fn client(env: &Environment) -> Result<Mongodb, MongodbError> {
+    match env.profile.first::<MongodbSettings>() {
+        Some(own) => own.client(env),
+        None => Mongodb::new(&env.endpoint("mongodb")),
     }
 }
 
 /// Whether the error passes: a login that the server refused does not, once the server is the one
 /// that stays.
-async fn refused(env: &Environment, error: &MongodbError) -> Status {
+async fn refused(own: &MongodbSettings, env: &Environment, error: &MongodbError) -> Status {
     if !error.is_refused_login() {
         return Status::in_progress(error.to_string());
     }
     let anybody = Endpoint {
         user: String::new(),
-        ..env.mongodb()
+        ..env.endpoint(&own.name)
     };
     let standing = match Mongodb::new(&anybody) {
         Ok(client) => client.standing().await.ok(),
         Err(_) => None,
     };
-    let external = env.is_external("mongodb");
+    let external = own.external.is_some();
     readiness::mongodb::refused_login(&error.to_string(), standing.as_ref(), external)
 }
 
@@ -95,9 +261,12 @@ async fn refused(env: &Environment, error: &MongodbError) -> Status {
 ///
 /// # Errors
 /// The member refuses.
-pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let spec = &env.profile.mongodb;
-    if let Ok(client) = env.mongodb_client()
+async fn initiate(
+    spec: &MongodbSettings,
+    env: &Environment,
+    progress: &Progress,
+) -> Result<Outcome> {
+    if let Ok(client) = spec.client(env)
         && client
             .hello()
             .await
@@ -120,7 +289,7 @@ pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outco
     wait::until(
         "mongodb becomes primary",
         Patience::local(Duration::from_secs(60)),
-        &progress,
+        progress,
         || async {
             match open.admin(doc! { "hello": 1 }).await {
                 Ok(hello) if hello.get_bool("isWritablePrimary").unwrap_or(false) => {
@@ -132,7 +301,7 @@ pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outco
         },
     )
     .await?;
-    let endpoint = env.mongodb();
+    let endpoint = env.endpoint(&spec.name);
     let user = doc! {
         "createUser": &endpoint.user,
         "pwd": endpoint.password.expose(),
@@ -150,16 +319,20 @@ pub async fn initiate(env: Arc<Environment>, progress: Progress) -> Result<Outco
 ///
 /// # Errors
 /// The member refuses, or does not become primary.
-pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let set = &env.profile.mongodb.replica_set;
-    let client = env.mongodb_client().map_err(|error| service(&error))?;
+pub async fn initiate_in_cluster(
+    own: &MongodbSettings,
+    env: &Environment,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let set = &own.replica_set;
+    let client = own.client(env).map_err(|error| service(&error))?;
     let answered = wait::until(
         "mongodb takes a login",
         Patience::local(Duration::from_secs(600)),
-        &progress,
+        progress,
         || async {
             // Its pod is asked before it is ready: what makes it so may be what is done here.
-            if let Some(obstacle) = env.blocked_by("mongodb").await
+            if let Some(obstacle) = env.blocked_by(&own.name).await
                 && obstacle.state == State::Failed
             {
                 return obstacle;
@@ -171,13 +344,13 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
                 }
                 Ok(hello) if hello.standing.primary => Status::current("primary"),
                 Ok(_) => Status::current("answers"),
-                Err(error) => refused(&env, &error).await,
+                Err(error) => refused(own, env, &error).await,
             }
         },
     )
     .await?;
-    let changed = answered != "primary" && initiate_set(&env, &client, &progress).await?;
-    let added = members::complete(&env, &client, &progress).await?;
+    let changed = answered != "primary" && initiate_set(own, env, &client, progress).await?;
+    let added = members::complete(own, env, &client, progress).await?;
     Ok(match (changed, added.as_slice()) {
         (true, _) => Outcome::Changed(format!("initiated {set}")),
         (false, []) => Outcome::Unchanged(format!("{set} is initiated")),
@@ -186,13 +359,19 @@ pub async fn initiate_in_cluster(env: Arc<Environment>, progress: Progress) -> R
 }
 
 /// Initiates the set if it is not; says whether it was this call that did.
-async fn initiate_set(env: &Environment, client: &Mongodb, progress: &Progress) -> Result<bool> {
-    let members: Vec<Document> = mongodb_members(&env.profile)
+async fn initiate_set(
+    own: &MongodbSettings,
+    env: &Environment,
+    client: &Mongodb,
+    progress: &Progress,
+) -> Result<bool> {
+    let members: Vec<Document> = own
+        .members(&env.profile)
         .into_iter()
         .zip(0_i32..)
         .map(|(host, id)| members::member(id, &host, id == 0))
         .collect();
-    let config = doc! { "_id": &env.profile.mongodb.replica_set, "members": members };
+    let config = doc! { "_id": &own.replica_set, "members": members };
     let changed = match client.admin(doc! { "replSetInitiate": config }).await {
         Ok(_) => true,
         Err(error) if error.reason.contains("already initialized") => false,
@@ -202,7 +381,7 @@ async fn initiate_set(env: &Environment, client: &Mongodb, progress: &Progress) 
         "mongodb becomes primary",
         Patience::local(Duration::from_secs(120)),
         progress,
-        || async { probe(env).await },
+        || own.probe(env),
     )
     .await?;
     Ok(changed)
@@ -219,10 +398,10 @@ struct Seed {
 ///
 /// # Errors
 /// The member refuses, or a file is missing or malformed.
-pub async fn seed(env: &Environment) -> Result<u64> {
-    let client = env.mongodb_client().map_err(|error| service(&error))?;
+pub async fn seed(own: &MongodbSettings, env: &Environment) -> Result<u64> {
+    let client = own.client(env).map_err(|error| service(&error))?;
     let mut inserted = 0;
-    for file in &env.profile.mongodb.seed {
+    for file in &own.seed {
         let path = env.templates.root().join("mongodb/seed").join(file);
         let text =
             std::fs::read_to_string(&path).map_err(|source| Error::io("read", &path, &source))?;

@@ -1,27 +1,32 @@
 //! The relational source.
 
 pub mod access;
+pub mod settings;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use async_trait::async_trait;
+use serde_json::{Value, json};
 
 use super::connect::login;
-use super::service;
+use super::{Component, Kept, Manifests, Replaced, Seeded, Stage, service};
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
-use crate::plan::{Outcome, Progress};
+use crate::plan::{Outcome, Plan, Progress};
+use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::secrets;
-use crate::profile::schema::Source;
+use crate::profile::Profile;
+use crate::profile::component::Space;
 use crate::readiness::Status;
 use crate::readiness::postgres::{Slot, slot, wal_level};
 use crate::wait::{self, Patience};
+use settings::{Manager, PostgresSettings};
 
 /// The systems that the binaries are published for and the tool runs on.
 pub const SYSTEMS: [&str; 4] = [
@@ -49,14 +54,11 @@ fn system() -> Option<&'static str> {
     }
 }
 
-/// The server's binaries; none for an external server.
+/// The server's binaries.
 ///
 /// # Errors
 /// The version has no lock file, or there are no binaries for this system.
-pub fn binaries(env: &Environment) -> Result<Option<MavenArtifact>> {
-    if env.profile.postgres.external.is_some() {
-        return Ok(None);
-    }
+pub fn binaries(env: &Environment) -> Result<MavenArtifact> {
     let version = &env.profile.versions.postgres;
     let locked = lockfile::read(
         &env.root
@@ -79,60 +81,228 @@ pub fn binaries(env: &Environment) -> Result<Option<MavenArtifact>> {
         )
         .hint("run PostgreSQL yourself and set postgres.external=host:port"));
     };
-    Ok(Some(MavenArtifact {
+    Ok(MavenArtifact {
         name: format!("postgres-{version}"),
         coordinates: vec![coordinates],
         transitive: false,
         files: vec![locked],
         unpack: Unpack::TxzInJar,
-    }))
+    })
 }
 
-/// The process; none for an external server.
-///
-/// # Errors
-/// A template is wrong, or root has no unprivileged user.
-pub fn process(env: &Environment) -> Result<Option<Rendered>> {
-    let Some(binaries) = binaries(env)? else {
-        return Ok(None);
-    };
-    apply::render(
-        &env.dirs,
-        &env.templates,
-        "postgres",
-        "postgres/host/process.yaml.hbs",
-        env.context(),
-        &json!({
-            "binaries": binaries.dir(&env.dirs.cache),
-            "password_file": secrets::file(&env.dirs, "postgres"),
-        }),
-    )
-    .map(Some)
-}
+#[async_trait]
+impl Component for PostgresSettings {
+    fn stage(&self) -> Stage {
+        Stage::Source
+    }
 
-/// A login and the setting that change capture needs.
-pub async fn probe(env: &Environment) -> Status {
-    let session = match env.postgres_session().await {
-        Ok(session) => session,
-        Err(error) => return refused(&error),
-    };
-    match session.value("SHOW wal_level").await {
-        Ok(level) => wal_level(&level.unwrap_or_default()),
-        Err(error) => refused(&error),
+    fn proof(&self) -> &'static str {
+        "login, wal_level"
+    }
+
+    fn artifacts(&self, env: &Environment) -> Result<Vec<MavenArtifact>> {
+        Ok(vec![binaries(env)?])
+    }
+
+    fn process(&self, env: &Environment) -> Result<Rendered> {
+        let binaries = binaries(env)?;
+        apply::render(
+            &env.dirs,
+            &env.templates,
+            &self.name,
+            "postgres/host/process.yaml.hbs",
+            env.context_of(&self.name),
+            &json!({
+                "binaries": binaries.dir(&env.dirs.cache),
+                "password_file": secrets::file(&env.dirs, &self.name),
+            }),
+        )
+    }
+
+    fn templates(&self, _: &Manifests<'_>) -> Vec<&'static str> {
+        let server = match self.managed_by {
+            Manager::Statefulset => "postgres/kubernetes/statefulset.yaml.hbs",
+            Manager::CloudNativePg => "postgres/kubernetes/cluster.yaml.hbs",
+        };
+        vec!["postgres/kubernetes/credentials.yaml.hbs", server]
+    }
+
+    fn values(&self, made: &Manifests<'_>) -> Result<Value> {
+        let versions = &made.env.profile.versions;
+        let own = self.own_connector_user(made.env);
+        Ok(json!({
+            "connector_user": own,
+            "node_port": self.node_port(&made.env.profile).filter(|_| made.on_kind),
+            "tag": settings::image_tag(versions),
+            "volume": settings::volume(versions),
+            "syncs_slots": settings::major(versions).is_some_and(|major| major >= 17),
+        }))
+    }
+
+    fn operator(&self) -> Option<&'static str> {
+        self.is_operated().then_some("cloudnative-pg")
+    }
+
+    fn pods(&self) -> (Space, String) {
+        (Space::Database, format!("app={}", self.name))
+    }
+
+    fn kept(&self, profile: &Profile) -> Vec<Kept> {
+        Kept::accounts(profile, &self.name, format!("{}-credentials", self.name))
+    }
+
+    fn sets(&self, _: &Environment) -> Replaced {
+        match self.managed_by {
+            Manager::Statefulset => Replaced::ByTemplate,
+            Manager::CloudNativePg => Replaced::ByRestartedAt,
+        }
+    }
+
+    fn before_ready(&self, plan: &mut Plan, env: &Arc<Environment>, start: &str) -> Vec<String> {
+        let mut needs = vec![start.to_owned()];
+        if self.database != "postgres" {
+            let (at, own) = (env.clone(), self.clone());
+            let id = format!("{}/database", self.name);
+            plan.step(
+                &id,
+                "create the database",
+                &[start],
+                async move |progress| create_database(&own, &at, &progress).await,
+            );
+            needs.push(id);
+        }
+        needs
+    }
+
+    fn after_ready(&self, plan: &mut Plan, env: &Arc<Environment>) {
+        let (at, own) = (env.clone(), self.clone());
+        plan.step(
+            &format!("{}/tables", self.name),
+            "create and fill the tables",
+            &[&format!("{}/ready", self.name)],
+            async move |progress| create_tables(&own, &at, &progress).await,
+        );
+    }
+
+    fn permit(&self, plan: &mut Plan, env: &Arc<Environment>) -> Vec<String> {
+        let (at, own) = (env.clone(), self.clone());
+        let [tables, access] = ["tables", "access"].map(|step| format!("{}/{step}", self.name));
+        plan.step(
+            &access,
+            "the connectors' user, rights, publications",
+            &[&tables],
+            async move |progress| access::grant(&own, &at, &progress).await,
+        );
+        vec![tables, access]
+    }
+
+    async fn takes_login(&self, login: Endpoint) -> Option<bool> {
+        match Postgres::connect(&login, &self.database).await {
+            Ok(_) => Some(true),
+            Err(error) => error.sqlstate()?.starts_with("28").then_some(false),
+        }
+    }
+
+    async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
+        let count = seed(self, env).await?;
+        Ok(Some(Seeded {
+            what: "rows",
+            count,
+        }))
+    }
+
+    fn seeds(&self) -> Vec<String> {
+        let files = self.schema.iter();
+        files.map(|file| format!("postgres/seed/{file}")).collect()
+    }
+
+    fn connector_values(&self, source: &Endpoint, password: &str, _: &[&str]) -> Value {
+        json!({
+            "host": source.host,
+            "port": source.port,
+            "user": source.user,
+            "password": password,
+            "database": self.database,
+        })
+    }
+
+    async fn probe(&self, env: &Environment) -> Status {
+        let session = match self.session(env).await {
+            Ok(session) => session,
+            Err(error) => return self.refused(&error),
+        };
+        match session.value("SHOW wal_level").await {
+            Ok(level) => wal_level(&level.unwrap_or_default()),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    async fn version(&self, env: &Environment) -> Option<String> {
+        let session = self.session(env).await.ok()?;
+        session.value("SHOW server_version").await.ok()?
+    }
+
+    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+        Err("cargo xtask query postgres \"SELECT ...\", or: cargo xtask shell postgres")
     }
 }
 
-/// The server's version; none while it does not answer.
-pub async fn version(env: &Environment) -> Option<String> {
-    let session = env.postgres_session().await.ok()?;
-    session.value("SHOW server_version").await.ok()?
+impl PostgresSettings {
+    /// A session as the tool's own user.
+    ///
+    /// # Errors
+    /// It does not answer or refuses the login.
+    pub async fn session(&self, env: &Environment) -> Result<Postgres, PostgresError> {
+        Postgres::connect(&env.endpoint(&self.name), &self.database).await
+    }
+
+    /// A session as the connectors' user, from where this tool is.
+    ///
+    /// # Errors
+    /// It does not answer or refuses the login.
+    pub async fn session_as_connector(&self, env: &Environment) -> Result<Postgres, PostgresError> {
+        let mut endpoint = env.endpoint(&self.name);
+        if let Some(own) = env.profile.component(&self.name) {
+            endpoint = env.as_connector(own, endpoint);
+        }
+        Postgres::connect(&endpoint, &self.database).await
+    }
+
+    /// The connectors' user, where the tool makes it.
+    fn own_connector_user(&self, env: &Environment) -> Option<String> {
+        let own = env.profile.component(&self.name)?;
+        let login = own.connector_login();
+        login.is_own().then(|| login.user().to_owned())
+    }
+
+    fn refused(&self, error: &PostgresError) -> Status {
+        let path = format!("{}.password", self.name);
+        refused(error, &path)
+    }
 }
 
-fn refused(error: &PostgresError) -> Status {
+/// A member's volume of the PostgreSQL of the profile.
+pub fn storage(env: &Environment) -> Option<String> {
+    let own = env.profile.first::<PostgresSettings>()?;
+    Some(own.storage.clone())
+}
+
+/// A session at the PostgreSQL of the profile.
+///
+/// # Errors
+/// There is none, it does not answer or refuses the login.
+pub async fn session(env: &Environment) -> Result<Postgres, PostgresError> {
+    match env.profile.first::<PostgresSettings>() {
+        Some(own) => own.session(env).await,
+        None => Postgres::connect(&env.endpoint("postgres"), "postgres").await,
+    }
+}
+
+fn refused(error: &PostgresError, password: &str) -> Status {
     match error.sqlstate() {
         // Class 28 is a wrong login, 3D000 a missing database: neither mends itself.
         Some(state) if state.starts_with("28") => {
-            Status::failed(error.to_string()).next(login::give("postgres.password"))
+            Status::failed(error.to_string()).next(login::give(password))
         }
         Some("3D000") => Status::failed(error.to_string()),
         _ => Status::in_progress(error.to_string()),
@@ -143,20 +313,29 @@ fn refused(error: &PostgresError) -> Status {
 ///
 /// # Errors
 /// The server does not answer or refuses.
-pub async fn create_database(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let database = &env.profile.postgres.database;
+async fn create_database(
+    own: &PostgresSettings,
+    env: &Environment,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let (database, name) = (&own.database, &own.name);
     let patience = Patience::local(Duration::from_secs(120));
-    wait::until("postgres takes a login", patience, &progress, || async {
-        if let Some(obstacle) = env.blocked_by("postgres").await {
-            return obstacle;
-        }
-        match Postgres::connect(&env.postgres(), "postgres").await {
-            Ok(_) => Status::current("login works"),
-            Err(error) => refused(&error),
-        }
-    })
+    wait::until(
+        &format!("{name} takes a login"),
+        patience,
+        progress,
+        || async {
+            if let Some(obstacle) = env.blocked_by(name).await {
+                return obstacle;
+            }
+            match Postgres::connect(&env.endpoint(name), "postgres").await {
+                Ok(_) => Status::current("login works"),
+                Err(error) => own.refused(&error),
+            }
+        },
+    )
     .await?;
-    let session = Postgres::connect(&env.postgres(), "postgres")
+    let session = Postgres::connect(&env.endpoint(name), "postgres")
         .await
         .map_err(|error| service(&error))?;
     let sql = format!("CREATE DATABASE {}", ident(database));
@@ -172,11 +351,12 @@ pub async fn create_database(env: Arc<Environment>, progress: Progress) -> Resul
 
 /// Holds the profile's columns against the source's: one that is not there would be empty at the
 /// target for ever, and a time of another precision would be read a thousandfold wrong.
-async fn check_columns(env: &Environment, session: &Postgres) -> Result<()> {
-    for (name, flow) in &env.profile.flows {
-        if env.profile.source(flow) != Some(Source::Postgres) {
-            continue;
-        }
+async fn check_columns(
+    own: &PostgresSettings,
+    env: &Environment,
+    session: &Postgres,
+) -> Result<()> {
+    for (name, flow) in env.profile.flows_of(&own.name) {
         let (schema, table) = flow
             .table
             .split_once('.')
@@ -242,14 +422,15 @@ async fn check_columns(env: &Environment, session: &Postgres) -> Result<()> {
 ///
 /// # Errors
 /// The server refuses, or a file is missing.
-pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let session = env
-        .postgres_session()
-        .await
-        .map_err(|error| service(&error))?;
+pub async fn create_tables(
+    own: &PostgresSettings,
+    env: &Environment,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let session = own.session(env).await.map_err(|error| service(&error))?;
     let mut seeded = 0;
-    for file in &env.profile.postgres.schema {
-        let sql = read(&env, "sql", file)?;
+    for file in &own.schema {
+        let sql = read(env, "sql", file)?;
         let tables = "SELECT count(*) FROM pg_catalog.pg_tables \
                       WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
         let before = session.value(tables).await.map_err(|e| service(&e))?;
@@ -260,10 +441,10 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
             .map_err(|error| service(&error).detail(format!("manifests/postgres/sql/{file}")))?;
         if session.value(tables).await.map_err(|e| service(&e))? != before {
             progress.observe(format!("filling the tables of {file}"));
-            seeded += seed_file(&env, &session, file).await?;
+            seeded += seed_file(env, &session, file).await?;
         }
     }
-    check_columns(&env, &session).await?;
+    check_columns(own, env, &session).await?;
     Ok(match seeded {
         0 => Outcome::Unchanged("tables are there".into()),
         rows => Outcome::Changed(format!("tables created, {rows} seed rows")),
@@ -274,13 +455,10 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
 ///
 /// # Errors
 /// The server refuses, or a file is missing.
-pub async fn seed(env: &Environment) -> Result<u64> {
-    let session = env
-        .postgres_session()
-        .await
-        .map_err(|error| service(&error))?;
+async fn seed(own: &PostgresSettings, env: &Environment) -> Result<u64> {
+    let session = own.session(env).await.map_err(|error| service(&error))?;
     let mut rows = 0;
-    for file in &env.profile.postgres.schema {
+    for file in &own.schema {
         rows += seed_file(env, &session, file).await?;
     }
     Ok(rows)
@@ -312,13 +490,12 @@ fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
 pub async fn probe_slot(env: &Environment, name: &str) -> Status {
     match read_slot(env, name).await {
         Ok(found) => slot(found.as_ref()),
-        Err(error) => refused(&error),
+        Err(error) => refused(&error, "postgres.password"),
     }
 }
 
 async fn read_slot(env: &Environment, name: &str) -> Result<Option<Slot>, PostgresError> {
-    let rows = env
-        .postgres_session()
+    let rows = session(env)
         .await?
         .query(&format!(
             "SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = {}",

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::change_sql::{expression, image, key_is_missing, position};
+use super::clickhouse::settings::CLUSTER;
 use super::service;
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
-use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
+use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::host::artifacts::lockfile;
@@ -45,7 +46,7 @@ pub struct Names {
 impl Names {
     /// The names for a flow of an environment.
     pub fn of(env: &Environment, flow: &str) -> Self {
-        let rows = match env.several_clickhouse() {
+        let rows = match super::clickhouse::is_several(env) {
             true => "_local",
             false => "",
         };
@@ -108,7 +109,7 @@ pub fn statements(env: &Environment, name: &str, flow: &Flow) -> Result<Vec<Stri
 }
 
 fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Result<Value> {
-    let source = env.profile.source(flow).ok_or_else(|| {
+    let source = super::flow_source(env, flow).ok_or_else(|| {
         Error::new(
             Code::ProfileInvalid,
             format!("flow `{name}` has no connector"),
@@ -156,7 +157,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         "order": order.join(", "),
         "image": image(source),
         "position": position(source),
-        "broker": env.inside().kafka.address(),
+        "broker": env.inside(&env.profile.kafka.name).address(),
         "topic": env.profile.topic(flow),
         "topics": format!("{},{}", env.profile.topic(flow), env.profile.heartbeat_topic(flow)),
         "group": flow.group,
@@ -167,7 +168,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
 /// The statements that make one table of all servers' rows; none where there is one server. They are
 /// no part of the template: nothing would render a slip in them on `host`.
 fn shared(env: &Environment, names: &Names, key: &str) -> String {
-    if !env.several_clickhouse() {
+    if !super::clickhouse::is_several(env) {
         return String::new();
     }
     let table = |all: &str, rows: &str, key: &str| {
@@ -176,8 +177,8 @@ fn shared(env: &Environment, names: &Names, key: &str) -> String {
              ENGINE = Distributed({}, {}, {}, cityHash64({key}))\n;\n",
             ident(all),
             ident(rows),
-            literal(CLICKHOUSE_CLUSTER),
-            literal(&env.profile.clickhouse.database),
+            literal(CLUSTER),
+            literal(super::clickhouse::database(env)),
             literal(rows),
         )
     };
@@ -196,7 +197,7 @@ fn shared(env: &Environment, names: &Names, key: &str) -> String {
 /// gives each server the macros.
 fn engine(env: &Environment, parameters: &str) -> String {
     const PLACE: &str = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'";
-    match (env.replicated_clickhouse(), parameters) {
+    match (super::clickhouse::is_replicated(env), parameters) {
         (true, "") => format!("ReplicatedReplacingMergeTree({PLACE})"),
         (true, parameters) => format!("ReplicatedReplacingMergeTree({PLACE}, {parameters})"),
         (false, "") => "ReplacingMergeTree".into(),
@@ -213,8 +214,8 @@ pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
     let flows = env.profile.flows.iter();
     for (name, _) in flows.filter(|(_, flow)| flow.group == group) {
         let names = Names::of(env, name);
-        for server in env.clickhouse_servers() {
-            let client = server.client(&env.profile.clickhouse.database);
+        for server in super::clickhouse::servers(env) {
+            let client = server.client(super::clickhouse::database(env));
             for table in [&names.feed, &names.queue] {
                 run(
                     &client,
@@ -234,8 +235,8 @@ pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
 /// # Errors
 /// A server refuses, or a silver table has other columns or another engine than the profile.
 pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let database = &env.profile.clickhouse.database;
-    let servers = env.clickhouse_servers();
+    let database = super::clickhouse::database(&env);
+    let servers = super::clickhouse::servers(&env);
     let mut existing = Vec::with_capacity(servers.len());
     for server in &servers {
         let create = format!("CREATE DATABASE IF NOT EXISTS {}", ident(database));
@@ -331,12 +332,12 @@ fn check_engines(env: &Environment, names: &Names, existing: &[Existing]) -> Res
         let found = existing.iter().find(|existing| existing.name == table);
         found.map(|existing| existing.engine.as_str())
     };
-    let rows = match env.replicated_clickhouse() {
+    let rows = match super::clickhouse::is_replicated(env) {
         true => "ReplicatedReplacingMergeTree",
         false => "ReplacingMergeTree",
     };
     let mut wanted = vec![(&names.silver_rows, rows), (&names.errors_rows, rows)];
-    if env.several_clickhouse() {
+    if super::clickhouse::is_several(env) {
         wanted.extend([
             (&names.silver, "Distributed"),
             (&names.errors, "Distributed"),
@@ -420,8 +421,8 @@ async fn check_silver(
 /// Whether every flow's tables are there, on every server.
 pub async fn probe_tables(env: &Environment) -> Status {
     let mut wanted = 0;
-    let database = &env.profile.clickhouse.database;
-    for server in env.clickhouse_servers() {
+    let database = super::clickhouse::database(env);
+    for server in super::clickhouse::servers(env) {
         let tables = match tables(&server.client(database), database).await {
             Ok(tables) => tables,
             Err(error) if error.is_final() => return Status::failed(error.to_string()),
@@ -446,12 +447,12 @@ pub async fn probe_tables(env: &Environment) -> Status {
 /// No server of a shard takes the statement.
 pub async fn delete_rows(env: &Environment, names: &Names, rows: &str) -> Result<()> {
     let mut sql = format!("DELETE FROM {} WHERE {rows}", ident(&names.silver_rows));
-    if env.replicated_clickhouse() {
+    if super::clickhouse::is_replicated(env) {
         // A replica that is away deletes them when it is back; nobody waits for it here.
         sql.push_str(" SETTINGS lightweight_deletes_sync = 1");
     }
-    let database = &env.profile.clickhouse.database;
-    let servers = env.clickhouse_servers();
+    let database = super::clickhouse::database(env);
+    let servers = super::clickhouse::servers(env);
     let mut shards: Vec<u16> = servers.iter().map(|server| server.shard).collect();
     shards.dedup();
     for shard in shards {

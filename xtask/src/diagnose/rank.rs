@@ -4,7 +4,6 @@ use super::facts::Facts;
 use super::rules::{self, Follows};
 use super::{Consequence, Finding, Severity, Subject};
 use crate::components::OPERATOR;
-use crate::profile::schema::Source;
 
 /// Puts findings that others explain below those, and the gravest first.
 pub(super) fn rank(facts: &Facts, mut found: Vec<Finding>) -> Vec<Finding> {
@@ -91,10 +90,7 @@ fn direct(facts: &Facts, subject: &Subject) -> Vec<Subject> {
         Subject::Component(_) => vec![Subject::Machine],
         Subject::Connector(name) => {
             let wanted = facts.connector(name).and_then(|it| it.wanted.as_ref());
-            let source = wanted.map(|wanted| match wanted.source {
-                Source::Postgres => "postgres",
-                Source::Mongodb => "mongodb",
-            });
+            let source = wanted.map(|wanted| wanted.source.as_str());
             let mut needed = vec![component("connect"), component(OPERATOR)];
             needed.extend(source.map(component));
             needed

@@ -26,6 +26,26 @@ impl Environment {
         }
     }
 
+    /// As [`Environment::blocked_by`], for those who wait until nothing does: an operator that may be of an
+    /// old opinion is asked to look again.
+    pub async fn still_blocked_by(&self, component: &str) -> Option<Status> {
+        let blocked = self.blocked_by(component).await?;
+        Some(self.nudged(component, blocked).await)
+    }
+
+    /// As [`Environment::unserved_by`], with what [`Environment::still_blocked_by`] does.
+    pub async fn still_unserved_by(&self, component: &str) -> Option<Status> {
+        let blocked = self.unserved_by(component).await?;
+        Some(self.nudged(component, blocked).await)
+    }
+
+    async fn nudged(&self, component: &str, blocked: Status) -> Status {
+        if blocked.state == State::Failed {
+            return blocked;
+        }
+        said_too(blocked, self.nudge_operator(component).await)
+    }
+
     /// As [`Environment::blocked_by`], but without what a component does not need to serve requests.
     pub async fn unserved_by(&self, component: &str) -> Option<Status> {
         match self.link.get() {
@@ -101,5 +121,21 @@ impl Environment {
     /// Whether an operator of another version than the one that runs was the last that looked at Kafka.
     pub async fn unseen_by_operator(&self) -> Option<Status> {
         self.link.get()?.unseen_by_operator(&self.profile).await
+    }
+}
+
+/// With what was done about it.
+pub(crate) fn said_too(status: Status, nudged: Result<Option<String>>) -> Status {
+    let said = match nudged {
+        Ok(None) => return status,
+        Ok(Some(said)) => said,
+        Err(error) => format!(
+            "its operator cannot be asked to look again: {}",
+            error.message
+        ),
+    };
+    Status {
+        message: format!("{}; {said}", status.message),
+        ..status
     }
 }

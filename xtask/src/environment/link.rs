@@ -12,7 +12,6 @@ use tokio::sync::Mutex;
 
 use super::Addresses;
 use super::altinity::Waits;
-use super::clickhouse::CLUSTER;
 use crate::clients::kafka::{Broker, Route};
 use crate::error::{Code, Error, Result};
 use crate::platform::Endpoint;
@@ -21,13 +20,14 @@ use crate::platform::kubernetes::forward::{Forward, To};
 use crate::platform::kubernetes::restart::{LOOK, now};
 use crate::platform::kubernetes::watch::{Gate, Target, Watches};
 use crate::profile::Profile;
-use crate::profile::schema::{KafkaSecurity, PostgresManager};
+use crate::profile::backbone::{CONNECT_CLUSTER, KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
+use crate::profile::component::{ObjectName, Spec};
 use crate::readiness::connect::ConnectorStatus;
 use crate::readiness::kubernetes as readiness;
 use crate::readiness::{State, Status};
 
-/// Kafka's brokers, without what the operator runs beside them.
-const BROKERS: &str = "kafka/brokers";
+/// Before the name of a component: what of it serves clients, without what the operator runs beside.
+const SERVING: &str = "serving/";
 /// Before a connector's name.
 pub(super) const CONNECTOR: &str = "connector/";
 /// The operator of Kafka and Connect.
@@ -40,8 +40,8 @@ pub struct Link {
     pub(super) reach: Addresses,
     /// Loopback ports by the broker that they lead to.
     brokers: Arc<BTreeMap<i32, String>>,
-    /// Loopback ports of the target's servers with their shards, where there are several.
-    pub(super) clickhouse: Vec<(u16, Endpoint)>,
+    /// Loopback ports of a component's servers with their shards, where there are several.
+    servers: BTreeMap<String, Vec<(u16, Endpoint)>>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
     /// Why ClickHouse's operator waits.
@@ -72,39 +72,32 @@ impl Link {
             Ok(Endpoint::loopback(port))
         };
         let mut reach = inside.clone();
-        for endpoint in reach.own(profile) {
-            let (service, namespace) = service(&endpoint.host);
-            let to = match service {
-                // Of several members the first one is the primary whenever it can.
-                "mongo-mongodb" if profile.mongodb.replicas > 1 => To::Pod("mongo-0".into()),
-                _ => To::Service(service.to_owned()),
-            };
-            *endpoint = open(namespace, to, endpoint.port).await?;
-        }
         let mut brokers = BTreeMap::new();
+        let mut servers = BTreeMap::new();
+        for instance in profile.components.values().filter(|it| !it.is_external()) {
+            let spec = &instance.spec;
+            let (service, space, port) = spec.service(profile);
+            let namespace = profile.namespace(space);
+            let to = spec.first_pod().map_or(To::Service(service), To::Pod);
+            reach.insert(instance.name.clone(), open(namespace, to, port).await?);
+            let mut own = Vec::new();
+            for (shard, pod) in spec.servers() {
+                own.push((shard, open(namespace, To::Pod(pod), port).await?));
+            }
+            servers.insert(instance.name.clone(), own);
+        }
         // One that is alone is reached through the service, over connections that are there already.
         if profile.kafka.external.is_none() && profile.kafka.replicas > 1 {
-            let namespace = &profile.kubernetes.kafka_namespace;
+            let (_, space, port) = profile.kafka.service(profile);
+            let namespace = profile.namespace(space);
             for id in 0..profile.kafka.replicas {
-                let pod = To::Pod(format!("my-cluster-my-pool-{id}"));
-                let endpoint = open(namespace, pod, inside.kafka.port).await?;
+                let pod = To::Pod(format!("{KAFKA_CLUSTER}-{KAFKA_POOL}-{id}"));
+                let endpoint = open(namespace, pod, port).await?;
                 brokers.insert(i32::from(id), endpoint.address());
             }
         }
-        let mut clickhouse = Vec::new();
-        if profile.clickhouse.external.is_none() && profile.several_clickhouse() {
-            let namespace = &profile.kubernetes.database_namespace;
-            let layout = &profile.clickhouse;
-            for (shard, replica) in (0..layout.shards)
-                .flat_map(|shard| (0..layout.replicas).map(move |replica| (shard, replica)))
-            {
-                let pod = format!("chi-clickhouse-{CLUSTER}-{shard}-{replica}-0");
-                let endpoint = open(namespace, To::Pod(pod), inside.clickhouse.port).await?;
-                clickhouse.push((shard, endpoint));
-            }
-        }
         Ok(Link {
-            clickhouse,
+            servers,
             watches: Watches::new(cluster.client.clone()),
             cluster,
             reach,
@@ -153,7 +146,7 @@ impl Link {
                 self.cluster.annotate(gate.target(), LOOK, &now()).await?;
                 said = Some("asked the operator to look again".to_owned());
             }
-            if component == "connect" {
+            if component == profile.connect.name {
                 said = self.unpause(profile, &gate.paused()).await?.or(said);
             }
         }
@@ -201,10 +194,13 @@ impl Link {
     /// answer while the rest of it fails.
     pub(super) async fn unserved_by(&self, profile: &Profile, component: &str) -> Option<Status> {
         let whole = self.blocked_by(profile, component).await?;
-        if component != "kafka" {
+        let found = profile.component(component);
+        if found.is_none_or(|it| it.spec.serving().is_none()) {
             return Some(whole);
         }
-        let brokers = self.blocked_by(profile, BROKERS).await?;
+        let brokers = self
+            .blocked_by(profile, &format!("{SERVING}{component}"))
+            .await?;
         Some(match whole.state {
             // Why there are no brokers.
             State::Failed => whole,
@@ -284,7 +280,10 @@ impl Link {
     pub(super) async fn unseen_by_operator(&self, profile: &Profile) -> Option<Status> {
         let mut gates = self.gates.lock().await;
         let operator = self.of(&mut gates, profile, OPERATOR).first()?.object()?;
-        let kafka = self.of(&mut gates, profile, "kafka").first()?.object()?;
+        let kafka = self
+            .of(&mut gates, profile, &profile.kafka.name)
+            .first()?
+            .object()?;
         readiness::seen_by_another(&kafka, &operator)
     }
 
@@ -309,8 +308,13 @@ impl Link {
             let labels = ListParams::default().labels(&format!("strimzi.io/name={name}"));
             api.list(&labels).await.map(|pods| pods.items).ok()
         };
-        let workers = list("my-connect-cluster-connect").await?;
-        Some((workers, list("my-cluster-kafka").await?))
+        let workers = list(&format!("{CONNECT_CLUSTER}-connect")).await?;
+        Some((workers, list(&format!("{KAFKA_CLUSTER}-kafka")).await?))
+    }
+
+    /// A component's servers with their shards, where there are several.
+    pub(super) fn servers(&self, component: &str) -> &[(u16, Endpoint)] {
+        self.servers.get(component).map_or(&[], Vec::as_slice)
     }
 
     /// Where each broker is dialled: they advertise names that only pods can resolve.
@@ -318,15 +322,6 @@ impl Link {
         let brokers = self.brokers.clone();
         Arc::new(move |broker: &Broker| brokers.get(&broker.id).cloned())
     }
-}
-
-/// Name and namespace of a service's host name, `name.namespace.svc...`.
-fn service(host: &str) -> (&str, &str) {
-    let mut parts = host.split('.');
-    (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    )
 }
 
 /// Whether the last end of every worker's container lies before the moment since which a broker is
@@ -356,8 +351,6 @@ fn ready_since(pod: &Pod) -> Option<&Time> {
     ready.last_transition_time.as_ref()
 }
 
-const STRIMZI: &str = "kafka.strimzi.io/v1";
-
 /// A connector's resource.
 pub fn connector(profile: &Profile, name: &str) -> Target {
     let namespace = &profile.kubernetes.kafka_namespace;
@@ -376,50 +369,27 @@ pub fn strimzi(profile: &Profile) -> Target {
 }
 
 /// The objects that a component, a connector (`connector/NAME`) or the operator is made of.
-pub fn targets(profile: &Profile, component: &str) -> Vec<Target> {
-    let kafka = profile.kubernetes.kafka_namespace.as_str();
-    let database = profile.kubernetes.database_namespace.as_str();
-    let target = match component {
-        "kafka" | BROKERS => {
-            let mut targets = vec![match component {
-                BROKERS => Target::of(STRIMZI, "KafkaNodePool", kafka, "my-pool"),
-                _ => Target::of(STRIMZI, "Kafka", kafka, "my-cluster"),
-            }];
-            // A broker that asks who connects serves nobody before it knows its users.
-            if profile.kafka.security == KafkaSecurity::Scram {
-                let users = [super::KAFKA_USER, "connect", "clickhouse"];
-                targets.extend(users.map(|user| Target::of(STRIMZI, "KafkaUser", kafka, user)));
-            }
-            return targets;
-        }
-        "connect" => Target::of(STRIMZI, "KafkaConnect", kafka, "my-connect-cluster"),
-        OPERATOR => strimzi(profile),
-        "mongodb" => Target::of("apps/v1", "StatefulSet", database, "mongo"),
-        "postgres" => match profile.postgres.managed_by {
-            PostgresManager::Statefulset => {
-                Target::of("apps/v1", "StatefulSet", database, "postgres")
-            }
-            PostgresManager::CloudNativePg => {
-                Target::of("postgresql.cnpg.io/v1", "Cluster", database, "postgres")
-            }
-        },
-        "clickhouse" => {
-            const ALTINITY: &str = "clickhouse.altinity.com/v1";
-            const KEEPER: &str = "clickhouse-keeper.altinity.com/v1";
-            let name = "clickhouse";
-            let servers = Target::of(ALTINITY, "ClickHouseInstallation", database, name);
-            if profile.clickhouse.keepers > 0 {
-                let keepers = Target::of(KEEPER, "ClickHouseKeeperInstallation", database, name);
-                return vec![keepers, servers];
-            }
-            servers
-        }
-        other => match other.strip_prefix(CONNECTOR) {
-            Some(name) => connector(profile, name),
-            None => return Vec::new(),
-        },
+pub fn targets(profile: &Profile, name: &str) -> Vec<Target> {
+    if name == OPERATOR {
+        return vec![strimzi(profile)];
+    }
+    if let Some(name) = name.strip_prefix(CONNECTOR) {
+        return vec![connector(profile, name)];
+    }
+    let serving = name.strip_prefix(SERVING);
+    let Some(instance) = profile.component(serving.unwrap_or(name)) else {
+        return Vec::new();
     };
-    vec![target]
+    let objects = match serving {
+        Some(_) => instance.spec.serving().unwrap_or_default(),
+        None => instance.spec.objects(profile),
+    };
+    objects
+        .into_iter()
+        .map(|(space, ObjectName { api, kind, name })| {
+            Target::of(api, kind, profile.namespace(space), name)
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -456,13 +426,5 @@ mod tests {
             &[pod(serde_json::json!({}))],
             &[broker("False")]
         ));
-    }
-
-    #[test]
-    fn services_by_host_name() {
-        assert_eq!(
-            service("mongo-mongodb.database.svc.cluster.local"),
-            ("mongo-mongodb", "database")
-        );
     }
 }

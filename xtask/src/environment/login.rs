@@ -11,10 +11,9 @@ use crate::clients::kafka::{Config, Sasl, Tls};
 use crate::error::{Code, Error, Result};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Platform, Secret};
-use crate::profile::schema::KafkaSecurity;
 
 /// The tool's own user at Kafka, its resource, and the Secret that the operator makes for it.
-pub const USER: &str = "cdc-xtask";
+pub const USER: &str = crate::profile::TOOL_USER;
 /// The Secret with the certificate of Kafka's own authority.
 pub const AUTHORITY: &str = "my-cluster-cluster-ca-cert";
 /// Where the certificate is in it.
@@ -31,7 +30,7 @@ impl Environment {
     /// Whether this environment's broker speaks TLS and asks who connects.
     pub fn kafka_asks_for_login(&self) -> bool {
         self.platform != Platform::Host
-            && self.profile.kafka.security == KafkaSecurity::Scram
+            && self.profile.kafka.is_secured()
             && self.profile.kafka.external.is_none()
     }
 
@@ -134,7 +133,7 @@ impl Environment {
                 ca: ca.unwrap_or_default().into_bytes(),
                 // The forward's own address is in no certificate; the service's name is in every
                 // broker's.
-                server_name: Some(self.inside.kafka.host.clone()),
+                server_name: Some(self.inside(&self.profile.kafka.name).host),
             });
             let password = password.unwrap_or_else(|| Secret::new(""));
             config.sasl = Some(Sasl::scram_sha_512(USER, password));
@@ -162,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::environment::{Secrets, targets};
-    use crate::profile::{self, Selection};
+    use crate::profile::Selection;
 
     fn environment(platform: Platform) -> Environment {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -171,7 +170,7 @@ mod tests {
             profile: "clickhouse-production".into(),
             set: Vec::new(),
         };
-        let loaded = profile::load(root, &selection).expect("a profile");
+        let loaded = crate::components::load(root, &selection).expect("a profile");
         Environment::new(root, loaded, platform, Secrets::Existing).expect("an environment")
     }
 

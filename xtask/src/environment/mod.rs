@@ -1,44 +1,42 @@
 //! A loaded profile on its platform: the one value that everything above the platform works with.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
+use std::time::Duration;
 
 use bollard::Docker;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 mod altinity;
-mod blocked;
-mod clickhouse;
+pub(crate) mod blocked;
 mod link;
 mod login;
 mod passwords;
 mod sources;
 
-pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};
-
 pub use link::{Link, connector, strimzi, targets};
 pub(crate) use login::text;
 pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
 
-use crate::clients::clickhouse::Clickhouse;
 use crate::clients::connect::Connect;
-use crate::clients::mongodb::{Mongodb, MongodbError};
-use crate::clients::postgres::{Postgres, PostgresError};
 use crate::error::{Code, Error, Result};
 use crate::platform::host::Dirs;
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Endpoint, Platform, docker};
-use crate::profile::schema::{Connector, Source};
+use crate::profile::component::Instance;
+use crate::profile::schema::Connector;
 use crate::profile::{Loaded, Node, Profile};
-use crate::render::{Templates, kubernetes};
+use crate::render::Templates;
+use crate::wait::Patience;
 use passwords::Passwords;
 
 /// A source that the profile has and this run leaves out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     /// Component.
-    pub component: &'static str,
+    pub component: String,
     /// Why, and what would bring it in.
     pub reason: String,
 }
@@ -59,10 +57,8 @@ pub struct Environment {
     pub dirs: Dirs,
     /// The manifests.
     pub templates: Templates,
-    /// `clickhouse` in PATH; none uses the embedded engine.
-    pub clickhouse_binary: Option<PathBuf>,
-    /// `mongod` in PATH.
-    pub mongod_binary: Option<PathBuf>,
+    /// Programs of components that are in PATH, by their names.
+    pub programs: BTreeMap<&'static str, PathBuf>,
     /// Where components run.
     pub platform: Platform,
     /// Whether what is applied to a cluster takes fields over that other managers own.
@@ -77,36 +73,8 @@ pub struct Environment {
     passwords: Passwords,
 }
 
-/// Where components answer, without logins.
-#[derive(Clone, Debug)]
-pub struct Addresses {
-    /// The broker.
-    pub kafka: Endpoint,
-    /// The Connect worker's REST interface.
-    pub connect: Endpoint,
-    /// The relational source.
-    pub postgres: Endpoint,
-    /// The document source.
-    pub mongodb: Endpoint,
-    /// The target's HTTP interface.
-    pub clickhouse: Endpoint,
-}
-
-impl Addresses {
-    /// Those that this tool runs itself.
-    fn own(&mut self, profile: &Profile) -> Vec<&mut Endpoint> {
-        [
-            (&mut self.kafka, profile.kafka.external.is_none()),
-            (&mut self.connect, true),
-            (&mut self.postgres, profile.postgres.external.is_none()),
-            (&mut self.mongodb, profile.mongodb.external.is_none()),
-            (&mut self.clickhouse, profile.clickhouse.external.is_none()),
-        ]
-        .into_iter()
-        .filter_map(|(endpoint, own)| own.then_some(endpoint))
-        .collect()
-    }
-}
+/// Where components answer, by name, without logins.
+pub type Addresses = BTreeMap<String, Endpoint>;
 
 /// Whether passwords that do not exist yet are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,21 +97,28 @@ impl Environment {
             dirs.create()?;
         }
         let passwords = Passwords::of(&loaded.profile, &dirs, platform, mode)?;
-        let mongod_binary = which::which("mongod").ok();
+        let mut programs = BTreeMap::new();
         let mut left_out = Vec::new();
         let mut profile = loaded.profile;
-        if platform == Platform::Host
-            && profile.uses(Source::Mongodb)
-            && profile.mongodb.external.is_none()
-            && mongod_binary.is_none()
-        {
-            left_out.push(LeftOut {
-                component: "mongodb",
-                reason: "no `mongod` in PATH: its connector and flows are left out \
-                         (install MongoDB, or set mongodb.external=host:port)"
-                    .into(),
-            });
-            profile = profile.without(Source::Mongodb);
+        let own: Vec<Instance> = profile.components.values().cloned().collect();
+        for instance in own {
+            let Some(program) = instance.spec.program() else {
+                continue;
+            };
+            match which::which(program.name) {
+                Ok(path) => drop(programs.insert(program.name, path)),
+                Err(_) => {
+                    let here = platform == Platform::Host && !instance.is_external();
+                    if let (true, Some(reason)) = (here, program.without) {
+                        let component = instance.name;
+                        profile = profile.without(&component);
+                        left_out.push(LeftOut {
+                            reason: reason.replace("{path}", &instance.path),
+                            component,
+                        });
+                    }
+                }
+            }
         }
         Ok(Environment {
             name: loaded.name,
@@ -158,16 +133,26 @@ impl Environment {
             tree: loaded.tree,
             left_out,
             templates: Templates::new(root.join("manifests")),
-            clickhouse_binary: which::which("clickhouse").ok(),
-            mongod_binary,
+            programs,
             dirs,
             passwords,
         })
     }
 
-    /// Where components answer each other.
-    pub fn inside(&self) -> &Addresses {
-        &self.inside
+    /// The components that this tool runs, in the order of the profile: the one answer to "does this run here".
+    pub fn running(&self) -> impl Iterator<Item = &Instance> {
+        let components = self.profile.components.values();
+        components.filter(|instance| !instance.is_external())
+    }
+
+    /// The component of this name that this tool runs.
+    pub fn runs(&self, name: &str) -> Option<&Instance> {
+        self.running().find(|instance| instance.name == name)
+    }
+
+    /// Where a component answers the others.
+    pub fn inside(&self, name: &str) -> Endpoint {
+        at(&self.inside, name)
     }
 
     /// Where components answer this tool. On a cluster nothing answers before it is attached.
@@ -201,51 +186,66 @@ impl Environment {
     /// A component's address for people: on a cluster the service's, since forwards end with the
     /// command.
     pub fn shown(&self, component: &str) -> String {
-        let at = match self.platform {
-            Platform::Host => self.reach(),
-            Platform::Kind | Platform::Kubernetes => &self.inside,
+        let endpoint = match self.platform {
+            Platform::Host => at(self.reach(), component),
+            Platform::Kind | Platform::Kubernetes => self.inside(component),
         };
-        match component {
-            "kafka" => at.kafka.address(),
-            "connect" => at.connect.url(),
-            "postgres" => at.postgres.address(),
-            "mongodb" => at.mongodb.address(),
-            _ => at.clickhouse.url(),
+        let found = self.profile.component(component);
+        match found.is_some_and(|it| it.spec.is_http()) {
+            true => endpoint.url(),
+            false => endpoint.address(),
         }
+    }
+
+    /// A component as this tool reaches it, with its login. A server of the user's own for which no
+    /// password is set may be asked without credentials, where it refuses an empty one.
+    pub fn endpoint(&self, component: &str) -> Endpoint {
+        let endpoint = at(self.reach(), component);
+        let instance = self.profile.component(component);
+        let Some(accounts) = instance.and_then(|it| it.spec.accounts()) else {
+            return endpoint;
+        };
+        let password = self.password(component);
+        let anybody = accounts.connector.is_some_and(|it| it.anybody);
+        match anybody && password.expose().is_empty() {
+            true => endpoint,
+            false => endpoint.login(accounts.user, password),
+        }
+    }
+
+    /// Every server of a component, shard by shard: one, or where there are several each of them.
+    pub fn servers(&self, component: &str) -> Vec<(u16, Endpoint)> {
+        let any = self.endpoint(component);
+        let each = self
+            .link
+            .get()
+            .map_or(&[][..], |link| link.servers(component));
+        if each.is_empty() {
+            return vec![(0, any)];
+        }
+        let login = |endpoint: &Endpoint| endpoint.clone().login(&any.user, any.password.clone());
+        each.iter()
+            .map(|(shard, endpoint)| (*shard, login(endpoint)))
+            .collect()
+    }
+
+    /// How long a component may take to be ready. A slow machine under load takes several times the
+    /// usual few seconds; a cluster may pull images first.
+    pub fn patience(&self) -> Patience {
+        Patience::local(match self.platform {
+            Platform::Host => Duration::from_secs(120),
+            Platform::Kind | Platform::Kubernetes => Duration::from_secs(600),
+        })
     }
 
     /// The broker.
     pub fn kafka(&self) -> Endpoint {
-        self.reach().kafka.clone()
+        self.endpoint(&self.profile.kafka.name)
     }
 
     /// The Connect worker's REST interface.
     pub fn connect(&self) -> Endpoint {
-        self.reach().connect.clone()
-    }
-
-    /// The relational source.
-    pub fn postgres(&self) -> Endpoint {
-        let user = &self.profile.postgres.user;
-        let endpoint = self.reach().postgres.clone();
-        endpoint.login(user, self.passwords.postgres.clone())
-    }
-
-    /// The document source. A member of the user's own for which no password is set is asked
-    /// without credentials: MongoDB refuses a login with an empty password.
-    pub fn mongodb(&self) -> Endpoint {
-        let endpoint = self.reach().mongodb.clone();
-        if self.passwords.mongodb.expose().is_empty() {
-            return endpoint;
-        }
-        endpoint.login(&self.profile.mongodb.user, self.passwords.mongodb.clone())
-    }
-
-    /// The target.
-    pub fn clickhouse(&self) -> Endpoint {
-        let user = &self.profile.clickhouse.user;
-        let endpoint = self.reach().clickhouse.clone();
-        endpoint.login(user, self.passwords.clickhouse.clone())
+        self.endpoint(&self.profile.connect.name)
     }
 
     /// The Docker engine. It is connected once.
@@ -263,35 +263,7 @@ impl Environment {
 
     /// The address of a component that the user runs.
     pub fn external(&self, component: &str) -> Option<&str> {
-        let external = match component {
-            "kafka" => &self.profile.kafka.external,
-            "postgres" => &self.profile.postgres.external,
-            "mongodb" => &self.profile.mongodb.external,
-            "clickhouse" => &self.profile.clickhouse.external,
-            _ => &None,
-        };
-        external.as_deref()
-    }
-
-    /// A session at the relational source.
-    ///
-    /// # Errors
-    /// It does not answer or refuses the login.
-    pub async fn postgres_session(&self) -> Result<Postgres, PostgresError> {
-        Postgres::connect(&self.postgres(), &self.profile.postgres.database).await
-    }
-
-    /// A client of the document source.
-    ///
-    /// # Errors
-    /// Its address is unusable.
-    pub fn mongodb_client(&self) -> Result<Mongodb, MongodbError> {
-        Mongodb::new(&self.mongodb())
-    }
-
-    /// A client of the target, in the profile's database.
-    pub fn clickhouse_client(&self) -> Clickhouse {
-        Clickhouse::new(self.clickhouse(), &self.profile.clickhouse.database)
+        self.profile.component(component)?.spec.external()
     }
 
     /// A client of the Connect worker.
@@ -299,68 +271,65 @@ impl Environment {
         Connect::new(self.connect())
     }
 
-    /// The connectors with their names.
-    pub fn connectors(&self, source: Source) -> impl Iterator<Item = (&String, &Connector)> {
-        self.profile
-            .connectors
-            .iter()
-            .filter(move |(_, connector)| connector.source == source)
+    /// The connectors of a component with their names.
+    pub fn connectors(&self, of: &str) -> impl Iterator<Item = (&String, &Connector)> {
+        let connectors = self.profile.connectors.iter();
+        connectors.filter(move |(_, connector)| connector.source == of)
     }
 
     /// What every template may name: the profile's own keys without passwords, and the endpoints.
     pub fn context(&self) -> Value {
         let mut context = self.tree.to_json();
-        for component in ["postgres", "mongodb", "clickhouse"] {
-            if let Some(section) = context.get_mut(component).and_then(Value::as_object_mut) {
+        for instance in self.profile.components.values() {
+            let path = format!("/{}", instance.path.replace('.', "/"));
+            if let Some(section) = context.pointer_mut(&path).and_then(Value::as_object_mut) {
                 section.shift_remove("password");
                 section.shift_remove("connector_password");
             }
         }
-        context["endpoints"] = json!({
-            "kafka": self.inside.kafka.address(),
-            "connect": self.inside.connect.address(),
-            "postgres": self.inside.postgres.address(),
-            "mongodb": self.inside.mongodb.address(),
-            "clickhouse": self.inside.clickhouse.address(),
-        });
+        let endpoints = self.inside.iter();
+        context["endpoints"] = endpoints
+            .map(|(name, endpoint)| (name.clone(), json!(endpoint.address())))
+            .collect();
+        context
+    }
+
+    /// What a component's own templates may name beside: its settings under its type's name, as if it had
+    /// no name of its own, and `name`.
+    pub fn context_of(&self, component: &str) -> Value {
+        let mut context = self.context();
+        if let Some(instance) = self.profile.component(component) {
+            let path = format!("/{}", instance.path.replace('.', "/"));
+            context[instance.kind.name] = context.pointer(&path).cloned().unwrap_or_default();
+        }
+        context["name"] = json!(component);
         context
     }
 }
 
-/// Where the platform has its components answer each other.
-fn addresses(platform: Platform, profile: &Profile) -> Addresses {
-    let Profile {
-        kafka,
-        connect,
-        postgres,
-        mongodb,
-        clickhouse,
-        ..
-    } = profile;
-    match platform {
-        Platform::Host => Addresses {
-            kafka: at(kafka.external.as_deref(), kafka.port),
-            connect: Endpoint::loopback(connect.port),
-            postgres: at(postgres.external.as_deref(), postgres.port),
-            mongodb: at(mongodb.external.as_deref(), mongodb.port),
-            clickhouse: at(clickhouse.external.as_deref(), clickhouse.port),
-        },
-        Platform::Kind | Platform::Kubernetes => {
-            let pods = kubernetes::endpoints(profile);
-            Addresses {
-                kafka: Endpoint::parse(&pods.kafka),
-                connect: Endpoint::parse(&pods.connect),
-                postgres: Endpoint::parse(&pods.postgres),
-                mongodb: Endpoint::parse(&pods.mongodb),
-                clickhouse: Endpoint::parse(&pods.clickhouse),
-            }
-        }
-    }
+fn at(addresses: &Addresses, name: &str) -> Endpoint {
+    let found = addresses.get(name).cloned();
+    found.unwrap_or_else(|| Endpoint::loopback(0))
 }
 
-fn at(external: Option<&str>, port: u16) -> Endpoint {
-    match external {
-        Some(address) => Endpoint::parse(address),
-        None => Endpoint::loopback(port),
-    }
+/// Where the platform has its components answer each other.
+fn addresses(platform: Platform, profile: &Profile) -> Addresses {
+    let components = profile.components.values();
+    components
+        .map(|it| {
+            let endpoint = match (it.spec.external(), platform) {
+                (Some(address), _) => Endpoint::parse(address),
+                (None, Platform::Host) => {
+                    let ports = it.spec.ports();
+                    Endpoint::loopback(ports.first().map_or(0, |(_, port)| *port))
+                }
+                (None, Platform::Kind | Platform::Kubernetes) => {
+                    let (service, space, port) = it.spec.service(profile);
+                    let namespace = profile.namespace(space);
+                    Endpoint::parse(&format!("{service}.{namespace}.svc:{port}"))
+                }
+            };
+            (it.name.clone(), endpoint)
+        })
+        .collect()
 }

@@ -1,39 +1,37 @@
 //! What connectors log in with at their sources: one answer for manifests, mounts, grants and facts.
 
 use super::Environment;
-use crate::clients::mongodb::{Mongodb, MongodbError};
-use crate::clients::postgres::{Postgres, PostgresError};
-use crate::platform::{Endpoint, Platform, Secret};
-use crate::profile::logins::{Login, component, connector_secret};
-use crate::profile::schema::{Connector, Source};
+use crate::platform::{Endpoint, Platform};
+use crate::profile::component::Instance;
+use crate::profile::logins::Login;
+use crate::profile::schema::Connector;
 
 impl Environment {
-    /// Whom the connectors of a source log in as, at the address at which they reach it.
-    pub fn connector_endpoint(&self, source: Source) -> Endpoint {
-        let inside = self.inside();
-        let endpoint = match source {
-            Source::Postgres => &inside.postgres,
-            Source::Mongodb => &inside.mongodb,
-        };
-        self.as_connector(source, endpoint.clone())
+    /// The component that a connector reads.
+    pub fn read_by(&self, connector: &Connector) -> Option<&Instance> {
+        self.profile.components.get(&connector.source)
+    }
+
+    /// Whom the connectors of a component log in as, at the address at which they reach it.
+    pub fn connector_endpoint(&self, of: &Instance) -> Endpoint {
+        self.as_connector(of, self.inside(&of.name))
     }
 
     /// The user that a connector logs in as: its own configuration may name another one.
     pub fn connector_user(&self, connector: &Connector) -> String {
-        let key = match connector.source {
-            Source::Postgres => "database.user",
-            Source::Mongodb => "mongodb.user",
+        let Some(of) = self.read_by(connector) else {
+            return String::new();
         };
-        let login = self.profile.connector_login(connector.source);
-        let named = connector.config.get(key).map(String::as_str);
-        named.unwrap_or(login.user()).to_owned()
+        let setting = of.kind.source.as_ref().map_or("", |source| source.user);
+        let named = connector.config.get(setting).map(String::as_str);
+        named.unwrap_or(of.connector_login().user()).to_owned()
     }
 
-    /// Whether any connector of a source logs in as a user that the tool makes, and whom.
-    pub fn own_connector_user(&self, source: Source) -> Option<&str> {
-        match self.profile.connector_login(source) {
+    /// Whether any connector of a component logs in as a user that the tool makes, and whom.
+    pub fn own_connector_user<'a>(&self, of: &'a Instance) -> Option<&'a str> {
+        match of.connector_login() {
             Login::Own(user) => {
-                let mut connectors = self.connectors(source);
+                let mut connectors = self.connectors(&of.name);
                 connectors
                     .any(|(_, connector)| self.connector_user(connector) == user)
                     .then_some(user)
@@ -42,57 +40,34 @@ impl Environment {
         }
     }
 
-    /// The directory of the password of a source's connectors, as the workers' `strimzidir` provider
+    /// The directory of the password of a component's connectors, as the workers' `strimzidir` provider
     /// reads it.
-    pub fn connector_password_dir(&self, source: Source) -> String {
+    pub fn connector_password_dir(&self, of: &Instance) -> String {
         match self.platform {
             Platform::Host => {
-                let name = match self.profile.connector_login(source) {
-                    Login::Own(_) => connector_secret(source),
-                    Login::Shared(_) | Login::Nobody => component(source),
+                let name = match of.connector_login() {
+                    Login::Own(_) => of.connector_secret(),
+                    Login::Shared(_) | Login::Nobody => of.name.clone(),
                 };
-                crate::platform::host::secrets::dir(&self.dirs, name)
+                crate::platform::host::secrets::dir(&self.dirs, &name)
                     .display()
                     .to_string()
             }
-            Platform::Kind | Platform::Kubernetes => {
-                crate::render::kubernetes::password_dir(source)
-            }
+            // Where the workers mount it.
+            Platform::Kind | Platform::Kubernetes => format!("/mnt/{}", of.connector_secret()),
         }
     }
 
-    fn as_connector(&self, source: Source, endpoint: Endpoint) -> Endpoint {
-        let login = self.profile.connector_login(source);
-        endpoint.login(login.user(), self.connector_password(source))
-    }
-
-    pub(super) fn connector_password(&self, source: Source) -> Secret {
-        let passwords = &self.passwords;
-        let (own, shared) = match source {
-            Source::Postgres => (&passwords.postgres_connector, &passwords.postgres),
-            Source::Mongodb => (&passwords.mongodb_connector, &passwords.mongodb),
-        };
-        match self.profile.connector_login(source) {
-            Login::Own(_) => own.clone(),
-            Login::Shared(_) => shared.clone(),
-            Login::Nobody => Secret::new(""),
+    /// What proves that a connector runs, for people.
+    pub fn runs_as(&self, connector: &Connector) -> &'static str {
+        match connector.slot {
+            Some(_) => "tasks run, slot active",
+            None => "tasks run",
         }
     }
 
-    /// A session at the relational source as its connectors' user, from where this tool is.
-    ///
-    /// # Errors
-    /// It does not answer or refuses the login.
-    pub async fn postgres_as_connector(&self) -> Result<Postgres, PostgresError> {
-        let endpoint = self.as_connector(Source::Postgres, self.postgres());
-        Postgres::connect(&endpoint, &self.profile.postgres.database).await
-    }
-
-    /// A client of the document source as its connectors' user, from where this tool is.
-    ///
-    /// # Errors
-    /// Its address is unusable.
-    pub fn mongodb_as_connector(&self) -> Result<Mongodb, MongodbError> {
-        Mongodb::new(&self.as_connector(Source::Mongodb, self.mongodb()))
+    /// An endpoint of a component with its connectors' login.
+    pub fn as_connector(&self, of: &Instance, endpoint: Endpoint) -> Endpoint {
+        endpoint.login(of.connector_login().user(), self.connector_password(of))
     }
 }

@@ -15,10 +15,11 @@ use serde::Serialize;
 use super::connectors::view;
 use super::slots;
 use super::status::{self, PATIENCE};
+use crate::components::Source;
 use crate::components::position;
 use crate::environment::Environment;
 use crate::platform::Platform;
-use crate::profile::schema::{Connector, Source};
+use crate::profile::schema::Connector;
 use crate::profile::size;
 use crate::wait;
 
@@ -134,7 +135,10 @@ struct SourceLag {
 
 async fn source_lag(env: &Environment, connector: &Connector) -> SourceLag {
     let source = async {
-        match (connector.source, connector.slot.as_deref()) {
+        match (
+            crate::components::source_of(env, connector),
+            connector.slot.as_deref(),
+        ) {
             (Source::Postgres, Some(slot)) => (wal(env, slot).await, None),
             (Source::Postgres, None) => (None, None),
             (Source::Mongodb, _) => (None, oplog(env).await),
@@ -177,7 +181,7 @@ async fn told(env: &Environment) -> Told {
 }
 
 async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
-    let session = env.postgres_session().await.ok()?;
+    let session = crate::components::postgres::session(env).await.ok()?;
     let begin = Instant::now();
     let before = slots::find_in(env, &session, slot).await.ok()??;
     let room = async {
@@ -251,14 +255,18 @@ fn free(env: &Environment, used: Option<u64>) -> Option<u64> {
         #[cfg(not(unix))]
         Platform::Host => None,
         Platform::Kind | Platform::Kubernetes => {
-            let room = size::bytes(&env.profile.postgres.storage).ok()?;
+            let room = size::bytes(&crate::components::postgres::storage(env)?).ok()?;
             Some(room.saturating_sub(used?))
         }
     }
 }
 
 async fn oplog(env: &Environment) -> Option<Oplog> {
-    let (oldest, newest) = env.mongodb_client().ok()?.oplog_window().await.ok()??;
+    let (oldest, newest) = crate::components::mongodb::client(env)
+        .ok()?
+        .oplog_window()
+        .await
+        .ok()??;
     Some(Oplog {
         oldest: oldest * 1000,
         newest: newest * 1000,

@@ -74,7 +74,7 @@ pub async fn find_in(env: &Environment, session: &Postgres, name: &str) -> Resul
 }
 
 async fn session(env: &Environment) -> Result<Postgres> {
-    env.postgres_session()
+    crate::components::postgres::session(env)
         .await
         .map_err(|error| service(&error))
 }

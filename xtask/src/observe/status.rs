@@ -11,12 +11,13 @@ use super::slots;
 use super::unread::{Unread, unread};
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::clock;
-use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
-use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
+use crate::components::clickhouse::settings::CLUSTER;
+use crate::components::{clickhouse, connect, kafka, travelled};
+use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::procinfo;
-use crate::profile::schema::{Connector, Flow, Source};
+use crate::profile::schema::{Connector, Flow};
 use crate::readiness::{State, Status};
 use crate::wait::{self, Limit};
 
@@ -43,7 +44,7 @@ pub struct Overview {
 #[derive(Debug, Serialize)]
 pub struct Component {
     /// Name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether it works, by its protocol.
     pub status: Status,
     /// Where it answers.
@@ -75,7 +76,7 @@ pub struct ConnectorRow {
     /// Name.
     pub name: String,
     /// The component it reads.
-    pub source: Source,
+    pub source: String,
     /// State of connector, tasks and slot.
     pub status: Status,
     /// WAL in bytes that PostgreSQL keeps for its slot.
@@ -158,62 +159,27 @@ pub(crate) async fn components(env: &Arc<Environment>, limit: &Limit) -> Vec<Com
         true => limit.short(),
         false => limit.clone(),
     };
-    let postgres = async {
-        if !env.profile.uses(Source::Postgres) {
-            return None;
+    let seen = travelled(env).into_iter().map(|own| {
+        let limit = limit(own.name());
+        async move {
+            let (status, version) = tokio::join!(
+                patiently(&limit, own.probe(env)),
+                limit.within(own.version(env))
+            );
+            let version = version.ok().flatten();
+            let version = version.filter(|_| status.state == State::Current);
+            let version = version.or_else(|| after(&status, "version "));
+            component(env, own.name(), &limit, status, version).await
         }
-        let limit = limit("postgres");
-        let (status, version) = tokio::join!(
-            patiently(&limit, postgres::probe(env)),
-            limit.within(postgres::version(env))
-        );
-        let version = version.ok().flatten();
-        Some(component(env, "postgres", &limit, status, version).await)
-    };
-    let mongodb = async {
-        if !env.profile.uses(Source::Mongodb) {
-            return None;
-        }
-        let limit = limit("mongodb");
-        let status = patiently(&limit, mongodb::probe(env)).await;
-        let version = after(&status, "version ");
-        Some(component(env, "mongodb", &limit, status, version).await)
-    };
-    let connect = async {
-        let classes = connect::classes(env).unwrap_or_default();
-        let (client, limit) = (env.connect_client(), limit("connect"));
-        let (status, worker) = tokio::join!(
-            patiently(&limit, connect::probe(env, &classes)),
-            limit.within(client.worker())
-        );
-        let worker = worker.ok().and_then(Result::ok);
-        let version = worker.map(|worker| worker.version);
-        component(env, "connect", &limit, status, version).await
-    };
-    let kafka = async {
-        let limit = limit("kafka");
-        let status = patiently(&limit, kafka::probe(env)).await;
-        // The broker tells API versions, not its own; the profile's is what was started.
-        let known = env.profile.kafka.external.is_none() && status.state == State::Current;
-        let version = known.then(|| env.profile.versions.kafka.clone());
-        component(env, "kafka", &limit, status, version).await
-    };
-    let clickhouse = async {
-        let limit = limit("clickhouse");
-        let status = patiently(&limit, clickhouse::probe(env)).await;
-        let version = after(&status, "version ");
-        component(env, "clickhouse", &limit, status, version).await
-    };
-    let (postgres, mongodb, kafka, connect, clickhouse) =
-        tokio::join!(postgres, mongodb, kafka, connect, clickhouse);
-    let sources = postgres.into_iter().chain(mongodb);
-    sources.chain([connect, kafka, clickhouse]).collect()
+    });
+    join_all(seen).await
 }
 
 /// Whether a component has a process here that does not run, or needs one for what it is asked.
 pub(crate) fn is_at_rest(env: &Environment, name: &str) -> bool {
     // Without its broker a worker waits for its own group.
-    if name == "connect" && is_at_rest(env, "kafka") {
+    let (kafka, connect) = (&env.profile.kafka.name, &env.profile.connect.name);
+    if name == connect && is_at_rest(env, kafka) {
         return true;
     }
     if env.platform != Platform::Host || env.is_external(name) {
@@ -236,7 +202,7 @@ fn after(status: &Status, word: &str) -> Option<String> {
 /// A process that ended explains a service that does not answer.
 async fn component(
     env: &Environment,
-    name: &'static str,
+    name: &str,
     limit: &Limit,
     status: Status,
     version: Option<String>,
@@ -267,7 +233,7 @@ async fn component(
         seen.ok().flatten().unwrap_or(status)
     };
     Component {
-        name,
+        name: name.to_owned(),
         status,
         endpoint,
         version,
@@ -313,7 +279,7 @@ async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector
     );
     ConnectorRow {
         name: name.to_owned(),
-        source: connector.source,
+        source: connector.source.clone(),
         status,
         retained_wal: lag.map(|(retained, _)| retained),
         unconfirmed_wal: lag.map(|(_, unconfirmed)| unconfirmed),
@@ -377,7 +343,7 @@ pub(crate) struct Target {
 /// What is at the ends of the flows, asked one after the other over the same connection. What does
 /// not answer in time is left out.
 async fn targets(env: &Environment) -> BTreeMap<String, Target> {
-    let client = env.clickhouse_client();
+    let client = crate::components::clickhouse::client(env);
     let mut found = BTreeMap::new();
     let ask = async {
         for flow in env.profile.flows.keys() {
@@ -395,8 +361,8 @@ pub(crate) async fn target(env: &Environment, client: &Clickhouse, flow: &str) -
     let names = clickhouse::Names::of(env, flow);
     let silver = ident(&names.silver);
     // One replica of each shard; each server sees its own parts only.
-    let parts = match env.several_clickhouse() {
-        true => format!("cluster({}, system.parts)", literal(CLICKHOUSE_CLUSTER)),
+    let parts = match crate::components::clickhouse::is_several(env) {
+        true => format!("cluster({}, system.parts)", literal(CLUSTER)),
         false => "system.parts".to_owned(),
     };
     // Row counts come from the parts: counting with FINAL would read a large table whole.
@@ -405,7 +371,7 @@ pub(crate) async fn target(env: &Environment, client: &Clickhouse, flow: &str) -
                  AND table = {silver_name}) AS rows, \
                 (SELECT toUInt64(toUnixTimestamp64Milli(max(_ingested_at))) FROM {silver}) AS newest, \
                 (SELECT toUInt64(count()) FROM {errors}) AS errors",
-        database = literal(&env.profile.clickhouse.database),
+        database = literal(crate::components::clickhouse::database(env)),
         silver_name = literal(&names.silver_rows),
         errors = ident(&names.errors),
     );

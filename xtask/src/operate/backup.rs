@@ -269,8 +269,7 @@ async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> 
         .filter_map(|offset| offset.offset.get("lsn")?.as_u64())
         .min();
     let confirmed = now.confirmed_flush_lsn.as_deref().and_then(lsn);
-    let session = env
-        .postgres_session()
+    let session = crate::components::postgres::session(env)
         .await
         .map_err(|error| service(&error))?;
     let end = session.value("SELECT pg_current_wal_lsn()").await;

@@ -14,7 +14,7 @@ use kube::api::LogParams;
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::components::{self, connect};
+use crate::components::connect;
 use crate::diagnose::Diagnosis;
 use crate::diagnose::facts::{self, Facts, Known, limited};
 use crate::environment::Environment;
@@ -152,10 +152,7 @@ async fn logs(env: &Environment) -> Vec<(String, String)> {
         tail_lines: i64::try_from(LINES).ok(),
         ..LogParams::default()
     };
-    for component in components::NAMES {
-        if env.is_external(component) {
-            continue;
-        }
+    for component in env.running().map(|it| it.name.as_str()) {
         if env.platform == Platform::Host {
             for (name, path) in [
                 (component.to_owned(), env.dirs.log(component)),

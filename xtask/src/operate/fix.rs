@@ -18,8 +18,8 @@ use crate::up::{self, ClusterOptions};
 pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
     match fix {
         Fix::Up => up::plan(env, &ClusterOptions::default()),
-        Fix::RestartComponent(name) => restart::plan(env, What::named(name)?),
-        Fix::RestartOperator => restart::plan(env, What::named("operator")?),
+        Fix::RestartComponent(name) => restart::plan(env, &What::named(env, name)?),
+        Fix::RestartOperator => restart::plan(env, &What::Operator),
         Fix::RestartConnector(name) => {
             let mut plan = Plan::default();
             let (at, name) = (env.clone(), name.clone());

@@ -1,12 +1,15 @@
 //! Rules between values, which no single type can express.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::combinations::{self, InUse};
+use super::component::{Instance, Source};
 use super::kubernetes;
-use super::schema::{Connector, Flow, Keep, Source};
+use super::logins::Login;
+use super::rules::{IDENTIFIER, NAME, Rules, WORD, invalid, is_name, key_obeys, obeys};
+use super::schema::{Connector, Flow, Keep, Password};
 use super::types;
-use super::values::{self, IDENTIFIER, NAME, WORD, invalid, key_obeys, obeys};
 use super::{Node, Profile};
 use crate::error::{Error, Result, nearest};
 
@@ -24,74 +27,162 @@ const OWN_COLUMNS: [&str; 7] = [
 /// Kafka's limit for a topic's name.
 const LONGEST_TOPIC: usize = 249;
 
-/// Checks what the types alone cannot.
+/// Checks what the types alone cannot; with the manifests also that the files are there that it names.
 ///
 /// # Errors
 /// The first rule that is broken, at the place of the value that breaks it.
-pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
+pub(super) fn check(tree: &Node, profile: &Profile, manifests: Option<&Path>) -> Result<()> {
     ports(tree, profile)?;
-    values::check(tree, profile)?;
+    versions(tree, profile)?;
+    for instance in profile.components.values().chain(&profile.idle) {
+        let rules = Rules {
+            tree,
+            profile,
+            instance,
+            manifests,
+        };
+        external(&rules)?;
+        accounts(&rules)?;
+        instance.spec.check(&rules)?;
+    }
     kubernetes::check(tree, profile)?;
     connectors(tree, profile)?;
     flows(tree, profile)?;
     combinations::refuse(tree, &InUse::of(profile, profile.platform, None))
 }
 
-/// Every port of the profile with its path, whether or not its component runs here.
-pub(crate) fn all_ports(profile: &Profile) -> Vec<(&'static str, &'static str, u16)> {
-    let mut ports = Vec::new();
-    if profile.kafka.external.is_none() {
-        ports.push(("kafka", "port", profile.kafka.port));
-        ports.push(("kafka", "controller_port", profile.kafka.controller_port));
+fn versions(tree: &Node, profile: &Profile) -> Result<()> {
+    let versions = &profile.versions;
+    for (key, text) in [
+        ("kafka", &versions.kafka),
+        ("log4j", &versions.log4j),
+        ("debezium", &versions.debezium),
+        ("postgres", &versions.postgres),
+        ("chdb", &versions.chdb),
+        ("maven_dependency_plugin", &versions.maven_dependency_plugin),
+    ] {
+        obeys(tree, &["versions", key], text, &NAME)?;
     }
-    ports.push(("connect", "port", profile.connect.port));
-    if profile.postgres.external.is_none() {
-        ports.push(("postgres", "port", profile.postgres.port));
+    for (plugin, version) in versions.plugins.each() {
+        if let Some(version) = version {
+            obeys(tree, &["versions", "plugins", plugin], version, &NAME)?;
+        }
     }
-    if profile.mongodb.external.is_none() {
-        ports.push(("mongodb", "port", profile.mongodb.port));
+    Ok(())
+}
+
+fn external(rules: &Rules<'_>) -> Result<()> {
+    let Some(address) = rules.instance.spec.external() else {
+        return Ok(());
+    };
+    let fits = address.split_once(':').is_some_and(|(host, port)| {
+        is_name(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    match fits {
+        true => Ok(()),
+        false => Err(rules
+            .invalid("external", format!("{address:?} is not host:port"))
+            .hint("one host name or IPv4 address, a colon, and a port")),
     }
-    if profile.clickhouse.external.is_none() {
-        ports.push(("clickhouse", "port", profile.clickhouse.port));
+}
+
+/// Passwords are checked without ever being printed.
+fn accounts(rules: &Rules<'_>) -> Result<()> {
+    let Instance { spec, kind, .. } = rules.instance;
+    let Some(accounts) = spec.accounts() else {
+        return Ok(());
+    };
+    let connector = accounts.connector.and_then(|it| it.password);
+    let passwords = [
+        ("password", accounts.password, rules.instance.is_external()),
+        ("connector_password", connector, false),
+    ];
+    for (key, password, may_be_empty) in passwords {
+        let Some(Password(text)) = password else {
+            continue;
+        };
+        let printable = |c: char| c == ' ' || c.is_ascii_graphic();
+        if !text.chars().all(printable) {
+            return Err(rules.invalid(key, "a password has printable ASCII characters only"));
+        }
+        if text.is_empty() && !may_be_empty && accounts.connector.is_some() {
+            return Err(rules
+                .invalid(key, format!("{} takes no empty password", kind.title))
+                .hint("leave it out, or set it to `~`, to have one generated"));
+        }
     }
-    ports
+    if connector.is_some() && !matches!(rules.instance.connector_login(), Login::Own(_)) {
+        return Err(rules
+            .invalid(
+                "connector_password",
+                "connectors have no user of their own there",
+            )
+            .hint(format!("name one: {}", rules.key("connector_user"))));
+    }
+    Ok(())
+}
+
+/// A port of this machine that a profile gives to a component.
+#[derive(Clone, Debug)]
+pub struct OwnPort {
+    /// The component.
+    pub component: String,
+    /// The whole key.
+    pub key: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// Every port of the profile, whether or not its component runs here.
+pub fn all_ports(profile: &Profile) -> Vec<OwnPort> {
+    let own = profile.components.values().filter(|it| !it.is_external());
+    own.flat_map(|it| {
+        let ports = it.spec.ports().into_iter();
+        ports.map(|(key, port)| OwnPort {
+            component: it.name.clone(),
+            key: format!("{}.{key}", it.path),
+            port,
+        })
+    })
+    .collect()
 }
 
 fn ports(tree: &Node, profile: &Profile) -> Result<()> {
     let ports = all_ports(profile);
-    let mut owners: BTreeMap<u16, (&str, &str)> = BTreeMap::new();
-    for &(component, key, port) in &ports {
-        if port == 0 {
-            return Err(invalid(
-                tree,
-                &[component, key],
-                format!("`{component}.{key}`: port 0 is no port"),
-            )
-            .hint("`cargo xtask up --ports auto` picks free ports"));
+    let mut owners: BTreeMap<u16, &str> = BTreeMap::new();
+    for OwnPort { key, port, .. } in &ports {
+        if *port == 0 {
+            return Err(
+                invalid(tree, &path(key), format!("`{key}`: port 0 is no port"))
+                    .hint("`cargo xtask up --ports auto` picks free ports"),
+            );
         }
-        let Some(other) = owners.insert(port, (component, key)) else {
+        let Some(other) = owners.insert(*port, key) else {
             continue;
         };
         // The place to mend is the one that somebody wrote, not the default that it ran into.
-        let mut both = [other, (component, key)];
-        both.sort_by_key(|(component, key)| written(tree, &[component, key]));
-        let [(first, first_key), (second, second_key)] = both;
-        let free = (port..=u16::MAX)
-            .chain(1024..port)
-            .find(|port| ports.iter().all(|(_, _, taken)| taken != port))
-            .unwrap_or(port);
+        let mut both = [other, key];
+        both.sort_by_key(|key| written(tree, &path(key)));
+        let [first, second] = both;
+        let free = (*port..=u16::MAX)
+            .chain(1024..*port)
+            .find(|port| ports.iter().all(|taken| taken.port != *port))
+            .unwrap_or(*port);
         return Err(invalid(
             tree,
-            &[second, second_key],
-            format!(
-                "port {port} is wanted twice: by `{first}.{first_key}` and `{second}.{second_key}`"
-            ),
+            &path(second),
+            format!("port {port} is wanted twice: by `{first}` and `{second}`"),
         )
         .hint(format!(
-            "change one of them, for example `--set {second}.{second_key}={free}`"
+            "change one of them, for example `--set {second}={free}`"
         )));
     }
     Ok(())
+}
+
+/// The keys that lead to a value.
+fn path(key: &str) -> Vec<&str> {
+    key.split('.').collect()
 }
 
 /// Orders values by who wrote them: the defaults, then files by line, then the command line.
@@ -115,30 +206,31 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
         for key in connector.config.keys() {
             key_obeys(tree, &["connectors", name, "config", key], &NAME)?;
         }
-        let wants_slot = connector.source == Source::Postgres;
+        let (instance, source) = source(tree, profile, name, connector)?;
+        let title = instance.kind.title;
         for (key, value) in [
             ("slot", &connector.slot),
             ("publication", &connector.publication),
         ] {
-            match value {
-                None if wants_slot => {
+            match (value, source.keys.contains(&key)) {
+                (None, true) => {
                     return Err(invalid(
                         tree,
                         &["connectors", name],
-                        format!("connector `{name}` reads PostgreSQL and needs `{key}`"),
+                        format!("connector `{name}` reads {title} and needs `{key}`"),
                     )
                     .hint(format!("add `{key}`, a name of its own, such as `{key}_1`")));
                 }
-                Some(_) if !wants_slot => {
+                (Some(_), false) => {
                     return Err(invalid(
                         tree,
                         &at(key),
-                        format!("connector `{name}` reads MongoDB, which has no `{key}`"),
+                        format!("connector `{name}` reads {title}, which has no `{key}`"),
                     )
                     .hint(format!("remove `{key}`")));
                 }
-                Some(value) => obeys(tree, &at(key), value, &IDENTIFIER)?,
-                None => {}
+                (Some(value), true) => obeys(tree, &at(key), value, &IDENTIFIER)?,
+                (None, false) => {}
             }
         }
     }
@@ -175,6 +267,35 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
     Ok(())
 }
 
+/// The component that a connector reads.
+fn source<'a>(
+    tree: &Node,
+    profile: &'a Profile,
+    name: &str,
+    connector: &Connector,
+) -> Result<(&'a Instance, &'static Source)> {
+    let reads = &connector.source;
+    let at = |message: String| invalid(tree, &["connectors", name, "source"], message);
+    let readable = |it: &&Instance| it.kind.source.is_some();
+    let Some(instance) = profile.components.get(reads) else {
+        let known = profile.components.values().filter(readable);
+        let error = at(format!(
+            "`connectors.{name}.source`: there is no component {reads:?}"
+        ));
+        return Err(match nearest(reads, known.map(|it| it.name.as_str())) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("define it under `components`"),
+        });
+    };
+    match &instance.kind.source {
+        Some(source) => Ok((instance, source)),
+        None => Err(at(format!(
+            "`connectors.{name}.source`: no connector reads {}",
+            instance.kind.title
+        ))),
+    }
+}
+
 fn flows(tree: &Node, profile: &Profile) -> Result<()> {
     let mut topics: BTreeMap<String, &str> = BTreeMap::new();
     let mut groups: BTreeMap<&str, String> = BTreeMap::new();
@@ -191,6 +312,7 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             .hint("choose another name: views are called `mv_<flow>`, tables `<flow>_queue` and so on"));
         }
         let connector = connector(tree, profile, name, flow)?;
+        let (instance, source) = source(tree, profile, &flow.connector, connector)?;
         let is_table = |table: &str| {
             table.split_once('.').is_some_and(|(schema, table)| {
                 let word = |part: &str| {
@@ -200,10 +322,7 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             })
         };
         if !is_table(&flow.table) {
-            let form = match connector.source {
-                Source::Postgres => "schema.table",
-                Source::Mongodb => "database.collection",
-            };
+            let form = source.table;
             return Err(invalid(
                 tree,
                 &place("table"),
@@ -244,16 +363,19 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             )
             .hint("give each its own: members of one group take each other's partitions"));
         }
-        if connector.source == Source::Mongodb && flow.keep == Keep::Latest {
+        if !source.has_positions && flow.keep == Keep::Latest {
             return Err(invalid(
                 tree,
                 &place("keep"),
-                format!("flow `{name}`: `keep: latest` needs a log position, which MongoDB's events do not carry"),
+                format!(
+                    "flow `{name}`: `keep: latest` needs a log position, which {}'s events do not carry",
+                    instance.kind.title
+                ),
             )
             .hint("use `keep: every`"));
         }
         columns(tree, name, flow)?;
-        canary(tree, name, flow, connector.source)?;
+        canary(tree, name, flow, source)?;
     }
     Ok(())
 }
@@ -353,9 +475,9 @@ fn among_columns(error: Error, name: &str, flow: &Flow) -> Error {
     }
 }
 
-/// The row that is sent through: it needs a column whose change can be seen at the target, and for
-/// PostgreSQL a key that takes its negative number.
-fn canary(tree: &Node, name: &str, flow: &Flow, source: Source) -> Result<()> {
+/// The row that is sent through: it needs a column whose change can be seen at the target, and at most
+/// sources a key that takes its negative number.
+fn canary(tree: &Node, name: &str, flow: &Flow, source: &Source) -> Result<()> {
     let Some(canary) = &flow.canary else {
         return Ok(());
     };
@@ -408,7 +530,7 @@ fn canary(tree: &Node, name: &str, flow: &Flow, source: Source) -> Result<()> {
         }
         Some(_) => {}
     }
-    if source == Source::Postgres
+    if source.numbers_canaries
         && let Some(key) = flow.key.first()
         && let Some(kind) = flow.columns.get(key)
         && !types::is_signed_integer(kind)

@@ -13,9 +13,17 @@ use crate::error::{Code, Error, Location, Result, nearest};
 /// # Errors
 /// An unknown key, a missing key or a wrong type, at its place.
 pub(super) fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T> {
+    decode_at(node, "")
+}
+
+/// Decodes the part of a tree that is under `path`.
+///
+/// # Errors
+/// See [`decode`].
+pub(super) fn decode_at<'de, T: de::Deserialize<'de>>(node: &'de Node, path: &str) -> Result<T> {
     T::deserialize(Decoder {
         node,
-        path: String::new(),
+        path: path.to_owned(),
     })
     .map_err(|fault| {
         let error = Error::new(Code::ProfileInvalid, fault.message);

@@ -2,97 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::schema::{KafkaSecurity, PlatformChoice, PostgresManager, Profile};
-use super::values::{NAME, ONE_LINE, Rule, invalid, is_name, obeys};
+use super::component::Port;
+use super::rules::{LABEL, NAME, ONE_LINE, WITH_DIGEST, invalid, obeys};
+use super::schema::{PlatformChoice, Profile};
 use super::{Node, Value};
 use crate::error::Result;
 
-/// A namespace's or a label's name.
-const LABEL: Rule = Rule {
-    fits: |text| {
-        (1..=63).contains(&text.len())
-            && !text.starts_with('-')
-            && !text.ends_with('-')
-            && text
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-    },
-    says: "has lower-case letters, digits and `-` only, 63 at the most, and begins and ends with none of `-`",
-};
-
-/// An amount of processor time, memory or storage.
-const QUANTITY: Rule = Rule {
-    fits: |text| {
-        let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-        let unit = &text[number.len()..];
-        let digits = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-        digits(whole)
-            && digits(fraction)
-            && number.len() < 16
-            && number.chars().any(|c| ('1'..='9').contains(&c))
-            && ["", "m", "k", "M", "G", "T", "Ki", "Mi", "Gi", "Ti"].contains(&unit)
-    },
-    says: "is a quantity such as `250m`, `1Gi` or `0.5`",
-};
-
-/// An image or a registry with a path.
-const IMAGE: Rule = Rule {
-    fits: |text| {
-        is_name(&text.replace(['/', ':', '@'], "a"))
-            && !text.contains("//")
-            && !text.ends_with(['/', ':', '@'])
-    },
-    says: "is an image or registry such as `registry.example:5000/team/connect`",
-};
-
-/// A version, and the digest of its image if it has one.
-const WITH_DIGEST: Rule = Rule {
-    fits: |text| {
-        let (version, digest) = match text.split_once("@sha256:") {
-            Some((version, digest)) => (version, Some(digest)),
-            None => (text, None),
-        };
-        is_name(version)
-            && digest.is_none_or(|digest| {
-                digest.len() == 64
-                    && digest
-                        .chars()
-                        .all(|c| c.is_ascii_digit() || ('a'..='f').contains(&c))
-            })
-    },
-    says: "is a version, alone or with `@sha256:` and 64 hex digits behind it",
-};
-
-/// A network in CIDR form.
-const NETWORK: Rule = Rule {
-    fits: |text| {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let Ok(address) = address.parse::<std::net::IpAddr>() else {
-            return false;
-        };
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        bits.is_none_or(|bits| bits.parse::<u8>().is_ok_and(|bits| bits <= most))
-    },
-    says: "is a network such as `10.0.0.0/8` or `::/0`",
-};
-
 /// The range that the API server gives to NodePort services unless it is told otherwise.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
-
-/// A port of this machine and the port of Kind's first node that it leads to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HostPort {
-    /// The profile's key that gives the port of this machine.
-    pub key: &'static str,
-    /// Of this machine, on its loopback address.
-    pub host: u16,
-    /// Of the node.
-    pub node: u16,
-}
 
 /// A broker's ports on Kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,48 +33,21 @@ impl Profile {
 
     /// Each broker's ports on Kind.
     pub fn broker_ports(&self) -> Vec<BrokerPort> {
-        (0..self.kafka.replicas)
-            .map(|broker| BrokerPort {
-                broker,
-                host: self.kafka.port.saturating_add(broker),
-                node: self.kind.node_ports.kafka.saturating_add(broker),
-            })
-            .collect()
+        self.kafka.broker_ports(self.kind.node_ports.kafka)
     }
 
-    /// The ports of this machine that lead into a Kind cluster.
-    pub fn host_ports(&self) -> Vec<HostPort> {
-        let node = &self.kind.node_ports;
-        let mut ports = Vec::new();
-        let mut add = |key, host, node| ports.push(HostPort { key, host, node });
-        if let Some(port) = self.kind.web_port {
-            add("kind.web_port", port, node.web);
-        }
-        if self.postgres.external.is_none() {
-            add("postgres.port", self.postgres.port, node.postgres);
-        }
-        if self.clickhouse.external.is_none() && self.clickhouse_has_node_port() {
-            add("clickhouse.port", self.clickhouse.port, 8123);
-        }
-        add("connect.port", self.connect.port, node.connect);
-        if self.kafka.external.is_none() {
-            for port in self.broker_ports() {
-                add("kafka.port", port.host, port.node);
-            }
-        }
-        ports
-    }
-
-    /// Whether ClickHouse on Kind has the port 8123 of the node, which is outside the range of a
-    /// NodePort and therefore the pod's own. That wants one server, on the node that has this
-    /// machine's ports, which is the first; it runs pods only where it is alone.
-    pub fn clickhouse_has_node_port(&self) -> bool {
-        self.kind.nodes == 1 && !self.several_clickhouse()
-    }
-
-    /// Whether there is more than one ClickHouse server.
-    pub fn several_clickhouse(&self) -> bool {
-        self.clickhouse.shards > 1 || self.clickhouse.replicas > 1
+    /// The ports of this machine that lead into a Kind cluster, with the keys that give them.
+    pub fn host_ports(&self) -> Vec<(String, Port)> {
+        let web = self.kind.web_port.map(|host| {
+            let (key, node) = ("web_port", self.kind.node_ports.web);
+            ("kind.web_port".to_owned(), Port { key, host, node })
+        });
+        let own = self.components.values().filter(|it| !it.is_external());
+        let ports = own.flat_map(|it| {
+            let ports = it.spec.host_ports(self).into_iter();
+            ports.map(|port| (format!("{}.{}", it.path, port.key), port))
+        });
+        web.into_iter().chain(ports).collect()
     }
 
     /// How often a topic is replicated, and how many of the replicas must have a message.
@@ -176,15 +66,20 @@ impl Profile {
 /// The first one that does not fit.
 pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
     texts(tree, profile)?;
-    numbers(tree, profile)?;
+    if !(1..=100).contains(&profile.kind.nodes) {
+        let nodes = profile.kind.nodes;
+        return Err(invalid(
+            tree,
+            &["kind", "nodes"],
+            format!("`kind.nodes`: {nodes} is not between 1 and 100"),
+        ));
+    }
     node_ports(tree, profile)?;
     contradictions(tree, profile)
 }
 
 fn texts(tree: &Node, profile: &Profile) -> Result<()> {
     let (kubernetes, versions) = (&profile.kubernetes, &profile.versions);
-    let (kafka, connect, postgres) = (&profile.kafka, &profile.connect, &profile.postgres);
-    let (mongodb, clickhouse) = (&profile.mongodb, &profile.clickhouse);
     let given = [
         ("versions.strimzi", &versions.strimzi, &NAME),
         (
@@ -207,22 +102,11 @@ fn texts(tree: &Node, profile: &Profile) -> Result<()> {
             &kubernetes.database_namespace,
             &LABEL,
         ),
-        ("kafka.storage", &kafka.storage, &QUANTITY),
-        ("postgres.storage", &postgres.storage, &QUANTITY),
-        ("mongodb.storage", &mongodb.storage, &QUANTITY),
-        ("clickhouse.storage", &clickhouse.storage, &QUANTITY),
-        (
-            "clickhouse.keeper_storage",
-            &clickhouse.keeper_storage,
-            &QUANTITY,
-        ),
     ];
     let optional = [
         ("kubernetes.context", &kubernetes.context, &ONE_LINE),
         ("kubernetes.storage_class", &kubernetes.storage_class, &NAME),
         ("kind.name", &profile.kind.name, &LABEL),
-        ("connect.image", &connect.image, &IMAGE),
-        ("connect.registry", &connect.registry, &IMAGE),
     ];
     let optional = optional
         .into_iter()
@@ -230,68 +114,6 @@ fn texts(tree: &Node, profile: &Profile) -> Result<()> {
     for (path, text, rule) in given.into_iter().chain(optional) {
         let path: Vec<&str> = path.split('.').collect();
         obeys(tree, &path, text, rule)?;
-    }
-    for (component, key, resources) in [
-        ("kafka", "resources", &kafka.resources),
-        ("connect", "resources", &connect.resources),
-        ("postgres", "resources", &postgres.resources),
-        ("mongodb", "resources", &mongodb.resources),
-        ("clickhouse", "resources", &clickhouse.resources),
-        (
-            "clickhouse",
-            "keeper_resources",
-            &clickhouse.keeper_resources,
-        ),
-    ] {
-        obeys(tree, &[component, key, "cpu"], &resources.cpu, &QUANTITY)?;
-        obeys(
-            tree,
-            &[component, key, "memory"],
-            &resources.memory,
-            &QUANTITY,
-        )?;
-    }
-    for network in &clickhouse.networks {
-        obeys(tree, &["clickhouse", "networks"], network, &NETWORK)?;
-    }
-    Ok(())
-}
-
-fn numbers(tree: &Node, profile: &Profile) -> Result<()> {
-    const ODD: &[u16] = &[1, 3, 5, 7];
-    const KEEPERS: &[u16] = &[0, 1, 3, 5];
-    const ANY: &[u16] = &[];
-    for (path, number, of) in [
-        (["kind", "nodes"], profile.kind.nodes, ANY),
-        (["kafka", "replicas"], profile.kafka.replicas, ANY),
-        (["connect", "replicas"], profile.connect.replicas, ANY),
-        (["postgres", "replicas"], profile.postgres.replicas, ANY),
-        (["mongodb", "replicas"], profile.mongodb.replicas, ODD),
-        (["clickhouse", "shards"], profile.clickhouse.shards, ANY),
-        (["clickhouse", "replicas"], profile.clickhouse.replicas, ANY),
-        (
-            ["clickhouse", "keepers"],
-            profile.clickhouse.keepers,
-            KEEPERS,
-        ),
-    ] {
-        let name = path.join(".");
-        if of.is_empty() && !(1..=100).contains(&number) {
-            return Err(invalid(
-                tree,
-                &path,
-                format!("`{name}`: {number} is not between 1 and 100"),
-            ));
-        }
-        if !of.is_empty() && !of.contains(&number) {
-            let known: Vec<String> = of.iter().map(u16::to_string).collect();
-            return Err(invalid(
-                tree,
-                &path,
-                format!("`{name}`: {number} is none of {}", known.join(", ")),
-            )
-            .hint("a majority must be able to decide"));
-        }
     }
     Ok(())
 }
@@ -332,16 +154,16 @@ fn node_ports(tree: &Node, profile: &Profile) -> Result<()> {
     if profile.platform != PlatformChoice::Kind {
         return Ok(());
     }
-    let mut owners: BTreeMap<u16, &str> = BTreeMap::new();
-    for port in profile.host_ports() {
-        if let Some(other) = owners.insert(port.host, port.key) {
-            let path: Vec<&str> = port.key.split('.').collect();
+    let mut owners: BTreeMap<u16, String> = BTreeMap::new();
+    for (key, port) in profile.host_ports() {
+        if let Some(other) = owners.insert(port.host, key.clone()) {
+            let path: Vec<&str> = key.split('.').collect();
             return Err(invalid(
                 tree,
                 &path,
                 format!(
-                    "port {} of this machine is wanted twice: by `{other}` and `{}`",
-                    port.host, port.key
+                    "port {} of this machine is wanted twice: by `{other}` and `{key}`",
+                    port.host
                 ),
             )
             .hint("change one of them"));
@@ -351,7 +173,6 @@ fn node_ports(tree: &Node, profile: &Profile) -> Result<()> {
 }
 
 fn contradictions(tree: &Node, profile: &Profile) -> Result<()> {
-    let (postgres, clickhouse) = (&profile.postgres, &profile.clickhouse);
     let namespaces = &profile.kubernetes;
     if namespaces.kafka_namespace == namespaces.database_namespace {
         return Err(invalid(
@@ -360,46 +181,6 @@ fn contradictions(tree: &Node, profile: &Profile) -> Result<()> {
             "`kubernetes.database_namespace` is `kubernetes.kafka_namespace` too",
         )
         .hint("Secrets of one name are in both: give each a namespace of its own"));
-    }
-    match postgres.managed_by {
-        PostgresManager::Statefulset if postgres.replicas > 1 => Err(invalid(
-            tree,
-            &["postgres", "replicas"],
-            format!(
-                "`postgres.replicas`: a StatefulSet runs one server, not {}",
-                postgres.replicas
-            ),
-        )
-        .hint("set `postgres.managed_by: cloudnative-pg`, which replicates")),
-        PostgresManager::CloudNativePg if postgres.user == "postgres" => Err(invalid(
-            tree,
-            &["postgres", "user"],
-            "`postgres.user`: CloudNativePG keeps `postgres` for itself",
-        )
-        .hint("name a user of your own: it owns the database and may replicate")),
-        PostgresManager::CloudNativePg if postgres.database == "postgres" => Err(invalid(
-            tree,
-            &["postgres", "database"],
-            "`postgres.database`: CloudNativePG keeps `postgres` for itself",
-        )
-        .hint("name a database of your own, such as `app`")),
-        _ => Ok(()),
-    }?;
-    if clickhouse.replicas > 1 && clickhouse.keepers == 0 {
-        return Err(invalid(
-            tree,
-            &["clickhouse", "replicas"],
-            "`clickhouse.replicas`: replicas agree through ClickHouse Keeper, and there is none",
-        )
-        .hint("set `clickhouse.keepers: 3`"));
-    }
-    if profile.kafka.security == KafkaSecurity::Scram && profile.kafka.external.is_some() {
-        return Err(invalid(
-            tree,
-            &["kafka", "security"],
-            "`kafka.security`: the tool makes users only on brokers that it runs",
-        )
-        .hint("leave it out, or leave `kafka.external` out"));
     }
     // Where nothing else says where: the image must get to nodes that the tool cannot reach.
     let wanted = profile.platform == PlatformChoice::Kubernetes;
@@ -421,49 +202,4 @@ fn contradictions(tree: &Node, profile: &Profile) -> Result<()> {
         });
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rules() {
-        for (rule, good, bad) in [
-            (
-                &LABEL,
-                &["kafka", "a-1"][..],
-                &["", "-a", "a-", "A", "a.b", "a_b"][..],
-            ),
-            (
-                &QUANTITY,
-                &["1", "250m", "0.5", "1Gi", "512Mi", "1.5G"],
-                &[
-                    "", "m", "0", "0m", "1gi", "1 Gi", "-1", "1e3", "1.Gi", ".5", "1GiB", "1é",
-                ],
-            ),
-            (
-                &IMAGE,
-                &["cdc-connect:1.0", "r.example:5000/a/b@sha256:00", "r/a"],
-                &["", "a b", "a//b", "a:", "-a", "a\n", "$(x)"],
-            ),
-            (
-                &NETWORK,
-                &["::/0", "10.0.0.0/8", "127.0.0.1"],
-                &["", "10.0.0.0/33", "::/129", "x/8", "10.0.0/8"],
-            ),
-        ] {
-            for text in good {
-                assert!((rule.fits)(text), "{text:?}");
-            }
-            for text in bad {
-                assert!(!(rule.fits)(text), "{text:?}");
-            }
-        }
-        assert!((WITH_DIGEST.fits)(&format!(
-            "1.34.0@sha256:{}",
-            "a".repeat(64)
-        )));
-        assert!(!(WITH_DIGEST.fits)("1.34.0@sha256:abc"));
-    }
 }

@@ -1,8 +1,7 @@
 //! Whom connectors log in as: on servers that the tool runs a user of their own with no more rights
 //! than they need, on a server of the user's own the profile's user, unless the profile asks for one.
 
-use super::Profile;
-use super::schema::Source;
+use super::component::Instance;
 
 /// The connectors' own user where the profile names none.
 pub const CONNECTOR_USER: &str = "cdc_connector";
@@ -33,46 +32,30 @@ impl<'a> Login<'a> {
     }
 }
 
-impl Profile {
-    /// Whom the connectors of a source log in as.
-    pub fn connector_login(&self, source: Source) -> Login<'_> {
-        let (own, user, external, nobody) = match source {
-            Source::Postgres => {
-                let it = &self.postgres;
-                (&it.connector_user, &it.user, it.external.is_some(), false)
-            }
-            Source::Mongodb => {
-                let it = &self.mongodb;
-                let external = it.external.is_some();
-                // MongoDB refuses a login with an empty password: without one nobody is meant to log in.
-                let password = it.password.as_ref().is_some_and(|it| !it.0.is_empty());
-                let nobody = external && (it.user.is_empty() || !password);
-                (&it.connector_user, &it.user, external, nobody)
-            }
+impl Instance {
+    /// Whom the connectors of a component log in as.
+    pub fn connector_login(&self) -> Login<'_> {
+        let accounts = self.spec.accounts();
+        let Some((accounts, connector)) = accounts.and_then(|it| Some((it, it.connector?))) else {
+            return Login::Nobody;
         };
-        match own.as_deref() {
+        let (user, external) = (accounts.user, self.is_external());
+        // A server that takes anybody refuses a login with an empty password: without one nobody is meant to
+        // log in.
+        let password = accounts.password.is_some_and(|it| !it.0.is_empty());
+        let nobody = connector.anybody && external && (user.is_empty() || !password);
+        match connector.user {
             Some(own) if own != user => Login::Own(own),
             None if !external && user != CONNECTOR_USER => Login::Own(CONNECTOR_USER),
             _ if nobody => Login::Nobody,
             _ => Login::Shared(user),
         }
     }
-}
 
-/// The name of a source's component.
-pub fn component(source: Source) -> &'static str {
-    match source {
-        Source::Postgres => "postgres",
-        Source::Mongodb => "mongodb",
-    }
-}
-
-/// Under which name the password of a source's connectors is kept: in the environment's secrets, as a
-/// cluster's Secret, and where the workers mount that.
-pub fn connector_secret(source: Source) -> &'static str {
-    match source {
-        Source::Postgres => "postgres-connector",
-        Source::Mongodb => "mongodb-connector",
+    /// Under which name the password of its connectors is kept: in the environment's secrets, as a
+    /// cluster's Secret, and where the workers mount that.
+    pub fn connector_secret(&self) -> String {
+        format!("{}-connector", self.name)
     }
 }
 
@@ -80,8 +63,8 @@ pub fn connector_secret(source: Source) -> &'static str {
 mod tests {
     use std::path::Path;
 
-    use super::*;
-    use crate::profile::{Selection, load};
+    use crate::components::load;
+    use crate::profile::Selection;
 
     fn logins(set: &[&str]) -> [String; 2] {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -92,8 +75,8 @@ mod tests {
             set: set.iter().map(|it| (*it).to_owned()).collect(),
         };
         let profile = load(root, &selection).expect("a profile").profile;
-        [Source::Postgres, Source::Mongodb]
-            .map(|source| format!("{:?}", profile.connector_login(source)))
+        ["postgres", "mongodb"]
+            .map(|name| format!("{:?}", profile.components[name].connector_login()))
     }
 
     #[test]

@@ -4,8 +4,10 @@
 //! the profiles named by `extends`, the profile itself, `--set`.
 
 pub mod advisories;
+pub mod backbone;
 mod check;
 pub mod combinations;
+pub mod component;
 mod decode;
 pub mod kubernetes;
 pub mod logins;
@@ -14,21 +16,25 @@ mod parse;
 pub mod pins;
 #[cfg(test)]
 mod properties;
+pub mod rules;
 pub mod schema;
 pub mod size;
 pub mod topics;
 mod types;
-mod values;
 pub mod version;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use check::all_ports;
+pub use check::{OwnPort, all_ports};
 pub use node::{Node, Value};
+pub(crate) use rules::is_secret;
 pub use schema::Profile;
-pub(crate) use values::is_secret;
 
+use self::component::{Instance, Named, Types};
 use crate::error::{Code, Error, Location, Result, nearest};
+
+/// The tool's own name: at Kafka its user, on clusters who made an object.
+pub const TOOL_USER: &str = "cdc-xtask";
 
 /// A loaded profile: the merged tree with origins, and what it means.
 #[derive(Clone, Debug)]
@@ -39,6 +45,7 @@ pub struct Loaded {
     pub tree: Node,
     /// The tree decoded and checked.
     pub profile: Profile,
+    types: Types,
 }
 
 impl Loaded {
@@ -68,7 +75,7 @@ impl Loaded {
             }
         }
         mask("", &mut self.tree);
-        self.profile = decode::decode(&self.tree)?;
+        self.profile = decoded(&self.tree, self.types)?;
         Ok(self)
     }
 }
@@ -86,20 +93,168 @@ pub struct Selection {
 ///
 /// # Errors
 /// Whatever is wrong with the files or the overrides, at its place, with exit code 3.
-pub fn load(root: &Path, selection: &Selection) -> Result<Loaded> {
+pub fn load(root: &Path, selection: &Selection, types: Types) -> Result<Loaded> {
     let path = find(root, &selection.profile)?;
     let name = stem(&path)?;
-    let mut tree = chain(root, &path)?.into_iter().fold(defaults(root)?, lay);
+    let below = defaults(root)?;
+    let layers = chain(root, &path)?.into_iter();
+    let mut tree = layers.fold(below.clone(), lay);
     for set in &selection.set {
-        apply_set(&mut tree, set)?;
+        apply_set(&mut tree, set, types)?;
     }
-    let profile = mean(&tree)?;
-    check_files(root, &tree, &profile)?;
+    named(&mut tree, &below, types)?;
+    let profile = decoded(&tree, types)?;
+    check::check(&tree, &profile, Some(&root.join("manifests")))?;
     Ok(Loaded {
         name,
         tree,
         profile,
+        types,
     })
+}
+
+/// Lays what a profile says of its named components on the defaults of their types.
+fn named(tree: &mut Node, below: &Node, types: Types) -> Result<()> {
+    let Some(Value::Map(named)) = tree.get("components").map(|node| node.value.clone()) else {
+        return Ok(());
+    };
+    for (name, own) in named {
+        if own.value == Value::Null {
+            continue;
+        }
+        let kind = kind(&name, &own, types)?;
+        let base = below.at([kind.name]).cloned();
+        let base = base.unwrap_or_else(|| Node::empty("profiles/defaults.yaml"));
+        tree.set(&["components", &name], node::merge(base, own));
+    }
+    Ok(())
+}
+
+/// The type of a component that a profile names.
+fn kind(name: &str, own: &Node, types: Types) -> Result<&'static component::Type> {
+    let given = own.get("type");
+    // All others may ask for their settings.
+    let single = [backbone::KAFKA.name, backbone::CONNECT.name];
+    let wanted = given.map_or_else(|| name.to_owned(), Node::scalar_text);
+    if single.contains(&wanted.as_str()) {
+        let what = format!("`components.{name}`: a profile has one {wanted}, under its own name");
+        return Err(Error::new(Code::ProfileInvalid, what)
+            .at(own.origin.clone())
+            .hint(format!("give its settings under `{wanted}`")));
+    }
+    let known = types.iter().copied();
+    known
+        .clone()
+        .find(|kind| kind.name == wanted)
+        .ok_or_else(|| {
+            let error = match given {
+                Some(node) => Error::new(
+                    Code::ProfileInvalid,
+                    format!("`components.{name}.type`: there is no type `{wanted}`"),
+                )
+                .at(node.origin.clone()),
+                None => Error::new(
+                    Code::ProfileInvalid,
+                    format!("`components.{name}`: `{name}` is no type, and no `type` is given"),
+                )
+                .at(own.origin.clone()),
+            };
+            let names: Vec<&str> = known.map(|kind| kind.name).collect();
+            match nearest(&wanted, names.iter().copied()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("types: {}", names.join(", "))),
+            }
+        })
+}
+
+/// The keys of a profile that are no component's.
+const KEYS: [&str; 7] = [
+    "platform",
+    "versions",
+    "kubernetes",
+    "kind",
+    "components",
+    "connectors",
+    "flows",
+];
+
+/// Decodes a merged tree.
+fn decoded(tree: &Node, types: Types) -> Result<Profile> {
+    let names = || types.iter().map(|kind| kind.name);
+    if let Value::Map(map) = &tree.value
+        && let Some((key, node)) = map
+            .iter()
+            .find(|(key, _)| !KEYS.contains(&key.as_str()) && names().all(|name| name != *key))
+    {
+        let error = Error::new(Code::ProfileInvalid, format!("unknown key `{key}`"));
+        let known: Vec<&str> = KEYS.into_iter().chain(names()).collect();
+        return Err(match nearest(key, known.iter().copied()) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(format!("known here: `{}`", known.join("`, `"))),
+        }
+        .at(node.origin.clone()));
+    }
+    let mut backbone = tree.clone();
+    if let Value::Map(map) = &mut backbone.value {
+        let own = [backbone::KAFKA.name, backbone::CONNECT.name];
+        map.retain(|key, _| {
+            own.contains(&key.as_str()) || (KEYS.contains(&key.as_str()) && key != "components")
+        });
+    }
+    let mut profile: Profile = decode::decode(&backbone)?;
+    profile.kafka.set_name(backbone::KAFKA.name);
+    profile.connect.set_name(backbone::CONNECT.name);
+    add_components(&mut profile, tree, types)?;
+    Ok(profile)
+}
+
+/// Adds the components of a profile: of each type the one without a name of its own, where it is there, and
+/// those that have names.
+fn add_components(profile: &mut Profile, tree: &Node, types: Types) -> Result<()> {
+    let instance = |name: &str, kind: &'static component::Type, node: &Node, path: String| {
+        Ok::<_, Error>(Instance {
+            name: name.to_owned(),
+            kind,
+            spec: (kind.decode)(node, name, &path)?,
+            path,
+        })
+    };
+    let named = tree.get("components");
+    for kind in types {
+        let Some(node) = tree.get(kind.name) else {
+            continue;
+        };
+        let is_named = named.is_some_and(|named| named.get(kind.name).is_some());
+        if node.value == Value::Null || is_named {
+            continue;
+        }
+        let own = instance(kind.name, kind, node, kind.name.to_owned())?;
+        let is_read = |connector: &schema::Connector| connector.source == kind.name;
+        let is_there = match kind.source {
+            Some(_) => profile.connectors.values().any(is_read),
+            // What moves changes is there where something has it do so.
+            None if kind.name == backbone::CONNECT.name => {
+                !profile.connectors.is_empty() || !profile.connect.plugins.is_empty()
+            }
+            None => true,
+        };
+        match is_there {
+            true => drop(profile.components.insert(kind.name.to_owned(), own)),
+            false => profile.idle.push(own),
+        }
+    }
+    if let Some(Value::Map(named)) = named.map(|node| &node.value) {
+        for (name, node) in named {
+            let mut own = node.clone();
+            let kind = self::kind(name, &own, types)?;
+            if let Value::Map(map) = &mut own.value {
+                map.shift_remove("type");
+            }
+            let own = instance(name, kind, &own, format!("components.{name}"))?;
+            profile.components.insert(name.clone(), own);
+        }
+    }
+    Ok(())
 }
 
 /// Lays a file on what is below it. Who sets Debezium's version means all plugins: those that have a
@@ -126,13 +281,6 @@ fn forget_plugins(tree: &mut Node, origin: &Location) {
     }
 }
 
-/// What a merged tree means.
-fn mean(tree: &Node) -> Result<Profile> {
-    let profile: Profile = decode::decode(tree)?;
-    check::check(tree, &profile)?;
-    Ok(profile)
-}
-
 /// The layers below every profile.
 ///
 /// # Errors
@@ -149,40 +297,16 @@ pub fn defaults(root: &Path) -> Result<Node> {
 ///
 /// # Errors
 /// See [`load`].
-pub fn check_text(defaults: &Node, file: &str, text: &str) -> Result<Profile> {
+pub fn check_text(defaults: &Node, file: &str, text: &str, types: Types) -> Result<Profile> {
     let mut tree = map(parse::parse(file, text)?)?;
     if let Value::Map(map) = &mut tree.value {
         map.shift_remove("extends");
     }
-    mean(&lay(defaults.clone(), tree))
-}
-
-/// Checks that the files that a profile names are there.
-fn check_files(root: &Path, tree: &Node, profile: &Profile) -> Result<()> {
-    for (component, key, folder, files) in [
-        ("postgres", "schema", "sql", &profile.postgres.schema),
-        ("mongodb", "seed", "seed", &profile.mongodb.seed),
-    ] {
-        let folder = format!("manifests/{component}/{folder}");
-        for file in files {
-            let path = [component, key];
-            values::obeys(tree, &path, file, &values::NAME)?;
-            if root.join(&folder).join(file).is_file() {
-                continue;
-            }
-            let known = listed(&root.join(&folder));
-            let error = values::invalid(
-                tree,
-                &path,
-                format!("`{component}.{key}`: there is no file {folder}/{file}"),
-            );
-            return Err(match nearest(file, known.iter().map(String::as_str)) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("files there: {}", known.join(", "))),
-            });
-        }
-    }
-    Ok(())
+    let mut tree = lay(defaults.clone(), tree);
+    named(&mut tree, defaults, types)?;
+    let profile = decoded(&tree, types)?;
+    check::check(&tree, &profile, None)?;
+    Ok(profile)
 }
 
 /// The names of a directory's files, sorted.
@@ -340,7 +464,7 @@ fn chain(root: &Path, path: &Path) -> Result<Vec<Node>> {
 /// A profile's name. It names a directory and stands in messages.
 fn stem(path: &Path) -> Result<String> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    if values::is_name(&stem) {
+    if rules::is_name(&stem) {
         return Ok(stem.into_owned());
     }
     Err(Error::new(
@@ -350,7 +474,7 @@ fn stem(path: &Path) -> Result<String> {
     .hint("letters, digits, `.`, `_` and `-`, beginning with none of `.` and `-`; rename the file"))
 }
 
-fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
+fn apply_set(tree: &mut Node, set: &str, types: Types) -> Result<()> {
     let example = "write it as `--set kafka.port=9192`";
     // Neither message repeats the value, which may be a password.
     let Some((key, value)) = set.split_once('=') else {
@@ -362,7 +486,7 @@ fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
         line: 0,
         column: 0,
     };
-    let path = set_path(key);
+    let path = set_path(key, types);
     if path.iter().any(|part| part.is_empty()) {
         return Err(Error::new(
             Code::Usage,
@@ -389,11 +513,11 @@ fn apply_set(tree: &mut Node, set: &str) -> Result<()> {
 
 /// The keys of a dotted path. Settings that are passed through have dots in their own names:
 /// `kafka.config.num.partitions` is `num.partitions` of `kafka.config`.
-fn set_path(key: &str) -> Vec<&str> {
+fn set_path(key: &str, types: Types) -> Vec<&str> {
     let parts: Vec<&str> = key.split('.').collect();
     let settings = match parts.as_slice() {
-        ["connectors", _, "config", _, ..] => 3,
-        ["kafka" | "connect" | "postgres", "config", _, ..] => 2,
+        ["connectors" | "components", _, "config", _, ..] => 3,
+        [name, "config", _, ..] if types.iter().any(|kind| kind.name == *name) => 2,
         _ => return parts,
     };
     key.splitn(settings + 1, '.').collect()
@@ -402,19 +526,20 @@ fn set_path(key: &str) -> Vec<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::components::TYPES;
 
     #[test]
     fn settings_keep_their_dots() {
-        assert_eq!(set_path("kafka.port"), ["kafka", "port"]);
+        assert_eq!(set_path("kafka.port", TYPES), ["kafka", "port"]);
         assert_eq!(
-            set_path("kafka.config.num.partitions"),
+            set_path("kafka.config.num.partitions", TYPES),
             ["kafka", "config", "num.partitions"]
         );
         assert_eq!(
-            set_path("connectors.a.config.snapshot.mode"),
+            set_path("connectors.a.config.snapshot.mode", TYPES),
             ["connectors", "a", "config", "snapshot.mode"]
         );
-        assert_eq!(set_path("kafka.config"), ["kafka", "config"]);
+        assert_eq!(set_path("kafka.config", TYPES), ["kafka", "config"]);
     }
 
     #[test]
@@ -429,7 +554,7 @@ mod tests {
             ("'5'", Value::String("5".into())),
         ] {
             let mut tree = Node::empty("x");
-            apply_set(&mut tree, &format!("a.b={value}")).expect(value);
+            apply_set(&mut tree, &format!("a.b={value}"), TYPES).expect(value);
             assert_eq!(tree.at(["a", "b"]).expect("there").value, want, "{value}");
         }
     }
@@ -453,16 +578,16 @@ mod tests {
         assert_eq!(own(&tree).as_deref(), Some(""));
         let tree_both = over("versions: {debezium: 3.6.0.Final, plugins: {postgres: 3.6.1.Final}}");
         assert_eq!(own(&tree_both).as_deref(), Some("3.6.1.Final"));
-        apply_set(&mut tree, "versions.plugins.postgres=3.7.0.Final").expect("a key");
+        apply_set(&mut tree, "versions.plugins.postgres=3.7.0.Final", TYPES).expect("a key");
         assert_eq!(own(&tree).as_deref(), Some("3.7.0.Final"));
-        apply_set(&mut tree, "versions.debezium=3.5.0.Final").expect("a key");
+        apply_set(&mut tree, "versions.debezium=3.5.0.Final", TYPES).expect("a key");
         assert_eq!(own(&tree).as_deref(), Some(""));
     }
 
     #[test]
     fn a_key_below_a_scalar_is_placed_at_who_asks_for_it() {
         let mut tree = parse::parse("p.yaml", "kafka: {port: 1}\n").expect("valid");
-        apply_set(&mut tree, "kafka.port.x=2").expect("a path");
+        apply_set(&mut tree, "kafka.port.x=2", TYPES).expect("a path");
         let port = tree.at(["kafka", "port"]).expect("there");
         assert_eq!(port.origin.to_string(), "--set kafka.port.x");
     }

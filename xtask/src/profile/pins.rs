@@ -180,7 +180,7 @@ pub fn pins<'a>(loaded: &Loaded, advisories: &'a Advisories) -> Vec<Pin<'a>> {
 mod tests {
     use std::path::Path;
 
-    use super::super::{Selection, load};
+    use super::super::Selection;
     use super::*;
 
     fn loaded(profile: &str, set: &[&str]) -> Loaded {
@@ -189,7 +189,7 @@ mod tests {
             profile: profile.into(),
             set: set.iter().map(|it| (*it).to_owned()).collect(),
         };
-        load(root, &selection).expect("valid")
+        crate::components::load(root, &selection).expect("valid")
     }
 
     fn advisories(loaded: &Loaded) -> Advisories {

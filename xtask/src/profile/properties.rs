@@ -185,7 +185,7 @@ fn yamlish() -> impl Strategy<Value = String> {
 
 /// Reading ends with a value or with an error that has exit code 3 and a place in the file.
 fn reads(text: &str) -> Result<(), TestCaseError> {
-    match check_text(&DEFAULTS, "p.yaml", text) {
+    match check_text(&DEFAULTS, "p.yaml", text, crate::components::TYPES) {
         Ok(_) => {}
         Err(error) => {
             prop_assert!(error.code == Code::ProfileInvalid, "{}", error);

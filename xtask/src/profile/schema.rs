@@ -8,6 +8,8 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::component::Instance;
+
 /// The expanded profile.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,12 +26,12 @@ pub struct Profile {
     pub kafka: Kafka,
     /// The Connect worker.
     pub connect: Connect,
-    /// The relational source.
-    pub postgres: Postgres,
-    /// The document source.
-    pub mongodb: Mongodb,
-    /// The target.
-    pub clickhouse: Clickhouse,
+    /// Components by name, Kafka and Connect among them.
+    #[serde(skip)]
+    pub components: IndexMap<String, Instance>,
+    /// What the profile says of types of which it has no component: no more than checked.
+    #[serde(skip)]
+    pub idle: Vec<Instance>,
     /// Source connectors by name.
     pub connectors: IndexMap<String, Connector>,
     /// Tables that flow from a source to a target, by name.
@@ -113,29 +115,6 @@ impl Versions {
         let mut own = self.plugins.each().into_iter();
         let own = own.find_map(|(plugin, version)| version.filter(|_| plugin == name));
         own.unwrap_or(&self.debezium)
-    }
-
-    /// The tag of PostgreSQL's image: the binaries' version without its last part, which is not the
-    /// server's.
-    pub fn postgres_image_tag(&self) -> &str {
-        match self.postgres.match_indices('.').nth(1) {
-            Some((at, _)) => &self.postgres[..at],
-            None => &self.postgres,
-        }
-    }
-
-    /// PostgreSQL's major version.
-    pub fn postgres_major(&self) -> Option<u32> {
-        self.postgres.split('.').next()?.parse().ok()
-    }
-
-    /// Where PostgreSQL's image wants its volume. 18 moved it, and refuses to make its first data while
-    /// something is mounted at the old place.
-    pub fn postgres_volume(&self) -> &'static str {
-        match self.postgres_major() {
-            Some(..18) => "/var/lib/postgresql/data",
-            Some(_) | None => "/var/lib/postgresql",
-        }
     }
 
     /// The image of Kind's nodes.
@@ -233,21 +212,13 @@ pub enum KafkaSecurity {
     Scram,
 }
 
-/// What runs PostgreSQL on Kubernetes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PostgresManager {
-    /// A StatefulSet of the tool's own.
-    Statefulset,
-    /// The CloudNativePG operator.
-    #[serde(rename = "cloudnative-pg")]
-    CloudNativePg,
-}
-
 /// Kafka, one KRaft node on `host`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
+    /// The component's name.
+    #[serde(skip)]
+    pub name: String,
     /// Address of a broker that the tool does not run.
     pub external: Option<String>,
     /// Client port.
@@ -272,6 +243,9 @@ pub struct Kafka {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connect {
+    /// The component's name.
+    #[serde(skip)]
+    pub name: String,
     /// REST port.
     pub port: u16,
     /// JVM heap, as `-Xmx` takes it.
@@ -300,121 +274,12 @@ pub enum ExtraPlugin {
     Jdbc,
 }
 
-/// PostgreSQL.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Postgres {
-    /// Address of a server that the tool does not run.
-    pub external: Option<String>,
-    /// Client port.
-    pub port: u16,
-    /// Database that holds the tables.
-    pub database: String,
-    /// The user whom the tool logs in as: the owner of the tables, and on a server that it runs the
-    /// superuser.
-    pub user: String,
-    /// Password; none generates one.
-    pub password: Option<Password>,
-    /// The user whom connectors log in as (see `profile::logins`).
-    pub connector_user: Option<String>,
-    /// Their password; none generates one.
-    pub connector_password: Option<Password>,
-    /// `shared_buffers`.
-    pub shared_buffers: String,
-    /// SQL files that create the tables.
-    pub schema: Vec<String>,
-    /// More server settings.
-    pub config: Settings,
-    /// What runs it (Kubernetes).
-    pub managed_by: PostgresManager,
-    /// Members (Kubernetes).
-    pub replicas: u16,
-    /// What a member asks for (Kubernetes).
-    pub resources: Resources,
-    /// A member's volume (Kubernetes).
-    pub storage: String,
-}
-
-/// MongoDB.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Mongodb {
-    /// Address of a replica set member that the tool does not run.
-    pub external: Option<String>,
-    /// Client port.
-    pub port: u16,
-    /// Replica set name.
-    pub replica_set: String,
-    /// The user whom the tool logs in as; empty connects without credentials.
-    pub user: String,
-    /// Password; none generates one.
-    pub password: Option<Password>,
-    /// The user whom connectors log in as (see `profile::logins`).
-    pub connector_user: Option<String>,
-    /// Their password; none generates one.
-    pub connector_password: Option<Password>,
-    /// WiredTiger cache size.
-    pub cache: String,
-    /// Seed files.
-    pub seed: Vec<String>,
-    /// Members of the replica set (Kubernetes).
-    pub replicas: u16,
-    /// What a member asks for (Kubernetes).
-    pub resources: Resources,
-    /// A member's volume (Kubernetes).
-    pub storage: String,
-}
-
-/// ClickHouse.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Clickhouse {
-    /// Address of an HTTP interface that the tool does not run.
-    pub external: Option<String>,
-    /// HTTP port.
-    pub port: u16,
-    /// Database of the silver tables.
-    pub database: String,
-    /// User.
-    pub user: String,
-    /// Password; none generates one.
-    pub password: Option<Password>,
-    /// Memory limit of the engine.
-    pub memory: String,
-    /// Shards (Kubernetes).
-    pub shards: u16,
-    /// Servers of each shard (Kubernetes).
-    pub replicas: u16,
-    /// Members of ClickHouse Keeper (Kubernetes).
-    pub keepers: u16,
-    /// Networks that users may log in from (Kubernetes).
-    pub networks: Vec<String>,
-    /// What a server asks for (Kubernetes).
-    pub resources: Resources,
-    /// What a keeper asks for (Kubernetes).
-    pub keeper_resources: Resources,
-    /// A server's volume (Kubernetes).
-    pub storage: String,
-    /// A keeper's volume (Kubernetes).
-    pub keeper_storage: String,
-}
-
-/// The kinds of source a connector reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// Debezium's PostgreSQL connector on component `postgres`.
-    Postgres,
-    /// Debezium's MongoDB connector on component `mongodb`.
-    Mongodb,
-}
-
 /// A Debezium source connector.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connector {
-    /// What it reads.
-    pub source: Source,
+    /// The component that it reads.
+    pub source: String,
     /// `topic.prefix`.
     pub prefix: String,
     /// Replication slot (PostgreSQL only).
@@ -474,24 +339,39 @@ impl Profile {
         format!("__debezium-heartbeat.{prefix}")
     }
 
-    /// The kind of source that a flow reads.
-    pub fn source(&self, flow: &Flow) -> Option<Source> {
-        self.connectors
-            .get(&flow.connector)
-            .map(|connector| connector.source)
+    /// The plugins of the profile's source connectors, each once, in the order of their types.
+    pub fn source_plugins(&self) -> Vec<&'static str> {
+        let read = self.components.values().filter(|it| {
+            let mut connectors = self.connectors.values();
+            connectors.any(|connector| connector.source == it.name)
+        });
+        let mut plugins: Vec<&str> = Vec::new();
+        for source in read.filter_map(|it| it.kind.source.as_ref()) {
+            if !plugins.contains(&source.plugin) {
+                plugins.push(source.plugin);
+            }
+        }
+        plugins
     }
 
-    /// Whether any connector reads this source.
-    pub fn uses(&self, source: Source) -> bool {
-        self.connectors
-            .values()
-            .any(|connector| connector.source == source)
+    /// The component that a flow reads.
+    pub fn source(&self, flow: &Flow) -> Option<&Instance> {
+        let connector = self.connectors.get(&flow.connector)?;
+        self.components.get(&connector.source)
     }
 
-    /// Leaves out a source with its connectors and flows.
-    pub fn without(mut self, source: Source) -> Self {
+    /// The flows from a component.
+    pub fn flows_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Flow)> {
+        let of = move |flow: &Flow| self.source(flow).is_some_and(|it| it.name == name);
+        self.flows.iter().filter(move |(_, flow)| of(flow))
+    }
+
+    /// Leaves out a component with its connectors and their flows.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.components.shift_remove(name);
         self.connectors
-            .retain(|_, connector| connector.source != source);
+            .retain(|_, connector| connector.source != name);
         let connectors = &self.connectors;
         self.flows
             .retain(|_, flow| connectors.contains_key(&flow.connector));

@@ -2,7 +2,6 @@
 //! column, never an empty text.
 
 mod helpers;
-pub mod kubernetes;
 pub mod objects;
 
 use std::path::{Path, PathBuf};

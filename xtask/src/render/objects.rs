@@ -6,13 +6,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::Templates;
-use super::kubernetes::Part;
 use crate::error::{Code, Error, Location, Result};
 
 /// Label on every object of ours.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 /// Its value.
-pub const MANAGER: &str = "cdc-xtask";
+pub const MANAGER: &str = crate::profile::TOOL_USER;
 /// Label on every object of ours: the environment it belongs to.
 pub const ENVIRONMENT: &str = "cdc-xtask.dev/environment";
 /// Label on every object of ours: the component it belongs to.
@@ -27,6 +26,15 @@ pub struct Object {
     pub object: DynamicObject,
 }
 
+/// A template and the component whose objects it makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// Component.
+    pub component: &'a str,
+    /// Path below `manifests/`.
+    pub template: &'a str,
+}
+
 /// Renders the parts' templates.
 ///
 /// # Errors
@@ -35,7 +43,7 @@ pub struct Object {
 pub fn render(
     templates: &Templates,
     context: &Value,
-    parts: &[Part],
+    parts: &[Part<'_>],
     environment: &str,
 ) -> Result<Vec<Object>> {
     let mut objects = Vec::new();

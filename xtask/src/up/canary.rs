@@ -9,12 +9,13 @@ use mongodb::bson::{DateTime, Document};
 use crate::clients::clickhouse::{Clickhouse, ident, literal as text};
 use crate::clients::mongodb::Mongodb;
 use crate::clients::postgres::{self, Postgres};
+use crate::components::Source;
 use crate::components::clickhouse::{Names, delete_rows};
 use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
-use crate::profile::schema::{Flow, Settings, Source};
+use crate::profile::schema::{Flow, Settings};
 use crate::readiness::{State, Status};
 use crate::wait::{self, Patience};
 
@@ -71,12 +72,12 @@ impl<'a> Canary<'a> {
         let id = -(i64::try_from(crate::clock::now_ms() % 2_000_000_000)
             .unwrap_or(1)
             .max(1));
-        let source = match env.profile.source(flow) {
-            Some(Source::Mongodb) => {
-                Session::Mongodb(env.mongodb_client().map_err(|error| service(&error))?)
-            }
+        let source = match crate::components::flow_source(env, flow) {
+            Some(Source::Mongodb) => Session::Mongodb(
+                crate::components::mongodb::client(env).map_err(|error| service(&error))?,
+            ),
             _ => Session::Postgres(
-                env.postgres_session()
+                crate::components::postgres::session(env)
                     .await
                     .map_err(|error| service(&error))?,
             ),
@@ -87,7 +88,7 @@ impl<'a> Canary<'a> {
             fields: fields(template, id),
             id,
             source,
-            target: env.clickhouse_client(),
+            target: crate::components::clickhouse::client(env),
             names: Names::of(env, flow_name),
         })
     }

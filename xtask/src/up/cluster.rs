@@ -17,15 +17,16 @@ use kube::core::DynamicObject;
 use self::seen::{HandedOn, Seen, handed};
 use super::gates::{self, Starts};
 use super::{ClusterOptions, image, operators};
-use crate::components::{OPERATOR, connect, kafka, named};
+use crate::components::{Manifests, Stage, kafka, of};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
+use crate::platform::endpoint::MASK;
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
-use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
-use crate::render::objects::{self, Object};
+use crate::profile::component::Space;
+use crate::render::objects::Object;
 
 /// Whether passwords stand in rendered objects or are masked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,41 +42,20 @@ pub enum Show {
 /// # Errors
 /// A template is wrong, or the image's files cannot be read.
 pub fn objects(env: &Environment, show: Show) -> Result<Vec<Object>> {
-    let passwords = match show {
-        Show::Secrets => env.cluster_passwords(),
-        Show::Masked => Passwords::masked(),
-    };
-    let connectors = env
-        .profile
-        .connectors
-        .iter()
-        .map(|(name, connector)| {
-            let manifest = connect::manifest(env, name, connector)?;
-            Ok(ConnectorResource {
-                name: name.clone(),
-                class: manifest.class,
-                config: manifest.config,
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let kafka_ca = match show {
+    let authority = match show {
         Show::Secrets => env.kafka_ca(),
         Show::Masked => env.kafka_asks_for_login().then(|| UNKNOWN_CA.into()),
     };
-    let inputs = Inputs {
-        profile: &env.profile,
-        tree: env.context(),
-        cluster: match env.platform {
-            Platform::Kind => k8s::Cluster::Kind,
-            Platform::Host | Platform::Kubernetes => k8s::Cluster::Existing,
+    super::objects::render(&Manifests {
+        env,
+        on_kind: env.platform == Platform::Kind,
+        image: &image::reference(env)?,
+        authority: authority.as_deref(),
+        shown: &|password| match show {
+            Show::Secrets => password,
+            Show::Masked => MASK.to_owned(),
         },
-        passwords: &passwords,
-        connectors: &connectors,
-        connect_image: &image::reference(env)?,
-        kafka_ca: kafka_ca.as_deref(),
-    };
-    let parts = k8s::parts(&env.profile, kafka_ca.is_some());
-    objects::render(&env.templates, &k8s::context(&inputs)?, &parts, &env.name)
+    })
 }
 
 /// What stands for the certificate of Kafka's own authority before Kafka's operator has made it.
@@ -83,7 +63,7 @@ const UNKNOWN_CA: &str = "(as soon as Kafka's operator has made it)\n";
 
 /// When an object is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Stage {
+enum When {
     /// At once.
     First,
     /// When Kafka's own authority is known, whom the target's servers trust.
@@ -94,34 +74,47 @@ enum Stage {
     Connector(String),
 }
 
-fn stage(kind: &str, name: &str) -> Stage {
+fn when(env: &Environment, kind: &str, name: &str) -> When {
     match kind {
+        "KafkaConnect" => When::Worker,
+        "KafkaConnector" => When::Connector(name.to_owned()),
+        "Secret" if name == TRUSTED => When::Target,
         // A pod that mounts a Secret which is not there is looked at again after minutes.
-        "ClickHouseInstallation" => Stage::Target,
-        "Secret" if name == TRUSTED => Stage::Target,
-        "KafkaConnect" => Stage::Worker,
-        "KafkaConnector" => Stage::Connector(name.to_owned()),
-        _ => Stage::First,
+        _ if is_target(env, kind, name) => When::Target,
+        _ => When::First,
     }
+}
+
+/// Whether an object is the servers of a component that changes arrive at.
+fn is_target(env: &Environment, kind: &str, name: &str) -> bool {
+    let mut targets = env
+        .running()
+        .map(of)
+        .filter(|it| it.stage() == Stage::Target);
+    targets.any(|it| {
+        let objects = it.objects(&env.profile);
+        let servers = objects.last();
+        servers.is_some_and(|(_, servers)| servers.kind == kind && servers.name == name)
+    })
 }
 
 /// Whether an object is applied before anything else.
 fn is_first(env: &Environment, object: &ObjectRef) -> bool {
-    match stage(&object.kind, &object.name) {
-        Stage::First => true,
-        Stage::Target => !env.kafka_asks_for_login(),
-        Stage::Worker | Stage::Connector(_) => false,
+    match when(env, &object.kind, &object.name) {
+        When::First => true,
+        When::Target => !env.kafka_asks_for_login(),
+        When::Worker | When::Connector(_) => false,
     }
 }
 
 /// The Secret with Kafka's own authority in the target's namespace.
 const TRUSTED: &str = "kafka-ca";
 
-fn of_stage(objects: &[Object], wanted: &Stage) -> Vec<DynamicObject> {
+fn of_time(env: &Environment, objects: &[Object], wanted: &When) -> Vec<DynamicObject> {
     let at_stage = |object: &&DynamicObject| {
         let kind = object.types.as_ref().map_or("", |types| &types.kind);
         let name = object.metadata.name.as_deref().unwrap_or_default();
-        stage(kind, name) == *wanted
+        when(env, kind, name) == *wanted
     };
     let objects = objects.iter().map(|object| &object.object);
     objects.filter(at_stage).cloned().collect()
@@ -209,23 +202,23 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         "the workers",
         &needs,
         async move |progress| {
-            let workers = of_stage(&wanted, &Stage::Worker);
+            let workers = of_time(&at, &wanted, &When::Worker);
             let applied = apply(&at, &workers, &progress).await?;
             release::release(&at, applied).await
         },
     );
-    let mut starts = Starts::new();
-    for component in ["kafka", "postgres", "mongodb", "clickhouse"] {
-        if !env.is_external(component) {
-            let applied = match component {
-                "clickhouse" => target,
-                _ => "cluster/apply",
+    let starts: Starts = env
+        .running()
+        .map(|instance| {
+            let applied = match of(instance).stage() {
+                Stage::Target => target,
+                Stage::Mover => "connect/apply",
+                Stage::Source | Stage::Log => "cluster/apply",
             };
-            starts.insert(named(component)?, applied.into());
-        }
-    }
-    starts.insert("connect", "connect/apply".into());
-    gates::add(&mut plan, env, &starts, &own)?;
+            (instance.name.clone(), applied.to_owned())
+        })
+        .collect();
+    gates::add(&mut plan, env, &starts, &own);
     image::proof(&mut plan, env, pushed);
     let connectors = env.profile.connectors.keys();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
@@ -243,7 +236,8 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
 
 /// Adds the steps after which the target is applied; the last of them is returned.
 fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
-    if !env.kafka_asks_for_login() || env.is_external("clickhouse") {
+    let mut reads = env.running().map(of);
+    if !env.kafka_asks_for_login() || !reads.any(|it| it.stage() == Stage::Target) {
         return "cluster/apply";
     }
     let at = env.clone();
@@ -262,7 +256,7 @@ fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
         "the target, which trusts it",
         &["kafka/authority"],
         async move |progress| {
-            let target = of_stage(&objects(&at, Show::Secrets)?, &Stage::Target);
+            let target = of_time(&at, &objects(&at, Show::Secrets)?, &When::Target);
             apply(&at, &target, &progress).await
         },
     );
@@ -306,19 +300,11 @@ pub async fn left(
 
 /// Where a component's pods are, or those of Kafka's operator, and the labels that find them.
 pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
-    let spaces = &env.profile.kubernetes;
-    let labels = match component {
-        "kafka" => "strimzi.io/name=my-cluster-kafka",
-        "connect" => "strimzi.io/name=my-connect-cluster-connect",
-        OPERATOR => "name=strimzi-cluster-operator",
-        "mongodb" => "app=mongo",
-        other => return (&spaces.database_namespace, format!("app={other}")),
+    let (space, labels) = match env.profile.component(component) {
+        Some(instance) => of(instance).pods(),
+        None => (Space::Kafka, "name=strimzi-cluster-operator".to_owned()),
     };
-    let namespace = match component {
-        "mongodb" => &spaces.database_namespace,
-        _ => &spaces.kafka_namespace,
-    };
-    (namespace, labels.to_owned())
+    (env.profile.namespace(space), labels)
 }
 
 /// The pods of a component, as they are.
@@ -435,8 +421,8 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
             .profile
             .host_ports()
             .into_iter()
-            .map(|port| kind::PortMapping {
-                name: port.key.to_owned(),
+            .map(|(key, port)| kind::PortMapping {
+                name: key,
                 host: port.host,
                 node: port.node,
             })
@@ -482,7 +468,7 @@ fn told(applied: &Applied) -> Outcome {
 /// # Errors
 /// A template is wrong, or the server refuses.
 pub(crate) async fn apply_workers(env: &Environment, progress: &Progress) -> Result<Outcome> {
-    let workers = of_stage(&objects(env, Show::Secrets)?, &Stage::Worker);
+    let workers = of_time(env, &objects(env, Show::Secrets)?, &When::Worker);
     release::release(env, apply(env, &workers, progress).await?).await
 }
 
@@ -496,6 +482,6 @@ pub(super) async fn register(
     name: String,
     progress: &Progress,
 ) -> Result<Outcome> {
-    let objects = of_stage(own, &Stage::Connector(name));
+    let objects = of_time(env, own, &When::Connector(name));
     apply(env, &objects, progress).await
 }

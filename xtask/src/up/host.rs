@@ -6,36 +6,38 @@
 use std::sync::Arc;
 
 use super::gates::{self, Starts};
-use crate::components::{self, clickhouse, connect, kafka, mongodb, postgres};
+use crate::components::{Component, Stage, of};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::{MavenArtifact, maven, pypi};
 
-/// Everything that Maven brings.
+/// Everything that Maven brings, each once.
 ///
 /// # Errors
 /// A version has no digests.
 pub fn artifacts(env: &Environment) -> Result<Vec<MavenArtifact>> {
-    let mut artifacts = vec![kafka::libraries(env)?];
-    artifacts.extend(connect::plugins(env)?);
-    artifacts.extend(postgres::binaries(env)?);
-    Ok(artifacts)
+    let mut all: Vec<MavenArtifact> = Vec::new();
+    for component in env.running().map(of) {
+        for artifact in component.artifacts(env)? {
+            if all.iter().all(|other| other.name != artifact.name) {
+                all.push(artifact);
+            }
+        }
+    }
+    Ok(all)
 }
 
-/// Every process of the environment, rendered.
+/// Every process of the environment, rendered; those that changes are read from first.
 ///
 /// # Errors
 /// A prerequisite is missing or a template is wrong.
 pub fn processes(env: &Environment) -> Result<Vec<Rendered>> {
-    let mut processes = Vec::new();
-    processes.extend(postgres::process(env)?);
-    processes.extend(mongodb::process(env)?);
-    processes.extend(kafka::process(env)?);
-    processes.push(connect::process(env)?);
-    processes.extend(clickhouse::process(env)?);
-    Ok(processes)
+    let mut components: Vec<&dyn Component> = env.running().map(of).collect();
+    components.sort_by_key(|it| it.stage() != Stage::Source);
+    let processes = components.into_iter().map(|it| it.process(env));
+    processes.collect()
 }
 
 /// Builds the plan.
@@ -47,11 +49,14 @@ pub(super) fn plan(env: &Arc<Environment>) -> Result<Plan> {
     fetch(&mut plan, env)?;
     let mut starts = Starts::new();
     for process in processes(env)? {
-        let component = components::named(&process.component)?;
-        start(&mut plan, env, process, fetched(env, component));
-        starts.insert(component, format!("{component}/start"));
+        let name = process.component.clone();
+        let needs = fetched(env, &name)?;
+        let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+        start(&mut plan, env, process, &needs);
+        let id = format!("{name}/start");
+        starts.insert(name, id);
     }
-    gates::add(&mut plan, env, &starts, &Arc::default())?;
+    gates::add(&mut plan, env, &starts, &Arc::default());
     Ok(plan)
 }
 
@@ -64,7 +69,7 @@ pub(crate) fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
     let at = env.clone();
     plan.step(
         "host/artifacts",
-        "Kafka, Debezium, PostgreSQL",
+        "what Maven brings",
         &[],
         async move |progress| {
             let plugin = &at.profile.versions.maven_dependency_plugin;
@@ -76,10 +81,13 @@ pub(crate) fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
             })
         },
     );
-    if let Some(engine) = clickhouse::engine(env) {
+    for component in env.running().map(of) {
+        let Some(engine) = component.engine(env) else {
+            continue;
+        };
         let at = env.clone();
         plan.step(
-            "clickhouse/engine",
+            &format!("{}/engine", component.name()),
             "the embedded engine",
             &[],
             async move |progress| {
@@ -96,13 +104,21 @@ pub(crate) fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
 }
 
 /// What has to be in the cache before a component's process can start.
-pub(crate) fn fetched(env: &Environment, component: &str) -> &'static [&'static str] {
-    match component {
-        "mongodb" => &[],
-        "clickhouse" if clickhouse::engine(env).is_none() => &[],
-        "clickhouse" => &["clickhouse/engine"],
-        _ => &["host/artifacts"],
+///
+/// # Errors
+/// A version has no digests.
+pub(crate) fn fetched(env: &Environment, name: &str) -> Result<Vec<String>> {
+    let Some(component) = env.runs(name).map(of) else {
+        return Ok(Vec::new());
+    };
+    let mut needs = Vec::new();
+    if !component.artifacts(env)?.is_empty() {
+        needs.push("host/artifacts".to_owned());
     }
+    if component.engine(env).is_some() {
+        needs.push(format!("{name}/engine"));
+    }
+    Ok(needs)
 }
 
 /// Adds the step after which the component's process runs.
@@ -110,8 +126,8 @@ pub(crate) fn start(plan: &mut Plan, env: &Arc<Environment>, process: Rendered, 
     let at = env.clone();
     let id = format!("{}/start", process.component);
     plan.step(&id, "start the process", needs, async move |progress| {
-        if process.component == "clickhouse" {
-            clickhouse::write_users(&at)?;
+        if let Some(instance) = at.runs(&process.component) {
+            of(instance).before_start(&at)?;
         }
         apply::ensure(&at.dirs, &process, &progress).await
     });

@@ -15,6 +15,7 @@ use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::artifacts::maven;
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Platform, kind};
+use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
 use crate::readiness::kubernetes::{WantedImage, pulled};
 use crate::readiness::{State, Status};
 
@@ -155,7 +156,7 @@ pub(crate) async fn is_run(
 
 fn run_as(env: &Environment, reference: String, digests: BTreeSet<String>) -> WantedImage {
     WantedImage {
-        container: "my-connect-cluster-connect".into(),
+        container: format!("{CONNECT_CLUSTER}-connect"),
         reference,
         digests,
         pods: usize::from(env.profile.connect.replicas),
@@ -175,10 +176,10 @@ pub(crate) async fn run_by_workers(
     progress: &Progress,
 ) -> Result<String> {
     let workers = Target::of(
-        "kafka.strimzi.io/v1",
+        STRIMZI,
         "KafkaConnect",
         &env.profile.kubernetes.kafka_namespace,
-        "my-connect-cluster",
+        CONNECT_CLUSTER,
     );
     let stays = |pod: &&Arc<DynamicObject>| {
         let uid = pod.metadata.uid.as_ref();

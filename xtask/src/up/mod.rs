@@ -5,6 +5,7 @@ pub mod cluster;
 mod gates;
 mod host;
 pub mod image;
+pub mod objects;
 pub mod operators;
 
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use crate::error::Result;
 use crate::plan::Plan;
 use crate::platform::Platform;
 
-pub(crate) use gates::{blocked_by, operator_leads, patience, ready, unserved_by};
+pub(crate) use gates::{operator_leads, ready};
 pub use host::{artifacts, processes};
 pub(crate) use host::{fetch, fetched, start};
 

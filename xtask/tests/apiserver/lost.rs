@@ -1,9 +1,9 @@
 //! Strimzi 0.50 writes its statuses through v1beta2, as its own model reads the object: what has its
 //! default there is left out, and leaves our set of fields with it.
 
+use crate::support::objects::Cluster as For;
 use kube::api::PostParams;
 use serde_json::{Value, json};
-use xtask::render::kubernetes::Cluster as For;
 
 use crate::server::{admin, api, apply, counts, namespace, object};
 use crate::support::crds::bundles;

@@ -78,7 +78,7 @@ pub async fn environment(cluster: &Cluster) -> Arc<Environment> {
         profile: "clickhouse".into(),
         set: vec!["platform=kind".into()],
     };
-    let loaded = profile::load(root, &selection).unwrap();
+    let loaded = xtask::components::load(root, &selection).unwrap();
     let env = Environment::new(root, loaded, Platform::Kind, Secrets::Existing).unwrap();
     env.attach(cluster.clone()).await.unwrap();
     Arc::new(env)

@@ -78,7 +78,7 @@ fn default_profile() -> profile::Loaded {
         profile: "clickhouse".into(),
         set: Vec::new(),
     };
-    profile::load(&root(), &selection).expect("the default profile")
+    xtask::components::load(&root(), &selection).expect("the default profile")
 }
 
 fn images() -> Vec<Image> {
@@ -88,9 +88,7 @@ fn images() -> Vec<Image> {
         Environment::new(&root, loaded, Platform::Host, Secrets::Existing).expect("an environment");
     let versions = &env.profile.versions;
     let libraries = kafka::libraries(&env).expect("Kafka's lock file");
-    let binaries = postgres::binaries(&env)
-        .expect("PostgreSQL's lock file")
-        .expect("PostgreSQL is not external");
+    let binaries = postgres::binaries(&env).expect("PostgreSQL's lock file");
     let engine = clickhouse::embedded_engine(&root, &versions.chdb);
     let cache = env.dirs.cache.clone();
     std::fs::create_dir_all(&cache).expect("a cache");

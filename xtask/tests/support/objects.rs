@@ -5,16 +5,21 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use xtask::components::connect::render as render_connector;
-use xtask::platform::{Endpoint, Secret};
-use xtask::profile::schema::{Connector, Source};
-use xtask::profile::{Loaded, Selection, load};
-use xtask::render::Templates;
-use xtask::render::kubernetes::{
-    Cluster, ConnectorResource, Inputs, Passwords, context, endpoints, parts, password_dir,
-};
-use xtask::render::objects::{Object, render};
+use xtask::components::{Manifests, load};
+use xtask::environment::{Environment, Secrets};
+use xtask::platform::Platform;
+use xtask::profile::{Loaded, Selection};
+use xtask::render::objects::Object;
+use xtask::up::objects::{Templated, render, templated};
+
+/// The kind of cluster that objects are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cluster {
+    /// Made by Kind on this machine.
+    Kind,
+    /// Any other.
+    Existing,
+}
 
 pub(crate) fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -29,61 +34,36 @@ pub(crate) fn loaded(profile: &str, set: &[&str]) -> Loaded {
     load(&repository(), &selection).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The connectors as Debezium gets them on a cluster.
-fn connectors(loaded: &Loaded, templates: &Templates) -> Vec<ConnectorResource> {
-    let profile = &loaded.profile;
-    let endpoints = endpoints(profile);
-    let connector = |(name, connector): (&String, &Connector)| {
-        let address = match connector.source {
-            Source::Postgres => &endpoints.postgres,
-            Source::Mongodb => &endpoints.mongodb,
-        };
-        let user = profile.connector_login(connector.source).user();
-        let source = Endpoint::parse(address).login(user, Secret::new(""));
-        let secrets = password_dir(connector.source);
-        let manifest = render_connector(templates, profile, name, connector, &source, &secrets)
-            .unwrap_or_else(|error| panic!("{error}"));
-        ConnectorResource {
-            name: name.clone(),
-            class: manifest.class,
-            config: manifest.config,
-        }
+/// A profile on a cluster, of which nothing is known yet.
+pub(crate) fn environment(loaded: Loaded, cluster: Cluster) -> Environment {
+    let platform = match cluster {
+        Cluster::Kind => Platform::Kind,
+        Cluster::Existing => Platform::Kubernetes,
     };
-    profile.connectors.iter().map(connector).collect()
+    Environment::new(&repository(), loaded, platform, Secrets::Existing)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The context of a profile's templates, with masked passwords.
-pub(crate) fn context_of(loaded: &Loaded, cluster: Cluster, templates: &Templates) -> Value {
-    let mut tree = loaded.tree.to_json();
-    for component in ["postgres", "mongodb", "clickhouse"] {
-        let section = tree[component].as_object_mut().expect("a map");
-        section.shift_remove("password");
-        section.shift_remove("connector_password");
+fn made<'a>(env: &'a Environment, cluster: Cluster) -> Manifests<'a> {
+    Manifests {
+        env,
+        on_kind: cluster == Cluster::Kind,
+        image: "cdc-connect:0.1.0-0123456789ab",
+        authority: Some("-----BEGIN CERTIFICATE-----\n"),
+        shown: &|_| "********".into(),
     }
-    context(&Inputs {
-        profile: &loaded.profile,
-        tree,
-        cluster,
-        passwords: &Passwords::masked(),
-        connectors: &connectors(loaded, templates),
-        connect_image: "cdc-connect:0.1.0-0123456789ab",
-        kafka_ca: Some("-----BEGIN CERTIFICATE-----\n"),
-    })
-    .unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A profile's templates with masked passwords in what they may name.
+pub(crate) fn templates_of(loaded: Loaded, cluster: Cluster) -> Vec<Templated> {
+    let env = environment(loaded, cluster);
+    templated(&made(&env, cluster)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Everything that belongs to a profile.
 pub(crate) fn objects_with(profile: &str, set: &[&str], cluster: Cluster) -> Vec<Object> {
-    let loaded = loaded(profile, set);
-    let templates = Templates::new(repository().join("manifests"));
-    let context = context_of(&loaded, cluster, &templates);
-    render(
-        &templates,
-        &context,
-        &parts(&loaded.profile, true),
-        &loaded.name,
-    )
-    .unwrap_or_else(|error| panic!("{error}"))
+    let env = environment(loaded(profile, set), cluster);
+    render(&made(&env, cluster)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// A profile and the kind of cluster that it is rendered for.

@@ -16,8 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::settled;
 use super::{mend, wanted};
-use crate::clients::mongodb::Mongodb;
-use crate::clients::postgres::{Postgres, literal};
+use crate::clients::postgres::literal;
 use crate::clock;
 use crate::components::position::position;
 use crate::components::postgres::probe_slot;
@@ -26,8 +25,7 @@ use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Endpoint, Platform, Secret};
-use crate::profile::logins::component;
-use crate::profile::schema::{Connector, Source};
+use crate::profile::schema::Connector;
 use crate::readiness::connect::is_login_refused;
 use crate::readiness::kubernetes::written;
 use crate::readiness::{self, State, Status};
@@ -59,32 +57,18 @@ pub async fn refused(env: &Environment, name: &str, connector: &Connector) -> Op
 
 /// Whether the source takes the connector's login as this tool knows it; none if it cannot be told.
 pub async fn works(env: &Environment, name: &str, connector: &Connector) -> Option<bool> {
-    match connector.source {
-        Source::Postgres => {
-            let login = login(env, name, connector).await?;
-            match Postgres::connect(&login, &env.profile.postgres.database).await {
-                Ok(_) => Some(true),
-                Err(error) => error.sqlstate()?.starts_with("28").then_some(false),
-            }
-        }
-        Source::Mongodb => {
-            let client = Mongodb::new(&login(env, name, connector).await?).ok()?;
-            match client.standing().await {
-                Ok(_) => Some(true),
-                Err(error) => error.is_refused_login().then_some(false),
-            }
-        }
-    }
+    let login = login(env, name, connector).await?;
+    super::super::of(env.read_by(connector)?)
+        .takes_login(login)
+        .await
 }
 
 /// Where a connector logs in, as seen from here, and as whom.
 async fn login(env: &Environment, name: &str, connector: &Connector) -> Option<Endpoint> {
     let (_, config) = wanted(env, name, connector).ok()?;
-    let (endpoint, keys) = match connector.source {
-        Source::Postgres => (env.postgres(), ["database.user", "database.password"]),
-        Source::Mongodb => (env.mongodb(), ["mongodb.user", "mongodb.password"]),
-    };
-    let [user, password] = keys.map(|key| config.get(key).map(String::as_str));
+    let source = env.read_by(connector)?.kind.source.as_ref()?;
+    let endpoint = env.endpoint(&connector.source);
+    let [user, password] = [source.user, source.password].map(|key| config.get(key));
     let (user, password) = (user?, password?);
     let password = match kept(password) {
         Some(dir) => Kept::read(env, dir).await?.password,
@@ -111,11 +95,12 @@ pub fn password_key(env: &Environment, name: &str, connector: &Connector) -> Opt
     if has_own(env, name, connector) {
         return Some(format!("connectors.{name}.config.database.password"));
     }
-    let component = component(connector.source);
-    match env.profile.connector_login(connector.source).is_own() {
-        true if !env.is_external(component) => None,
-        true => Some(format!("{component}.connector_password")),
-        false => Some(format!("{component}.password")),
+    let read = env.read_by(connector)?;
+    let path = &read.path;
+    match read.connector_login().is_own() {
+        true if !read.is_external() => None,
+        true => Some(format!("{path}.connector_password")),
+        false => Some(format!("{path}.password")),
     }
 }
 
@@ -293,7 +278,7 @@ async fn began(env: &Environment, name: &str) -> bool {
 /// Whether Debezium has any session at PostgreSQL, or that cannot be told.
 async fn is_at_work(env: &Environment) -> bool {
     let count = async {
-        let session = env.postgres_session().await.ok()?;
+        let session = crate::components::postgres::session(env).await.ok()?;
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'Debezium%'";
         session.value(sql).await.ok()?
     };
@@ -315,7 +300,7 @@ async fn is_stale(env: &Environment, name: &str, connector: &Connector, slot: &s
         let (_, config) = wanted(env, name, connector).ok()?;
         let dir = config.values().find_map(|value| kept(value))?.to_owned();
         let password = Kept::read(env, &dir).await?.changed_s;
-        let session = env.postgres_session().await.ok()?;
+        let session = crate::components::postgres::session(env).await.ok()?;
         let sql = format!(
             "SELECT extract(epoch FROM clock_timestamp() - a.backend_start) \
              FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid \

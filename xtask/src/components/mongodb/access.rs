@@ -6,17 +6,17 @@
 //! none is taken away, and a user that was there keeps its password.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document, doc};
 
+use super::settings::MongodbSettings;
 use crate::clients::mongodb::Mongodb;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::Outcome;
 use crate::profile::Profile;
-use crate::profile::schema::{Connector, Source};
+use crate::profile::schema::Connector;
 
 /// What MongoDB answers where there is no such role.
 const ROLE_NOT_FOUND: i32 = 31;
@@ -46,10 +46,14 @@ impl Role {
 const EVERYWHERE: &str = "cdc_connector_everywhere";
 
 /// The roles that the user needs.
-fn needed(profile: &Profile, of: impl Fn(&Connector) -> bool) -> BTreeSet<Role> {
+fn needed(
+    own: &MongodbSettings,
+    profile: &Profile,
+    of: impl Fn(&Connector) -> bool,
+) -> BTreeSet<Role> {
     let mut roles = BTreeSet::new();
     for (name, connector) in &profile.connectors {
-        if connector.source != Source::Mongodb || !of(connector) {
+        if connector.source != own.name || !of(connector) {
             continue;
         }
         let flows = profile
@@ -94,22 +98,23 @@ fn wanted(needed: &BTreeSet<Role>, has: &BTreeSet<Role>, is_ours: bool) -> Optio
 ///
 /// # Errors
 /// The member refuses.
-pub async fn grant(env: Arc<Environment>) -> Result<Outcome> {
-    let Some(user) = env.own_connector_user(Source::Mongodb) else {
+pub async fn grant(own: &MongodbSettings, env: &Environment) -> Result<Outcome> {
+    let user = env.profile.component(&own.name);
+    let Some(user) = user.and_then(|it| env.own_connector_user(it)) else {
         return Ok(Outcome::Unchanged(
             "connectors have no user of their own".into(),
         ));
     };
-    let client = env.mongodb_client().map_err(|error| service(&error))?;
-    let needed = needed(&env.profile, |it| env.connector_user(it) == user);
+    let client = own.client(env).map_err(|error| service(&error))?;
+    let needed = needed(own, &env.profile, |it| env.connector_user(it) == user);
     let everywhere = needed.iter().any(|role| role.name == EVERYWHERE);
     if everywhere {
         may_follow_everything(&client).await?;
     }
     let list =
         |roles: &BTreeSet<Role>| -> Vec<Document> { roles.iter().map(Role::document).collect() };
-    let endpoint = env.connector_endpoint(Source::Mongodb);
-    let password = endpoint.password.expose();
+    let password = env.password(&format!("{}-connector", own.name));
+    let password = password.expose();
     let found = admin(
         &client,
         doc! { "usersInfo": { "user": user, "db": "admin" } },
@@ -121,18 +126,19 @@ pub async fn grant(env: Arc<Environment>) -> Result<Outcome> {
         return Ok(Outcome::Changed(format!("made the user {user}")));
     };
     let mut done = Vec::new();
-    if let Some(roles) = wanted(&needed, &has, !env.is_external("mongodb")) {
+    if let Some(roles) = wanted(&needed, &has, own.external.is_none()) {
         admin(&client, doc! { "updateUser": user, "roles": list(&roles) }).await?;
         done.push(format!("changed the roles of {user}"));
     }
-    let own = env
-        .mongodb_as_connector()
-        .map_err(|error| service(&error))?;
-    match own.hello().await {
-        Err(error) if error.is_refused_login() && env.is_external("mongodb") => {
+    let as_connector = own.client_as_connector(env);
+    let as_connector = as_connector.map_err(|error| service(&error))?;
+    match as_connector.hello().await {
+        Err(error) if error.is_refused_login() && own.external.is_some() => {
             // Others may log in with the password that it has.
-            let hint =
-                format!("set mongodb.connector_password to that of {user}, or name another user");
+            let hint = format!(
+                "set {}.connector_password to that of {user}, or name another user",
+                own.name
+            );
             return Err(service(&error).hint(hint));
         }
         Err(error) if error.is_refused_login() => {
@@ -178,7 +184,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::profile::{Selection, load};
+    use crate::components::load;
+    use crate::profile::Selection;
+    use crate::profile::component::Instance;
 
     fn roles(roles: &[(&str, &str)]) -> BTreeSet<Role> {
         roles
@@ -198,7 +206,8 @@ mod tests {
                 set: set.iter().map(|it| (*it).to_owned()).collect(),
             };
             let profile = load(root, &selection).expect("a profile").profile;
-            needed(&profile, |_| true)
+            let own = profile.component("mongodb").and_then(Instance::get);
+            needed(own.expect("settings"), &profile, |_| true)
         };
         assert_eq!(of(&[]), roles(&[("read", "commerce")]));
         let other = [

@@ -6,13 +6,13 @@ use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::Api;
 use mongodb::bson::{Bson, Document, doc};
 
+use super::settings::MongodbSettings;
 use crate::clients::mongodb::{Mongodb, MongodbError};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::kubernetes::Cluster;
 use crate::readiness::{State, Status};
-use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
 
 /// A member as the set's configuration has it. This tool speaks to the first one: it shall be the
@@ -144,11 +144,12 @@ pub async fn refuse_shrinking(cluster: &Cluster, namespace: &str, wanted: u16) -
 /// # Errors
 /// The set has members that are not wanted, or a member does not come.
 pub(super) async fn complete(
+    own: &MongodbSettings,
     env: &Environment,
     client: &Mongodb,
     progress: &Progress,
 ) -> Result<Vec<String>> {
-    let wanted = mongodb_members(&env.profile);
+    let wanted = own.members(&env.profile);
     let patience = Patience {
         deadline: Duration::from_secs(600),
         first: Duration::from_millis(50),
@@ -160,7 +161,7 @@ pub(super) async fn complete(
         patience,
         progress,
         || async {
-            if let Some(obstacle) = env.blocked_by("mongodb").await
+            if let Some(obstacle) = env.blocked_by(&own.name).await
                 && obstacle.state == State::Failed
             {
                 return obstacle;

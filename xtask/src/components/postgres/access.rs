@@ -11,16 +11,17 @@
 mod sql;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
+use super::settings::PostgresSettings;
 use crate::clients::postgres::{Postgres, PostgresError};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
-use crate::profile::schema::{Connector, PostgresManager, Source};
+use crate::profile::component::Instance;
+use crate::profile::schema::Connector;
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 use sql::{Found, Server};
@@ -29,16 +30,21 @@ use sql::{Found, Server};
 ///
 /// # Errors
 /// The server refuses.
-pub async fn grant(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let session = session(&env).await?;
+pub async fn grant(
+    own: &PostgresSettings,
+    env: &Environment,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let session = session(own, env).await?;
     let mut done = Vec::new();
-    if let Some(user) = env.own_connector_user(Source::Postgres) {
-        done.extend(role(&env, &session, user, &progress).await?);
-        let tables = tables(&env, |connector| env.connector_user(connector) == user);
-        done.extend(rights(&env, &session, user, &tables).await?);
+    let user = env.profile.component(&own.name);
+    if let Some(user) = user.and_then(|it| env.own_connector_user(it)) {
+        done.extend(role(own, env, &session, user, progress).await?);
+        let tables = tables(own, env, |connector| env.connector_user(connector) == user);
+        done.extend(rights(own, env, &session, user, &tables).await?);
     }
-    for (_, connector) in env.connectors(Source::Postgres) {
-        done.extend(publish(&env, &session, connector).await?);
+    for (_, connector) in env.connectors(&own.name) {
+        done.extend(publish(own, env, &session, connector).await?);
     }
     Ok(match done.as_slice() {
         [] => Outcome::Unchanged("the connectors have their rights".into()),
@@ -51,11 +57,15 @@ pub async fn grant(env: Arc<Environment>, progress: Progress) -> Result<Outcome>
 /// # Errors
 /// The server refuses.
 pub async fn republish(env: &Environment, connector: &Connector) -> Result<Vec<String>> {
-    publish(env, &session(env).await?, connector).await
+    let own = env.read_by(connector).and_then(Instance::get);
+    match own {
+        Some(own) => publish(own, env, &session(own, env).await?, connector).await,
+        None => Ok(Vec::new()),
+    }
 }
 
-async fn session(env: &Environment) -> Result<Postgres> {
-    let session = env.postgres_session().await;
+async fn session(own: &PostgresSettings, env: &Environment) -> Result<Postgres> {
+    let session = own.session(env).await;
     let session = session.map_err(|error| service(&error))?;
     // Nothing here takes a lock that readers or writers wait for; what others hold ends it soon.
     let limit = session.execute("SET lock_timeout = '10s'").await;
@@ -64,35 +74,37 @@ async fn session(env: &Environment) -> Result<Postgres> {
 }
 
 /// The tables that these connectors capture.
-fn tables(env: &Environment, of: impl Fn(&Connector) -> bool) -> BTreeSet<String> {
-    let flows = env.profile.flows.values();
+fn tables(
+    own: &PostgresSettings,
+    env: &Environment,
+    of: impl Fn(&Connector) -> bool,
+) -> BTreeSet<String> {
+    let flows = env.profile.flows_of(&own.name);
     flows
-        .filter(|flow| {
-            let connector = env.profile.connectors.get(&flow.connector);
-            connector.is_some_and(|it| it.source == Source::Postgres && of(it))
-        })
-        .map(|flow| flow.table.clone())
+        .filter(|(_, flow)| env.profile.connectors.get(&flow.connector).is_some_and(&of))
+        .map(|(_, flow)| flow.table.clone())
         .collect()
 }
 
 /// Has the user log in with the environment's password; says what it took.
 async fn role(
+    own: &PostgresSettings,
     env: &Environment,
     session: &Postgres,
     user: &str,
     progress: &Progress,
 ) -> Result<Option<String>> {
-    let refused = match env.postgres_as_connector().await {
+    let refused = match own.session_as_connector(env).await {
         Ok(_) => return Ok(None),
         Err(error) if is_refused(&error) => error,
         Err(error) => return Err(service(&error)),
     };
-    if is_operated(env) {
+    if is_operated(own, env) {
         // The operator makes it from the cluster's resource.
         let what = format!("{user} can log in");
         let patience = Patience::local(Duration::from_secs(300));
         wait::until(&what, patience, progress, || async {
-            match env.postgres_as_connector().await {
+            match own.session_as_connector(env).await {
                 Ok(_) => Status::current("it can"),
                 Err(error) => Status::in_progress(error.to_string()),
             }
@@ -102,17 +114,19 @@ async fn role(
     }
     let exists = session.value(&sql::role_exists(user)).await;
     let exists = exists.map_err(|error| service(&error))?.is_some();
-    if exists && env.is_external("postgres") {
+    if exists && own.external.is_some() {
         // Others may log in with the password that it has.
-        let hint =
-            format!("set postgres.connector_password to that of {user}, or name another user");
+        let hint = format!(
+            "set {}.connector_password to that of {user}, or name another user",
+            own.name
+        );
         return Err(service(&refused).hint(hint));
     }
-    let password = env.connector_endpoint(Source::Postgres).password;
+    let password = env.password(&format!("{}-connector", own.name));
     let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
     run(session, &sql::login(user, exists, &verifier)).await?;
     // What was done counts once it helps: a rule of pg_hba.conf may stand in the way.
-    match env.postgres_as_connector().await {
+    match own.session_as_connector(env).await {
         Ok(_) if exists => Ok(Some(format!("set the password of {user}"))),
         Ok(_) => Ok(Some(format!("made the user {user}"))),
         Err(error) => Err(service(&error).detail(format!("before: {refused}"))),
@@ -126,15 +140,14 @@ fn is_refused(error: &PostgresError) -> bool {
 }
 
 /// Whether an operator makes the users.
-fn is_operated(env: &Environment) -> bool {
-    env.platform != Platform::Host
-        && env.profile.postgres.managed_by == PostgresManager::CloudNativePg
-        && !env.is_external("postgres")
+fn is_operated(own: &PostgresSettings, env: &Environment) -> bool {
+    env.platform != Platform::Host && own.is_operated() && own.external.is_none()
 }
 
 /// Gives the user the rights that it lacks, and on the tool's own server takes those that it should
 /// not have.
 async fn rights(
+    own: &PostgresSettings,
     env: &Environment,
     session: &Postgres,
     user: &str,
@@ -142,8 +155,8 @@ async fn rights(
 ) -> Result<Vec<String>> {
     let found: Found = ask(session, &sql::found(user, tables)).await?;
     let server = Server {
-        is_ours: !env.is_external("postgres"),
-        is_operated: is_operated(env),
+        is_ours: own.external.is_none(),
+        is_operated: is_operated(own, env),
     };
     if let Some(table) = sql::unseen(&found, server) {
         let what = format!("{table} has row level security, and {user} would not see all its rows");
@@ -159,6 +172,7 @@ async fn rights(
 }
 
 async fn publish(
+    own: &PostgresSettings,
     env: &Environment,
     session: &Postgres,
     connector: &Connector,
@@ -171,9 +185,9 @@ async fn publish(
     if autocreate.is_some_and(|mode| mode != "disabled") {
         return Ok(Vec::new());
     }
-    let wanted = tables(env, |it| it.publication.as_ref() == Some(name));
+    let wanted = tables(own, env, |it| it.publication.as_ref() == Some(name));
     let found = ask(session, &sql::publication(name)).await?;
-    let is_ours = !env.is_external("postgres");
+    let is_ours = own.external.is_none();
     let mut done = Vec::new();
     for change in sql::publish(name, &wanted, found, is_ours) {
         run(session, &change.sql).await?;

@@ -51,8 +51,8 @@ struct Answer {
 }
 
 async fn server(env: &Environment) -> Result<Clickhouse, ClickhouseError> {
-    let client = env.clickhouse_client();
-    let database = literal(&env.profile.clickhouse.database);
+    let client = crate::components::clickhouse::client(env);
+    let database = literal(crate::components::clickhouse::database(env));
     let sql = format!(
         "SELECT toUInt64(toUnixTimestamp64Milli(now64(3))) AS clock, \
                 (SELECT groupArray(name) FROM system.tables WHERE database = {database}) AS tables, \
@@ -91,7 +91,7 @@ struct Poison {
 }
 
 async fn row(env: &Environment, flow: &str) -> Option<Row> {
-    let client = env.clickhouse_client();
+    let client = crate::components::clickhouse::client(env);
     let target = status::target(env, &client, flow).await?;
     let newest_error = match target.errors {
         0 => None,

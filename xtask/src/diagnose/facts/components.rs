@@ -23,21 +23,21 @@ pub(super) async fn gather(env: &Arc<Environment>, limit: &Limit) -> Vec<Compone
         .zip(made)
         .map(|(seen, is_being_made)| {
             let works = seen.status.state == State::Current;
-            let process = process(env, seen.name);
+            let process = process(env, &seen.name);
             let gone = matches!(process, Process::None | Process::Ended(_));
             Component {
-                name: seen.name.to_owned(),
+                name: seen.name.clone(),
                 external: seen.external,
                 is_being_made,
-                port_taken: gone.then(|| taken(env, seen.name)).flatten(),
+                port_taken: gone.then(|| taken(env, &seen.name)).flatten(),
                 log: match process {
                     _ if works => Vec::new(),
                     Process::Elsewhere => seen.status.evidence.clone(),
                     Process::None => Vec::new(),
                     // Troubles that it had before it was killed are not why it ended.
-                    Process::Ended(_) => last(env, seen.name),
+                    Process::Ended(_) => last(env, &seen.name),
                     Process::Running(_) | Process::Suspended(_) => {
-                        daemon::evidence(&env.dirs.log(seen.name))
+                        daemon::evidence(&env.dirs.log(&seen.name))
                     }
                 },
                 status: seen.status,
@@ -54,7 +54,7 @@ async fn is_being_made(env: &Environment, seen: &status::Component, limit: &Limi
         return false;
     }
     let begins = limit
-        .within(env.not_started(seen.name))
+        .within(env.not_started(&seen.name))
         .await
         .ok()
         .flatten();
@@ -83,14 +83,7 @@ fn process(env: &Environment, component: &str) -> Process {
 
 /// Who listens on a component's port.
 fn taken(env: &Environment, component: &str) -> Option<String> {
-    let port = match component {
-        "kafka" => env.kafka(),
-        "connect" => env.connect(),
-        "postgres" => env.postgres(),
-        "mongodb" => env.mongodb(),
-        _ => env.clickhouse(),
-    }
-    .port;
+    let port = env.endpoint(component).port;
     (!ports::is_free(port)).then(|| format!("port {port}: {}", ports::owner(port)))
 }
 
@@ -99,7 +92,7 @@ pub(super) fn disk(env: &Environment) -> Known<Disk> {
     #[cfg(unix)]
     {
         let mut seen: Vec<(u64, (String, u64, u64))> = Vec::new();
-        for component in crate::components::NAMES {
+        for component in env.profile.components.keys() {
             let data = env.dirs.data(component);
             // What was never made is on no file system.
             let Ok(room) = rustix::fs::statvfs(&data) else {

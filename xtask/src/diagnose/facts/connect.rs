@@ -106,7 +106,8 @@ async fn connector(
             (0..).zip(status.tasks).map(task).collect()
         }),
         wanted: wanted.map(|wanted| Wanted {
-            source: wanted.source,
+            source: wanted.source.clone(),
+            kind: env.read_by(wanted).map_or("", |read| read.kind.name),
             slot: wanted.slot.clone(),
             publication: wanted.publication.clone(),
             tables: env
@@ -116,7 +117,10 @@ async fn connector(
                 .filter(|flow| flow.connector == name)
                 .map(|flow| flow.table.clone())
                 .collect(),
-            own_user: env.own_connector_user(wanted.source) == Some(&*env.connector_user(wanted)),
+            own_user: env
+                .read_by(wanted)
+                .and_then(|read| env.own_connector_user(read))
+                .is_some_and(|own| own == env.connector_user(wanted)),
             password_key: connect::login::password_key(env, &name, wanted),
             user: env.connector_user(wanted),
         }),

@@ -27,11 +27,13 @@ pub use services::{
 
 use super::{Subject, Unseen};
 use crate::clock;
+use crate::components::mongodb::settings::MongodbSettings;
 use crate::components::position::Position;
+use crate::components::postgres::settings::PostgresSettings;
+use crate::components::read_by_class;
 use crate::environment::Environment;
 use crate::observe::status;
 use crate::platform::Platform;
-use crate::profile::schema::Source;
 use crate::readiness::{State, Status};
 use crate::wait::Limit;
 
@@ -280,17 +282,9 @@ impl Connector {
     }
 
     /// What it reads: by the profile, else by its class; none of a sink, and of a class that is not known.
-    pub fn source(&self) -> Option<Source> {
-        let by_class = || {
-            let known = [
-                ("PostgresConnector", Source::Postgres),
-                ("MongoDbConnector", Source::Mongodb),
-            ];
-            let mut known = known.into_iter();
-            known.find(|(class, _)| self.class.ends_with(class))
-        };
-        let wanted = self.wanted.as_ref().map(|it| it.source);
-        wanted.or_else(|| by_class().map(|(_, source)| source))
+    pub fn source(&self) -> Option<&'static str> {
+        let wanted = self.wanted.as_ref().map(|it| it.kind);
+        wanted.or_else(|| read_by_class(&self.class).map(|kind| kind.name))
     }
 
     /// Whether it has a place that is none of a snapshot: it reads its source's log.
@@ -330,7 +324,9 @@ pub struct DeadLetters {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wanted {
     /// The component that it reads.
-    pub source: Source,
+    pub source: String,
+    /// That component's type.
+    pub kind: &'static str,
     /// Its slot.
     pub slot: Option<String>,
     /// Its publication.
@@ -406,16 +402,12 @@ pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
         false => limit.clone(),
     };
     let postgres = async {
-        match env.profile.uses(Source::Postgres) {
-            true => Some(limited(&of("postgres"), postgres::gather(env)).await),
-            false => None,
-        }
+        let own = env.profile.first::<PostgresSettings>()?;
+        Some(limited(&of(&own.name), postgres::gather(env, own)).await)
     };
     let mongodb = async {
-        match env.profile.uses(Source::Mongodb) {
-            true => Some(limited(&of("mongodb"), mongodb::gather(env)).await),
-            false => None,
-        }
+        let own = env.profile.first::<MongodbSettings>()?;
+        Some(limited(&of(&own.name), mongodb::gather(env, own)).await)
     };
     let operated = async {
         tokio::join!(

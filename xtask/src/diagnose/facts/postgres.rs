@@ -5,26 +5,21 @@ use std::sync::Arc;
 
 use super::{Facts, Known, Postgres, Server};
 use crate::clients::postgres::literal;
+use crate::components::postgres::settings::PostgresSettings;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::observe::slots;
-use crate::profile::schema::{Connector, Source};
+use crate::profile::schema::Connector;
 use crate::wait::Limit;
 
 /// Asks the server, in two statements over one session.
-pub(super) async fn gather(env: &Arc<Environment>) -> Result<Postgres> {
-    let session = env
-        .postgres_session()
-        .await
-        .map_err(|error| service(&error))?;
-    let connectors: Vec<&Connector> = env.connectors(Source::Postgres).map(|(_, it)| it).collect();
+pub(super) async fn gather(env: &Arc<Environment>, own: &PostgresSettings) -> Result<Postgres> {
+    let session = own.session(env).await.map_err(|error| service(&error))?;
+    let connectors: Vec<&Connector> = env.connectors(&own.name).map(|(_, it)| it).collect();
     let users: BTreeSet<String> = connectors.iter().map(|it| env.connector_user(it)).collect();
-    let flows = env.profile.flows.values();
-    let tables: BTreeSet<&str> = flows
-        .filter(|flow| env.profile.source(flow) == Some(Source::Postgres))
-        .map(|flow| flow.table.as_str())
-        .collect();
+    let flows = env.profile.flows_of(&own.name);
+    let tables: BTreeSet<&str> = flows.map(|(_, flow)| flow.table.as_str()).collect();
     let slots = slots::read(env, &session, "").await?;
     let answer = session.value(&server(&tables, &users)).await;
     let text = answer.map_err(|error| service(&error))?;
@@ -48,7 +43,7 @@ pub(super) async fn confirm(env: &Environment, facts: &mut Facts, limit: &Limit)
         return;
     }
     let position = async {
-        let session = env.postgres_session().await.ok()?;
+        let session = crate::components::postgres::session(env).await.ok()?;
         let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
         session.value(sql).await.ok()??.parse().ok()
     };

@@ -15,7 +15,6 @@ mod target;
 use super::facts::Facts;
 use super::{Finding, Fix, Remedy, Severity, Subject};
 use crate::clients::postgres::ident;
-use crate::profile::schema::Source;
 
 /// What a finding may be a mere consequence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +64,7 @@ enum Find {
     Trace(&'static [&'static [&'static str]], Then),
     /// As [`Find::Trace`], but by connectors of this source only: the same words mean something else of
     /// another one.
-    TraceOf(Source, &'static [&'static [&'static str]], Then),
+    TraceOf(&'static str, &'static [&'static [&'static str]], Then),
 }
 
 /// What comes after something that was said.

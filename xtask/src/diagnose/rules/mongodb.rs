@@ -3,7 +3,6 @@
 use super::{Find, Follows, Hit, Next, Rule, run};
 use crate::diagnose::facts::{Facts, Known, Mongodb};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
-use crate::profile::schema::Source;
 
 /// An oplog shorter than this does not outlast a night.
 const SHORT_HOURS: u64 = 8;
@@ -114,7 +113,7 @@ fn oplog_short(facts: &Facts) -> Vec<Hit> {
     when(facts, |mongodb| {
         let (oldest, newest) = mongodb.oplog?;
         let connectors = facts.connectors.iter();
-        let own = connectors.filter(|it| it.source() == Some(Source::Mongodb));
+        let own = connectors.filter(|it| it.source() == Some("mongodb"));
         let places = own.filter_map(|it| it.committed.as_ref()?.seen()?.position.as_ref());
         let place = places.filter_map(|it| it.at).min()? / 1000;
         let left = place.saturating_sub(oldest);

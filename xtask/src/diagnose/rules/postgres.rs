@@ -106,7 +106,7 @@ pub(super) fn each(
     connectors
         .filter_map(|connector| {
             let wanted = connector.wanted.as_ref()?;
-            let here = wanted.source == crate::profile::schema::Source::Postgres;
+            let here = wanted.kind == "postgres";
             here.then(|| rule(postgres, connector, wanted))?
         })
         .collect()

@@ -8,7 +8,6 @@ use crate::diagnose::facts::{
 };
 use crate::observe::slots::Slot;
 use crate::platform::Platform;
-use crate::profile::schema::Source;
 use crate::readiness::Status;
 
 pub(super) const NOW: u64 = 1_800_000_000_000;
@@ -26,8 +25,8 @@ fn component(name: &str, pid: u32) -> Component {
     }
 }
 
-fn connector(name: &str, source: Source) -> Connector {
-    let postgres = source == Source::Postgres;
+fn connector(name: &str, source: &'static str) -> Connector {
+    let postgres = source == "postgres";
     let offset = match postgres {
         true => json!({ "lsn": 1_000 }),
         false => json!({ "sec": NOW / 1000, "ord": 1 }),
@@ -35,7 +34,8 @@ fn connector(name: &str, source: Source) -> Connector {
     Connector {
         name: name.into(),
         wanted: Some(Wanted {
-            source,
+            source: source.into(),
+            kind: source,
             slot: postgres.then(|| "slot".into()),
             publication: postgres.then(|| "pub".into()),
             tables: vec![
@@ -128,8 +128,8 @@ pub(super) fn healthy() -> Facts {
             .map(|(pid, name)| component(name, pid))
             .collect(),
         connectors: vec![
-            connector(PG, Source::Postgres),
-            connector("mongo-connector", Source::Mongodb),
+            connector(PG, "postgres"),
+            connector("mongo-connector", "mongodb"),
         ],
         flows: vec![flow("users", PG), flow("events", "mongo-connector")],
         postgres: Some(Known::Seen(Postgres {

@@ -7,7 +7,6 @@ use crate::components::connect::settled;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
-use crate::profile::schema::Source;
 
 /// The connectors that exist and that the patterns mean: a name, `*` and `?` in a name, or a
 /// source (`postgres`, `mongo`). No pattern means all.
@@ -18,10 +17,13 @@ pub async fn named(env: &Environment, patterns: &[String]) -> Result<Vec<String>
     let client = env.connect_client();
     let mut existing = settled(&Progress::silent(), || client.connectors()).await?;
     existing.sort();
-    let by_source = |source: Source| -> Vec<String> {
+    let by_source = |source: &str| -> Vec<String> {
         let connectors = env.profile.connectors.iter();
         connectors
-            .filter(|(_, connector)| connector.source == source)
+            .filter(|(_, connector)| {
+                let read = env.read_by(connector);
+                read.is_some_and(|it| it.name == source || it.kind.is_called(source))
+            })
             .map(|(name, _)| name.clone())
             .collect()
     };
@@ -49,7 +51,7 @@ pub async fn one(env: &Environment, pattern: &str) -> Result<String> {
 
 fn select(
     existing: &[String],
-    by_source: &dyn Fn(Source) -> Vec<String>,
+    by_source: &dyn Fn(&str) -> Vec<String>,
     patterns: &[String],
 ) -> Result<Vec<String>> {
     if patterns.is_empty() {
@@ -57,15 +59,13 @@ fn select(
     }
     let mut wanted = Vec::new();
     for pattern in patterns {
-        let source = match pattern.as_str() {
-            _ if existing.contains(pattern) => None,
-            "postgres" => Some(Source::Postgres),
-            "mongo" | "mongodb" => Some(Source::Mongodb),
-            _ => None,
+        let read = match existing.contains(pattern) {
+            true => Vec::new(),
+            false => by_source(pattern),
         };
-        match source.map(by_source) {
-            Some(names) if !names.is_empty() => wanted.extend(names),
-            _ => wanted.push(pattern.clone()),
+        match read.is_empty() {
+            true => wanted.push(pattern.clone()),
+            false => wanted.extend(read),
         }
     }
     let known: Vec<&str> = existing.iter().map(String::as_str).collect();
@@ -79,9 +79,10 @@ mod tests {
     #[test]
     fn a_source_means_its_connectors() {
         let existing = ["mongo-connector", "pg-a", "pg-b"].map(str::to_owned);
-        let by_source = |source| match source {
-            Source::Postgres => vec!["pg-a".to_owned()],
-            Source::Mongodb => vec!["mongo-connector".to_owned()],
+        let by_source = |source: &str| match source {
+            "postgres" => vec!["pg-a".to_owned()],
+            "mongo" => vec!["mongo-connector".to_owned()],
+            _ => Vec::new(),
         };
         let select = |patterns: &[&str]| {
             let patterns: Vec<String> = patterns.iter().map(|&text| text.to_owned()).collect();

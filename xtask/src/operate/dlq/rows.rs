@@ -60,7 +60,10 @@ async fn of_flow(env: &Environment, flow: &str) -> Errors {
         newest_ms: None,
         unanswered: None,
     };
-    match env.clickhouse_client().rows::<Counted>(&sql).await {
+    match crate::components::clickhouse::client(env)
+        .rows::<Counted>(&sql)
+        .await
+    {
         Ok(rows) => {
             errors.oldest_ms = rows.iter().map(|row| row.oldest).min();
             errors.newest_ms = rows.iter().map(|row| row.newest).max();
@@ -105,7 +108,9 @@ pub async fn rejected(
         ident(&table),
         super::scan::LOOKED_AT,
     );
-    let rows: Vec<Rejected> = env.clickhouse_client().rows(&sql).await?;
+    let rows: Vec<Rejected> = crate::components::clickhouse::client(env)
+        .rows(&sql)
+        .await?;
     let entries = rows.into_iter().enumerate().map(|(index, row)| {
         let origin = Place {
             topic: row.topic,

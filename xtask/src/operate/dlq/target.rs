@@ -174,7 +174,7 @@ pub(super) async fn look(
             *looked.not_looked_up.entry(why.to_owned()).or_default() += count;
         }
     };
-    let rows = match rows(sink, &env.inside().postgres) {
+    let rows = match rows(sink, &env.inside("postgres")) {
         Ok(rows) => rows,
         Err(why) => {
             skip(&why, records.len());
@@ -203,7 +203,7 @@ pub(super) async fn look(
     if groups.is_empty() {
         return Ok(looked);
     }
-    let session = Postgres::connect(&env.postgres(), &rows.database).await?;
+    let session = Postgres::connect(&env.endpoint("postgres"), &rows.database).await?;
     for ((table, columns), wanted) in groups {
         let sql = format!("SELECT to_regclass({})::text", literal(&table));
         let Some(table) = session.value(&sql).await? else {

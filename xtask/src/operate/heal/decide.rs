@@ -7,7 +7,6 @@
 use super::guard::{self, Hold};
 use super::history::{Event, Key, Reason};
 use super::past::{Past, mark};
-use crate::components::NAMES as COMPONENTS;
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject, rules};
 use crate::readiness::State;
@@ -258,7 +257,8 @@ fn restart(
     let mut begun = since(past, finding, now) + grace(finding.code);
     if finding.code == "CONNECTOR_STUCK" {
         // Its silence is that of what was away: it begins again by itself.
-        let ends = COMPONENTS.into_iter().filter_map(|it| past.last_end(it));
+        let components = facts.components.iter();
+        let ends = components.filter_map(|it| past.last_end(&it.name));
         begun = begun.max(ends.max().map_or(0, |end| end + BEGINS_MS));
     }
     let rested = past

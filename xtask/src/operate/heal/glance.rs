@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::components;
 use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::platform::host::daemon;
@@ -15,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Glance {
     /// Components whose process has ended.
-    ended: Vec<&'static str>,
+    ended: Vec<String>,
     /// Connectors and tasks with their states; none while Connect does not tell.
     states: Option<Vec<(String, Vec<String>)>>,
 }
@@ -24,9 +23,7 @@ impl Glance {
     /// Looks.
     pub(super) async fn of(env: &Environment) -> Self {
         let on_host = env.platform == Platform::Host;
-        let has_ended = |name: &&'static str| {
-            on_host && !env.is_external(name) && daemon::ended(&env.dirs, name).is_some()
-        };
+        let has_ended = |name: &String| on_host && daemon::ended(&env.dirs, name).is_some();
         let client = env.connect_client();
         let listed = tokio::time::timeout(PATIENCE, client.all()).await;
         let states = listed.ok().and_then(Result::ok).map(|listed| {
@@ -42,7 +39,11 @@ impl Glance {
             states
         });
         Glance {
-            ended: components::NAMES.into_iter().filter(has_ended).collect(),
+            ended: env
+                .running()
+                .map(|it| it.name.clone())
+                .filter(has_ended)
+                .collect(),
             states,
         }
     }

@@ -3,7 +3,6 @@
 
 use crate::diagnose::facts::{Connector, Facts, Known, Wanted};
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
-use crate::profile::schema::Source;
 
 use super::decide::Act;
 
@@ -66,13 +65,12 @@ fn one(facts: &Facts, connector: &Connector) -> Option<Hold> {
 
 /// A restart of a connector whose source does not answer fails, and is one less for later.
 fn source_away(facts: &Facts, connector: &Connector) -> Option<Hold> {
-    let source = connector.wanted.as_ref()?.source;
-    let (name, seen) = match source {
-        Source::Postgres => (
+    let (name, seen) = match connector.wanted.as_ref()?.kind {
+        "postgres" => (
             "PostgreSQL",
             facts.postgres.as_ref().map(|it| it.seen().is_some()),
         ),
-        Source::Mongodb => (
+        _ => (
             "MongoDB",
             facts.mongodb.as_ref().map(|it| it.seen().is_some()),
         ),

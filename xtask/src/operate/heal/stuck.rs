@@ -14,7 +14,6 @@ use serde_json::Value;
 use crate::clock;
 use crate::diagnose::facts::{Facts, Known};
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
-use crate::profile::schema::Source;
 
 /// A machine that runs everything at once may keep a connector from its work for so long.
 const FLOOR_MS: u64 = 30_000;
@@ -186,9 +185,9 @@ pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
         let wanted = connector.wanted.as_ref()?;
         let committed = connector.committed.as_ref()?.seen()?;
         let postgres = facts.postgres.as_ref().and_then(Known::seen);
-        let source = match wanted.source {
-            Source::Postgres => postgres?.server.position,
-            Source::Mongodb => {
+        let source = match wanted.kind {
+            "postgres" => postgres?.server.position,
+            _ => {
                 let oplog = facts.mongodb.as_ref().and_then(Known::seen)?.oplog;
                 oplog.map(|(_, newest)| newest)
             }

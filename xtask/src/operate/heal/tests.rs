@@ -13,7 +13,6 @@ use crate::diagnose::facts::{
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
 use crate::observe::slots::Slot;
 use crate::platform::Platform;
-use crate::profile::schema::Source;
 use crate::readiness::Status;
 
 const LIMITS: Limits = Limits { max_restarts: 3 };
@@ -54,7 +53,8 @@ fn connector(state: &str) -> Connector {
     Connector {
         name: "c".into(),
         wanted: Some(Wanted {
-            source: Source::Postgres,
+            source: "postgres".into(),
+            kind: "postgres",
             slot: Some("s".into()),
             publication: None,
             tables: Vec::new(),

@@ -12,12 +12,13 @@ use serde_json::Value;
 
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::clients::postgres::{self, Postgres};
+use crate::components::Source;
 use crate::components::clickhouse::Names;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
-use crate::profile::schema::{Flow, Keep, Source};
+use crate::profile::schema::{Flow, Keep};
 
 /// Keys of one question.
 const PAGE: usize = 2_000;
@@ -74,7 +75,7 @@ struct Target<'a> {
 impl<'a> Target<'a> {
     fn new(env: &Environment, name: &str, flow: &'a Flow) -> Self {
         Target {
-            client: env.clickhouse_client(),
+            client: crate::components::clickhouse::client(env),
             silver: ident(&Names::of(env, name).silver),
             flow,
         }
@@ -164,8 +165,8 @@ pub async fn truncate(env: &Environment, name: &str) -> Result<()> {
         "TRUNCATE TABLE {}",
         ident(&Names::of(env, name).silver_rows)
     );
-    for server in env.clickhouse_servers() {
-        let client = server.client(&env.profile.clickhouse.database);
+    for server in crate::components::clickhouse::servers(env) {
+        let client = server.client(crate::components::clickhouse::database(env));
         client.text(&sql).await.map_err(|error| service(&error))?;
     }
     Ok(())
@@ -189,8 +190,7 @@ pub async fn snapshot_rows(env: &Environment, name: &str, begun: u64) -> Result<
          WHERE _op = 'r' AND _ingested_at >= fromUnixTimestamp64Milli(toInt64({begun}))",
         ident(&Names::of(env, name).silver)
     );
-    let rows: Vec<Row> = env
-        .clickhouse_client()
+    let rows: Vec<Row> = crate::components::clickhouse::client(env)
         .rows(&sql)
         .await
         .map_err(|error| service(&error))?;
@@ -218,16 +218,16 @@ enum SourceTable<'a> {
 
 impl<'a> SourceTable<'a> {
     async fn open(env: &Environment, flow: &'a Flow) -> Result<SourceTable<'a>> {
-        if env.profile.source(flow) == Some(Source::Mongodb) {
+        if crate::components::flow_source(env, flow) == Some(Source::Mongodb) {
             if flow.key != ["_id"] {
                 let what = format!("{}: keys other than _id cannot be looked up", flow.table);
                 return Err(Error::new(Code::Usage, what));
             }
-            let client = env.mongodb_client().map_err(|error| service(&error))?;
+            let client =
+                crate::components::mongodb::client(env).map_err(|error| service(&error))?;
             return Ok(SourceTable::Mongodb { client, flow });
         }
-        let session = env
-            .postgres_session()
+        let session = crate::components::postgres::session(env)
             .await
             .map_err(|error| service(&error))?;
         let sql = format!(

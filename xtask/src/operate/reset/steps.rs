@@ -97,9 +97,7 @@ impl Reset {
         else {
             return Ok(earlier());
         };
-        let session = self
-            .env
-            .postgres_session()
+        let session = crate::components::postgres::session(&self.env)
             .await
             .map_err(|error| service(&error))?;
         let sql = format!("DROP PUBLICATION IF EXISTS {}", ident(publication));

@@ -4,40 +4,35 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::refuse_foreign;
-use crate::components;
+use crate::components::{Replaced, of};
 use crate::environment::{self, Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::kubernetes::restart::{LOOK, RESTARTED, ROLL, now};
 use crate::platform::kubernetes::watch::Target;
-use crate::profile::schema::PostgresManager;
 use crate::readiness::Status;
 use crate::readiness::kubernetes::rolled;
-use crate::render::kubernetes::operators;
 use crate::up;
+use crate::up::operators::operators;
 use crate::wait;
 
 /// How long one pod may take to go and come again: its image may have to be pulled.
 const A_POD: Duration = Duration::from_secs(600);
 
 /// Adds the steps that have a component's pods replaced, and the gate of the component.
-///
-/// # Errors
-/// The list of plugins is malformed.
-pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &'static str) -> Result<()> {
+pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str) {
     let id = format!("{component}/roll");
-    let at = env.clone();
+    let (at, name) = (env.clone(), component.to_owned());
     plan.step(&id, "replace its pods", &[], async move |progress| {
-        roll(&at, component, &progress).await
+        roll(&at, &name, &progress).await
     });
-    up::ready(plan, env, component, &[id])
+    up::ready(plan, env, component, &[id]);
 }
 
 /// Adds the steps that replace the operators' pods, and the gate on what they run.
 pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
     let mut rolled = Vec::new();
-    for operator in operators(&env.profile) {
+    for operator in operators(env) {
         let id = format!("{operator}/roll");
         let at = env.clone();
         plan.step(
@@ -57,12 +52,11 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
         async move |progress| {
             wait::until(
                 "what they run is as wanted",
-                up::patience(&at),
+                at.patience(),
                 &progress,
                 || async {
-                    let run = |component: &&str| refuse_foreign(&at, component).is_ok();
-                    for component in components::NAMES.into_iter().filter(run) {
-                        if let Some(obstacle) = up::blocked_by(&at, component).await {
+                    for component in at.running().map(|it| it.name.as_str()) {
+                        if let Some(obstacle) = at.still_blocked_by(component).await {
                             return Status {
                                 message: format!("{component}: {}", obstacle.message),
                                 ..obstacle
@@ -118,22 +112,14 @@ pub(super) struct Strimzi {
 impl Strimzi {
     /// Those of a component, if Strimzi runs it.
     pub(super) fn of(env: &Environment, component: &str) -> Option<Self> {
-        const API: &str = "kafka.strimzi.io/v1";
-        const SETS: &str = "core.strimzi.io/v1";
-        let space = env.profile.kubernetes.kafka_namespace.as_str();
         let resource = targets(&env.profile, component).into_iter().next()?;
-        match component {
-            "kafka" => Some(Strimzi {
-                pods: Target::of(API, "KafkaNodePool", space, "my-pool"),
-                set: Target::of(SETS, "StrimziPodSet", space, "my-cluster-my-pool"),
+        match of(env.profile.component(component)?).sets(env) {
+            Replaced::ByStrimzi(own) => Some(Strimzi {
+                pods: own.pods,
+                set: own.set,
                 resource,
             }),
-            "connect" => Some(Strimzi {
-                pods: resource.clone(),
-                set: Target::of(SETS, "StrimziPodSet", space, "my-connect-cluster-connect"),
-                resource,
-            }),
-            _ => None,
+            Replaced::ByTemplate | Replaced::ByRestartedAt | Replaced::BySets { .. } => None,
         }
     }
 
@@ -174,18 +160,18 @@ async fn roll(env: &Environment, component: &str, progress: &Progress) -> Result
         ));
     };
     let space = target.namespace.clone().unwrap_or_default();
-    match component {
-        "postgres" if env.profile.postgres.managed_by == PostgresManager::CloudNativePg => {
+    let how = env.profile.component(component).map(|it| of(it).sets(env));
+    match how.unwrap_or(Replaced::ByTemplate) {
+        Replaced::ByRestartedAt => {
             let asked = target.clone();
             replaced(env, target, None, progress, || async move {
                 cluster.annotate(&asked, RESTARTED, &now()).await
             })
             .await
         }
-        // The operator keeps one set for each replica. One after the other: at most one is away.
-        "clickhouse" => {
+        // One after the other: at most one is away.
+        Replaced::BySets { labels } => {
             let kind = Target::of("apps/v1", "StatefulSet", &space, "");
-            let labels = format!("clickhouse.altinity.com/chi={}", target.name);
             let names = cluster.names_labelled(&kind, &labels).await?;
             if names.is_empty() {
                 let what = format!("the installation {} has no StatefulSet", target.name);
@@ -200,7 +186,7 @@ async fn roll(env: &Environment, component: &str, progress: &Progress) -> Result
                 names.join(", ")
             )))
         }
-        _ => by_template(env, &target, progress).await,
+        Replaced::ByTemplate | Replaced::ByStrimzi(_) => by_template(env, &target, progress).await,
     }
 }
 

@@ -17,7 +17,6 @@ use crate::plan::{Outcome, Progress};
 use crate::profile::schema::Connector;
 use crate::readiness::{State, Status};
 use crate::up::canary;
-use crate::up::patience;
 use crate::wait;
 
 /// Waits until every connector that is to run does, and its committed position lies beyond where its
@@ -66,7 +65,7 @@ async fn committed(
         canary::gate(env, flow, progress).await?;
     }
     let what = format!("{name} commits what its source has");
-    wait::until(&what, patience(env), progress, || async {
+    wait::until(&what, env.patience(), progress, || async {
         match passed(env, name, connector, &before).await {
             Ok(true) => Status::current(format!("{name} committed what came since")),
             Ok(false) => Status::in_progress(format!("{name} has committed nothing new yet")),
@@ -92,7 +91,7 @@ async fn told(
     progress: &Progress,
 ) -> Result<Place> {
     let what = format!("the place of {name} is told");
-    wait::answer(&what, patience(env), progress, || async {
+    wait::answer(&what, env.patience(), progress, || async {
         let place = place(env, name, connector).await;
         place.map_err(|error| Status::in_progress(error.message))
     })
@@ -105,8 +104,7 @@ async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<P
         let offsets = settled(&Progress::silent(), || client.offsets(name)).await?;
         return Ok(Place::Offsets(offsets));
     }
-    let session = env
-        .postgres_session()
+    let session = crate::components::postgres::session(env)
         .await
         .map_err(|error| service(&error))?;
     let lsn = session.value("SELECT pg_current_wal_lsn()").await;
@@ -128,8 +126,7 @@ async fn passed(
 }
 
 async fn confirmed(env: &Environment, slot: &str, place: &str) -> Result<bool> {
-    let session = env
-        .postgres_session()
+    let session = crate::components::postgres::session(env)
         .await
         .map_err(|error| service(&error))?;
     let sql = format!(
@@ -149,7 +146,7 @@ async fn confirmed(env: &Environment, slot: &str, place: &str) -> Result<bool> {
 /// A replica does not catch up.
 pub(super) async fn partitions(env: &Arc<Environment>, progress: &Progress) -> Result<Outcome> {
     let what = "every replica is in sync";
-    wait::until(what, patience(env), progress, || look(env, in_sync)).await?;
+    wait::until(what, env.patience(), progress, || look(env, in_sync)).await?;
     if look(env, led).await.state == State::Current {
         return Ok(Outcome::Unchanged(look(env, in_sync).await.message));
     }
@@ -161,7 +158,7 @@ pub(super) async fn partitions(env: &Arc<Environment>, progress: &Progress) -> R
         return Ok(Outcome::Unchanged(why));
     }
     let what = "the leaders are back";
-    wait::until(what, patience(env), progress, || look(env, led))
+    wait::until(what, env.patience(), progress, || look(env, led))
         .await
         .map(Outcome::Changed)
 }

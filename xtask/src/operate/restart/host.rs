@@ -17,7 +17,7 @@ use crate::up;
 pub(super) fn add(
     plan: &mut Plan,
     env: &Arc<Environment>,
-    component: &'static str,
+    component: &str,
     after: &[&str],
 ) -> Result<()> {
     let processes = up::processes(env)?;
@@ -25,20 +25,22 @@ pub(super) fn add(
         .into_iter()
         .find(|process| process.component == component)
         .ok_or_else(|| Error::new(Code::NotUp, format!("{component} does not run")))?;
-    let fetched = up::fetched(env, component);
+    let fetched = up::fetched(env, component)?;
     if !fetched.is_empty() {
         up::fetch(plan, env)?;
     }
-    let (at, how) = (env.clone(), process.stop());
+    let (at, name, how) = (env.clone(), component.to_owned(), process.stop());
     let stopped = format!("{component}/stop");
-    let needs = [fetched, after].concat();
+    let mut needs: Vec<&str> = fetched.iter().map(String::as_str).collect();
+    needs.extend(after);
     plan.step(&stopped, "end the process", &needs, async move |progress| {
-        let ran = daemon::stop(&at.dirs, component, how, &progress).await?;
+        let ran = daemon::stop(&at.dirs, &name, how, &progress).await?;
         Ok(match ran {
             true => Outcome::Changed("ended".into()),
             false => Outcome::Unchanged("it did not run".into()),
         })
     });
     up::start(plan, env, process, &[&stopped]);
-    up::ready(plan, env, component, &[format!("{component}/start")])
+    up::ready(plan, env, component, &[format!("{component}/start")]);
+    Ok(())
 }

@@ -44,7 +44,7 @@ pub fn add(plan: &mut Plan, env: &Arc<Environment>, first: &str) -> Result<()> {
             if !going.is_empty() {
                 strimzi.ask(&at, None).await?;
             }
-            let deadline = up::patience(&at).deadline;
+            let deadline = at.patience().deadline;
             let seen = image::run_by_workers(&at, &wanted, &going, deadline, &progress).await?;
             Ok(match pulled(&pods, &wanted).state {
                 State::Current => Outcome::Unchanged(seen),
@@ -52,7 +52,12 @@ pub fn add(plan: &mut Plan, env: &Arc<Environment>, first: &str) -> Result<()> {
             })
         },
     );
-    up::ready(plan, env, "connect", &["connect/roll".to_owned()])?;
+    up::ready(
+        plan,
+        env,
+        &env.profile.connect.name,
+        &["connect/roll".to_owned()],
+    );
     proof::add(plan, env, "connect", "connect/ready");
     Ok(())
 }

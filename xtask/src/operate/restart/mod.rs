@@ -16,13 +16,14 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::plan::Plan;
 use crate::platform::Platform;
+use crate::profile::Profile;
 use crate::up;
 
 /// What begins again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A component.
-    Component(&'static str),
+    Component(String),
     /// The operators; what they run goes on.
     Operator,
 }
@@ -31,22 +32,31 @@ impl What {
     /// What a name means.
     ///
     /// # Errors
-    /// Nothing; with the nearest name.
-    pub fn named(name: &str) -> Result<Self> {
+    /// Nothing that this environment runs; with the nearest name.
+    pub fn named(env: &Environment, name: &str) -> Result<Self> {
         if name == OPERATOR {
             return Ok(What::Operator);
         }
-        match components::named(name) {
-            Ok(component) => Ok(What::Component(component)),
+        let component = components::named(env, name)?;
+        Ok(What::Component(component.name().to_owned()))
+    }
+
+    /// Checks that a name may mean something of a profile.
+    ///
+    /// # Errors
+    /// It may not; with the nearest name.
+    pub fn fits(profile: &Profile, name: &str) -> Result<()> {
+        match components::fits(profile, name) {
+            Err(_) if name == OPERATOR => Ok(()),
             Err(error) if nearest(name, [OPERATOR]).is_some() => {
                 Err(error.hint(format!("did you mean `{OPERATOR}`?")))
             }
-            Err(error) => Err(error),
+            other => other,
         }
     }
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             What::Component(component) => component,
             What::Operator => OPERATOR,
@@ -58,7 +68,7 @@ impl What {
 ///
 /// # Errors
 /// The environment does not run this, or a template is wrong.
-pub fn plan(env: &Arc<Environment>, what: What) -> Result<Plan> {
+pub fn plan(env: &Arc<Environment>, what: &What) -> Result<Plan> {
     let mut plan = Plan::default();
     let on_host = env.platform == Platform::Host;
     let component = match what {
@@ -77,13 +87,14 @@ pub fn plan(env: &Arc<Environment>, what: What) -> Result<Plan> {
     refuse_foreign(env, component)?;
     match on_host {
         true => host::add(&mut plan, env, component, &[])?,
-        false => cluster::add(&mut plan, env, component)?,
+        false => cluster::add(&mut plan, env, component),
     }
     let mut ready = format!("{component}/ready");
-    if component == "kafka" {
+    let (kafka, connect) = (&env.profile.kafka.name, &env.profile.connect.name);
+    if component == kafka && env.runs(connect).is_some() {
         // Connect lives on without a broker, and answers again some time after it is back.
-        up::ready(&mut plan, env, "connect", &[ready])?;
-        ready = "connect/ready".into();
+        up::ready(&mut plan, env, connect, &[ready]);
+        ready = format!("{connect}/ready");
     }
     proof::add(&mut plan, env, component, &ready);
     Ok(plan)
@@ -95,12 +106,12 @@ pub fn plan(env: &Arc<Environment>, what: What) -> Result<Plan> {
 /// # Errors
 /// As [`plan`].
 pub fn begin(env: &Arc<Environment>, component: &str) -> Result<Plan> {
-    let component = components::named(component)?;
+    let component = components::named(env, component)?.name();
     refuse_foreign(env, component)?;
     let mut plan = Plan::default();
     match env.platform {
         Platform::Host => host::add(&mut plan, env, component, &[])?,
-        Platform::Kind | Platform::Kubernetes => cluster::add(&mut plan, env, component)?,
+        Platform::Kind | Platform::Kubernetes => cluster::add(&mut plan, env, component),
     }
     Ok(plan)
 }
@@ -111,34 +122,28 @@ fn refuse_foreign(env: &Environment, component: &str) -> Result<()> {
         let what = format!("{component} is external ({address}): it is restarted where it runs");
         return Err(Error::new(Code::Usage, what));
     }
-    let source = match component {
-        "postgres" => crate::profile::schema::Source::Postgres,
-        "mongodb" => crate::profile::schema::Source::Mongodb,
-        _ => return Ok(()),
-    };
-    if let Some(left) = env.left_out.iter().find(|left| left.component == component) {
-        let error = Error::new(Code::NotUp, format!("{component} does not run"));
-        return Err(error.detail(left.reason.clone()));
-    }
-    if !env.profile.uses(source) {
-        let what = format!("no connector of the profile reads {component}: it does not run");
-        return Err(Error::new(Code::NotUp, what));
-    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::profile::Selection;
 
     #[test]
     fn names_are_exact_and_typos_are_answered() {
-        assert_eq!(
-            What::named("connect").expect("known"),
-            What::Component("connect")
-        );
-        assert_eq!(What::named("operator").expect("known"), What::Operator);
-        let hint = |name| What::named(name).expect_err("unknown").hint;
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let selection = Selection {
+            profile: "clickhouse".into(),
+            set: Vec::new(),
+        };
+        let profile = components::load(root, &selection).expect("valid").profile;
+        let fits = |name| What::fits(&profile, name);
+        assert!(fits("connect").is_ok());
+        assert!(fits("operator").is_ok());
+        let hint = |name| fits(name).expect_err("unknown").hint;
         assert_eq!(
             hint("operater").as_deref(),
             Some("did you mean `operator`?")

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::components::connect;
+use crate::components::{Stage, connect, of};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
-use crate::profile::schema::{Connector, Source};
+use crate::profile::schema::Connector;
 use crate::readiness::{State, Status};
 use crate::up::canary;
-use crate::up::{self, patience};
 use crate::wait;
 
 /// Connectors that somebody paused or stopped: no change comes of them.
@@ -33,21 +32,22 @@ impl Resting {
 pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, ready: &str) {
     let resting = Resting::default();
     for (name, connector) in &env.profile.connectors {
-        if !disturbs(component, connector.source) {
+        if !disturbs(env, component, connector) {
             continue;
         }
         let (at, name, connector) = (env.clone(), name.clone(), connector.clone());
         let resting = resting.clone();
         plan.step(
             &format!("{name}/running"),
-            "tasks run, slot active",
+            env.runs_as(&connector),
             &[ready],
             async move |progress| runs(&at, &name, &connector, &resting, &progress).await,
         );
     }
     for (name, flow) in &env.profile.flows {
-        let source = env.profile.source(flow);
-        if flow.canary.is_none() || !source.is_some_and(|source| disturbs(component, source)) {
+        let connector = env.profile.connectors.get(&flow.connector);
+        let disturbed = connector.is_some_and(|it| disturbs(env, component, it));
+        if flow.canary.is_none() || !disturbed {
             continue;
         }
         let (at, flow_name, connector) = (env.clone(), name.clone(), flow.connector.clone());
@@ -65,12 +65,10 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, read
 }
 
 /// Whether a connector's changes pass through the component.
-fn disturbs(component: &str, source: Source) -> bool {
-    match component {
-        "postgres" => source == Source::Postgres,
-        "mongodb" => source == Source::Mongodb,
-        _ => true,
-    }
+fn disturbs(env: &Environment, component: &str, connector: &Connector) -> bool {
+    let read = env.profile.component(component);
+    let is_source = read.is_some_and(|it| of(it).stage() == Stage::Source);
+    !is_source || connector.source == component
 }
 
 /// Waits until the connector runs, or rests as it did.
@@ -84,8 +82,8 @@ pub(super) async fn runs(
     let client = env.connect_client();
     let watcher = connect::Watcher::default();
     let what = format!("{name} runs");
-    let message = wait::until(&what, patience(env), progress, || async {
-        if let Some(obstacle) = up::unserved_by(env, "connect").await {
+    let message = wait::until(&what, env.patience(), progress, || async {
+        if let Some(obstacle) = env.still_unserved_by(&env.profile.connect.name).await {
             return obstacle;
         }
         let rests = async || {

@@ -5,7 +5,6 @@ use crate::error::Error;
 use crate::platform::docker::{self, Facts};
 use crate::platform::host::ports;
 use crate::platform::host::prerequisites::{Check, Found, Holder, Port, Status, port};
-use crate::profile::kubernetes::HostPort;
 use crate::report::text;
 
 /// Everything that was seen.
@@ -32,7 +31,7 @@ pub async fn observe(
     source: &Source,
     cluster: &str,
     node_image: &str,
-    wanted: Vec<HostPort>,
+    wanted: Vec<(String, u16)>,
 ) -> Observed {
     let engine = match docker::connect().await {
         Ok(engine) => docker::facts(&engine).await.map(|facts| (engine, facts)),
@@ -46,13 +45,13 @@ pub async fn observe(
     }
     let ports = wanted
         .into_iter()
-        .map(|port| Port {
-            key: port.key.to_owned(),
-            number: port.host,
-            holder: if cluster_runs || ports::is_free(port.host) {
+        .map(|(key, number)| Port {
+            key,
+            number,
+            holder: if cluster_runs || ports::is_free(number) {
                 Holder::Nobody
             } else {
-                Holder::Other(ports::owner(port.host))
+                Holder::Other(ports::owner(number))
             },
         })
         .collect();

@@ -11,8 +11,8 @@ mod tests;
 use indexmap::IndexMap;
 
 use self::table::ROWS;
-use super::schema::{ExtraPlugin, PlatformChoice, PostgresManager, Profile, Source};
-use super::values::invalid;
+use super::rules::invalid;
+use super::schema::{ExtraPlugin, PlatformChoice, Profile, Versions as Pins};
 use super::version::{bare, numbers, within};
 use super::{Node, Value};
 use crate::error::{Error, Result};
@@ -78,43 +78,18 @@ impl InUse {
     /// uses is taken.
     pub fn of(profile: &Profile, platform: PlatformChoice, cgroup: Option<u8>) -> Self {
         let versions = &profile.versions;
-        let cluster = matches!(platform, PlatformChoice::Kind | PlatformChoice::Kubernetes);
         let mut used = InUse::default();
-        for (source, plugin) in [(Source::Postgres, "postgres"), (Source::Mongodb, "mongodb")] {
-            if profile.uses(source) {
-                used = used.with(Subject::Plugin(plugin), versions.plugin(plugin));
-            }
+        for plugin in profile.source_plugins() {
+            used = used.with(Subject::Plugin(plugin), versions.plugin(plugin));
         }
         if profile.connect.plugins.contains(&ExtraPlugin::Jdbc) {
             used = used.with(Subject::Plugin("jdbc"), versions.plugin("jdbc"));
         }
-        if profile.postgres.external.is_none() {
-            used = used.with(Subject::Postgres, &versions.postgres);
-        }
-        // Connect has the brokers' version also where the brokers are somebody else's.
-        used = used.with(Subject::Kafka, &versions.kafka);
-        let clickhouse = profile.clickhouse.external.is_none();
-        if platform == PlatformChoice::Host {
-            used = used.with(Subject::Log4j, &versions.log4j);
-            if clickhouse {
-                used = used.with(Subject::Chdb, &versions.chdb);
-            }
-        }
-        if cluster {
-            used = used.with(Subject::Strimzi, &versions.strimzi);
-            // On `host`, MongoDB is whatever is installed.
-            if profile.mongodb.external.is_none() && profile.uses(Source::Mongodb) {
-                used = used.with(Subject::Mongodb, &versions.mongodb);
-            }
-            if clickhouse {
-                used = used
-                    .with(Subject::Clickhouse, &versions.clickhouse)
-                    .with(Subject::AltinityOperator, &versions.altinity_operator);
-            }
-            if profile.postgres.external.is_none()
-                && profile.postgres.managed_by == PostgresManager::CloudNativePg
-            {
-                used = used.with(Subject::CloudnativePg, &versions.cloudnative_pg);
+        for instance in profile.components.values().filter(|it| !it.is_external()) {
+            for subject in instance.spec.versions(platform) {
+                if used.version(subject).is_none() {
+                    used = used.with(subject, subject.pinned(versions));
+                }
             }
         }
         if platform == PlatformChoice::Kind {
@@ -259,6 +234,25 @@ impl Subject {
             Subject::KindNode => "kind_node",
             Subject::Cgroup => return None,
         })
+    }
+
+    /// The version that a profile pins; empty for what no profile pins.
+    fn pinned(self, versions: &Pins) -> &str {
+        match self {
+            Subject::Kafka => &versions.kafka,
+            Subject::Log4j => &versions.log4j,
+            Subject::Strimzi => &versions.strimzi,
+            Subject::Plugin(name) => versions.plugin(name),
+            Subject::Postgres => &versions.postgres,
+            Subject::CloudnativePg => &versions.cloudnative_pg,
+            Subject::Mongodb => &versions.mongodb,
+            Subject::Clickhouse => &versions.clickhouse,
+            Subject::AltinityOperator => &versions.altinity_operator,
+            Subject::Chdb => &versions.chdb,
+            Subject::Kind => &versions.kind,
+            Subject::KindNode => &versions.kind_node,
+            Subject::Cgroup => "",
+        }
     }
 
     /// Where its version stands: at the plugin, if it has one of its own.

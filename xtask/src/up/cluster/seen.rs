@@ -6,12 +6,11 @@ use std::sync::{Arc, OnceLock};
 use kube::core::DynamicObject;
 
 use super::namespaces;
-use crate::components::mongodb::members;
+use crate::components::of;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::kubernetes::{Inventory, ObjectRef, Owned, Situation, preflight};
-use crate::profile::schema::Source;
 
 /// What a node saw, for those after it.
 pub(super) type HandedOn<T> = Arc<OnceLock<T>>;
@@ -82,9 +81,8 @@ pub(super) async fn check(
         }
     };
     let shrinking = async {
-        if env.profile.uses(Source::Mongodb) && !env.is_external("mongodb") {
-            let namespace = &env.profile.kubernetes.database_namespace;
-            members::refuse_shrinking(cluster, namespace, env.profile.mongodb.replicas).await?;
+        for component in env.running().map(of) {
+            component.check_change(env, cluster).await?;
         }
         Ok(())
     };

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{blocked_by, patience, said_too};
 use crate::components::connect;
 use crate::environment::Environment;
+use crate::environment::blocked::said_too;
 use crate::error::Result;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
@@ -36,9 +36,9 @@ pub(super) async fn gate(
     let watcher = connect::Watcher::default();
     let refused = Refused::default();
     let what = format!("{name} runs");
-    let message = wait::until(&what, patience(env), progress, || async {
+    let message = wait::until(&what, env.patience(), progress, || async {
         // The operator may find fault with it only now, after it looked again.
-        if let Some(blocked) = blocked_by(env, "connect").await {
+        if let Some(blocked) = env.still_blocked_by(&env.profile.connect.name).await {
             return blocked;
         }
         let seen = watcher.look(env, name, connector, progress).await;

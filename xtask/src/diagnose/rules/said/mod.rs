@@ -9,14 +9,13 @@ mod source;
 use super::{Find, Follows, Hit, Next, Rule, reset, run};
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
-use crate::profile::schema::Source;
 use crate::readiness::connect::root_cause;
 
 /// One thing that was said.
 struct Saying<'a> {
     subject: Subject,
     /// What a connector reads.
-    source: Option<Source>,
+    source: Option<&'static str>,
     /// Whether it has ended since: of its troubles, few are why.
     ended: bool,
     /// How much it matters, where it is not as the rule says.

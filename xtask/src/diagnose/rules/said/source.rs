@@ -5,7 +5,6 @@ use super::{after_mending, again, component_of};
 use crate::components::connect::login;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
-use crate::profile::schema::Source;
 use crate::readiness::connect::LOGIN_REFUSED;
 
 pub(super) const RULES: &[Rule] = &[
@@ -30,7 +29,7 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Person,
         follows: Follows::Nothing,
         find: Find::TraceOf(
-            Source::Mongodb,
+            "mongodb",
             &[
                 &["ChangeStreamHistoryLost"],
                 &["resume of change stream was not possible"],
@@ -74,11 +73,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::TraceOf(
-            Source::Postgres,
-            &[&["publication", "does not exist"]],
-            again,
-        ),
+        find: Find::TraceOf("postgres", &[&["publication", "does not exist"]], again),
     },
     Rule {
         code: "SLOT_BUSY",
@@ -89,7 +84,7 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Restart,
         follows: Follows::Same,
         find: Find::TraceOf(
-            Source::Postgres,
+            "postgres",
             &[
                 &["replication slot", "is active for PID"],
                 &["replication slot", "already active"],
@@ -106,7 +101,7 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Person,
         follows: Follows::Same,
         find: Find::TraceOf(
-            Source::Postgres,
+            "postgres",
             &[&["replication slot", "already exists"]],
             |facts, subject| {
                 let slot = slot(facts, subject).unwrap_or("NAME");
@@ -123,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Person,
         follows: Follows::Same,
         find: Find::TraceOf(
-            Source::Postgres,
+            "postgres",
             &[
                 &["could not access file", "decoderbufs"],
                 &["could not access file", "wal2json"],
@@ -213,7 +208,7 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Person,
         follows: Follows::Same,
         find: Find::TraceOf(
-            Source::Mongodb,
+            "mongodb",
             &[
                 &["Invalid connection string"],
                 &["connection string is invalid"],

@@ -1,6 +1,6 @@
 use super::*;
 use crate::clients::kafka::PartitionInfo;
-use crate::profile::{self, Selection};
+use crate::profile::Selection;
 
 fn profile() -> Profile {
     let selection = Selection {
@@ -9,7 +9,7 @@ fn profile() -> Profile {
     };
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = root.parent().expect("the repository");
-    profile::load(root, &selection)
+    crate::components::load(root, &selection)
         .expect("a good profile")
         .profile
 }

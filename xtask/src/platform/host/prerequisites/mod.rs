@@ -14,7 +14,6 @@ pub use system::{Manager, Rights, System, Tool};
 
 use super::java;
 use crate::profile::Profile;
-use crate::profile::schema::Source;
 use crate::report::text;
 
 /// Kafka, Debezium, PostgreSQL, the engine, and a pipeline's first data.
@@ -155,10 +154,14 @@ pub struct Needs {
 impl Needs {
     /// The profile's. Connect always runs here, and with it Java and what Maven brings.
     pub fn of(profile: &Profile) -> Self {
+        let runs = |kind: &str| {
+            let mut components = profile.components.values();
+            components.any(|it| it.kind.name == kind && !it.is_external())
+        };
         Needs {
-            postgres: profile.postgres.external.is_none(),
-            mongodb: profile.mongodb.external.is_none() && profile.uses(Source::Mongodb),
-            clickhouse: profile.clickhouse.external.is_none(),
+            postgres: runs("postgres"),
+            mongodb: runs("mongodb"),
+            clickhouse: runs("clickhouse"),
         }
     }
 }

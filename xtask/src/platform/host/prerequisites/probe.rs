@@ -10,6 +10,7 @@ use crate::platform::docker;
 use crate::platform::host::daemon::{self, Found as Process};
 use crate::platform::host::{Dirs, java, ports, user};
 use crate::process::{Job, ProcessError, User, capture};
+use crate::profile::OwnPort;
 
 /// A program that does not even tell its version in this time is taken as it is.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,11 +42,7 @@ impl System {
 
 /// Sees everything that [`super::evaluate`] decides on. `wanted` are the profile's ports:
 /// component, key and number.
-pub async fn observe(
-    environment: &str,
-    needs: Needs,
-    wanted: Vec<(&'static str, &'static str, u16)>,
-) -> Observed {
+pub async fn observe(environment: &str, needs: Needs, wanted: Vec<OwnPort>) -> Observed {
     let dirs = Dirs::of(environment);
     let (java, maven, clickhouse, python, mongod, docker, here) = tokio::join!(
         java(),
@@ -189,11 +186,7 @@ struct Here {
     ports: Vec<Port>,
 }
 
-fn here(
-    dirs: Result<Dirs, Error>,
-    needs: Needs,
-    wanted: &[(&'static str, &'static str, u16)],
-) -> Here {
+fn here(dirs: Result<Dirs, Error>, needs: Needs, wanted: &[OwnPort]) -> Here {
     let user = user::unprivileged();
     // Only PostgreSQL runs as somebody else.
     let stranger = user
@@ -246,10 +239,10 @@ fn here(
         memory: memory().map(|bytes| bytes + running),
         ports: wanted
             .iter()
-            .map(|(component, key, number)| Port {
-                key: format!("{component}.{key}"),
-                number: *number,
-                holder: holder(&dirs, component, *number),
+            .map(|own| Port {
+                key: own.key.clone(),
+                number: own.port,
+                holder: holder(&dirs, &own.component, own.port),
             })
             .collect(),
     }

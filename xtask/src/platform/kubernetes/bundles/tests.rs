@@ -151,7 +151,7 @@ pub(crate) fn versions(strimzi: &str) -> Versions {
             "versions.kind=9".into(),
         ],
     };
-    let loaded = crate::profile::load(&root, &selection).expect("a profile");
+    let loaded = crate::components::load(&root, &selection).expect("a profile");
     loaded.profile.versions
 }
 

@@ -1,0 +1,249 @@
+//! Kafka and Connect, which every pipeline is made of: the two types whose settings all others may ask for.
+
+use super::combinations::Subject;
+use super::component::{Key, Named, ObjectName, Port, Space, Spec, Type, decode};
+use super::kubernetes::BrokerPort;
+use super::rules::{IMAGE, JVM_SIZE, NAME, Owned, QUANTITY, Rules};
+use super::schema::{Connect, Kafka, KafkaSecurity, PlatformChoice, Profile};
+use crate::error::Result;
+
+/// Kafka's type.
+pub static KAFKA: Type = Type {
+    name: "kafka",
+    title: "Kafka",
+    short: "kafka",
+    source: None,
+    decode: decode::<Kafka>,
+};
+
+/// Connect's type.
+pub static CONNECT: Type = Type {
+    name: "connect",
+    title: "Connect",
+    short: "connect",
+    source: None,
+    decode: decode::<Connect>,
+};
+
+/// What Strimzi's objects are called.
+pub const KAFKA_CLUSTER: &str = "my-cluster";
+/// Strimzi's pool of brokers.
+pub const KAFKA_POOL: &str = "my-pool";
+/// Strimzi's cluster of workers.
+pub const CONNECT_CLUSTER: &str = "my-connect-cluster";
+/// The API of Strimzi's resources.
+pub const STRIMZI: &str = "kafka.strimzi.io/v1";
+
+const KAFKA_OWNED: [Owned; 9] = [
+    ("listeners", Some("port")),
+    ("advertised.listeners", Some("port")),
+    ("controller.quorum.voters", Some("controller_port")),
+    ("controller.listener.names", None),
+    ("listener.security.protocol.map", None),
+    ("inter.broker.listener.name", None),
+    ("log.dirs", None),
+    ("node.id", None),
+    ("process.roles", None),
+];
+
+const CONNECT_OWNED: [Owned; 8] = [
+    ("bootstrap.servers", Some("kafka.port")),
+    ("group.id", Some("group")),
+    ("config.storage.topic", Some("group")),
+    ("offset.storage.topic", Some("group")),
+    ("status.storage.topic", Some("group")),
+    ("listeners", Some("port")),
+    ("rest.advertised.port", Some("port")),
+    ("plugin.path", None),
+];
+
+fn object(kind: &'static str, name: &str) -> (Space, ObjectName) {
+    let object = ObjectName {
+        api: STRIMZI,
+        kind,
+        name: name.to_owned(),
+    };
+    (Space::Kafka, object)
+}
+
+impl Named for Kafka {
+    fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+}
+
+impl Kafka {
+    /// Each broker's ports on Kind, of which the first leads to `first_node_port`.
+    pub(super) fn broker_ports(&self, first_node_port: u16) -> Vec<BrokerPort> {
+        (0..self.replicas)
+            .map(|broker| BrokerPort {
+                broker,
+                host: self.port.saturating_add(broker),
+                node: first_node_port.saturating_add(broker),
+            })
+            .collect()
+    }
+
+    /// Whether clients log in over TLS on clusters.
+    pub fn is_secured(&self) -> bool {
+        self.security == KafkaSecurity::Scram
+    }
+}
+
+impl Spec for Kafka {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn external(&self) -> Option<&str> {
+        self.external.as_deref()
+    }
+
+    fn ports(&self) -> Vec<(&'static str, u16)> {
+        vec![
+            ("port", self.port),
+            ("controller_port", self.controller_port),
+        ]
+    }
+
+    fn host_ports(&self, profile: &Profile) -> Vec<Port> {
+        let ports = profile.broker_ports().into_iter();
+        ports
+            .map(|port| Port {
+                key: "port",
+                host: port.host,
+                node: port.node,
+            })
+            .collect()
+    }
+
+    fn check(&self, rules: &Rules<'_>) -> Result<()> {
+        rules.obeys("heap", &self.heap, &JVM_SIZE)?;
+        rules.settings(&self.config, &KAFKA_OWNED)?;
+        rules.obeys("storage", &self.storage, &QUANTITY)?;
+        rules.resources("resources", &self.resources)?;
+        rules.count("replicas", self.replicas, &[])?;
+        if self.is_secured() && self.external.is_some() {
+            return Err(rules
+                .invalid(
+                    "security",
+                    "the tool makes users only on brokers that it runs",
+                )
+                .hint("leave it out, or leave `kafka.external` out"));
+        }
+        Ok(())
+    }
+
+    fn service(&self, _: &Profile) -> (String, Space, u16) {
+        let port = match self.security {
+            KafkaSecurity::Plain => 9092,
+            KafkaSecurity::Scram => 9093,
+        };
+        (
+            format!("{KAFKA_CLUSTER}-kafka-bootstrap"),
+            Space::Kafka,
+            port,
+        )
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        // Users of a broker that asks who connects.
+        let user = |suffix| Key {
+            suffix,
+            on_clusters: false,
+        };
+        match self.security {
+            KafkaSecurity::Plain => Vec::new(),
+            KafkaSecurity::Scram => vec![user("connect"), user("clickhouse")],
+        }
+    }
+
+    fn objects(&self, _: &Profile) -> Vec<(Space, ObjectName)> {
+        let mut objects = vec![object("Kafka", KAFKA_CLUSTER)];
+        // A broker that asks who connects serves nobody before it knows its users.
+        if self.is_secured() {
+            objects.extend(self.users());
+        }
+        objects
+    }
+
+    fn serving(&self) -> Option<Vec<(Space, ObjectName)>> {
+        let mut objects = vec![object("KafkaNodePool", KAFKA_POOL)];
+        if self.is_secured() {
+            objects.extend(self.users());
+        }
+        Some(objects)
+    }
+
+    fn versions(&self, _: PlatformChoice) -> Vec<Subject> {
+        // Its libraries are Connect's too, which has them also where the brokers are somebody else's.
+        Vec::new()
+    }
+}
+
+impl Kafka {
+    fn users(&self) -> impl Iterator<Item = (Space, ObjectName)> {
+        [super::TOOL_USER, "connect", "clickhouse"]
+            .into_iter()
+            .map(|user| object("KafkaUser", user))
+    }
+}
+
+impl Named for Connect {
+    fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+}
+
+impl Spec for Connect {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn is_http(&self) -> bool {
+        true
+    }
+
+    fn ports(&self) -> Vec<(&'static str, u16)> {
+        vec![("port", self.port)]
+    }
+
+    fn host_ports(&self, profile: &Profile) -> Vec<Port> {
+        vec![Port {
+            key: "port",
+            host: self.port,
+            node: profile.kind.node_ports.connect,
+        }]
+    }
+
+    fn check(&self, rules: &Rules<'_>) -> Result<()> {
+        rules.obeys("heap", &self.heap, &JVM_SIZE)?;
+        rules.obeys("group", &self.group, &NAME)?;
+        rules.settings(&self.config, &CONNECT_OWNED)?;
+        for (key, text) in [("image", &self.image), ("registry", &self.registry)] {
+            if let Some(text) = text {
+                rules.obeys(key, text, &IMAGE)?;
+            }
+        }
+        rules.resources("resources", &self.resources)?;
+        rules.count("replicas", self.replicas, &[])
+    }
+
+    fn service(&self, _: &Profile) -> (String, Space, u16) {
+        (format!("{CONNECT_CLUSTER}-connect-api"), Space::Kafka, 8083)
+    }
+
+    fn objects(&self, _: &Profile) -> Vec<(Space, ObjectName)> {
+        vec![object("KafkaConnect", CONNECT_CLUSTER)]
+    }
+
+    fn versions(&self, platform: PlatformChoice) -> Vec<Subject> {
+        match platform {
+            PlatformChoice::Host => vec![Subject::Kafka, Subject::Log4j],
+            PlatformChoice::Kind | PlatformChoice::Kubernetes => {
+                vec![Subject::Kafka, Subject::Strimzi]
+            }
+            PlatformChoice::Auto => vec![Subject::Kafka],
+        }
+    }
+}
