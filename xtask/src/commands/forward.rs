@@ -12,6 +12,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::platform::{Endpoint, Platform};
 use crate::process::{Job, run_visible};
+use crate::profile::Profile;
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 
@@ -93,13 +94,22 @@ pub(super) async fn run(global: &Global, args: &Forward) -> Result<ExitCode> {
 }
 
 pub(super) async fn open(global: &Global, args: &Open) -> Result<ExitCode> {
-    let env = context::existing_for(global, |it| components::fits(it, &args.service)).await?;
-    let (component, endpoint) = service(&env, &args.service)?;
-    let page = components::named(&env, component)?.page(&env);
-    let page = page.map_err(|instead| {
-        let what = format!("{component} has no page for a browser");
+    let name = &args.service;
+    let none = |instead: &str| {
+        let what = format!("{name} has no page for a browser");
         Error::new(Code::Usage, what).hint(instead)
-    })?;
+    };
+    let page = |profile: &Profile| match profile.any(name) {
+        Some(instance) => components::of(instance).page().map(drop).map_err(none),
+        None => components::known(name).map(drop),
+    };
+    let env = context::existing_for(global, page).await?;
+    let (component, endpoint) = service(&env, name)?;
+    let own = components::named(&env, component)?;
+    let page = own.page().map_err(none)?;
+    if let Some(instead) = own.instead_of_page(&env) {
+        return Err(none(instead));
+    }
     let address = format!("{}{page}", endpoint.url());
     let text = match global.output {
         Output::Json => format!("{}\n", json!({ "service": component, "url": address })),

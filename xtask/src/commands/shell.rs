@@ -17,6 +17,7 @@ use crate::components::mongodb::settings::MongodbSettings;
 use crate::components::postgres::settings::PostgresSettings;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::profile::Profile;
 use crate::profile::component::Instance;
 
 /// What is talked to.
@@ -28,12 +29,12 @@ enum Talk {
 }
 
 pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
-    let env = context::existing_for(global, |it| components::fits(it, &args.component)).await?;
+    let fits = |profile: &Profile| match args.component == profile.connect.name {
+        true => Err(silent()),
+        false => components::fits(profile, &args.component),
+    };
+    let env = context::existing_for(global, fits).await?;
     let component = components::named(&env, &args.component)?.name();
-    if component == env.profile.connect.name {
-        return Err(Error::new(Code::Usage, "connect has no statements to type")
-            .hint("cargo xtask open connect --print, cargo xtask logs connect"));
-    }
     let mut talk = open(&env, component).await?;
     let typed = std::io::stdin().is_terminal();
     let (asks, mut asked) = mpsc::channel::<()>(1);
@@ -86,6 +87,12 @@ pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+/// Connect has no language.
+fn silent() -> Error {
+    Error::new(Code::Usage, "connect has no statements to type")
+        .hint("cargo xtask open connect --print, cargo xtask logs connect")
 }
 
 async fn open(env: &Environment, component: &str) -> Result<Talk> {

@@ -210,14 +210,15 @@ impl Component for ClickhouseSettings {
         }
     }
 
-    fn page(&self, env: &Environment) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, &'static str> {
+        Ok("/play")
+    }
+
+    fn instead_of_page(&self, env: &Environment) -> Option<&'static str> {
         let embedded = env.platform == Platform::Host && program(env).is_none();
-        match embedded && self.external.is_none() {
-            true => {
-                Err("cargo xtask query clickhouse \"SELECT ...\", or: cargo xtask shell clickhouse")
-            }
-            false => Ok("/play"),
-        }
+        (embedded && self.external.is_none()).then_some(
+            "the embedded engine has none: cargo xtask query clickhouse \"SELECT ...\", or: cargo xtask shell clickhouse",
+        )
     }
 }
 

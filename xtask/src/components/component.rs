@@ -184,7 +184,13 @@ pub trait Component: Spec {
     ///
     /// # Errors
     /// What to do instead.
-    fn page(&self, env: &Environment) -> Result<&'static str, &'static str>;
+    fn page(&self) -> Result<&'static str, &'static str>;
+
+    /// What to do instead where what runs has no such page.
+    fn instead_of_page(&self, env: &Environment) -> Option<&'static str> {
+        let _ = env;
+        None
+    }
 }
 
 /// A password in a Secret of a cluster.

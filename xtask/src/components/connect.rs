@@ -277,7 +277,7 @@ impl Component for Connect {
         Some(worker.version)
     }
 
-    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, &'static str> {
         // Its REST interface, which browsers show.
         Ok("/connectors?expand=status")
     }

@@ -191,7 +191,7 @@ impl Component for Kafka {
         own.then(|| env.profile.versions.kafka.clone())
     }
 
-    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, &'static str> {
         Err("cargo xtask topic list, or: cargo xtask shell kafka")
     }
 }

@@ -201,7 +201,7 @@ impl Component for MongodbSettings {
         }
     }
 
-    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, &'static str> {
         Err("cargo xtask shell mongodb")
     }
 }

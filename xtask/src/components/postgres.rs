@@ -242,7 +242,7 @@ impl Component for PostgresSettings {
         session.value("SHOW server_version").await.ok()?
     }
 
-    fn page(&self, _: &Environment) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, &'static str> {
         Err("cargo xtask query postgres \"SELECT ...\", or: cargo xtask shell postgres")
     }
 }

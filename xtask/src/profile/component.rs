@@ -268,6 +268,13 @@ impl Profile {
         self.components.get(name)
     }
 
+    /// The component of this name, or what the profile says of a type of which it has none.
+    pub fn any(&self, name: &str) -> Option<&Instance> {
+        let mut idle = self.idle.iter();
+        let idle = || idle.find(|it| it.name == name);
+        self.components.get(name).or_else(idle)
+    }
+
     /// The settings of a type, with which component they are of: of the one that has this name, or of the
     /// first of the type.
     pub fn first<T: Spec>(&self) -> Option<&T> {
