@@ -1,6 +1,7 @@
 //! The relational source.
 
 pub mod access;
+pub mod slots;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -13,9 +13,9 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::connectors::view;
-use super::slots;
 use super::status::{self, PATIENCE};
 use crate::components::position;
+use crate::components::postgres::slots;
 use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::profile::schema::{Connector, Source};

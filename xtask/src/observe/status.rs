@@ -7,10 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::slots;
 use super::unread::{Unread, unread};
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::clock;
+use crate::components::postgres::slots;
 use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
 use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
 use crate::platform::Platform;

@@ -12,12 +12,12 @@ use crate::clients::kafka::OffsetAt;
 use crate::clock;
 use crate::components::connect::settled;
 use crate::components::position;
+use crate::components::postgres::slots;
 use crate::components::{kafka, service};
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, unknown};
 use crate::files::write_atomic;
 use crate::observe::connectors::view;
-use crate::observe::slots;
 use crate::plan::Progress;
 use crate::platform::host::dirs;
 use crate::readiness::Status;
@@ -169,7 +169,7 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
     for (name, saved) in &backup.connectors {
         if !rows.iter().any(|row| row.name == *name) {
             let known: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-            errors.push(crate::observe::names::unknown("connector", name, &known));
+            errors.push(unknown("connector", name, &known));
             continue;
         }
         if let Err(error) = still_there(env, name, saved).await {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{Facts, Known, Postgres, Server};
 use crate::clients::postgres::literal;
+use crate::components::postgres::slots;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::slots;
 use crate::profile::schema::{Connector, Source};
 use crate::wait::Limit;
 

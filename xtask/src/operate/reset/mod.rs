@@ -16,9 +16,9 @@ use serde::Serialize;
 
 use super::backup;
 use crate::clock;
+use crate::components::postgres::slots;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::slots;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::profile::schema::{Connector, Flow};
 use journal::{Choice, Journal, Step};

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::names;
 use crate::clients::postgres::{Postgres, literal};
 use crate::components::service;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, unknown};
 use crate::plan::{Outcome, Progress};
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
@@ -154,7 +153,7 @@ pub async fn droppable(env: &Environment, name: &str) -> Result<(Slot, Option<St
     let slots = list(env).await?;
     let known: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
     let Some(slot) = slots.iter().find(|slot| slot.name == name) else {
-        return Err(names::unknown("slot", name, &known));
+        return Err(unknown("slot", name, &known));
     };
     let error = Error::new(Code::Service, format!("slot `{name}` is being read"))
         .details(slot.reader.as_ref().map(|reader| format!("by {reader}")));
