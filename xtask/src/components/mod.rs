@@ -14,6 +14,9 @@ pub mod silver;
 
 use crate::error::{Code, Error, Result, nearest};
 
+/// Rows that a JDBC sink writes to a database of the environment.
+pub use postgres::jdbc_sink::Rows as SinkRows;
+
 /// Every component's name, which is also its folder's and its key's in a profile.
 pub const NAMES: [&str; 5] = ["kafka", "connect", "postgres", "mongodb", "clickhouse"];
 

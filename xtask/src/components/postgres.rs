@@ -1,6 +1,7 @@
 //! The relational source.
 
 pub mod access;
+pub mod jdbc_sink;
 pub mod slots;
 
 use std::sync::Arc;
