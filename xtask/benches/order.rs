@@ -34,7 +34,7 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 use xtask::clients::kafka::OffsetAt;
-use xtask::components::{clickhouse, connect, kafka, mongodb, postgres};
+use xtask::components::{connect, kafka, mongodb, postgres, target};
 use xtask::environment::{Environment, Secrets};
 use xtask::error::Result;
 use xtask::plan::Progress;
@@ -351,7 +351,7 @@ async fn at_once(env: &Arc<Environment>, begin: Instant) -> Vec<String> {
         }),
         tried(begin, "clickhouse tables", || async {
             let (env, silent) = at();
-            clickhouse::create_tables(env, silent).await.map(drop)
+            target().create_tables(&env, &silent).await.map(drop)
         }),
     );
     let (apply, tables, initiate, seed, topics, target) = tried;

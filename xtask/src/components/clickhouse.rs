@@ -1,11 +1,15 @@
 //! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
 
+mod changes;
+mod silver;
+mod tables;
+pub mod target;
+
 use std::path::{Path, PathBuf};
 
 use futures_util::future::join_all;
 use serde_json::json;
 
-pub use super::silver::{Names, create_tables, delete_rows, leave_group, probe_tables, statements};
 use crate::clients::clickhouse::Clickhouse;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
@@ -16,6 +20,8 @@ use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
 use crate::profile::size;
 use crate::readiness::{State, Status};
+pub use tables::{Names, statements};
+pub(crate) use target::end;
 
 /// For how long, in milliseconds, a group keeps the partitions of a consumer that is not heard: of one
 /// that was killed, or that lost the broker and comes back as another. The least that a broker accepts

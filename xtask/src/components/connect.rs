@@ -8,7 +8,7 @@ pub use anew::{Watcher, begun, mend};
 use anew::{begin_anew, has_failed};
 pub use settled::settled;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::kafka;
+use super::{SOURCES, kafka};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
@@ -29,20 +29,12 @@ use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
 use crate::profile::logins::component;
-use crate::profile::schema::{Connector, ExtraPlugin, Settings, Source};
+use crate::profile::schema::{Connector, ExtraPlugin, Settings};
 use crate::profile::{Profile, is_secret};
 use crate::readiness::{self, Status};
 use crate::render::Templates;
 
-/// `images/connect/plugins.yaml`: the plugins by what needs them.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Plugins {
-    postgres: Plugin,
-    mongodb: Plugin,
-    jdbc: Plugin,
-}
-
+/// One plugin of `images/connect/plugins.yaml`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Plugin {
@@ -59,50 +51,26 @@ struct Digest {
     sha256: String,
 }
 
-/// Why a worker has a plugin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Needed {
-    /// A connector of the profile is of it.
-    Source(Source),
-    /// The profile asks for it.
-    Extra(ExtraPlugin),
-}
-
-impl Needed {
-    /// The plugin's name in `images/connect/plugins.yaml`.
-    fn name(self) -> &'static str {
-        match self {
-            Needed::Source(Source::Postgres) => "postgres",
-            Needed::Source(Source::Mongodb) => "mongodb",
-            Needed::Extra(ExtraPlugin::Jdbc) => "jdbc",
-        }
-    }
-}
-
-fn plugin(env: &Environment, needed: Needed) -> Result<Plugin> {
+fn plugin(env: &Environment, name: &str) -> Result<Plugin> {
     let path = env.root.join("images/connect/plugins.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
-    let plugins: Plugins = serde_yaml::from_str(&text).map_err(|error| {
-        Error::new(
-            Code::Artifact,
-            format!("{} is malformed: {error}", path.display()),
-        )
-    })?;
-    Ok(match needed {
-        Needed::Source(Source::Postgres) => plugins.postgres,
-        Needed::Source(Source::Mongodb) => plugins.mongodb,
-        Needed::Extra(ExtraPlugin::Jdbc) => plugins.jdbc,
-    })
+    let malformed = |why: String| {
+        let what = format!("{} is malformed: {why}", path.display());
+        Error::new(Code::Artifact, what)
+    };
+    let mut plugins: BTreeMap<String, Plugin> =
+        serde_yaml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+    let plugin = plugins.remove(name);
+    plugin.ok_or_else(|| malformed(format!("missing field `{name}`")))
 }
 
-/// The plugins of the profile's connectors and those that it asks for, each once.
-fn needed(env: &Environment) -> Vec<Needed> {
-    let sources = [Source::Postgres, Source::Mongodb]
-        .into_iter()
-        .filter(|source| env.profile.uses(*source))
-        .map(Needed::Source);
-    let extra = env.profile.connect.plugins.iter().copied();
-    let mut all: Vec<Needed> = sources.chain(extra.map(Needed::Extra)).collect();
+/// The names of the plugins of the profile's connectors and of those that it asks for, each once.
+fn needed(env: &Environment) -> Vec<&'static str> {
+    let used = SOURCES.into_iter().filter(|of| env.profile.uses(*of));
+    let extra = env.profile.connect.plugins.iter().map(|extra| match extra {
+        ExtraPlugin::Jdbc => "jdbc",
+    });
+    let mut all: Vec<&str> = used.map(component).chain(extra).collect();
     all.dedup();
     all
 }
@@ -118,10 +86,9 @@ pub fn plugins(env: &Environment) -> Result<Vec<MavenArtifact>> {
         .collect()
 }
 
-fn artifact(env: &Environment, needed: Needed) -> Result<MavenArtifact> {
-    let name = needed.name();
+fn artifact(env: &Environment, name: &str) -> Result<MavenArtifact> {
     let version = env.profile.versions.plugin(name);
-    let plugin = plugin(env, needed)?;
+    let plugin = plugin(env, name)?;
     let Some(digest) = plugin.digests.get(version) else {
         let known: Vec<&str> = plugin.digests.keys().map(String::as_str).collect();
         return Err(Error::new(
@@ -271,40 +238,15 @@ pub fn render(
         .filter(|flow| flow.connector == name)
         .map(|flow| flow.table.as_str())
         .collect();
-    let mut context = json!({
-        "connector": {
-            "prefix": connector.prefix,
-            "slot": connector.slot,
-            "publication": connector.publication,
-        },
-        "tables": tables.join(","),
+    let mut context = super::source(connector.source).connection(profile, source, &tables);
+    context["connector"] = json!({
+        "prefix": connector.prefix,
+        "slot": connector.slot,
+        "publication": connector.publication,
     });
-    match connector.source {
-        Source::Postgres => {
-            context["host"] = json!(source.host);
-            context["port"] = json!(source.port);
-            context["user"] = json!(source.user);
-            context["password"] = json!(password);
-            context["database"] = json!(profile.postgres.database);
-        }
-        Source::Mongodb => {
-            let (address, set) = (source.address(), &profile.mongodb.replica_set);
-            context["connection_string"] = json!(format!("mongodb://{address}/?replicaSet={set}"));
-            context["user"] = json!(source.user);
-            context["password"] = json!(password);
-            let databases: BTreeSet<&str> = tables
-                .iter()
-                .map(|table| {
-                    table
-                        .split_once('.')
-                        .map_or(*table, |(database, _)| database)
-                })
-                .collect();
-            // One stream is of one database or of all: the first takes rights in that one alone.
-            let only = (databases.len() == 1).then(|| databases.first()).flatten();
-            context["database"] = json!(only);
-        }
-    }
+    context["tables"] = json!(tables.join(","));
+    context["user"] = json!(source.user);
+    context["password"] = json!(password);
     let template = format!(
         "connect/connectors/{}.yaml.hbs",
         component(connector.source)
@@ -392,7 +334,7 @@ pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
     readiness::connect::hindrance(name, status.ok()?.as_ref(), listed)
 }
 
-/// The connector and all its tasks run, and for PostgreSQL its slot is read.
+/// The connector and all its tasks run, and its source sees it read, if that tells.
 pub async fn probe_connector(env: &Environment, name: &str, connector: &Connector) -> Status {
     let status = match env.connect_client().status(name).await {
         Ok(status) => readiness::connect::connector(status.as_ref()),
@@ -402,15 +344,12 @@ pub async fn probe_connector(env: &Environment, name: &str, connector: &Connecto
     if status.state != readiness::State::Current {
         return status;
     }
-    match &connector.slot {
+    match super::source(connector.source)
+        .reading(env, connector)
+        .await
+    {
+        Some(reading) if reading.status.state != readiness::State::Current => reading.status,
+        Some(_) => Status::current(format!("{}, slot active", status.message)),
         None => status,
-        Some(slot) => {
-            let slot = super::postgres::probe_slot(env, slot).await;
-            if slot.state == readiness::State::Current {
-                Status::current(format!("{}, slot active", status.message))
-            } else {
-                slot
-            }
-        }
     }
 }

@@ -2,17 +2,20 @@
 //! it needs before changes can flow. `host_plan` puts them together.
 
 pub(crate) mod access;
-mod change_sql;
 pub mod clickhouse;
 pub mod connect;
 pub mod kafka;
 pub mod mongodb;
 pub mod position;
 pub mod postgres;
+pub mod source;
+pub mod target;
 
-pub mod silver;
-
+use self::source::Source;
+use self::target::Target;
 use crate::error::{Code, Error, Result, nearest};
+use crate::profile::logins::component;
+use crate::profile::schema;
 
 /// Rows that a JDBC sink writes to a database of the environment.
 pub use postgres::jdbc_sink::Rows as SinkRows;
@@ -38,6 +41,28 @@ pub fn named(name: &str) -> Result<&'static str> {
                 None => error.hint(format!("components: {}", NAMES.join(", "))),
             }
         })
+}
+
+/// The types of sources.
+pub const SOURCES: [schema::Source; 2] = [schema::Source::Postgres, schema::Source::Mongodb];
+
+/// What a type of source answers.
+pub fn source(of: schema::Source) -> &'static dyn Source {
+    match of {
+        schema::Source::Postgres => &postgres::source::Postgres,
+        schema::Source::Mongodb => &mongodb::source::Mongodb,
+    }
+}
+
+/// The type of source that a component is, by the component's name or one of its short forms.
+pub fn source_named(name: &str) -> Option<schema::Source> {
+    let mut sources = SOURCES.into_iter();
+    sources.find(|of| component(*of) == name || source(*of).aliases().contains(&name))
+}
+
+/// What the target answers.
+pub fn target() -> &'static dyn Target {
+    &clickhouse::target::Clickhouse
 }
 
 /// A typed error of a client as the user reads it.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod members;
+pub mod source;
 
 use std::sync::Arc;
 use std::time::Duration;

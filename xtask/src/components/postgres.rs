@@ -3,6 +3,9 @@
 pub mod access;
 pub mod jdbc_sink;
 pub mod slots;
+pub mod source;
+mod table;
+mod wal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +25,7 @@ use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::secrets;
 use crate::profile::schema::Source;
 use crate::readiness::Status;
-use crate::readiness::postgres::{Slot, slot, wal_level};
+use crate::readiness::postgres::wal_level;
 use crate::wait::{self, Patience};
 
 /// The systems that the binaries are published for and the tool runs on.
@@ -308,30 +311,4 @@ fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
         .join(file);
     let text = std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
     Ok(text.trim().trim_end_matches(';').to_owned())
-}
-
-/// A connector's replication slot.
-pub async fn probe_slot(env: &Environment, name: &str) -> Status {
-    match read_slot(env, name).await {
-        Ok(found) => slot(found.as_ref()),
-        Err(error) => refused(&error),
-    }
-}
-
-async fn read_slot(env: &Environment, name: &str) -> Result<Option<Slot>, PostgresError> {
-    let rows = env
-        .postgres_session()
-        .await?
-        .query(&format!(
-            "SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = {}",
-            literal(name)
-        ))
-        .await?;
-    Ok(rows.into_iter().next().map(|row| {
-        let mut row = row.into_iter();
-        Slot {
-            active: row.next().flatten().as_deref() == Some("t"),
-            wal_status: row.next().flatten(),
-        }
-    }))
 }

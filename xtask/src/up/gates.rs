@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cluster;
-use crate::components::{access, clickhouse, connect, kafka, mongodb, postgres};
+use crate::components::{access, clickhouse, connect, kafka, mongodb, postgres, target};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
@@ -180,9 +180,9 @@ pub(super) fn add(
         "bronze and silver tables",
         &["clickhouse/ready", "kafka/topics"],
         async move |progress| {
-            let outcome = clickhouse::create_tables(at.clone(), progress.clone()).await?;
+            let outcome = target().create_tables(&at, &progress).await?;
             wait::until("tables are present", patience(&at), &progress, || async {
-                clickhouse::probe_tables(&at).await
+                target().probe_tables(&at).await
             })
             .await?;
             Ok(outcome)

@@ -8,9 +8,8 @@ use serde::Deserialize;
 use super::{Clickhouse, Consumer, Flow, Known, limited};
 use crate::clients::clickhouse::{ClickhouseError, ident, literal};
 use crate::clock;
-use crate::components::clickhouse::Names;
+use crate::components::clickhouse::{Names, end};
 use crate::environment::Environment;
-use crate::observe::status;
 use crate::wait::Limit;
 
 /// What is at a flow's end.
@@ -92,7 +91,7 @@ struct Poison {
 
 async fn row(env: &Environment, flow: &str) -> Option<Row> {
     let client = env.clickhouse_client();
-    let target = status::target(env, &client, flow).await?;
+    let target = end(env, &client, flow).await?;
     let newest_error = match target.errors {
         0 => None,
         _ => {

@@ -4,6 +4,7 @@ pub mod view;
 
 use super::names;
 use crate::components::connect::settled;
+use crate::components::source_named;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -57,12 +58,8 @@ fn select(
     }
     let mut wanted = Vec::new();
     for pattern in patterns {
-        let source = match pattern.as_str() {
-            _ if existing.contains(pattern) => None,
-            "postgres" => Some(Source::Postgres),
-            "mongo" | "mongodb" => Some(Source::Mongodb),
-            _ => None,
-        };
+        let is_connector = existing.contains(pattern);
+        let source = source_named(pattern).filter(|_| !is_connector);
         match source.map(by_source) {
             Some(names) if !names.is_empty() => wanted.extend(names),
             _ => wanted.push(pattern.clone()),

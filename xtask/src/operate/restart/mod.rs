@@ -111,10 +111,8 @@ fn refuse_foreign(env: &Environment, component: &str) -> Result<()> {
         let what = format!("{component} is external ({address}): it is restarted where it runs");
         return Err(Error::new(Code::Usage, what));
     }
-    let source = match component {
-        "postgres" => crate::profile::schema::Source::Postgres,
-        "mongodb" => crate::profile::schema::Source::Mongodb,
-        _ => return Ok(()),
+    let Some(source) = components::source_named(component) else {
+        return Ok(());
     };
     if let Some(left) = env.left_out.iter().find(|left| left.component == component) {
         let error = Error::new(Code::NotUp, format!("{component} does not run"));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::components::connect;
+use crate::components::{connect, source_named};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
@@ -66,11 +66,7 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, read
 
 /// Whether a connector's changes pass through the component.
 fn disturbs(component: &str, source: Source) -> bool {
-    match component {
-        "postgres" => source == Source::Postgres,
-        "mongodb" => source == Source::Mongodb,
-        _ => true,
-    }
+    source_named(component).is_none_or(|restarted| restarted == source)
 }
 
 /// Waits until the connector runs, or rests as it did.

@@ -5,13 +5,11 @@
 //! servers' own tables, which the replicas of a shard share. So all changes of a key are in one
 //! shard whoever consumed them, and every server answers for all.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use super::change_sql::{expression, image, key_is_missing, position};
-use super::service;
+use super::changes::{expression, key_is_missing};
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
+use crate::components::{service, source};
 use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
@@ -108,12 +106,13 @@ pub fn statements(env: &Environment, name: &str, flow: &Flow) -> Result<Vec<Stri
 }
 
 fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Result<Value> {
-    let source = env.profile.source(flow).ok_or_else(|| {
+    let source_of = env.profile.source(flow).ok_or_else(|| {
         Error::new(
             Code::ProfileInvalid,
             format!("flow `{name}` has no connector"),
         )
     })?;
+    let changes = source(source_of).changes();
     let names = Names::of(env, name);
     let columns: Vec<Value> = flow
         .columns
@@ -122,7 +121,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
             json!({
                 "name": ident(column),
                 "type": kind,
-                "expression": expression(source, column, kind),
+                "expression": expression(changes.values, column, kind),
             })
         })
         .collect();
@@ -131,7 +130,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         .iter()
         .map(|key| {
             let kind = flow.columns.get(key).map_or("String", String::as_str);
-            json!({ "name": key, "missing": key_is_missing(source, key, kind) })
+            json!({ "name": key, "missing": key_is_missing(changes.values, key, kind) })
         })
         .collect();
     let order: Vec<String> = flow.key.iter().map(|key| ident(key)).collect();
@@ -154,8 +153,8 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         "columns": columns,
         "keys": keys,
         "order": order.join(", "),
-        "image": image(source),
-        "position": position(source),
+        "image": changes.image,
+        "position": changes.position,
         "broker": env.inside().kafka.address(),
         "topic": env.profile.topic(flow),
         "topics": format!("{},{}", env.profile.topic(flow), env.profile.heartbeat_topic(flow)),
@@ -205,11 +204,11 @@ fn engine(env: &Environment, parameters: &str) -> String {
 }
 
 /// Has the consumers of this group leave it: their queues go, with the views that read them.
-/// [`create_tables`] brings both back, and nothing is lost meanwhile: the group keeps its place.
+/// [`create`] brings both back, and nothing is lost meanwhile: the group keeps its place.
 ///
 /// # Errors
 /// A server refuses.
-pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
+pub(super) async fn leave_group(env: &Environment, group: &str) -> Result<()> {
     let flows = env.profile.flows.iter();
     for (name, _) in flows.filter(|(_, flow)| flow.group == group) {
         let names = Names::of(env, name);
@@ -233,7 +232,7 @@ pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
 ///
 /// # Errors
 /// A server refuses, or a silver table has other columns or another engine than the profile.
-pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
+pub(super) async fn create(env: &Environment, progress: &Progress) -> Result<Outcome> {
     let database = &env.profile.clickhouse.database;
     let servers = env.clickhouse_servers();
     let mut existing = Vec::with_capacity(servers.len());
@@ -245,14 +244,14 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
     }
     let mut changed = Vec::new();
     for (name, flow) in &env.profile.flows {
-        let names = Names::of(&env, name);
-        let statements = statements(&env, name, flow)?;
+        let names = Names::of(env, name);
+        let statements = statements(env, name, flow)?;
         let mut wrong = Vec::new();
         for (server, existing) in servers.iter().zip(&existing) {
             if is_as_wanted(&names, &statements, existing) {
                 continue;
             }
-            check_engines(&env, &names, existing)?;
+            check_engines(env, &names, existing)?;
             let client = server.client(database);
             if has(existing, &names.silver_rows) {
                 check_silver(&client, database, &names.silver_rows, flow).await?;
@@ -418,7 +417,7 @@ async fn check_silver(
 }
 
 /// Whether every flow's tables are there, on every server.
-pub async fn probe_tables(env: &Environment) -> Status {
+pub(super) async fn probe(env: &Environment) -> Status {
     let mut wanted = 0;
     let database = &env.profile.clickhouse.database;
     for server in env.clickhouse_servers() {
@@ -444,7 +443,7 @@ pub async fn probe_tables(env: &Environment) -> Status {
 ///
 /// # Errors
 /// No server of a shard takes the statement.
-pub async fn delete_rows(env: &Environment, names: &Names, rows: &str) -> Result<()> {
+pub(super) async fn delete_rows(env: &Environment, names: &Names, rows: &str) -> Result<()> {
     let mut sql = format!("DELETE FROM {} WHERE {rows}", ident(&names.silver_rows));
     if env.replicated_clickhouse() {
         // A replica that is away deletes them when it is back; nobody waits for it here.
