@@ -34,9 +34,10 @@ use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use serde_json::{Value, json};
 use xtask::clients::kafka::OffsetAt;
+use xtask::components::clickhouse::settings::ClickhouseSettings;
 use xtask::components::mongodb::settings::MongodbSettings;
 use xtask::components::postgres::settings::PostgresSettings;
-use xtask::components::{clickhouse, connect, kafka, mongodb, postgres};
+use xtask::components::{connect, kafka, mongodb, postgres, target};
 use xtask::environment::{Environment, Secrets};
 use xtask::error::Result;
 use xtask::plan::Progress;
@@ -363,7 +364,8 @@ async fn at_once(env: &Arc<Environment>, begin: Instant) -> Vec<String> {
         }),
         tried(begin, "clickhouse tables", || async {
             let (env, silent) = at();
-            clickhouse::create_tables(env, silent).await.map(drop)
+            let target = target(&env)?;
+            target.create_tables(&env, &silent).await.map(drop)
         }),
     );
     let (apply, tables, access, initiate, roles, seed, topics, target) = tried;
@@ -422,7 +424,9 @@ async fn topic(env: &Environment) -> Look {
 }
 
 async fn in_silver(env: &Environment) -> Look {
-    let count = clickhouse::client(env)
+    let target: &ClickhouseSettings = env.profile.first().expect("ClickHouse");
+    let count = target
+        .client(env)
         .text("SELECT count() FROM users_silver")
         .await
         .map_err(|error| error.to_string())?;

@@ -240,6 +240,24 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether a text is a pattern rather than a name.
+pub fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?'])
+}
+
+/// The error for a name that nothing has; `cargo xtask <what> list` has all of them.
+pub fn unknown(what: &str, text: &str, known: &[&str]) -> Error {
+    let list = format!("cargo xtask {what} list");
+    if is_pattern(text) {
+        return Error::new(Code::Usage, format!("no {what} fits `{text}`")).hint(list);
+    }
+    let error = Error::new(Code::Usage, format!("there is no {what} `{text}`"));
+    match nearest(text, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`? All: {list}")),
+        None => error.hint(list),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

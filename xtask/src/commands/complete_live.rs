@@ -13,8 +13,8 @@ use super::context;
 use crate::cli::Global;
 use crate::clients::kafka::{KafkaClient, KafkaError};
 use crate::components::kafka;
+use crate::components::postgres::slots;
 use crate::environment::Environment;
-use crate::observe::slots;
 use crate::operate::dlq::queues;
 use crate::platform::Platform;
 use crate::profile::topics;
@@ -68,7 +68,7 @@ pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Replication slots.
 pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
     let live = ask(async |env| {
-        let slots = slots::list(env).await.ok()?;
+        let slots = slots::list(env.profile.first()?, env).await.ok()?;
         Some(slots.into_iter().map(|slot| slot.name).collect())
     });
     let of_profile = || {

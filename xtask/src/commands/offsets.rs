@@ -7,7 +7,7 @@ use serde_json::json;
 use super::stdout::{self, say};
 use super::{confirm, context};
 use crate::cli::{Global, OffsetsBackup, OffsetsCommand, OffsetsRestore};
-use crate::components::clickhouse;
+use crate::components::target;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::observe::connectors::view;
@@ -103,12 +103,12 @@ async fn restore(
     for (group, offsets) in &saved.groups {
         if changes.iter().any(|change| change.name == *group) {
             // The engine's consumer must leave the group before its offsets can be set.
-            clickhouse::leave_group(env, group).await?;
+            target(env)?.leave_group(env, group).await?;
             backup::restore_group(env, group, offsets, &progress).await?;
         }
     }
     // Brings back what left; also after an earlier restore that was killed in between.
-    clickhouse::create_tables(env.clone(), progress).await?;
+    target(env)?.create_tables(env, &progress).await?;
     match output {
         Output::Json => say!("{}", json!({ "dry_run": false, "changes": changes })),
         Output::Text => say!("{} offsets set", changes.len()),

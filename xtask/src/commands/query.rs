@@ -10,8 +10,11 @@ use super::{context, stdout};
 use crate::cli::{Global, Query, QueryService};
 use crate::clients::clickhouse::ClickhouseError;
 use crate::clients::postgres::{Answer, Postgres, PostgresError};
+use crate::components::clickhouse::settings::ClickhouseSettings;
+use crate::components::postgres::settings::PostgresSettings;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Location, Result};
+use crate::profile::component::Spec;
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::count;
@@ -54,12 +57,22 @@ pub(super) async fn ask(
 ) -> Result<String> {
     match service {
         QueryService::Postgres => {
-            let session = crate::components::postgres::session(env).await;
+            let own = asked::<PostgresSettings>(env, "PostgreSQL")?;
+            let session = own.session(env).await;
             let session = session.map_err(|error| refused_postgres(sql, &error))?;
             postgres(&session, sql, output).await
         }
         QueryService::Clickhouse => clickhouse(env, sql, output).await,
     }
+}
+
+/// The component that is asked.
+fn asked<'a, T: Spec>(env: &'a Environment, title: &str) -> Result<&'a T> {
+    let none = || {
+        let what = format!("no {title} runs in `{}`", env.name);
+        Error::new(Code::NotUp, what)
+    };
+    env.profile.first().ok_or_else(none)
 }
 
 /// Adds what the platform knows about a service that does not answer.
@@ -150,7 +163,7 @@ fn place(sql: &str, position: u32) -> Option<Location> {
 async fn clickhouse(env: &Environment, sql: &str, output: Output) -> Result<String> {
     // It takes one statement; people end it all the same.
     let sql = sql.trim().trim_end_matches(';');
-    let client = crate::components::clickhouse::client(env);
+    let client = asked::<ClickhouseSettings>(env, "ClickHouse")?.client(env);
     let (text, format) = client.formatted(sql, FORMAT).await.map_err(|error| {
         let found = Error::new(Code::Service, error.to_string());
         match error {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, Render};
-use crate::components;
+use crate::components::{connect, of};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::platform::{Platform, kind};
@@ -59,10 +59,14 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
         }
         Platform::Kubernetes => objects(env)?,
     };
-    for (name, flow) in &env.profile.flows {
-        let statements = components::clickhouse::statements(env, name, flow)?;
-        let text = statements.join(";\n\n") + ";\n";
-        files.push((format!("clickhouse/{name}.sql"), text));
+    for component in env.profile.components.values().map(of) {
+        let Some(target) = component.target() else {
+            continue;
+        };
+        for (name, flow) in &env.profile.flows {
+            let text = target.statements(env, name, flow)?.join(";\n\n") + ";\n";
+            files.push((format!("{}/{name}.sql", component.name()), text));
+        }
     }
     Ok(files)
 }
@@ -78,7 +82,7 @@ fn processes(env: &Environment) -> Result<Vec<(String, String)>> {
         }
     }
     for (name, connector) in &env.profile.connectors {
-        let manifest = components::connect::manifest(env, name, connector)?;
+        let manifest = connect::manifest(env, name, connector)?;
         let text = format!(
             "{:#}\n",
             json!({ "class": manifest.class, "config": manifest.config })

@@ -8,29 +8,29 @@ use super::stdout::{self, say};
 use super::{confirm, context};
 use crate::cli::{Global, SlotCommand, SlotDrop};
 use crate::components::postgres::settings::PostgresSettings;
+use crate::components::postgres::slots::{self, Slot};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::slots::{self, Slot};
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 use crate::report::text::{Ink, Palette, bytes};
 
 pub(super) async fn run(global: &Global, command: &SlotCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
-    if env.profile.first::<PostgresSettings>().is_none() {
+    let Some(own) = env.profile.first::<PostgresSettings>() else {
         return Err(Error::new(
             Code::Usage,
             "no connector of the profile reads PostgreSQL: there are no slots",
         ));
-    }
+    };
     match command {
-        SlotCommand::List => list(global.output, &env).await,
-        SlotCommand::Drop(args) => remove(global.output, &env, args).await,
+        SlotCommand::List => list(global.output, own, &env).await,
+        SlotCommand::Drop(args) => remove(global.output, own, &env, args).await,
     }
 }
 
-async fn list(output: Output, env: &Environment) -> Result<ExitCode> {
-    let slots = slots::list(env).await?;
+async fn list(output: Output, own: &PostgresSettings, env: &Environment) -> Result<ExitCode> {
+    let slots = slots::list(own, env).await?;
     match output {
         Output::Json => say!("{}", json!({ "slots": slots })),
         Output::Text if slots.is_empty() => say!("PostgreSQL has no slot"),
@@ -72,8 +72,13 @@ fn listed(slots: &[Slot], palette: Palette) -> String {
     table.text(palette)
 }
 
-async fn remove(output: Output, env: &Environment, args: &SlotDrop) -> Result<ExitCode> {
-    let (slot, unknown) = slots::droppable(env, &args.name).await?;
+async fn remove(
+    output: Output,
+    own: &PostgresSettings,
+    env: &Environment,
+    args: &SlotDrop,
+) -> Result<ExitCode> {
+    let (slot, unknown) = slots::droppable(own, env, &args.name).await?;
     let mut what = match &slot.connector {
         Some(connector) => format!(
             "drop slot {}: connector {connector} loses what it had not read, and needs a new snapshot",
@@ -101,7 +106,7 @@ async fn remove(output: Output, env: &Environment, args: &SlotDrop) -> Result<Ex
         );
         confirm::typed(&slot.name, &what, &way)?;
     }
-    let outcome = slots::drop_slot(env, &slot.name).await?;
+    let outcome = slots::drop_slot(own, env, &slot.name).await?;
     match output {
         Output::Json => say!("{}", json!({ "dropped": slot.name })),
         Output::Text => say!("{}", outcome.message()),

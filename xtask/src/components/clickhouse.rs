@@ -1,6 +1,10 @@
 //! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
 
+mod changes;
 pub mod settings;
+mod silver;
+mod tables;
+pub mod target;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +13,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-pub use super::silver::{Names, create_tables, delete_rows, leave_group, probe_tables, statements};
+use super::target::Target;
 use super::{Component, Kept, Manifests, Replaced, Stage};
 use crate::clients::clickhouse::Clickhouse;
 use crate::environment::Environment;
@@ -25,7 +29,9 @@ use crate::profile::component::Space;
 use crate::profile::size;
 use crate::readiness::{State, Status};
 use crate::wait;
-use settings::{ClickhouseSettings, PROGRAM, TYPE};
+use settings::{ClickhouseSettings, PROGRAM};
+pub use tables::{Names, statements};
+pub(crate) use target::end;
 
 /// For how long, in milliseconds, a group keeps the partitions of a consumer that is not heard: of one
 /// that was killed, or that lost the broker and comes back as another. The least that a broker accepts
@@ -171,17 +177,15 @@ impl Component for ClickhouseSettings {
 
     /// The engine's consumers look for their topic at once and then only now and again.
     fn after_ready(&self, plan: &mut Plan, env: &Arc<Environment>) {
-        let at = env.clone();
+        let (at, own) = (env.clone(), self.clone());
         plan.step(
             &format!("{}/tables", self.name),
             "bronze and silver tables",
             &[&format!("{}/ready", self.name), "kafka/topics"],
             async move |progress| {
-                let outcome = create_tables(at.clone(), progress.clone()).await?;
-                wait::until("tables are present", at.patience(), &progress, || async {
-                    probe_tables(&at).await
-                })
-                .await?;
+                let outcome = own.create_tables(&at, &progress).await?;
+                let look = || own.probe_tables(&at);
+                wait::until("tables are present", at.patience(), &progress, look).await?;
                 Ok(outcome)
             },
         );
@@ -210,6 +214,10 @@ impl Component for ClickhouseSettings {
         }
     }
 
+    fn target(&self) -> Option<&dyn Target> {
+        Some(self)
+    }
+
     fn page(&self) -> Result<&'static str, &'static str> {
         Ok("/play")
     }
@@ -222,43 +230,29 @@ impl Component for ClickhouseSettings {
     }
 }
 
-/// A client of the ClickHouse of the profile.
-pub fn client(env: &Environment) -> Clickhouse {
-    let own = env.profile.first::<ClickhouseSettings>();
-    let name = own.map_or(TYPE.name, |own| &own.name);
-    Clickhouse::new(env.endpoint(name), database(env))
-}
+impl ClickhouseSettings {
+    /// A client as the profile's user, in the database of the silver tables.
+    pub fn client(&self, env: &Environment) -> Clickhouse {
+        Clickhouse::new(env.endpoint(&self.name), &self.database)
+    }
 
-/// Every server of the ClickHouse of the profile, with its shard.
-pub fn servers(env: &Environment) -> Vec<Server> {
-    let own = env.profile.first::<ClickhouseSettings>();
-    let name = own.map_or(TYPE.name, |own| &own.name);
-    let servers = env.servers(name).into_iter();
-    servers
-        .map(|(shard, endpoint)| Server { shard, endpoint })
-        .collect()
-}
+    /// Every server, with its shard.
+    pub(crate) fn each_server(&self, env: &Environment) -> Vec<Server> {
+        let servers = env.servers(&self.name).into_iter();
+        servers
+            .map(|(shard, endpoint)| Server { shard, endpoint })
+            .collect()
+    }
 
-/// The database of the silver tables.
-pub fn database(env: &Environment) -> &str {
-    let own = env.profile.first::<ClickhouseSettings>();
-    own.map_or("default", |own| &own.database)
-}
+    /// Whether the environment's is more than one server.
+    fn are_several(&self, env: &Environment) -> bool {
+        env.platform != Platform::Host && self.external.is_none() && self.is_several()
+    }
 
-/// Whether the target is more than one server.
-pub fn is_several(env: &Environment) -> bool {
-    several(env).is_some()
-}
-
-/// Whether a shard's rows are on more than one server.
-pub fn is_replicated(env: &Environment) -> bool {
-    several(env).is_some_and(|own| own.replicas > 1)
-}
-
-fn several(env: &Environment) -> Option<&ClickhouseSettings> {
-    let own = env.profile.first::<ClickhouseSettings>()?;
-    let several = env.platform != Platform::Host && own.external.is_none() && own.is_several();
-    several.then_some(own)
+    /// Whether a shard's rows are on more than one server.
+    fn are_replicated(&self, env: &Environment) -> bool {
+        self.are_several(env) && self.replicas > 1
+    }
 }
 
 /// One server.

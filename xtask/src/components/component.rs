@@ -6,14 +6,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::source::Source;
+use super::target::Target;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::platform::Endpoint;
 use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::{MavenArtifact, PypiEnvironment};
 use crate::platform::kubernetes::Cluster;
-use crate::platform::kubernetes::watch::Target;
+use crate::platform::kubernetes::watch;
 use crate::profile::Profile;
 use crate::profile::component::{Space, Spec};
 use crate::readiness::Status;
@@ -158,16 +159,13 @@ pub trait Component: Spec {
         Vec::new()
     }
 
-    /// What a connector's template may name beside its own keys: `source` is where and as whom it logs in,
-    /// `password` the reference that Connect resolves.
-    fn connector_values(&self, source: &Endpoint, password: &str, tables: &[&str]) -> Value {
-        let _ = (source, password, tables);
-        json!({})
+    /// What it answers as a source of changes, if connectors read it.
+    fn source(&self) -> Option<&dyn Source> {
+        None
     }
 
-    /// Whether it takes a login; none if that cannot be said.
-    async fn takes_login(&self, login: Endpoint) -> Option<bool> {
-        let _ = login;
+    /// What it answers as the target of flows, if changes arrive there.
+    fn target(&self) -> Option<&dyn Target> {
         None
     }
 
@@ -249,9 +247,9 @@ pub struct Seeded {
 /// Pods that Strimzi keeps.
 pub struct PodSet {
     /// What they belong to.
-    pub pods: Target,
+    pub pods: watch::Target,
     /// The set that they are in.
-    pub set: Target,
+    pub set: watch::Target,
 }
 
 /// How a component's pods are replaced on clusters.

@@ -17,7 +17,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Component, Manifests, PodSet, Replaced, Stage, kafka, of};
+use super::{Component, Manifests, PodSet, Replaced, Stage, kafka};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
@@ -370,13 +370,15 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         .map(|flow| flow.table.as_str())
         .collect();
     let source = env.connector_endpoint(read);
-    let mut context = of(read).connector_values(&source, &password, &tables);
+    let mut context = super::source(env, connector).connection(&source, &tables);
     context["connector"] = json!({
         "prefix": connector.prefix,
         "slot": connector.slot,
         "publication": connector.publication,
     });
     context["tables"] = json!(tables.join(","));
+    context["user"] = json!(source.user);
+    context["password"] = json!(password);
     let template = format!("connect/connectors/{}.yaml.hbs", read.kind.name);
     let mut manifest: ConnectorManifest = env.templates.yaml(&template, &context)?;
     manifest.config.extend(connector.config.clone());
@@ -461,7 +463,7 @@ pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
     readiness::connect::hindrance(name, status.ok()?.as_ref(), listed)
 }
 
-/// The connector and all its tasks run, and for PostgreSQL its slot is read.
+/// The connector and all its tasks run, and its source sees it read, if that tells.
 pub async fn probe_connector(env: &Environment, name: &str, connector: &Connector) -> Status {
     let status = match env.connect_client().status(name).await {
         Ok(status) => readiness::connect::connector(status.as_ref()),
@@ -471,15 +473,9 @@ pub async fn probe_connector(env: &Environment, name: &str, connector: &Connecto
     if status.state != readiness::State::Current {
         return status;
     }
-    match &connector.slot {
+    match super::source(env, connector).reading(env, connector).await {
+        Some(reading) if reading.status.state != readiness::State::Current => reading.status,
+        Some(_) => Status::current(format!("{}, slot active", status.message)),
         None => status,
-        Some(slot) => {
-            let slot = super::postgres::probe_slot(env, slot).await;
-            if slot.state == readiness::State::Current {
-                Status::current(format!("{}, slot active", status.message))
-            } else {
-                slot
-            }
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! The component types, one folder each: what a profile says of one (`settings`), how it is run, what proves
 //! that it works, what it needs before changes can flow. `ALL` is the only list of them.
 
-mod change_sql;
 pub mod clickhouse;
 mod component;
 pub mod connect;
@@ -9,23 +8,35 @@ pub mod kafka;
 pub mod mongodb;
 pub mod position;
 pub mod postgres;
-pub mod silver;
+pub mod source;
+pub mod target;
 
 use std::any::Any;
 use std::path::Path;
 
+use serde_json::Value;
+
+use self::source::Source;
+use self::target::Target;
+
+/// Rows that a JDBC sink writes to a database of the environment.
+pub use postgres::jdbc_sink::Rows as SinkRows;
+
 pub use component::{Component, Kept, Manifests, PodSet, Replaced, Seeded, Stage};
 
+use self::position::Position;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::profile::component::{Instance, Spec, Type, Types};
-use crate::profile::schema::{Connect, Kafka};
+use crate::profile::schema::{Connect, Connector, Flow, Kafka};
 use crate::profile::{self, Loaded, Profile, Selection, backbone};
 
 /// A registered type: what profiles know of it, and the settings that are a component of it.
 struct Registered {
     kind: &'static Type,
     component: fn(&dyn Spec) -> Option<&dyn Component>,
+    /// What an offset of its connectors means; none of another type's.
+    position: fn(&Value) -> Option<Position>,
 }
 
 fn component<T: Component>(spec: &dyn Spec) -> Option<&dyn Component> {
@@ -38,22 +49,27 @@ static ALL: [Registered; 5] = [
     Registered {
         kind: &backbone::KAFKA,
         component: component::<Kafka>,
+        position: |_| None,
     },
     Registered {
         kind: &backbone::CONNECT,
         component: component::<Connect>,
+        position: |_| None,
     },
     Registered {
         kind: &postgres::settings::TYPE,
         component: component::<postgres::settings::PostgresSettings>,
+        position: postgres::source::position,
     },
     Registered {
         kind: &mongodb::settings::TYPE,
         component: component::<mongodb::settings::MongodbSettings>,
+        position: mongodb::source::position,
     },
     Registered {
         kind: &clickhouse::settings::TYPE,
         component: component::<clickhouse::settings::ClickhouseSettings>,
+        position: |_| None,
     },
 ];
 
@@ -151,32 +167,45 @@ pub fn read_by_class(class: &str) -> Option<&'static Type> {
     })
 }
 
+/// The name of a type for people.
+pub fn title(kind: &str) -> &'static str {
+    let mut kinds = ALL.iter().map(|it| it.kind);
+    let found = kinds.find(|it| it.name == kind);
+    found.map_or("the source", |it| it.title)
+}
+
 /// The names of all types.
 pub fn types() -> impl Iterator<Item = &'static str> {
     ALL.iter().map(|it| it.kind.name)
 }
 
-/// What a connector reads, for operations that have a way for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// PostgreSQL.
-    Postgres,
-    /// MongoDB.
-    Mongodb,
+/// What the component that a connector reads answers as its source.
+#[expect(
+    clippy::expect_used,
+    reason = "loading a profile refuses connectors that read no source"
+)]
+pub fn source<'a>(env: &'a Environment, connector: &Connector) -> &'a dyn Source {
+    let read = env.read_by(connector).map(of);
+    read.and_then(Component::source).expect("a source")
 }
 
-/// What a connector reads.
-pub fn source_of(env: &Environment, connector: &crate::profile::schema::Connector) -> Source {
-    match env.read_by(connector).map(|it| it.kind.name) {
-        Some("mongodb") => Source::Mongodb,
-        Some(_) | None => Source::Postgres,
-    }
-}
-
-/// What a flow reads.
-pub fn flow_source(env: &Environment, flow: &crate::profile::schema::Flow) -> Option<Source> {
+/// What the component that a flow reads answers as its source; none of a flow without a connector.
+pub fn flow_source<'a>(env: &'a Environment, flow: &Flow) -> Option<&'a dyn Source> {
     let connector = env.profile.connectors.get(&flow.connector)?;
-    Some(source_of(env, connector))
+    Some(source(env, connector))
+}
+
+/// What the component that flows arrive at answers as their target.
+///
+/// # Errors
+/// The profile has none.
+pub fn target(env: &Environment) -> Result<&dyn Target> {
+    let mut components = env.profile.components.values().map(of);
+    let found = components.find_map(Component::target);
+    found.ok_or_else(|| {
+        let what = format!("no component of `{}` is a target of flows", env.name);
+        Error::new(Code::Usage, what)
+    })
 }
 
 /// A typed error of a client as the user reads it.

@@ -3,8 +3,8 @@
 pub mod access;
 pub mod members;
 pub mod settings;
+pub mod source;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service};
 use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
 use crate::environment::Environment;
@@ -139,13 +140,6 @@ impl Component for MongodbSettings {
         vec![seed, access]
     }
 
-    async fn takes_login(&self, login: Endpoint) -> Option<bool> {
-        match Mongodb::new(&login).ok()?.standing().await {
-            Ok(_) => Some(true),
-            Err(error) => error.is_refused_login().then_some(false),
-        }
-    }
-
     async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
         let count = seed(self, env).await?;
         Ok(Some(Seeded {
@@ -159,23 +153,8 @@ impl Component for MongodbSettings {
         files.map(|file| format!("mongodb/seed/{file}")).collect()
     }
 
-    fn connector_values(&self, source: &Endpoint, password: &str, tables: &[&str]) -> Value {
-        let (address, set) = (source.address(), &self.replica_set);
-        let databases: BTreeSet<&str> = tables
-            .iter()
-            .map(|table| {
-                let database = table.split_once('.');
-                database.map_or(*table, |(database, _)| database)
-            })
-            .collect();
-        // One stream is of one database or of all: the first takes rights in that one alone.
-        let only = (databases.len() == 1).then(|| databases.first()).flatten();
-        json!({
-            "connection_string": format!("mongodb://{address}/?replicaSet={set}"),
-            "user": source.user,
-            "password": password,
-            "database": only,
-        })
+    fn source(&self) -> Option<&dyn Source> {
+        Some(self)
     }
 
     async fn probe(&self, env: &Environment) -> Status {
@@ -225,17 +204,6 @@ impl MongodbSettings {
             endpoint = env.as_connector(own, endpoint);
         }
         Mongodb::new(&endpoint)
-    }
-}
-
-/// A client of the MongoDB of the profile.
-///
-/// # Errors
-/// Its address is unusable.
-pub fn client(env: &Environment) -> Result<Mongodb, MongodbError> {
-    match env.profile.first::<MongodbSettings>() {
-        Some(own) => own.client(env),
-        None => Mongodb::new(&env.endpoint("mongodb")),
     }
 }
 

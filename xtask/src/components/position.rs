@@ -3,13 +3,12 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::clients::mongodb::token;
-use crate::clock;
+use super::ALL;
 
 /// A place in a source's log, and when what is there happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Position {
-    /// PostgreSQL's LSN, MongoDB's time of the oplog, or the connector's words.
+    /// The place in the source's words, or the connector's.
     pub place: String,
     /// Milliseconds since the epoch of the last event; none where the offset does not say.
     pub at: Option<u64>,
@@ -17,39 +16,18 @@ pub struct Position {
     pub snapshot: bool,
 }
 
-/// Reads the place out of an offset as Debezium's connectors write them.
+/// Reads the place out of an offset, whichever source's connector wrote it.
 pub fn position(offset: &Value) -> Option<Position> {
-    let number = |key: &str| offset.get(key).and_then(Value::as_u64);
-    let snapshot = match offset.get("snapshot").or_else(|| offset.get("initsync")) {
+    ALL.iter().find_map(|it| (it.position)(offset))
+}
+
+/// Whether an offset was committed before its connector had read the snapshot to its end.
+pub(super) fn is_of_snapshot(offset: &Value) -> bool {
+    match offset.get("snapshot").or_else(|| offset.get("initsync")) {
         Some(Value::Bool(on)) => *on,
         Some(Value::String(text)) => !text.eq_ignore_ascii_case("false"),
         _ => false,
-    };
-    if let Some(lsn) = number("lsn") {
-        return Some(Position {
-            place: lsn_text(lsn),
-            at: number("ts_usec").map(|micros| micros / 1000),
-            snapshot,
-        });
     }
-    // MongoDB: seconds and a count within the second, or after a heartbeat a resume token alone.
-    let seconds = offset.get("sec").and_then(Value::as_i64)?;
-    let by_token = || token::time(offset.get("resume_token")?.as_str()?);
-    let seconds = u64::try_from(seconds).ok().or_else(by_token);
-    let at = seconds.map(|seconds| seconds * 1000);
-    Some(Position {
-        place: match at {
-            Some(at) => format!("{} #{}", clock::utc(at), number("ord").unwrap_or(0)),
-            None => "resume token".into(),
-        },
-        at,
-        snapshot,
-    })
-}
-
-/// An LSN as PostgreSQL writes it.
-pub fn lsn_text(lsn: u64) -> String {
-    format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
 }
 
 #[cfg(test)]

@@ -1,7 +1,12 @@
 //! The relational source.
 
 pub mod access;
+pub mod jdbc_sink;
 pub mod settings;
+pub mod slots;
+pub mod source;
+mod table;
+mod wal;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,12 +15,12 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::connect::login;
+use super::source::Source;
 use super::{Component, Kept, Manifests, Replaced, Seeded, Stage, service};
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::plan::{Outcome, Plan, Progress};
-use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
@@ -24,7 +29,7 @@ use crate::platform::host::secrets;
 use crate::profile::Profile;
 use crate::profile::component::Space;
 use crate::readiness::Status;
-use crate::readiness::postgres::{Slot, slot, wal_level};
+use crate::readiness::postgres::wal_level;
 use crate::wait::{self, Patience};
 use settings::{Manager, PostgresSettings};
 
@@ -196,13 +201,6 @@ impl Component for PostgresSettings {
         vec![tables, access]
     }
 
-    async fn takes_login(&self, login: Endpoint) -> Option<bool> {
-        match Postgres::connect(&login, &self.database).await {
-            Ok(_) => Some(true),
-            Err(error) => error.sqlstate()?.starts_with("28").then_some(false),
-        }
-    }
-
     async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
         let count = seed(self, env).await?;
         Ok(Some(Seeded {
@@ -216,14 +214,8 @@ impl Component for PostgresSettings {
         files.map(|file| format!("postgres/seed/{file}")).collect()
     }
 
-    fn connector_values(&self, source: &Endpoint, password: &str, _: &[&str]) -> Value {
-        json!({
-            "host": source.host,
-            "port": source.port,
-            "user": source.user,
-            "password": password,
-            "database": self.database,
-        })
+    fn source(&self) -> Option<&dyn Source> {
+        Some(self)
     }
 
     async fn probe(&self, env: &Environment) -> Status {
@@ -278,23 +270,6 @@ impl PostgresSettings {
     fn refused(&self, error: &PostgresError) -> Status {
         let path = format!("{}.password", self.name);
         refused(error, &path)
-    }
-}
-
-/// A member's volume of the PostgreSQL of the profile.
-pub fn storage(env: &Environment) -> Option<String> {
-    let own = env.profile.first::<PostgresSettings>()?;
-    Some(own.storage.clone())
-}
-
-/// A session at the PostgreSQL of the profile.
-///
-/// # Errors
-/// There is none, it does not answer or refuses the login.
-pub async fn session(env: &Environment) -> Result<Postgres, PostgresError> {
-    match env.profile.first::<PostgresSettings>() {
-        Some(own) => own.session(env).await,
-        None => Postgres::connect(&env.endpoint("postgres"), "postgres").await,
     }
 }
 
@@ -484,29 +459,4 @@ fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
         .join(file);
     let text = std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
     Ok(text.trim().trim_end_matches(';').to_owned())
-}
-
-/// A connector's replication slot.
-pub async fn probe_slot(env: &Environment, name: &str) -> Status {
-    match read_slot(env, name).await {
-        Ok(found) => slot(found.as_ref()),
-        Err(error) => refused(&error, "postgres.password"),
-    }
-}
-
-async fn read_slot(env: &Environment, name: &str) -> Result<Option<Slot>, PostgresError> {
-    let rows = session(env)
-        .await?
-        .query(&format!(
-            "SELECT active, wal_status FROM pg_replication_slots WHERE slot_name = {}",
-            literal(name)
-        ))
-        .await?;
-    Ok(rows.into_iter().next().map(|row| {
-        let mut row = row.into_iter();
-        Slot {
-            active: row.next().flatten().as_deref() == Some("t"),
-            wal_status: row.next().flatten(),
-        }
-    }))
 }

@@ -6,8 +6,7 @@ use serde::Serialize;
 
 use super::topics::{self, lost};
 use crate::clients::kafka::{Group, KafkaClient, KafkaError, TopicPartition};
-use crate::error::Result;
-use crate::observe::names;
+use crate::error::{Result, unknown};
 
 /// One group as a list shows it.
 #[derive(Debug, Serialize)]
@@ -112,7 +111,7 @@ pub async fn describe(client: &KafkaClient, name: &str) -> Result<Described> {
     let groups = client.groups().await.map_err(|error| lost(&error))?;
     if !groups.iter().any(|group| group.id == name) {
         let known: Vec<&str> = groups.iter().map(|group| group.id.as_str()).collect();
-        return Err(names::unknown("group", name, &known));
+        return Err(unknown("group", name, &known));
     }
     describe_known(client, name)
         .await

@@ -7,24 +7,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::connectors::view;
-use super::slots;
 use super::status::{self, PATIENCE};
-use crate::components::Source;
-use crate::components::position;
+use crate::clients::connect::PartitionOffset;
+use crate::components::position::{Position, position};
+use crate::components::source;
+use crate::components::source::{Oplog, Retention, Wal};
 use crate::environment::Environment;
-use crate::platform::Platform;
-use crate::profile::schema::Connector;
-use crate::profile::size;
-use crate::wait;
-
-/// How far apart the two looks are that give a rate.
-const BETWEEN: Duration = Duration::from_millis(150);
 
 /// One flow.
 #[derive(Clone, Debug, Serialize)]
@@ -35,12 +28,12 @@ pub struct FlowLag {
     pub connector: String,
     /// `RUNNING` and the like; none where Connect does not answer.
     pub state: Option<String>,
-    /// What PostgreSQL keeps for the connector.
+    /// What the source keeps for the connector, of a log that is kept until it is confirmed.
     pub wal: Option<Wal>,
-    /// What MongoDB keeps for the connector.
+    /// What the source keeps, of a log whose newest part is kept.
     pub oplog: Option<Oplog>,
     /// The place that the connector has committed.
-    pub committed: Option<position::Position>,
+    pub committed: Option<Position>,
     /// Topic.
     pub topic: String,
     /// Messages in the topic.
@@ -53,48 +46,14 @@ pub struct FlowLag {
     pub errors: Option<u64>,
 }
 
-/// PostgreSQL's log as a slot sees it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Wal {
-    /// Where PostgreSQL writes now.
-    pub position: String,
-    /// The oldest place that is kept for the slot.
-    pub restart_lsn: Option<String>,
-    /// Up to where the connector has confirmed.
-    pub confirmed_flush_lsn: Option<String>,
-    /// Bytes that are kept for the slot.
-    pub retained: Option<u64>,
-    /// Bytes that the connector has not confirmed.
-    pub unconfirmed: Option<u64>,
-    /// By how much `retained` grows, in bytes a second; negative while it shrinks.
-    pub growth: Option<f64>,
-    /// Room on PostgreSQL's volume, in bytes. On clusters it is what the profile asked for, less
-    /// what the databases and the log take.
-    pub free: Option<u64>,
-    /// Seconds until that is full, if it goes on like this; none while nothing grows.
-    pub full_in: Option<u64>,
-    /// `reserved`, `extended`, `unreserved` or `lost`.
-    pub status: Option<String>,
-}
-
-/// MongoDB's oplog.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Oplog {
-    /// Milliseconds since the epoch of its oldest entry.
-    pub oldest: u64,
-    /// Milliseconds since the epoch of its newest entry.
-    pub newest: u64,
-    /// Seconds of the oplog that lie before the connector's place: when they are used up, its place
-    /// is lost. None where the place tells no time.
-    pub window_left: Option<u64>,
-}
-
 /// All flows. Each source and the broker are asked once.
 pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
     let sources = async {
         let seen = env.profile.connectors.iter();
         let seen = seen.map(|(name, connector)| async move {
-            (name.as_str(), source_lag(env, connector).await)
+            let retention = source(env, connector).retention(env, connector);
+            let seen = tokio::time::timeout(PATIENCE, retention).await;
+            (name.as_str(), seen.ok().flatten())
         });
         join_all(seen).await
     };
@@ -103,8 +62,12 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
         .into_iter()
         .map(|row| {
             let source = sources.iter().find(|(name, _)| *name == row.connector);
-            let source = source.map(|(_, source)| source.clone()).unwrap_or_default();
             let committed = told.committed.get(&row.connector).cloned();
+            let (wal, oplog) = match source.and_then(|(_, retention)| retention.clone()) {
+                Some(Retention::Unconfirmed(wal)) => (Some(wal), None),
+                Some(Retention::Newest(oplog)) => (None, Some(before(oplog, committed.as_ref()))),
+                None => (None, None),
+            };
             let mut rows = told.rows.iter().flatten();
             let connector = rows.find(|seen| seen.name == row.connector);
             FlowLag {
@@ -114,8 +77,8 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
                     Some(_) => "FAILED".into(),
                     None => seen.state.clone(),
                 }),
-                wal: source.wal,
-                oplog: source.oplog.map(|oplog| oplog.before(committed.as_ref())),
+                wal,
+                oplog,
                 committed,
                 topic: row.topic,
                 messages: row.messages,
@@ -127,35 +90,13 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
         .collect()
 }
 
-#[derive(Clone, Default)]
-struct SourceLag {
-    wal: Option<Wal>,
-    oplog: Option<Oplog>,
-}
-
-async fn source_lag(env: &Environment, connector: &Connector) -> SourceLag {
-    let source = async {
-        match (
-            crate::components::source_of(env, connector),
-            connector.slot.as_deref(),
-        ) {
-            (Source::Postgres, Some(slot)) => (wal(env, slot).await, None),
-            (Source::Postgres, None) => (None, None),
-            (Source::Mongodb, _) => (None, oplog(env).await),
-        }
-    };
-    let seen = tokio::time::timeout(PATIENCE, source).await;
-    let (wal, oplog) = seen.unwrap_or_default();
-    SourceLag { wal, oplog }
-}
-
 /// What Connect tells.
 #[derive(Default)]
 struct Told {
     /// The connectors, if it answers.
     rows: Option<Vec<view::Row>>,
     /// The place that each has committed.
-    committed: BTreeMap<String, position::Position>,
+    committed: BTreeMap<String, Position>,
 }
 
 /// Asks Connect, one question after the other over the same connection.
@@ -165,11 +106,9 @@ async fn told(env: &Environment) -> Told {
     let ask = async {
         told.rows = view::list_by(&client).await.ok();
         for name in env.profile.connectors.keys() {
+            let place = |one: &PartitionOffset| position(&one.offset);
             if let Ok(Some(found)) = client.offsets(name).await
-                && let Some(position) = found
-                    .offsets
-                    .iter()
-                    .find_map(|one| position::position(&one.offset))
+                && let Some(position) = found.offsets.iter().find_map(place)
             {
                 told.committed.insert(name.clone(), position);
             }
@@ -180,110 +119,11 @@ async fn told(env: &Environment) -> Told {
     told
 }
 
-async fn wal(env: &Environment, slot: &str) -> Option<Wal> {
-    let session = crate::components::postgres::session(env).await.ok()?;
-    let begin = Instant::now();
-    let before = slots::find_in(env, &session, slot).await.ok()??;
-    let room = async {
-        let row = session.query(
-            "SELECT pg_current_wal_lsn(), \
-             (SELECT sum(pg_database_size(oid)) FROM pg_database)::bigint \
-             + coalesce((SELECT sum(size) FROM pg_ls_waldir()), 0)::bigint",
-        );
-        let row = row.await.ok()?.into_iter().next()?;
-        let mut cells = row.into_iter();
-        let position = cells.next().flatten()?;
-        let used: Option<u64> = cells.next().flatten().and_then(|text| text.parse().ok());
-        Some((position, used))
-    };
-    let (room, ()) = tokio::join!(room, wait::pause(BETWEEN));
-    let (position, used) = room?;
-    let now = slots::find_in(env, &session, slot).await.ok()??;
-    let growth = now
-        .retained
-        .zip(before.retained)
-        .map(|(now, before)| rate(before, now, begin.elapsed()));
-    let free = free(env, used);
-    Some(Wal {
-        position,
-        restart_lsn: now.restart_lsn,
-        confirmed_flush_lsn: now.confirmed_flush_lsn,
-        retained: now.retained,
-        unconfirmed: now.unconfirmed,
-        growth,
-        free,
-        full_in: free
-            .zip(growth)
-            .and_then(|(free, growth)| full_in(free, growth)),
-        status: now.wal_status,
-    })
-}
-
-impl Oplog {
-    /// As it lies before the place that the connector has committed.
-    fn before(self, committed: Option<&position::Position>) -> Self {
-        let at = committed.and_then(|position| position.at);
-        Oplog {
-            window_left: at.map(|at| at.saturating_sub(self.oldest) / 1000),
-            ..self
-        }
-    }
-}
-
-fn rate(before: u64, now: u64, between: Duration) -> f64 {
-    (now as f64 - before as f64) / between.as_secs_f64().max(0.001)
-}
-
-/// Seconds until `free` bytes are used up.
-fn full_in(free: u64, growth: f64) -> Option<u64> {
-    // Slower than this is noise: a disk of a gigabyte would last for years.
-    const LEAST: f64 = 16.0;
-    (growth > LEAST).then(|| (free as f64 / growth) as u64)
-}
-
-/// Room where PostgreSQL keeps its log.
-fn free(env: &Environment, used: Option<u64>) -> Option<u64> {
-    if env.is_external("postgres") {
-        return None;
-    }
-    match env.platform {
-        #[cfg(unix)]
-        Platform::Host => {
-            let seen = rustix::fs::statvfs(env.dirs.data("postgres")).ok()?;
-            Some(seen.f_bavail * seen.f_frsize)
-        }
-        #[cfg(not(unix))]
-        Platform::Host => None,
-        Platform::Kind | Platform::Kubernetes => {
-            let room = size::bytes(&crate::components::postgres::storage(env)?).ok()?;
-            Some(room.saturating_sub(used?))
-        }
-    }
-}
-
-async fn oplog(env: &Environment) -> Option<Oplog> {
-    let (oldest, newest) = crate::components::mongodb::client(env)
-        .ok()?
-        .oplog_window()
-        .await
-        .ok()??;
-    Some(Oplog {
-        oldest: oldest * 1000,
-        newest: newest * 1000,
-        window_left: None,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_disk_is_full_only_if_something_grows() {
-        assert_eq!(full_in(1000, 0.0), None);
-        assert_eq!(full_in(1000, -50.0), None);
-        assert_eq!(full_in(1_000_000, 100.0), Some(10_000));
-        assert!((rate(100, 300, Duration::from_secs(2)) - 100.0).abs() < 0.01);
-        assert!(rate(300, 100, Duration::from_secs(1)) < 0.0);
+/// What is kept of the oplog, as it lies before the place that the connector has committed.
+fn before(oplog: Oplog, committed: Option<&Position>) -> Oplog {
+    let at = committed.and_then(|position| position.at);
+    Oplog {
+        window_left: at.map(|at| at.saturating_sub(oplog.oldest) / 1000),
+        ..oplog
     }
 }

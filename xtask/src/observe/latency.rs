@@ -13,7 +13,7 @@ use crate::components::kafka;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
-use crate::up::canary::{Canary, Seen};
+use crate::up::canary::Canary;
 
 /// The distribution of one hop, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -74,7 +74,7 @@ pub async fn measure(
     listener.stop();
     result?;
     if rows > 0 {
-        canary.arrives(&Seen::Absent, progress).await?;
+        canary.arrives(None, progress).await?;
         canary.sweep_all().await?;
     }
     let hop = |pick: fn(&Sample) -> Duration| distribution(samples.iter().map(pick).collect());
@@ -96,9 +96,7 @@ struct Sample {
 async fn sample(canary: &Canary<'_>, listener: &Listener, progress: &Progress) -> Result<Sample> {
     let begin = Instant::now();
     canary.insert().await?;
-    canary
-        .arrives(&Seen::Row(canary.values().0), progress)
-        .await?;
+    canary.arrives(Some(&canary.values().0), progress).await?;
     let silver = begin.elapsed();
     // The target reads the topic: what has arrived there was heard here, or is about to be.
     let heard = listener.heard(canary.token(), progress).await?;

@@ -7,7 +7,6 @@ pub mod lag;
 pub mod latency;
 pub mod logline;
 pub mod names;
-pub mod slots;
 pub mod status;
 pub mod topics;
 pub mod unread;

@@ -1,12 +1,8 @@
 //! Names as people type them: exact, or with `*` and `?`. A name that nothing has is answered with
 //! the nearest one.
 
-use crate::error::{Code, Error, Result, nearest};
-
-/// Whether a text is a pattern rather than a name.
-pub fn is_pattern(text: &str) -> bool {
-    text.contains(['*', '?'])
-}
+pub use crate::error::is_pattern;
+use crate::error::{Result, unknown};
 
 /// Whether a name fits a pattern: `*` stands for any text, `?` for any character.
 pub fn fits(pattern: &str, name: &str) -> bool {
@@ -66,19 +62,6 @@ pub fn choose(what: &str, wanted: &[String], known: &[&str]) -> Result<Vec<Strin
     Ok(chosen)
 }
 
-/// The error for a name that nothing has.
-pub fn unknown(what: &str, text: &str, known: &[&str]) -> Error {
-    let list = format!("cargo xtask {what} list");
-    if is_pattern(text) {
-        return Error::new(Code::Usage, format!("no {what} fits `{text}`")).hint(list);
-    }
-    let error = Error::new(Code::Usage, format!("there is no {what} `{text}`"));
-    match nearest(text, known.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`? All: {list}")),
-        None => error.hint(list),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,7 +98,7 @@ mod tests {
     fn a_typo_is_answered_with_the_nearest_name() {
         let known = ["postgres.public.users"];
         let error = choose("topic", &["postgres.public.user".to_owned()], &known).unwrap_err();
-        assert_eq!(error.code, Code::Usage);
+        assert_eq!(error.code, crate::error::Code::Usage);
         assert!(error.hint.unwrap().contains("`postgres.public.users`"));
         let error = choose("topic", &["x*".to_owned()], &known).unwrap_err();
         assert_eq!(error.message, "no topic fits `x*`");

@@ -7,12 +7,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::Serialize;
 
-use super::slots;
 use super::unread::{Unread, unread};
-use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::clock;
-use crate::components::clickhouse::settings::CLUSTER;
-use crate::components::{clickhouse, connect, kafka, travelled};
+use crate::components::target::End;
+use crate::components::{connect, kafka, source, target, travelled};
 use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
@@ -79,7 +77,7 @@ pub struct ConnectorRow {
     pub source: String,
     /// State of connector, tasks and slot.
     pub status: Status,
-    /// WAL in bytes that PostgreSQL keeps for its slot.
+    /// WAL in bytes that its source keeps for it.
     pub retained_wal: Option<u64>,
     /// WAL in bytes that it has not confirmed.
     pub unconfirmed_wal: Option<u64>,
@@ -267,10 +265,9 @@ async fn connectors(env: &Arc<Environment>) -> Vec<ConnectorRow> {
 
 async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector) -> ConnectorRow {
     let lag = async {
-        let slot = connector.slot.as_deref()?;
-        let found = tokio::time::timeout(PATIENCE, slots::find(env, slot)).await;
-        let found = found.ok()?.ok()??;
-        Some((found.retained.unwrap_or(0), found.unconfirmed.unwrap_or(0)))
+        let mark = source(env, connector).mark(env, connector);
+        let mark = tokio::time::timeout(PATIENCE, mark).await.ok()?.ok()??;
+        Some((mark.retained.unwrap_or(0), mark.unconfirmed.unwrap_or(0)))
     };
     let limit = Limit::fixed(PATIENCE);
     let (status, lag) = tokio::join!(
@@ -297,12 +294,18 @@ pub(super) async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
         unread(&client, &read).await.ok()
     };
     let positions = tokio::time::timeout(PATIENCE, positions);
-    let (positions, mut targets) = tokio::join!(positions, targets(env));
+    let ends = async {
+        match target(env) {
+            Ok(target) => target.ends(env, PATIENCE).await,
+            Err(_) => BTreeMap::new(),
+        }
+    };
+    let (positions, mut ends) = tokio::join!(positions, ends);
     let mut positions = positions.ok().flatten().unwrap_or_default().into_iter();
     let mut rows = Vec::new();
     for (name, flow) in &env.profile.flows {
         let positions = positions.next().flatten();
-        rows.push(flow_row(env, name, flow, positions, targets.remove(name)));
+        rows.push(flow_row(env, name, flow, positions, ends.remove(name)));
     }
     rows
 }
@@ -312,71 +315,21 @@ fn flow_row(
     name: &str,
     flow: &Flow,
     positions: Option<Unread>,
-    target: Option<Target>,
+    end: Option<End>,
 ) -> FlowRow {
     FlowRow {
         name: name.to_owned(),
         connector: flow.connector.clone(),
         messages: positions.map(|positions| positions.messages),
         lag: positions.map(|positions| positions.changes),
-        silver: clickhouse::Names::of(env, name).silver,
-        rows: target.as_ref().map(|target| target.rows),
-        newest_ms: target.as_ref().and_then(|target| {
-            (target.newest > 0).then(|| clock::now_ms().saturating_sub(target.newest))
-        }),
-        errors: target.map(|target| target.errors),
+        silver: target(env).map_or_else(|_| String::new(), |it| it.name(env, name)),
+        rows: end.map(|end| end.rows),
+        newest_ms: end
+            .filter(|end| end.newest > 0)
+            .map(|end| clock::now_ms().saturating_sub(end.newest)),
+        errors: end.map(|end| end.errors),
         topic: env.profile.topic(flow),
     }
-}
-
-/// A flow's end.
-#[derive(serde::Deserialize)]
-pub(crate) struct Target {
-    /// Rows, with those that a merge has not replaced yet.
-    pub(crate) rows: u64,
-    /// When the newest came, in milliseconds since the epoch.
-    pub(crate) newest: u64,
-    /// Messages that were no change.
-    pub(crate) errors: u64,
-}
-
-/// What is at the ends of the flows, asked one after the other over the same connection. What does
-/// not answer in time is left out.
-async fn targets(env: &Environment) -> BTreeMap<String, Target> {
-    let client = crate::components::clickhouse::client(env);
-    let mut found = BTreeMap::new();
-    let ask = async {
-        for flow in env.profile.flows.keys() {
-            if let Some(target) = target(env, &client, flow).await {
-                found.insert(flow.clone(), target);
-            }
-        }
-    };
-    let _late = tokio::time::timeout(PATIENCE, ask).await;
-    found
-}
-
-/// What is at a flow's end; none while it does not answer.
-pub(crate) async fn target(env: &Environment, client: &Clickhouse, flow: &str) -> Option<Target> {
-    let names = clickhouse::Names::of(env, flow);
-    let silver = ident(&names.silver);
-    // One replica of each shard; each server sees its own parts only.
-    let parts = match crate::components::clickhouse::is_several(env) {
-        true => format!("cluster({}, system.parts)", literal(CLUSTER)),
-        false => "system.parts".to_owned(),
-    };
-    // Row counts come from the parts: counting with FINAL would read a large table whole.
-    let sql = format!(
-        "SELECT (SELECT toUInt64(sum(rows)) FROM {parts} WHERE active AND database = {database} \
-                 AND table = {silver_name}) AS rows, \
-                (SELECT toUInt64(toUnixTimestamp64Milli(max(_ingested_at))) FROM {silver}) AS newest, \
-                (SELECT toUInt64(count()) FROM {errors}) AS errors",
-        database = literal(crate::components::clickhouse::database(env)),
-        silver_name = literal(&names.silver_rows),
-        errors = ident(&names.errors),
-    );
-    let rows: Vec<Target> = client.rows(&sql).await.ok()?;
-    rows.into_iter().next()
 }
 
 #[cfg(test)]

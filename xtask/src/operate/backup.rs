@@ -11,13 +11,11 @@ use crate::clients::connect::{Offsets, PartitionOffset, TargetState};
 use crate::clients::kafka::OffsetAt;
 use crate::clock;
 use crate::components::connect::settled;
-use crate::components::position;
-use crate::components::{kafka, service};
+use crate::components::{kafka, service, source};
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, unknown};
 use crate::files::write_atomic;
 use crate::observe::connectors::view;
-use crate::observe::slots;
 use crate::plan::Progress;
 use crate::platform::host::dirs;
 use crate::readiness::Status;
@@ -48,7 +46,7 @@ pub struct Backup {
 pub struct ConnectorBackup {
     /// What Connect has committed for it.
     pub offsets: Vec<PartitionOffset>,
-    /// Its slot's `restart_lsn` and `confirmed_flush_lsn`.
+    /// What its source keeps for it: the oldest place, and up to where it has confirmed.
     pub slot: Option<(Option<String>, Option<String>)>,
 }
 
@@ -65,14 +63,13 @@ pub async fn gather(env: &Environment, connectors: &[String], groups: &[String])
         groups: BTreeMap::new(),
     };
     for detail in view::details(env, connectors).await? {
-        let known = env.profile.connectors.get(&detail.row.name);
-        let slot = match known.and_then(|connector| connector.slot.as_deref()) {
-            Some(slot) => slots::find(env, slot).await?,
+        let mark = match env.profile.connectors.get(&detail.row.name) {
+            Some(connector) => source(env, connector).mark(env, connector).await?,
             None => None,
         };
         let saved = ConnectorBackup {
             offsets: detail.offsets.offsets,
-            slot: slot.map(|slot| (slot.restart_lsn, slot.confirmed_flush_lsn)),
+            slot: mark.map(|mark| (mark.kept_from, mark.confirmed)),
         };
         backup.connectors.insert(detail.row.name, saved);
     }
@@ -169,7 +166,7 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
     for (name, saved) in &backup.connectors {
         if !rows.iter().any(|row| row.name == *name) {
             let known: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-            errors.push(crate::observe::names::unknown("connector", name, &known));
+            errors.push(unknown("connector", name, &known));
             continue;
         }
         if let Err(error) = still_there(env, name, saved).await {
@@ -247,56 +244,20 @@ fn split(place: &str) -> Option<(&str, i32)> {
 
 /// Whether the source still has what follows a saved place.
 async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> Result<()> {
-    let known = env.profile.connectors.get(name);
-    let Some(slot) = known.and_then(|connector| connector.slot.as_deref()) else {
+    let Some(connector) = env.profile.connectors.get(name) else {
         return Ok(());
     };
-    let refuse = |why: String| {
-        Err(Error::new(
+    let lost = source(env, connector).lost(env, connector, &saved.offsets);
+    match lost.await? {
+        None => Ok(()),
+        Some(why) => Err(Error::new(
             Code::Service,
             format!("{name}: its saved place is gone from the source: {why}"),
         )
         .hint(format!(
             "nothing was changed; a new snapshot reads what is there now: cargo xtask reset-connector {name}"
-        )))
-    };
-    let Some(now) = slots::find(env, slot).await? else {
-        return refuse(format!("there is no slot {slot}"));
-    };
-    let saved_lsn = saved
-        .offsets
-        .iter()
-        .filter_map(|offset| offset.offset.get("lsn")?.as_u64())
-        .min();
-    let confirmed = now.confirmed_flush_lsn.as_deref().and_then(lsn);
-    let session = crate::components::postgres::session(env)
-        .await
-        .map_err(|error| service(&error))?;
-    let end = session.value("SELECT pg_current_wal_lsn()").await;
-    let end = end
-        .map_err(|error| service(&error))?
-        .as_deref()
-        .and_then(lsn);
-    match (saved_lsn, confirmed) {
-        (Some(saved), _) if end.is_some_and(|end| saved > end) => refuse(format!(
-            "it is {}, which PostgreSQL has not written yet: this is another server's, or it was restored",
-            position::lsn_text(saved)
-        )),
-        // PostgreSQL sends from the confirmed place at the earliest, whatever a reader asks for.
-        (Some(saved), Some(confirmed)) if saved < confirmed => refuse(format!(
-            "it is {}, and slot {slot} begins at {}",
-            position::lsn_text(saved),
-            position::lsn_text(confirmed)
-        )),
-        _ => Ok(()),
+        ))),
     }
-}
-
-/// Reads `16/B374D848`.
-fn lsn(text: &str) -> Option<u64> {
-    let (high, low) = text.split_once('/')?;
-    let number = |digits| u64::from_str_radix(digits, 16).ok();
-    Some((number(high)? << 32) | number(low)?)
 }
 
 /// Sets a connector's offsets to the saved ones. It is stopped for it, and afterwards in the state
@@ -365,9 +326,6 @@ mod tests {
 
     #[test]
     fn places_are_read_back() {
-        assert_eq!(lsn("16/B374D848"), Some(0x16_B374_D848));
-        assert_eq!(position::lsn_text(0x16_B374_D848), "16/B374D848");
-        assert_eq!(lsn("x"), None);
         assert_eq!(split("a.b/3"), Some(("a.b", 3)));
         assert_eq!(split("a.b"), None);
     }

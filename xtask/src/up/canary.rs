@@ -4,14 +4,9 @@
 
 use std::time::Duration;
 
-use mongodb::bson::{DateTime, Document};
-
-use crate::clients::clickhouse::{Clickhouse, ident, literal as text};
-use crate::clients::mongodb::Mongodb;
-use crate::clients::postgres::{self, Postgres};
-use crate::components::Source;
-use crate::components::clickhouse::{Names, delete_rows};
-use crate::components::{connect, service};
+use crate::components::source::{CanaryChange, CanaryKey, Source, SourceTable};
+use crate::components::target::{Canaries, TargetTable};
+use crate::components::{Stage, connect, flow_source, of, target, travelled};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
@@ -30,25 +25,11 @@ const LEFTOVER_AGE: i64 = 300_000;
 pub struct Canary<'a> {
     env: &'a Environment,
     flow: &'a Flow,
+    of: &'a dyn Source,
     fields: Settings,
     id: i64,
-    source: Session,
-    target: Clickhouse,
-    names: Names,
-}
-
-enum Session {
-    Postgres(Postgres),
-    Mongodb(Mongodb),
-}
-
-/// What the target shows of the canary.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// Nothing.
-    Absent,
-    /// A row with this text in the canary's changing column.
-    Row(String),
+    source: Box<dyn SourceTable + 'a>,
+    target: Box<dyn TargetTable + 'a>,
 }
 
 impl<'a> Canary<'a> {
@@ -72,24 +53,18 @@ impl<'a> Canary<'a> {
         let id = -(i64::try_from(crate::clock::now_ms() % 2_000_000_000)
             .unwrap_or(1)
             .max(1));
-        let source = match crate::components::flow_source(env, flow) {
-            Some(Source::Mongodb) => Session::Mongodb(
-                crate::components::mongodb::client(env).map_err(|error| service(&error))?,
-            ),
-            _ => Session::Postgres(
-                crate::components::postgres::session(env)
-                    .await
-                    .map_err(|error| service(&error))?,
-            ),
-        };
+        let of = flow_source(env, flow).ok_or_else(|| {
+            let what = format!("flow `{flow_name}` has no connector");
+            Error::new(Code::ProfileInvalid, what)
+        })?;
         Ok(Canary {
             env,
             flow,
+            of,
             fields: fields(template, id),
             id,
-            source,
-            target: crate::components::clickhouse::client(env),
-            names: Names::of(env, flow_name),
+            source: of.table(env, flow).await?,
+            target: target(env)?.table(env, flow_name, flow),
         })
     }
 
@@ -106,12 +81,8 @@ impl<'a> Canary<'a> {
         self.id.unsigned_abs().to_string()
     }
 
-    fn key(&self) -> &str {
-        self.flow.key.first().map_or("", String::as_str)
-    }
-
-    fn document_id(&self) -> String {
-        format!("canary{}", self.id)
+    fn key(&self) -> CanaryKey {
+        self.of.canary_key(self.id)
     }
 
     /// The column that an update changes: the first of the canary's.
@@ -142,31 +113,12 @@ impl<'a> Canary<'a> {
         else {
             return Ok(());
         };
-        match &self.source {
-            Session::Postgres(session) => {
-                let sql = format!(
-                    "DELETE FROM {table} WHERE {key} < 0 AND {key} > {newest} AND {column} LIKE {pattern}",
-                    table = postgres::table(&self.flow.table),
-                    key = postgres::ident(self.key()),
-                    newest = self.id + LEFTOVER_AGE,
-                    column = postgres::ident(column),
-                    pattern = postgres::literal(&pattern.replace("{id}", "%")),
-                );
-                session
-                    .execute(&sql)
-                    .await
-                    .map(drop)
-                    .map_err(|e| service(&e))
-            }
-            Session::Mongodb(client) => client
-                .delete_between(
-                    &self.flow.table,
-                    "canary-",
-                    &format!("canary{}", self.id + LEFTOVER_AGE),
-                )
-                .await
-                .map_err(|error| service(&error)),
-        }
+        let older = CanaryChange::DeleteOlder {
+            than: self.id + LEFTOVER_AGE,
+            column,
+            template: pattern,
+        };
+        self.source.canary(self.id, older).await
     }
 
     /// Inserts the row at the source.
@@ -174,39 +126,8 @@ impl<'a> Canary<'a> {
     /// # Errors
     /// The source refuses.
     pub async fn insert(&self) -> Result<()> {
-        match &self.source {
-            Session::Postgres(session) => {
-                let mut names = vec![postgres::ident(self.key())];
-                let mut values = vec![self.id.to_string()];
-                for (name, value) in &self.fields {
-                    names.push(postgres::ident(name));
-                    values.push(postgres::literal(value));
-                }
-                let sql = format!(
-                    "INSERT INTO {} ({}) VALUES ({})",
-                    postgres::table(&self.flow.table),
-                    names.join(", "),
-                    values.join(", ")
-                );
-                session
-                    .execute(&sql)
-                    .await
-                    .map(drop)
-                    .map_err(|e| service(&e))
-            }
-            Session::Mongodb(client) => {
-                let mut document = Document::new();
-                document.insert("_id", self.document_id());
-                for (name, value) in &self.fields {
-                    document.insert(name, value);
-                }
-                document.insert("timestamp", DateTime::now());
-                client
-                    .insert(&self.flow.table, vec![document])
-                    .await
-                    .map_err(|error| service(&error))
-            }
-        }
+        let insert = CanaryChange::Insert(&self.fields);
+        self.source.canary(self.id, insert).await
     }
 
     /// Changes the row at the source.
@@ -216,28 +137,11 @@ impl<'a> Canary<'a> {
     pub async fn update(&self) -> Result<()> {
         let (column, _) = self.changing();
         let (_, value) = self.values();
-        match &self.source {
-            Session::Postgres(session) => {
-                let sql = format!(
-                    "UPDATE {} SET {} = {} WHERE {} = {}",
-                    postgres::table(&self.flow.table),
-                    postgres::ident(column),
-                    postgres::literal(&value),
-                    postgres::ident(self.key()),
-                    self.id
-                );
-                session
-                    .execute(&sql)
-                    .await
-                    .map(drop)
-                    .map_err(|e| service(&e))
-            }
-            Session::Mongodb(client) => client
-                .set(&self.flow.table, &self.document_id(), column, value)
-                .await
-                .map(drop)
-                .map_err(|error| service(&error)),
-        }
+        let update = CanaryChange::Update {
+            column,
+            value: &value,
+        };
+        self.source.canary(self.id, update).await
     }
 
     /// Deletes the row at the source.
@@ -245,85 +149,29 @@ impl<'a> Canary<'a> {
     /// # Errors
     /// The source refuses.
     pub async fn delete(&self) -> Result<()> {
-        match &self.source {
-            Session::Postgres(session) => {
-                let sql = format!(
-                    "DELETE FROM {} WHERE {} = {}",
-                    postgres::table(&self.flow.table),
-                    postgres::ident(self.key()),
-                    self.id
-                );
-                session
-                    .execute(&sql)
-                    .await
-                    .map(drop)
-                    .map_err(|e| service(&e))
-            }
-            Session::Mongodb(client) => client
-                .delete(&self.flow.table, &self.document_id())
-                .await
-                .map_err(|error| service(&error)),
-        }
+        self.source.canary(self.id, CanaryChange::Delete).await
     }
 
-    fn where_clause(&self) -> String {
-        match &self.source {
-            Session::Postgres(_) => format!("{} = {}", ident(self.key()), self.id),
-            Session::Mongodb(_) => {
-                format!("{} = {}", ident(self.key()), text(&self.document_id()))
-            }
-        }
-    }
-
-    /// What silver shows now: the newest change, deletes left out.
-    ///
-    /// # Errors
-    /// The target refuses.
-    pub async fn look(&self) -> Result<Seen, crate::clients::clickhouse::ClickhouseError> {
-        #[derive(serde::Deserialize)]
-        struct Row {
-            value: String,
-            is_deleted: u8,
-        }
-        let (column, _) = self.changing();
-        let rows: Vec<Row> = self
-            .target
-            .rows(&format!(
-                "SELECT toString({}) AS value, is_deleted FROM {} FINAL WHERE {} \
-                 ORDER BY _position DESC, _offset DESC LIMIT 1",
-                ident(column),
-                ident(&self.names.silver),
-                self.where_clause()
-            ))
-            .await?;
-        Ok(match rows.into_iter().next() {
-            Some(row) if row.is_deleted == 0 => Seen::Row(row.value),
-            _ => Seen::Absent,
-        })
-    }
-
-    /// Waits until silver shows this.
+    /// Waits until silver shows this in the canary's changing column, or no row.
     ///
     /// # Errors
     /// It does not within a minute and a half, or cannot: its connector has failed, say.
-    pub async fn arrives(&self, wanted: &Seen, progress: &Progress) -> Result<()> {
+    pub async fn arrives(&self, wanted: Option<&str>, progress: &Progress) -> Result<()> {
         let what = match wanted {
-            Seen::Absent => "the canary's delete reaches silver",
-            Seen::Row(_) => "the canary row reaches silver",
+            None => "the canary's delete reaches silver",
+            Some(_) => "the canary row reaches silver",
         };
         let patience = Patience {
             deadline: ARRIVES,
             first: Duration::from_millis(5),
             slowest: Duration::from_millis(20),
         };
+        let (key, (column, _)) = (self.key(), self.changing());
         let look = || async {
-            match self.look().await {
-                Ok(seen) if seen == *wanted => Status::current("there"),
+            match self.target.shown(&key, column).await {
+                Ok(seen) if seen.as_deref() == wanted => Status::current("there"),
                 Ok(_) => Status::in_progress(what),
-                Err(error) if error.is_final() => {
-                    Status::failed(error.to_string()).next("cargo xtask up")
-                }
-                Err(error) => Status::in_progress(error.to_string()),
+                Err(status) => status,
             }
         };
         wait::until_or_stopped(what, patience, progress, look, || self.hindrance())
@@ -333,11 +181,13 @@ impl<'a> Canary<'a> {
 
     /// Why a change will not arrive, however long one waits.
     async fn hindrance(&self) -> Option<Status> {
-        let source = match self.source {
-            Session::Postgres(_) => "postgres",
-            Session::Mongodb(_) => "mongodb",
+        let read = self.env.profile.source(self.flow).map(|it| &it.name);
+        let components = travelled(self.env).into_iter().map(|it| it.name());
+        let sources = |name: &&str| {
+            let own = self.env.profile.component(name).map(of);
+            own.is_none_or(|it| it.stage() != Stage::Source) || read.is_some_and(|it| it == name)
         };
-        for component in [source, "connect", "kafka", "clickhouse"] {
+        for component in components.filter(sources) {
             let seen = self.env.blocked_by(component).await;
             if let Some(failed) = seen.filter(|seen| seen.state == State::Failed) {
                 return Some(Status {
@@ -355,7 +205,7 @@ impl<'a> Canary<'a> {
     /// # Errors
     /// The target refuses.
     pub async fn sweep(&self) -> Result<()> {
-        self.remove(&self.where_clause()).await
+        self.target.remove(Canaries::One(&self.key())).await
     }
 
     /// Removes what is left of every canary that was deleted at the source.
@@ -363,20 +213,7 @@ impl<'a> Canary<'a> {
     /// # Errors
     /// The target refuses.
     pub async fn sweep_all(&self) -> Result<()> {
-        let key = ident(self.key());
-        let canaries = match &self.source {
-            Session::Postgres(_) => format!("{key} < 0"),
-            Session::Mongodb(_) => format!("startsWith({key}, 'canary-')"),
-        };
-        let deleted = format!(
-            "{key} IN (SELECT {key} FROM {} WHERE {canaries} AND is_deleted = 1)",
-            ident(&self.names.silver)
-        );
-        self.remove(&deleted).await
-    }
-
-    async fn remove(&self, rows: &str) -> Result<()> {
-        delete_rows(self.env, &self.names, rows).await
+        self.target.remove(Canaries::Deleted(&self.key())).await
     }
 }
 
@@ -401,14 +238,12 @@ pub async fn gate(env: &Environment, flow: &str, progress: &Progress) -> Result<
     canary.clear_leftovers().await?;
     let begin = std::time::Instant::now();
     canary.insert().await?;
-    let arrived = canary
-        .arrives(&Seen::Row(canary.values().0), progress)
-        .await;
+    let arrived = canary.arrives(Some(&canary.values().0), progress).await;
     let took = begin.elapsed();
     // Also when it did not arrive: a canary must not stay at the source.
     canary.delete().await?;
     arrived?;
-    canary.arrives(&Seen::Absent, progress).await?;
+    canary.arrives(None, progress).await?;
     canary.sweep().await?;
     Ok(Outcome::Unchanged(format!(
         "insert to silver in {} ms",

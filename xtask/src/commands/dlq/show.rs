@@ -10,7 +10,6 @@ use crate::cli::DlqShow;
 use crate::clients::kafka::KafkaClient;
 use crate::clock;
 use crate::commands::stdout::{self, palette};
-use crate::components::service;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::observe::topics::{lost, message};
@@ -46,9 +45,7 @@ pub(super) async fn run(
     let entries = match chosen {
         Err(flow) => dlq::rejected(env, flow, filter, max)
             .await
-            .map_err(|error| {
-                service(&error).hint(no_flow(flow, "be shown").hint.unwrap_or_default())
-            })?,
+            .map_err(|error| error.hint(no_flow(flow, "be shown").hint.unwrap_or_default()))?,
         Ok(queues) => {
             let mut entries = Vec::new();
             for topic in queues.iter().filter_map(|queue| queue.topic.as_ref()) {

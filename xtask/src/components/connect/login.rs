@@ -16,15 +16,15 @@ use tokio::time::{Instant, timeout};
 
 use super::settled;
 use super::{mend, wanted};
-use crate::clients::postgres::literal;
 use crate::clock;
 use crate::components::position::position;
-use crate::components::postgres::probe_slot;
+use crate::components::source;
+use crate::components::source::Reading;
 use crate::environment::{Environment, targets};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::kubernetes::watch::Target;
-use crate::platform::{Endpoint, Platform, Secret};
+use crate::platform::{Platform, Secret};
 use crate::profile::schema::Connector;
 use crate::readiness::connect::is_login_refused;
 use crate::readiness::kubernetes::written;
@@ -57,24 +57,15 @@ pub async fn refused(env: &Environment, name: &str, connector: &Connector) -> Op
 
 /// Whether the source takes the connector's login as this tool knows it; none if it cannot be told.
 pub async fn works(env: &Environment, name: &str, connector: &Connector) -> Option<bool> {
-    let login = login(env, name, connector).await?;
-    super::super::of(env.read_by(connector)?)
-        .takes_login(login)
-        .await
-}
-
-/// Where a connector logs in, as seen from here, and as whom.
-async fn login(env: &Environment, name: &str, connector: &Connector) -> Option<Endpoint> {
     let (_, config) = wanted(env, name, connector).ok()?;
-    let source = env.read_by(connector)?.kind.source.as_ref()?;
-    let endpoint = env.endpoint(&connector.source);
-    let [user, password] = [source.user, source.password].map(|key| config.get(key));
+    let keys = env.read_by(connector)?.kind.source.as_ref()?;
+    let [user, password] = [keys.user, keys.password].map(|key| config.get(key));
     let (user, password) = (user?, password?);
     let password = match kept(password) {
         Some(dir) => Kept::read(env, dir).await?.password,
         None => Secret::new(password),
     };
-    Some(endpoint.login(user, password))
+    source(env, connector).takes(env, user, password).await
 }
 
 /// The directory that a configuration's value has a password read from: `${strimzidir:/mnt/x:password}`.
@@ -92,8 +83,12 @@ pub fn next(key: Option<&str>) -> String {
 
 /// The profile's key that holds a connector's password; none where `up` sets it at the source.
 pub fn password_key(env: &Environment, name: &str, connector: &Connector) -> Option<String> {
-    if has_own(env, name, connector) {
-        return Some(format!("connectors.{name}.config.database.password"));
+    let key = env.read_by(connector)?.kind.source.as_ref()?.password;
+    let config = wanted(env, name, connector).map(|(_, config)| config);
+    let password = config.ok().and_then(|config| config.get(key).cloned());
+    if password.is_some_and(|password| kept(&password).is_none()) {
+        // It stands in the profile as the connector's own.
+        return Some(format!("connectors.{name}.config.{key}"));
     }
     let read = env.read_by(connector)?;
     let path = &read.path;
@@ -129,12 +124,12 @@ pub async fn put_right(
         return unchanged;
     }
     let runs = readiness::connect::connector(Some(&status)).state == State::Current;
-    let slot = connector.slot.as_deref();
-    let stale = match slot {
-        Some(slot) => is_stale(env, name, connector, slot).await,
+    let reading = sees(env, connector).await;
+    let stale = match &reading {
+        Some(reading) => is_stale(env, name, connector, reading).await,
         None => false,
     };
-    if runs && !stale && (slot.is_none() || reads(env, slot, progress).await) {
+    if runs && !stale && (reading.is_none() || reads(env, connector, progress).await) {
         return unchanged;
     }
     if let Some(gone) = gone(env, name, connector).await {
@@ -145,8 +140,11 @@ pub async fn put_right(
         return mend(env, name, progress).await;
     }
     // A first snapshot takes as long as it takes, and its slot is read after it.
-    if !stale && !followed && !began(env, name).await && is_at_work(env).await {
-        return unchanged;
+    if !stale && !followed && !began(env, name).await {
+        let now = sees(env, connector).await;
+        if now.is_none_or(|reading| reading.is_busy) {
+            return unchanged;
+        }
     }
     restart(env, name, connector, progress).await?;
     Ok(Outcome::Changed(
@@ -170,10 +168,12 @@ async fn restart(
     let what = format!("{name} reads its slot");
     for attempt in 1.. {
         settled(progress, || client.restart(name, false)).await?;
-        let Some(slot) = &connector.slot else { break };
+        if sees(env, connector).await.is_none() {
+            break;
+        }
         let doubt = Doubt::default();
         let looked = wait::until(&what, Patience::local(READS_WITHIN), progress, || async {
-            let seen = fresh(env, name, connector, slot).await;
+            let seen = fresh(env, name, connector).await;
             doubt.look(env, name, connector, seen).await
         });
         match looked.await {
@@ -184,22 +184,31 @@ async fn restart(
     Ok(())
 }
 
-/// Whether somebody reads the slot, or will in a moment: a task that has just begun takes a second.
-async fn reads(env: &Environment, slot: Option<&str>, progress: &Progress) -> bool {
-    let Some(slot) = slot else { return false };
+/// What its source sees of a connector; none where it does not tell.
+async fn sees(env: &Environment, connector: &Connector) -> Option<Reading> {
+    source(env, connector).reading(env, connector).await
+}
+
+/// Whether the connector reads, or will in a moment: a task that has just begun takes a second.
+async fn reads(env: &Environment, connector: &Connector, progress: &Progress) -> bool {
     let patience = Patience::local(Duration::from_secs(5));
-    let looked = wait::until("its slot is read", patience, progress, || {
-        probe_slot(env, slot)
+    let looked = wait::until("its slot is read", patience, progress, || async {
+        let unseen = || Status::unknown("its source does not tell");
+        sees(env, connector)
+            .await
+            .map_or_else(unseen, |it| it.status)
     });
     looked.await.is_ok()
 }
 
-/// The slot, read by a session that began with the password that counts now.
-async fn fresh(env: &Environment, name: &str, connector: &Connector, slot: &str) -> Status {
-    let seen = probe_slot(env, slot).await;
-    match seen.state == State::Current && is_stale(env, name, connector, slot).await {
+/// What its source sees, if the session began with the password that counts now.
+async fn fresh(env: &Environment, name: &str, connector: &Connector) -> Status {
+    let Some(seen) = sees(env, connector).await else {
+        return Status::unknown("its source does not tell");
+    };
+    match seen.status.state == State::Current && is_stale(env, name, connector, &seen).await {
         true => Status::in_progress("its session is still the one of before"),
-        false => seen,
+        false => seen.status,
     }
 }
 
@@ -244,19 +253,10 @@ fn refusal(env: &Environment, name: &str, connector: &Connector, said: &str) -> 
     .next(next(password_key(env, name, connector).as_deref()))
 }
 
-/// Whether a connector's password stands in the profile as its own.
-fn has_own(env: &Environment, name: &str, connector: &Connector) -> bool {
-    let config = wanted(env, name, connector).map(|(_, config)| config);
-    let password = config
-        .ok()
-        .and_then(|it| it.get("database.password").cloned());
-    password.is_some_and(|password| kept(&password).is_none())
-}
-
 /// That the slot of a connector with a committed place is not there: nobody will make it.
 async fn gone(env: &Environment, name: &str, connector: &Connector) -> Option<Status> {
     let slot = connector.slot.as_deref()?;
-    if probe_slot(env, slot).await.state != State::NotFound {
+    if sees(env, connector).await?.status.state != State::NotFound {
         return None;
     }
     began(env, name).await.then(|| {
@@ -275,16 +275,6 @@ async fn began(env: &Environment, name: &str) -> bool {
     positions.any(|position| !position.snapshot)
 }
 
-/// Whether Debezium has any session at PostgreSQL, or that cannot be told.
-async fn is_at_work(env: &Environment) -> bool {
-    let count = async {
-        let session = crate::components::postgres::session(env).await.ok()?;
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'Debezium%'";
-        session.value(sql).await.ok()?
-    };
-    count.await.is_none_or(|count| count != "0")
-}
-
 fn failed(name: &str, status: Status) -> Error {
     let error = Error::new(Code::GateFailed, format!("{name}: {}", status.message));
     match status.next {
@@ -293,24 +283,20 @@ fn failed(name: &str, status: Status) -> Error {
     }
 }
 
-/// Whether the session that reads the slot began before the password was last changed. Ages are compared, as
-/// clocks differ.
-async fn is_stale(env: &Environment, name: &str, connector: &Connector, slot: &str) -> bool {
-    let ages = async {
+/// Whether the session that reads began before the password was last changed. Ages are compared, as clocks
+/// differ.
+async fn is_stale(env: &Environment, name: &str, connector: &Connector, reading: &Reading) -> bool {
+    let changed_s = async {
         let (_, config) = wanted(env, name, connector).ok()?;
-        let dir = config.values().find_map(|value| kept(value))?.to_owned();
-        let password = Kept::read(env, &dir).await?.changed_s;
-        let session = crate::components::postgres::session(env).await.ok()?;
-        let sql = format!(
-            "SELECT extract(epoch FROM clock_timestamp() - a.backend_start) \
-             FROM pg_replication_slots s JOIN pg_stat_activity a ON a.pid = s.active_pid \
-             WHERE s.slot_name = {}",
-            literal(slot)
-        );
-        let age: f64 = session.value(&sql).await.ok()??.parse().ok()?;
-        Some(age > password + MARGIN_S)
+        let dir = config.values().find_map(|value| kept(value))?;
+        Some(Kept::read(env, dir).await?.changed_s)
     };
-    ages.await.unwrap_or(false)
+    match reading.session_s {
+        Some(age) => changed_s
+            .await
+            .is_some_and(|changed| age > changed + MARGIN_S),
+        None => false,
+    }
 }
 
 /// What two clocks that are read one after the other, and times in whole seconds, may make of an age.

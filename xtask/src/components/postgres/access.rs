@@ -20,7 +20,6 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
-use crate::profile::component::Instance;
 use crate::profile::schema::Connector;
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
@@ -56,12 +55,12 @@ pub async fn grant(
 ///
 /// # Errors
 /// The server refuses.
-pub async fn republish(env: &Environment, connector: &Connector) -> Result<Vec<String>> {
-    let own = env.read_by(connector).and_then(Instance::get);
-    match own {
-        Some(own) => publish(own, env, &session(own, env).await?, connector).await,
-        None => Ok(Vec::new()),
-    }
+pub async fn republish(
+    own: &PostgresSettings,
+    env: &Environment,
+    connector: &Connector,
+) -> Result<Vec<String>> {
+    publish(own, env, &session(own, env).await?, connector).await
 }
 
 async fn session(own: &PostgresSettings, env: &Environment) -> Result<Postgres> {

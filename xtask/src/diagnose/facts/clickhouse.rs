@@ -8,9 +8,9 @@ use serde::Deserialize;
 use super::{Clickhouse, Consumer, Flow, Known, limited};
 use crate::clients::clickhouse::{ClickhouseError, ident, literal};
 use crate::clock;
-use crate::components::clickhouse::Names;
+use crate::components::clickhouse::settings::ClickhouseSettings;
+use crate::components::clickhouse::{Names, end};
 use crate::environment::Environment;
-use crate::observe::status;
 use crate::wait::Limit;
 
 /// What is at a flow's end.
@@ -35,11 +35,18 @@ pub(super) async fn gather(
     limit: &Limit,
 ) -> (Known<Clickhouse>, Vec<Option<Row>>) {
     let flows = env.profile.flows.keys();
+    // Without one nothing is missing there.
+    let Some(own) = env.profile.first::<ClickhouseSettings>() else {
+        return (
+            Known::Seen(Clickhouse::default()),
+            flows.map(|_| None).collect(),
+        );
+    };
     let rows = join_all(flows.map(async |flow| {
-        let row = limit.within(row(env, flow)).await;
+        let row = limit.within(row(own, env, flow)).await;
         row.ok().flatten()
     }));
-    tokio::join!(limited(limit, server(env)), rows)
+    tokio::join!(limited(limit, server(own, env)), rows)
 }
 
 #[derive(Deserialize)]
@@ -50,9 +57,12 @@ struct Answer {
     total: u64,
 }
 
-async fn server(env: &Environment) -> Result<Clickhouse, ClickhouseError> {
-    let client = crate::components::clickhouse::client(env);
-    let database = literal(crate::components::clickhouse::database(env));
+async fn server(
+    own: &ClickhouseSettings,
+    env: &Environment,
+) -> Result<Clickhouse, ClickhouseError> {
+    let client = own.client(env);
+    let database = literal(&own.database);
     let sql = format!(
         "SELECT toUInt64(toUnixTimestamp64Milli(now64(3))) AS clock, \
                 (SELECT groupArray(name) FROM system.tables WHERE database = {database}) AS tables, \
@@ -76,7 +86,11 @@ async fn server(env: &Environment) -> Result<Clickhouse, ClickhouseError> {
     if let Some(answer) = answer?.into_iter().next() {
         seen.clock_ms = answer.clock;
         seen.room = (answer.total > 0).then_some((answer.free, answer.total));
-        let flows = env.profile.flows.keys().map(|flow| Names::of(env, flow));
+        let flows = env
+            .profile
+            .flows
+            .keys()
+            .map(|flow| Names::of(own, env, flow));
         let wanted: Vec<Names> = flows.collect();
         let missing = wanted.iter().flat_map(Names::all);
         let missing = missing.filter(|name| !answer.tables.iter().any(|it| it == name));
@@ -90,16 +104,16 @@ struct Poison {
     at: String,
 }
 
-async fn row(env: &Environment, flow: &str) -> Option<Row> {
-    let client = crate::components::clickhouse::client(env);
-    let target = status::target(env, &client, flow).await?;
+async fn row(own: &ClickhouseSettings, env: &Environment, flow: &str) -> Option<Row> {
+    let client = own.client(env);
+    let target = end(own, env, &client, flow).await?;
     let newest_error = match target.errors {
         0 => None,
         _ => {
             let sql = format!(
                 "SELECT format('{{}} partition {{}} offset {{}}: {{}}', _topic, toString(_partition), \
                  toString(_offset), reason) AS at FROM {} ORDER BY seen_at DESC LIMIT 1",
-                ident(&Names::of(env, flow).errors)
+                ident(&Names::of(own, env, flow).errors)
             );
             let rows: Vec<Poison> = client.rows(&sql).await.ok()?;
             rows.into_iter().next().map(|row| row.at)

@@ -7,6 +7,7 @@ mod components;
 mod connect;
 mod kafka;
 mod letters;
+mod log;
 mod logins;
 mod mongodb;
 mod operated;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+pub use log::Log;
 pub use services::{
     Clickhouse, Connect, Consumer, Disk, Kafka, Mongodb, Node, OldTransaction, Postgres,
     Publication, Role, Server, Table,
@@ -52,6 +54,14 @@ pub enum Known<T> {
 }
 
 impl<T> Known<T> {
+    /// What follows from the fact, if it is known.
+    fn map<U>(&self, of: impl FnOnce(&T) -> U) -> Known<U> {
+        match self {
+            Known::Seen(fact) => Known::Seen(of(fact)),
+            Known::Unknown(why) => Known::Unknown(why.clone()),
+        }
+    }
+
     /// The fact, if it is known.
     pub fn seen(&self) -> Option<&T> {
         match self {

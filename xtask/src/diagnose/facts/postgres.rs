@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{Facts, Known, Postgres, Server};
 use crate::clients::postgres::literal;
 use crate::components::postgres::settings::PostgresSettings;
+use crate::components::postgres::slots;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::slots;
 use crate::profile::schema::Connector;
 use crate::wait::Limit;
 
@@ -43,7 +43,8 @@ pub(super) async fn confirm(env: &Environment, facts: &mut Facts, limit: &Limit)
         return;
     }
     let position = async {
-        let session = crate::components::postgres::session(env).await.ok()?;
+        let own = env.profile.first::<PostgresSettings>()?;
+        let session = own.session(env).await.ok()?;
         let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
         session.value(sql).await.ok()??.parse().ok()
     };

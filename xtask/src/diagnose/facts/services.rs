@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Wanted;
-use crate::observe::slots::Slot;
+use crate::components::postgres::slots::Slot;
 
 /// The relational source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
+use crate::components::postgres::slots::Slot;
 use crate::diagnose::facts::{
     Clickhouse, Component, Connect, Connector, Disk, Facts, Flow, Kafka, Known, Mongodb, Node,
     Place, Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
 };
-use crate::observe::slots::Slot;
 use crate::platform::Platform;
 use crate::readiness::Status;
 

@@ -14,7 +14,6 @@ use super::queues::Sink;
 use super::target::{self, Looked};
 use super::{Place, refused};
 use crate::clients::kafka::{KafkaClient, Record};
-use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::observe::topics::lost;
@@ -245,8 +244,7 @@ impl Redrive {
             if own.is_empty() && open == 0 {
                 continue;
             }
-            let looked = target::look(&self.env, sink, &own).await;
-            let mut looked = looked.map_err(|error| service(&error))?;
+            let mut looked = target::look(&self.env, sink, &own).await?;
             if open > 0 {
                 let why = "an earlier run has written them".to_owned();
                 looked.not_looked_up.insert(why, open);

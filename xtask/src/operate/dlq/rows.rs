@@ -1,16 +1,17 @@
-//! What ClickHouse's flows could not read. They are no sink connectors: their unreadable messages are
+//! What the target's flows could not read. They are no sink connectors: their unreadable messages are
 //! rows of a table of the flow's own, and the newest change of a key is read again by itself.
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::filter::Filter;
 use super::{Entry, Failure, Place};
-use crate::clients::clickhouse::{ClickhouseError, ident};
 use crate::clients::kafka::Record;
-use crate::components::clickhouse::Names;
+use crate::components::target;
 use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::profile::schema::Flow;
 
 /// The unreadable messages of a flow.
 #[derive(Clone, Debug, Serialize)]
@@ -29,41 +30,27 @@ pub struct Errors {
     pub unanswered: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Counted {
-    reason: String,
-    count: u64,
-    oldest: u64,
-    newest: u64,
-}
-
 /// Counts the unreadable messages of every flow. A table that does not answer says so in its row:
 /// the queues of sinks are worth showing without it.
 pub async fn errors(env: &Environment) -> Vec<Errors> {
-    let flows = env.profile.flows.keys();
-    futures_util::future::join_all(flows.map(|flow| of_flow(env, flow))).await
+    let flows = env.profile.flows.iter();
+    futures_util::future::join_all(flows.map(|(name, flow)| of_flow(env, name, flow))).await
 }
 
-async fn of_flow(env: &Environment, flow: &str) -> Errors {
-    let table = Names::of(env, flow).errors;
-    let sql = format!(
-        "SELECT reason, toUInt32(count()) AS count, \
-         toUnixTimestamp64Milli(min(seen_at)) AS oldest, toUnixTimestamp64Milli(max(seen_at)) AS newest \
-         FROM {} FINAL GROUP BY reason",
-        ident(&table)
-    );
+async fn of_flow(env: &Environment, name: &str, flow: &Flow) -> Errors {
+    let target = target(env).map(|target| target.table(env, name, flow));
     let mut errors = Errors {
-        flow: flow.to_owned(),
-        table,
+        flow: name.to_owned(),
+        table: target
+            .as_ref()
+            .map_or_else(|_| String::new(), |it| it.rejects().to_owned()),
         reasons: None,
         oldest_ms: None,
         newest_ms: None,
         unanswered: None,
     };
-    match crate::components::clickhouse::client(env)
-        .rows::<Counted>(&sql)
-        .await
-    {
+    let reasons = async { target?.reasons().await };
+    match reasons.await {
         Ok(rows) => {
             errors.oldest_ms = rows.iter().map(|row| row.oldest).min();
             errors.newest_ms = rows.iter().map(|row| row.newest).max();
@@ -73,44 +60,28 @@ async fn of_flow(env: &Environment, flow: &str) -> Errors {
                     .collect(),
             );
         }
-        Err(error) => errors.unanswered = Some(error.to_string()),
+        Err(error) => errors.unanswered = Some(error.message),
     }
     errors
-}
-
-#[derive(Deserialize)]
-struct Rejected {
-    topic: String,
-    partition: i32,
-    offset: i64,
-    reason: String,
-    key: String,
-    raw: String,
-    seen: i64,
 }
 
 /// The newest unreadable messages of a flow that are meant, the newest last, in the shape of a queue's
 /// records: the reason stands for the exception.
 ///
 /// # Errors
-/// ClickHouse does not answer or has no such table.
+/// The profile has no such flow, or the target does not answer or has no such table.
 pub async fn rejected(
     env: &Environment,
-    flow: &str,
+    name: &str,
     filter: &Filter,
     most: usize,
-) -> Result<Vec<Entry>, ClickhouseError> {
-    let table = Names::of(env, flow).errors;
-    let sql = format!(
-        "SELECT _topic AS topic, toInt32(_partition) AS partition, toInt64(_offset) AS offset, reason, key, raw, \
-         toUnixTimestamp64Milli(seen_at) AS seen \
-         FROM {} FINAL ORDER BY seen_at DESC, _partition, _offset DESC LIMIT {}",
-        ident(&table),
-        super::scan::LOOKED_AT,
-    );
-    let rows: Vec<Rejected> = crate::components::clickhouse::client(env)
-        .rows(&sql)
-        .await?;
+) -> Result<Vec<Entry>> {
+    let flow = env.profile.flows.get(name).ok_or_else(|| {
+        let what = format!("the profile has no flow `{name}`");
+        Error::new(Code::Usage, what)
+    })?;
+    let target = target(env)?.table(env, name, flow);
+    let rows = target.rejected(super::scan::LOOKED_AT).await?;
     let entries = rows.into_iter().enumerate().map(|(index, row)| {
         let origin = Place {
             topic: row.topic,
@@ -119,7 +90,7 @@ pub async fn rejected(
         };
         Entry {
             at: Place {
-                topic: table.clone(),
+                topic: target.rejects().to_owned(),
                 partition: 0,
                 offset: i64::try_from(index).unwrap_or(i64::MAX),
             },

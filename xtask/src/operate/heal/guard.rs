@@ -1,7 +1,9 @@
 //! What must not be started: a connector whose slot is gone makes a new one, and what happened in
 //! between is lost in silence. No IO.
 
-use crate::diagnose::facts::{Connector, Facts, Known, Wanted};
+use crate::components::position::position;
+use crate::components::title;
+use crate::diagnose::facts::{Connector, Facts, Known};
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
 
 use super::decide::Act;
@@ -43,50 +45,34 @@ fn all(facts: &Facts) -> Option<Hold> {
 }
 
 fn one(facts: &Facts, connector: &Connector) -> Option<Hold> {
-    let slot = slot_of(connector)?;
+    let wanted = connector.wanted.as_ref()?;
+    let slot = wanted.slot.as_deref()?;
     if connector.is_resting() || never_began(connector) {
         return None;
     }
     let name = &connector.name;
-    let Some(postgres) = facts.postgres.as_ref().and_then(Known::seen) else {
-        let what = format!("whether slot `{slot}` of {name} is there cannot be seen");
-        return Some(Hold::Blind(what));
-    };
-    match postgres.slot(slot) {
-        None => Some(Hold::Loses(format!(
-            "slot `{slot}` of {name} is gone: started, it would make a new one, which lacks the changes in between"
+    match facts.log(name, wanted) {
+        Some(Known::Seen(log)) => log.lost.map(Hold::Loses),
+        Some(Known::Unknown(_)) | None => Some(Hold::Blind(format!(
+            "whether slot `{slot}` of {name} is there cannot be seen"
         ))),
-        Some(found) if found.wal_status.as_deref() == Some("lost") => Some(Hold::Loses(format!(
-            "slot `{slot}` of {name} is lost: PostgreSQL has removed the changes that it had not read"
-        ))),
-        Some(_) => None,
     }
 }
 
 /// A restart of a connector whose source does not answer fails, and is one less for later.
 fn source_away(facts: &Facts, connector: &Connector) -> Option<Hold> {
-    let (name, seen) = match connector.wanted.as_ref()?.kind {
-        "postgres" => (
-            "PostgreSQL",
-            facts.postgres.as_ref().map(|it| it.seen().is_some()),
-        ),
-        _ => (
-            "MongoDB",
-            facts.mongodb.as_ref().map(|it| it.seen().is_some()),
-        ),
+    let wanted = connector.wanted.as_ref()?;
+    let Some(Known::Unknown(_)) = facts.log(&connector.name, wanted) else {
+        return None;
     };
-    (seen == Some(false)).then(|| Hold::Blind(format!("{name} does not answer")))
-}
-
-fn slot_of(connector: &Connector) -> Option<&str> {
-    let wanted: &Wanted = connector.wanted.as_ref()?;
-    wanted.slot.as_deref()
+    let title = title(wanted.kind);
+    Some(Hold::Blind(format!("{title} does not answer")))
 }
 
 /// Whether it is known to have no place yet: it begins with a snapshot, and makes its slot itself.
 fn never_began(connector: &Connector) -> bool {
     let place = connector.committed.as_ref().and_then(Known::seen);
-    place.is_some_and(|place| place.offset.get("lsn").is_none())
+    place.is_some_and(|place| position(&place.offset).is_none())
 }
 
 /// Findings that the rules leave out while Connect does not tell a connector's place: what is gone is

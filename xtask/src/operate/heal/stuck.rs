@@ -184,30 +184,23 @@ pub fn samples(facts: &Facts) -> BTreeMap<String, Sample> {
     let samples = running.filter_map(|connector| {
         let wanted = connector.wanted.as_ref()?;
         let committed = connector.committed.as_ref()?.seen()?;
-        let postgres = facts.postgres.as_ref().and_then(Known::seen);
-        let source = match wanted.kind {
-            "postgres" => postgres?.server.position,
-            _ => {
-                let oplog = facts.mongodb.as_ref().and_then(Known::seen)?.oplog;
-                oplog.map(|(_, newest)| newest)
-            }
+        let Some(Known::Seen(log)) = facts.log(&connector.name, wanted) else {
+            return None;
         };
         let flows = facts
             .flows
             .iter()
             .filter(|it| it.connector == connector.name);
-        let slot = postgres.and_then(|it| it.slot_of(wanted));
-        let unread = slot.is_some_and(|slot| !slot.active || slot.untouched > Some(0));
         let sample = Sample {
             at: facts.at,
-            source,
+            source: log.end,
             committed: Some(committed.offset.clone()),
             messages: flows.map(|flow| flow.messages).sum(),
             beat: connector
                 .heartbeat_age_ms
                 .map(|age| facts.at.saturating_sub(age)),
-            decoded: slot.and_then(|slot| slot.transactions),
-            unread: unread && connector.streams(),
+            decoded: log.decoded,
+            unread: log.unread && connector.streams(),
         };
         Some((connector.name.clone(), sample))
     });

@@ -7,11 +7,11 @@ use super::decide::{Act, Decision, Limits, WATCHED_MS, answers, changes, decide}
 use super::guard::{Hold, findings, hold};
 use super::history::{Event, Key, Reason, Record};
 use super::past::Past;
+use crate::components::postgres::slots::Slot;
 use crate::diagnose::facts::{
     Component, Connect, Connector, Facts, Kafka, Known, Place, Postgres, Process, Task, Wanted,
 };
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
-use crate::observe::slots::Slot;
 use crate::platform::Platform;
 use crate::readiness::Status;
 

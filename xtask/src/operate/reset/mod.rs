@@ -16,12 +16,15 @@ use serde::Serialize;
 
 use super::backup;
 use crate::clock;
+use crate::components::source::{Source, Undo, UndoStep};
+use crate::components::target::Loaded;
+use crate::components::{source, target};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::slots;
-use crate::plan::{Outcome, Plan, Progress};
+use crate::plan::Plan;
 use crate::profile::schema::{Connector, Flow};
 use journal::{Choice, Journal, Step};
+use steps::Work;
 
 /// A reset under way.
 pub struct Reset {
@@ -120,25 +123,22 @@ impl Reset {
             "stop {name}, save its offsets to {}, delete them",
             self.journal().backup.display()
         )];
-        if let Some(slot) = &self.connector.slot {
-            let kept = match slots::find(&self.env, slot).await? {
-                Some(slot) => match slot.unconfirmed {
-                    Some(bytes) => format!(
-                        "; {} of WAL that it has not confirmed are never read one by one",
-                        crate::report::text::bytes(bytes)
-                    ),
-                    None => String::new(),
-                },
-                None => " (it is not there)".into(),
-            };
-            words.push(format!("drop slot {slot}{kept}"));
+        for step in self.undo_steps() {
+            let Some(mut what) = step.words else { continue };
+            if step.undo == Undo::Forget {
+                match self.source().mark(&self.env, &self.connector).await? {
+                    None => what.push_str(" (it is not there)"),
+                    Some(mark) => what.extend(mark.unconfirmed.map(|bytes| {
+                        format!(
+                            "; {} of WAL that it has not confirmed are never read one by one",
+                            crate::report::text::bytes(bytes)
+                        )
+                    })),
+                }
+            }
+            words.push(what);
         }
         let choice = self.journal().choice;
-        if let (true, Some(publication)) = (choice.drop_publication, &self.connector.publication) {
-            words.push(format!(
-                "drop publication {publication}; it is made again before the start"
-            ));
-        }
         let tables: Vec<&str> = self.flows().map(|(_, flow)| flow.table.as_str()).collect();
         if choice.truncate_target {
             let flows: Vec<&str> = self.flows().map(|(name, _)| name.as_str()).collect();
@@ -165,70 +165,41 @@ impl Reset {
 
     /// The steps. Those that are done already are passed by.
     pub fn plan(self: &Arc<Self>) -> Plan {
+        let undo = self.undo_steps();
+        let at_source = |of: Undo| {
+            let steps = undo.iter().filter(move |step| step.undo == of);
+            steps.map(|step| (step.id, step.title, Work::Undo(step.undo)))
+        };
+        let mut steps = vec![("stop", "until it has no task", Work::Stop)];
+        steps.extend(at_source(Undo::Release));
+        let forget = "Connect forgets the offsets";
+        steps.extend([
+            ("save", "offsets and positions to a file", Work::Save),
+            ("offsets/delete", forget, Work::DeleteOffsets),
+        ]);
+        steps.extend(at_source(Undo::Forget));
+        steps.extend(at_source(Undo::Unpublish));
+        if self.journal().choice.truncate_target {
+            let title = "empty the target's tables";
+            steps.push(("target/truncate", title, Work::Truncate));
+        }
+        let compare = "rows that the source no longer has";
+        steps.extend([
+            ("start", "the connector runs", Work::Start),
+            ("snapshot", "read to its end", Work::Snapshot),
+            ("changes", "a canary travels to silver", Work::Changes),
+            ("target/compare", compare, Work::Compare),
+        ]);
         let mut plan = Plan::default();
         let mut last: Option<&str> = None;
-        let mut add = |id: &'static str, title: &str, work: Work| {
+        for (id, title, work) in steps {
             let needs: Vec<&str> = last.into_iter().collect();
             let reset = self.clone();
-            plan.step(id, title, &needs, move |progress| work(reset, progress));
-            last = Some(id);
-        };
-        add("stop", "until it has no task", |reset, progress| {
-            Box::pin(async move { reset.stop(&progress).await })
-        });
-        if self.connector.slot.is_some() {
-            add("slot/free", "nobody reads the slot", |reset, progress| {
-                Box::pin(async move { reset.slot_free(&progress).await })
+            plan.step(id, title, &needs, async move |progress| {
+                reset.work(work, &progress).await
             });
+            last = Some(id);
         }
-        add(
-            "save",
-            "offsets and positions to a file",
-            |reset, progress| Box::pin(async move { reset.save(&progress).await }),
-        );
-        add(
-            "offsets/delete",
-            "Connect forgets the offsets",
-            |reset, progress| Box::pin(async move { reset.delete_offsets(&progress).await }),
-        );
-        if self.connector.slot.is_some() {
-            add(
-                "slot/drop",
-                "PostgreSQL forgets the slot",
-                |reset, progress| Box::pin(async move { reset.drop_slot(&progress).await }),
-            );
-        }
-        let choice = self.journal().choice;
-        if choice.drop_publication && self.connector.publication.is_some() {
-            add(
-                "publication/drop",
-                "drop the publication",
-                |reset, progress| Box::pin(async move { reset.drop_publication(&progress).await }),
-            );
-        }
-        if choice.truncate_target {
-            add(
-                "target/truncate",
-                "empty the target's tables",
-                |reset, progress| Box::pin(async move { reset.truncate(&progress).await }),
-            );
-        }
-        add("start", "the connector runs", |reset, progress| {
-            Box::pin(async move { reset.start(&progress).await })
-        });
-        add("snapshot", "read to its end", |reset, progress| {
-            Box::pin(async move { reset.snapshot(&progress).await })
-        });
-        add(
-            "changes",
-            "a canary travels to silver",
-            |reset, progress| Box::pin(async move { reset.changes(&progress).await }),
-        );
-        add(
-            "target/compare",
-            "rows that the source no longer has",
-            |reset, progress| Box::pin(async move { reset.compare(&progress).await }),
-        );
         plan
     }
 
@@ -239,9 +210,9 @@ impl Reset {
     pub async fn finish(&self) -> Result<Summary> {
         let journal = self.journal().clone();
         let mut flows = Vec::new();
-        for (name, _) in self.flows() {
-            let (rows, first, last) =
-                missing::snapshot_rows(&self.env, name, journal.begun).await?;
+        for (name, flow) in self.flows() {
+            let table = target(&self.env)?.table(&self.env, name, flow);
+            let Loaded { rows, first, last } = table.snapshot(journal.begun).await?;
             let since = |at: u64| (rows > 0).then(|| at.saturating_sub(journal.begun));
             let deleted = journal.missing.get(name).cloned().unwrap_or_default();
             flows.push(FlowSummary {
@@ -260,6 +231,18 @@ impl Reset {
             took_ms: clock::now_ms().saturating_sub(journal.begun),
             flows,
         })
+    }
+
+    fn source(&self) -> &dyn Source {
+        source(&self.env, &self.connector)
+    }
+
+    /// What is undone at the source.
+    fn undo_steps(&self) -> Vec<UndoStep> {
+        let unpublish = self.journal().choice.drop_publication;
+        let mut steps = self.source().undo_steps(&self.connector);
+        steps.retain(|step| unpublish || step.undo != Undo::Unpublish);
+        steps
     }
 
     fn flows(&self) -> impl Iterator<Item = (&String, &Flow)> {
@@ -287,9 +270,6 @@ impl Reset {
         })
     }
 }
-
-type Work =
-    fn(Arc<Reset>, Progress) -> std::pin::Pin<Box<dyn Future<Output = Result<Outcome>> + Send>>;
 
 /// Refuses to touch a connector that is in the middle of a reset.
 ///

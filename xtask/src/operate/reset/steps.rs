@@ -6,12 +6,11 @@ use super::journal::Step;
 use super::{Reset, missing};
 use crate::clients::connect::TargetState;
 use crate::clients::kafka::OffsetAt;
-use crate::clients::postgres::ident;
 use crate::components::connect::settled;
-use crate::components::position;
-use crate::components::{kafka, postgres, service};
+use crate::components::position::position;
+use crate::components::source::{Key, Undo};
+use crate::components::{kafka, service, target};
 use crate::error::Result;
-use crate::observe::slots;
 use crate::observe::unread::unread_before;
 use crate::operate::backup;
 use crate::operate::control;
@@ -27,8 +26,36 @@ fn earlier() -> Outcome {
     Outcome::Unchanged("done before".into())
 }
 
+/// A step's work.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Work {
+    Stop,
+    Undo(Undo),
+    Save,
+    DeleteOffsets,
+    Truncate,
+    Start,
+    Snapshot,
+    Changes,
+    Compare,
+}
+
 impl Reset {
-    pub(super) async fn stop(&self, progress: &Progress) -> Result<Outcome> {
+    pub(super) async fn work(&self, work: Work, progress: &Progress) -> Result<Outcome> {
+        match work {
+            Work::Stop => self.stop(progress).await,
+            Work::Undo(undo) => self.undo(undo, progress).await,
+            Work::Save => self.save().await,
+            Work::DeleteOffsets => self.delete_offsets(progress).await,
+            Work::Truncate => self.truncate().await,
+            Work::Start => self.start(progress).await,
+            Work::Snapshot => self.snapshot(progress).await,
+            Work::Changes => self.changes(progress).await,
+            Work::Compare => self.compare(progress).await,
+        }
+    }
+
+    async fn stop(&self, progress: &Progress) -> Result<Outcome> {
         if self.is_done(Step::Started) {
             return Ok(earlier());
         }
@@ -37,16 +64,7 @@ impl Reset {
         control::set_state(&self.env, &self.name, TargetState::Stopped, progress).await
     }
 
-    pub(super) async fn slot_free(&self, progress: &Progress) -> Result<Outcome> {
-        match &self.connector.slot {
-            Some(slot) if !self.is_done(Step::SlotDropped) => {
-                slots::released(&self.env, slot, progress).await
-            }
-            _ => Ok(earlier()),
-        }
-    }
-
-    pub(super) async fn save(&self, _progress: &Progress) -> Result<Outcome> {
+    async fn save(&self) -> Result<Outcome> {
         if self.is_done(Step::Saved) {
             return Ok(earlier());
         }
@@ -58,7 +76,7 @@ impl Reset {
         Ok(Outcome::Changed(path.display().to_string()))
     }
 
-    pub(super) async fn delete_offsets(&self, progress: &Progress) -> Result<Outcome> {
+    async fn delete_offsets(&self, progress: &Progress) -> Result<Outcome> {
         if self.is_done(Step::OffsetsDeleted) {
             return Ok(earlier());
         }
@@ -77,54 +95,42 @@ impl Reset {
         Ok(Outcome::Changed("deleted".into()))
     }
 
-    pub(super) async fn drop_slot(&self, _progress: &Progress) -> Result<Outcome> {
-        let Some(slot) = self
-            .connector
-            .slot
-            .as_deref()
-            .filter(|_| !self.is_done(Step::SlotDropped))
-        else {
-            return Ok(earlier());
+    /// A step at the source.
+    async fn undo(&self, undo: Undo, progress: &Progress) -> Result<Outcome> {
+        let recorded = match undo {
+            Undo::Release | Undo::Forget => Step::SlotDropped,
+            Undo::Unpublish => Step::PublicationDropped,
         };
-        let outcome = slots::drop_slot(&self.env, slot).await?;
-        self.done(Step::SlotDropped)?;
+        if self.is_done(recorded) {
+            return Ok(earlier());
+        }
+        let outcome = self
+            .source()
+            .undo(&self.env, &self.connector, undo, progress);
+        let outcome = outcome.await?;
+        match undo {
+            Undo::Release => {}
+            Undo::Forget | Undo::Unpublish => self.done(recorded)?,
+        }
         Ok(outcome)
     }
 
-    pub(super) async fn drop_publication(&self, _progress: &Progress) -> Result<Outcome> {
-        let publication = self.connector.publication.as_deref();
-        let Some(publication) = publication.filter(|_| !self.is_done(Step::PublicationDropped))
-        else {
-            return Ok(earlier());
-        };
-        let session = crate::components::postgres::session(&self.env)
-            .await
-            .map_err(|error| service(&error))?;
-        let sql = format!("DROP PUBLICATION IF EXISTS {}", ident(publication));
-        session
-            .execute(&sql)
-            .await
-            .map_err(|error| service(&error))?;
-        self.done(Step::PublicationDropped)?;
-        Ok(Outcome::Changed(format!("dropped {}", publication)))
-    }
-
-    pub(super) async fn truncate(&self, _progress: &Progress) -> Result<Outcome> {
+    async fn truncate(&self) -> Result<Outcome> {
         if self.is_done(Step::TargetTruncated) {
             return Ok(earlier());
         }
-        for (name, _) in self.flows() {
-            missing::truncate(&self.env, name).await?;
+        for (name, flow) in self.flows() {
+            target(&self.env)?
+                .table(&self.env, name, flow)
+                .truncate()
+                .await?;
         }
         self.done(Step::TargetTruncated)?;
         Ok(Outcome::Changed("emptied".into()))
     }
 
-    pub(super) async fn start(&self, progress: &Progress) -> Result<Outcome> {
-        // Its user owns nothing and could not make it.
-        if self.connector.publication.is_some() {
-            postgres::access::republish(&self.env, &self.connector).await?;
-        }
+    async fn start(&self, progress: &Progress) -> Result<Outcome> {
+        self.source().prepare(&self.env, &self.connector).await?;
         let outcome =
             control::set_state(&self.env, &self.name, TargetState::Running, progress).await?;
         if !self.is_done(Step::Started) {
@@ -135,7 +141,7 @@ impl Reset {
 
     /// The snapshot is over when the connector has committed a place that is of no snapshot: its
     /// heartbeat does so right after, even where nothing changes.
-    pub(super) async fn snapshot(&self, progress: &Progress) -> Result<Outcome> {
+    async fn snapshot(&self, progress: &Progress) -> Result<Outcome> {
         if self.is_done(Step::Proven) {
             return Ok(earlier());
         }
@@ -155,10 +161,8 @@ impl Reset {
             match client.offsets(&self.name).await {
                 Ok(found) => {
                     let offsets = found.unwrap_or_default().offsets;
-                    match offsets
-                        .iter()
-                        .find_map(|one| position::position(&one.offset))
-                    {
+                    let mut positions = offsets.iter().filter_map(|one| position(&one.offset));
+                    match positions.next() {
                         None => Status::in_progress("nothing committed yet"),
                         Some(position) if position.snapshot => Status::in_progress("being read"),
                         Some(position) => {
@@ -175,7 +179,7 @@ impl Reset {
 
     /// After the canary everything that was in the topic before it has been read too, in one
     /// partition; the others are waited for by the group's own offsets.
-    pub(super) async fn changes(&self, progress: &Progress) -> Result<Outcome> {
+    async fn changes(&self, progress: &Progress) -> Result<Outcome> {
         if self.is_done(Step::Proven) {
             return Ok(earlier());
         }
@@ -211,10 +215,10 @@ impl Reset {
         }))
     }
 
-    pub(super) async fn compare(&self, progress: &Progress) -> Result<Outcome> {
+    async fn compare(&self, progress: &Progress) -> Result<Outcome> {
         let mut seen = 0;
         for (name, flow) in self.flows() {
-            let found = |keys: &[missing::Key]| {
+            let found = |keys: &[Key]| {
                 self.record(|journal| {
                     let all = journal.missing.entry(name.clone()).or_default();
                     all.extend(keys.iter().map(missing::shown));

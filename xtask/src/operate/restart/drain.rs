@@ -8,9 +8,8 @@ use futures_util::future::try_join_all;
 use super::proof::{self, Resting};
 use crate::clients::connect::Offsets;
 use crate::clients::kafka::{KafkaClient, TopicInfo};
-use crate::clients::postgres::literal;
 use crate::components::connect::settled;
-use crate::components::{kafka, service};
+use crate::components::{kafka, service, source};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
@@ -75,10 +74,10 @@ async fn committed(
     .await
 }
 
-/// Where a source's log ends or, for one without slots, what its connector has committed.
+/// Where a source's log ends or, for one that remembers nobody, what its connector has committed.
 #[derive(PartialEq)]
 enum Place {
-    Lsn(String),
+    End(u64),
     Offsets(Option<Offsets>),
 }
 
@@ -99,18 +98,13 @@ async fn told(
 }
 
 async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<Place> {
-    if connector.slot.is_none() {
-        let client = env.connect_client();
-        let offsets = settled(&Progress::silent(), || client.offsets(name)).await?;
-        return Ok(Place::Offsets(offsets));
+    let mark = source(env, connector).mark(env, connector).await?;
+    if let Some(end) = mark.and_then(|mark| mark.end()) {
+        return Ok(Place::End(end));
     }
-    let session = crate::components::postgres::session(env)
-        .await
-        .map_err(|error| service(&error))?;
-    let lsn = session.value("SELECT pg_current_wal_lsn()").await;
-    let lsn = lsn.map_err(|error| service(&error))?;
-    let none = || Error::new(Code::Service, "PostgreSQL names no place in its log");
-    lsn.map(Place::Lsn).ok_or_else(none)
+    let client = env.connect_client();
+    let offsets = settled(&Progress::silent(), || client.offsets(name)).await?;
+    Ok(Place::Offsets(offsets))
 }
 
 async fn passed(
@@ -119,24 +113,14 @@ async fn passed(
     connector: &Connector,
     before: &Place,
 ) -> Result<bool> {
-    match (before, &connector.slot) {
-        (Place::Lsn(lsn), Some(slot)) => confirmed(env, slot, lsn).await,
-        _ => Ok(place(env, name, connector).await? != *before),
+    match before {
+        Place::End(end) => {
+            let mark = source(env, connector).mark(env, connector).await?;
+            let confirmed = mark.and_then(|mark| mark.confirmed_at);
+            Ok(confirmed.is_some_and(|confirmed| confirmed >= *end))
+        }
+        Place::Offsets(_) => Ok(place(env, name, connector).await? != *before),
     }
-}
-
-async fn confirmed(env: &Environment, slot: &str, place: &str) -> Result<bool> {
-    let session = crate::components::postgres::session(env)
-        .await
-        .map_err(|error| service(&error))?;
-    let sql = format!(
-        "SELECT confirmed_flush_lsn >= {}::pg_lsn FROM pg_replication_slots WHERE slot_name = {}",
-        literal(place),
-        literal(slot)
-    );
-    let rows = session.query(&sql).await.map_err(|error| service(&error))?;
-    let first = rows.into_iter().flatten().flatten().next();
-    Ok(first.as_deref() == Some("t"))
 }
 
 /// Waits until every partition has all its replicas in sync, and has the leaders back where they

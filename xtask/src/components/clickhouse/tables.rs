@@ -5,14 +5,12 @@
 //! servers' own tables, which the replicas of a shard share. So all changes of a key are in one
 //! shard whoever consumed them, and every server answers for all.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
-use super::change_sql::{expression, image, key_is_missing, position};
-use super::clickhouse::settings::CLUSTER;
-use super::service;
+use super::changes::{expression, key_is_missing};
+use super::settings::{CLUSTER, ClickhouseSettings};
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
+use crate::components::{flow_source, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
@@ -45,8 +43,8 @@ pub struct Names {
 
 impl Names {
     /// The names for a flow of an environment.
-    pub fn of(env: &Environment, flow: &str) -> Self {
-        let rows = match super::clickhouse::is_several(env) {
+    pub fn of(own: &ClickhouseSettings, env: &Environment, flow: &str) -> Self {
+        let rows = match own.are_several(env) {
             true => "_local",
             false => "",
         };
@@ -90,16 +88,21 @@ impl Names {
 ///
 /// # Errors
 /// The template is wrong.
-pub fn statements(env: &Environment, name: &str, flow: &Flow) -> Result<Vec<String>> {
+pub fn statements(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    name: &str,
+    flow: &Flow,
+) -> Result<Vec<String>> {
     let text = env.templates.text(
         "clickhouse/sql/flow.sql.hbs",
-        &flow_context(env, name, flow, "")?,
+        &flow_context(own, env, name, flow, "")?,
     )?;
     // What the statements do, without themselves: a change here is a change of the pipeline.
     let digest = &lockfile::digest(&text)[..12];
     let text = env.templates.text(
         "clickhouse/sql/flow.sql.hbs",
-        &flow_context(env, name, flow, digest)?,
+        &flow_context(own, env, name, flow, digest)?,
     )?;
     Ok(text
         .split("\n;\n")
@@ -108,14 +111,21 @@ pub fn statements(env: &Environment, name: &str, flow: &Flow) -> Result<Vec<Stri
         .collect())
 }
 
-fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Result<Value> {
-    let source = super::flow_source(env, flow).ok_or_else(|| {
+fn flow_context(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    name: &str,
+    flow: &Flow,
+    digest: &str,
+) -> Result<Value> {
+    let source_of = flow_source(env, flow).ok_or_else(|| {
         Error::new(
             Code::ProfileInvalid,
             format!("flow `{name}` has no connector"),
         )
     })?;
-    let names = Names::of(env, name);
+    let changes = source_of.changes();
+    let names = Names::of(own, env, name);
     let columns: Vec<Value> = flow
         .columns
         .iter()
@@ -123,7 +133,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
             json!({
                 "name": ident(column),
                 "type": kind,
-                "expression": expression(source, column, kind),
+                "expression": expression(changes.values, column, kind),
             })
         })
         .collect();
@@ -132,7 +142,7 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         .iter()
         .map(|key| {
             let kind = flow.columns.get(key).map_or("String", String::as_str);
-            json!({ "name": key, "missing": key_is_missing(source, key, kind) })
+            json!({ "name": key, "missing": key_is_missing(changes.values, key, kind) })
         })
         .collect();
     let order: Vec<String> = flow.key.iter().map(|key| ident(key)).collect();
@@ -147,16 +157,16 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
         "errors": ident(&names.errors),
         "errors_rows": ident(&names.errors_rows),
         "engine": {
-            "latest": engine(env, "_position, is_deleted"),
-            "every": engine(env, ""),
+            "latest": engine(own, env, "_position, is_deleted"),
+            "every": engine(own, env, ""),
         },
-        "shared": shared(env, &names, &order.join(", ")),
+        "shared": shared(own, env, &names, &order.join(", ")),
         "latest": flow.keep == Keep::Latest,
         "columns": columns,
         "keys": keys,
         "order": order.join(", "),
-        "image": image(source),
-        "position": position(source),
+        "image": changes.image,
+        "position": changes.position,
         "broker": env.inside(&env.profile.kafka.name).address(),
         "topic": env.profile.topic(flow),
         "topics": format!("{},{}", env.profile.topic(flow), env.profile.heartbeat_topic(flow)),
@@ -167,8 +177,8 @@ fn flow_context(env: &Environment, name: &str, flow: &Flow, digest: &str) -> Res
 
 /// The statements that make one table of all servers' rows; none where there is one server. They are
 /// no part of the template: nothing would render a slip in them on `host`.
-fn shared(env: &Environment, names: &Names, key: &str) -> String {
-    if !super::clickhouse::is_several(env) {
+fn shared(own: &ClickhouseSettings, env: &Environment, names: &Names, key: &str) -> String {
+    if !own.are_several(env) {
         return String::new();
     }
     let table = |all: &str, rows: &str, key: &str| {
@@ -178,7 +188,7 @@ fn shared(env: &Environment, names: &Names, key: &str) -> String {
             ident(all),
             ident(rows),
             literal(CLUSTER),
-            literal(super::clickhouse::database(env)),
+            literal(&own.database),
             literal(rows),
         )
     };
@@ -195,9 +205,9 @@ fn shared(env: &Environment, names: &Names, key: &str) -> String {
 
 /// The engine of a table with rows. Replicas find each other by a path in Keeper; the operator
 /// gives each server the macros.
-fn engine(env: &Environment, parameters: &str) -> String {
+fn engine(own: &ClickhouseSettings, env: &Environment, parameters: &str) -> String {
     const PLACE: &str = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'";
-    match (super::clickhouse::is_replicated(env), parameters) {
+    match (own.are_replicated(env), parameters) {
         (true, "") => format!("ReplicatedReplacingMergeTree({PLACE})"),
         (true, parameters) => format!("ReplicatedReplacingMergeTree({PLACE}, {parameters})"),
         (false, "") => "ReplacingMergeTree".into(),
@@ -206,16 +216,20 @@ fn engine(env: &Environment, parameters: &str) -> String {
 }
 
 /// Has the consumers of this group leave it: their queues go, with the views that read them.
-/// [`create_tables`] brings both back, and nothing is lost meanwhile: the group keeps its place.
+/// [`create`] brings both back, and nothing is lost meanwhile: the group keeps its place.
 ///
 /// # Errors
 /// A server refuses.
-pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
+pub(super) async fn leave_group(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    group: &str,
+) -> Result<()> {
     let flows = env.profile.flows.iter();
     for (name, _) in flows.filter(|(_, flow)| flow.group == group) {
-        let names = Names::of(env, name);
-        for server in super::clickhouse::servers(env) {
-            let client = server.client(super::clickhouse::database(env));
+        let names = Names::of(own, env, name);
+        for server in own.each_server(env) {
+            let client = server.client(&own.database);
             for table in [&names.feed, &names.queue] {
                 run(
                     &client,
@@ -234,9 +248,13 @@ pub async fn leave_group(env: &Environment, group: &str) -> Result<()> {
 ///
 /// # Errors
 /// A server refuses, or a silver table has other columns or another engine than the profile.
-pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<Outcome> {
-    let database = super::clickhouse::database(&env);
-    let servers = super::clickhouse::servers(&env);
+pub(super) async fn create(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    progress: &Progress,
+) -> Result<Outcome> {
+    let database = &own.database;
+    let servers = own.each_server(env);
     let mut existing = Vec::with_capacity(servers.len());
     for server in &servers {
         let create = format!("CREATE DATABASE IF NOT EXISTS {}", ident(database));
@@ -246,14 +264,14 @@ pub async fn create_tables(env: Arc<Environment>, progress: Progress) -> Result<
     }
     let mut changed = Vec::new();
     for (name, flow) in &env.profile.flows {
-        let names = Names::of(&env, name);
-        let statements = statements(&env, name, flow)?;
+        let names = Names::of(own, env, name);
+        let statements = statements(own, env, name, flow)?;
         let mut wrong = Vec::new();
         for (server, existing) in servers.iter().zip(&existing) {
             if is_as_wanted(&names, &statements, existing) {
                 continue;
             }
-            check_engines(&env, &names, existing)?;
+            check_engines(own, env, &names, existing)?;
             let client = server.client(database);
             if has(existing, &names.silver_rows) {
                 check_silver(&client, database, &names.silver_rows, flow).await?;
@@ -327,17 +345,22 @@ fn is_as_wanted(names: &Names, statements: &[String], existing: &[Existing]) -> 
 }
 
 /// A table with rows keeps its engine: what they would become is the user's decision.
-fn check_engines(env: &Environment, names: &Names, existing: &[Existing]) -> Result<()> {
+fn check_engines(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    names: &Names,
+    existing: &[Existing],
+) -> Result<()> {
     let engine_of = |table: &str| {
         let found = existing.iter().find(|existing| existing.name == table);
         found.map(|existing| existing.engine.as_str())
     };
-    let rows = match super::clickhouse::is_replicated(env) {
+    let rows = match own.are_replicated(env) {
         true => "ReplicatedReplacingMergeTree",
         false => "ReplacingMergeTree",
     };
     let mut wanted = vec![(&names.silver_rows, rows), (&names.errors_rows, rows)];
-    if super::clickhouse::is_several(env) {
+    if own.are_several(env) {
         wanted.extend([
             (&names.silver, "Distributed"),
             (&names.errors, "Distributed"),
@@ -419,10 +442,10 @@ async fn check_silver(
 }
 
 /// Whether every flow's tables are there, on every server.
-pub async fn probe_tables(env: &Environment) -> Status {
+pub(super) async fn probe(own: &ClickhouseSettings, env: &Environment) -> Status {
     let mut wanted = 0;
-    let database = super::clickhouse::database(env);
-    for server in super::clickhouse::servers(env) {
+    let database = &own.database;
+    for server in own.each_server(env) {
         let tables = match tables(&server.client(database), database).await {
             Ok(tables) => tables,
             Err(error) if error.is_final() => return Status::failed(error.to_string()),
@@ -430,7 +453,7 @@ pub async fn probe_tables(env: &Environment) -> Status {
         };
         wanted = 0;
         for flow in env.profile.flows.keys() {
-            for table in Names::of(env, flow).all() {
+            for table in Names::of(own, env, flow).all() {
                 wanted += 1;
                 if !has(&tables, table) {
                     return Status::not_found(format!("table {table} is missing"));
@@ -445,14 +468,19 @@ pub async fn probe_tables(env: &Environment) -> Status {
 ///
 /// # Errors
 /// No server of a shard takes the statement.
-pub async fn delete_rows(env: &Environment, names: &Names, rows: &str) -> Result<()> {
+pub(super) async fn delete_rows(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    names: &Names,
+    rows: &str,
+) -> Result<()> {
     let mut sql = format!("DELETE FROM {} WHERE {rows}", ident(&names.silver_rows));
-    if super::clickhouse::is_replicated(env) {
+    if own.are_replicated(env) {
         // A replica that is away deletes them when it is back; nobody waits for it here.
         sql.push_str(" SETTINGS lightweight_deletes_sync = 1");
     }
-    let database = super::clickhouse::database(env);
-    let servers = super::clickhouse::servers(env);
+    let database = &own.database;
+    let servers = own.each_server(env);
     let mut shards: Vec<u16> = servers.iter().map(|server| server.shard).collect();
     shards.dedup();
     for shard in shards {

@@ -3,42 +3,7 @@
 //! None of them may throw: one bad message would stop the consumer for ever.
 
 use crate::clients::clickhouse::literal;
-use crate::components::Source;
-
-/// The row that a change is about, as JSON: for a delete the row as it was.
-pub(super) fn image(source: Source) -> &'static str {
-    match source {
-        Source::Postgres => "JSONExtractRaw(raw, if(change = 'd', 'before', 'after'))",
-        // MongoDB's documents are JSON in a text, and a delete has only the message's key.
-        Source::Mongodb => {
-            "if(change = 'd', concat('{\"_id\":', JSONExtractString(_key, 'id'), '}'), \
-             JSONExtractString(raw, 'after'))"
-        }
-    }
-}
-
-/// The change's place in the source's log, as a number that grows.
-///
-/// PostgreSQL decodes whole transactions in the order of their commits, so a later change may lie
-/// before an earlier one in the log. The high half is therefore the end of the last commit before
-/// this transaction (`sequence[0]`; absent in the first transaction after a snapshot, where the
-/// record's own place stands in for it), and the low half the record itself. A snapshot's row
-/// comes before everything that follows its position.
-pub(super) fn position(source: Source) -> &'static str {
-    match source {
-        Source::Postgres => {
-            "if(op = 'r', bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'lsn')), 64), \
-             bitOr(bitShiftLeft(toUInt128(coalesce(\
-             toUInt64OrNull(JSONExtractString(JSONExtractString(raw, 'source', 'sequence'), 1)), \
-             JSONExtractUInt(raw, 'source', 'lsn'))), 64), \
-             toUInt128(JSONExtractUInt(raw, 'source', 'lsn'))))"
-        }
-        Source::Mongodb => {
-            "bitOr(bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'ts_ms')), 64), \
-             toUInt128(JSONExtractUInt(raw, 'source', 'ord')))"
-        }
-    }
-}
+use crate::components::source::Values;
 
 /// Splits `Nullable(T)` and `LowCardinality(T)` from a type.
 fn bare(kind: &str) -> &str {
@@ -50,7 +15,7 @@ fn bare(kind: &str) -> &str {
 }
 
 /// Reads one column out of `image`.
-pub(super) fn expression(source: Source, column: &str, kind: &str) -> String {
+pub(super) fn expression(values: Values, column: &str, kind: &str) -> String {
     let name = literal(column);
     let nullable = kind.contains("Nullable(");
     let bare = bare(kind);
@@ -61,9 +26,9 @@ pub(super) fn expression(source: Source, column: &str, kind: &str) -> String {
             .next()
             .and_then(|scale| scale.trim().parse::<u32>().ok())
             .unwrap_or(3);
-        date_time(source, &name, scale)
+        date_time(values, &name, scale)
     } else if bare.starts_with("DateTime") {
-        format!("toDateTime({})", date_time(source, &name, 0))
+        format!("toDateTime({})", date_time(values, &name, 0))
     } else if bare.starts_with("Date") {
         // Debezium's date is days since the epoch.
         format!("addDays(toDate32('1970-01-01'), JSONExtractInt(image, {name}))")
@@ -74,9 +39,9 @@ pub(super) fn expression(source: Source, column: &str, kind: &str) -> String {
             literal(bare)
         )
     } else {
-        match source {
-            Source::Postgres => format!("JSONExtract(image, {name}, 'Nullable({bare})')"),
-            Source::Mongodb => document_value(&name, bare),
+        match values {
+            Values::Columns => format!("JSONExtract(image, {name}, 'Nullable({bare})')"),
+            Values::ExtendedJson => document_value(&name, bare),
         }
     };
     if nullable {
@@ -89,11 +54,10 @@ pub(super) fn expression(source: Source, column: &str, kind: &str) -> String {
     }
 }
 
-/// A time. Debezium writes `timestamp` as microseconds, `timestamp(3)` as milliseconds, and
-/// `timestamptz` as ISO 8601 text; MongoDB's dates are `{"$date": milliseconds}`.
-fn date_time(source: Source, name: &str, scale: u32) -> String {
-    match source {
-        Source::Postgres => {
+/// A time, as [`Values`] tells of both.
+fn date_time(values: Values, name: &str, scale: u32) -> String {
+    match values {
+        Values::Columns => {
             let number = match scale {
                 0..=3 => format!("fromUnixTimestamp64Milli(JSONExtractInt(image, {name}))"),
                 4..=6 => format!("fromUnixTimestamp64Micro(JSONExtractInt(image, {name}))"),
@@ -105,13 +69,13 @@ fn date_time(source: Source, name: &str, scale: u32) -> String {
                 scale.max(3)
             )
         }
-        Source::Mongodb => {
+        Values::ExtendedJson => {
             format!("fromUnixTimestamp64Milli(JSONExtractInt(image, {name}, '$date'))")
         }
     }
 }
 
-/// A document's field in MongoDB's extended JSON: an object id or a long is an object.
+/// A field in extended JSON: an object id or a long is an object.
 fn document_value(name: &str, kind: &str) -> String {
     if kind == "String" {
         format!(
@@ -130,14 +94,14 @@ fn document_value(name: &str, kind: &str) -> String {
 }
 
 /// Whether a key column has no usable value in `picture`, the row image as the feed knows it.
-pub(super) fn key_is_missing(source: Source, column: &str, kind: &str) -> String {
+pub(super) fn key_is_missing(values: Values, column: &str, kind: &str) -> String {
     let name = literal(column);
     let bare = bare(kind);
-    match source {
-        Source::Postgres if !bare.starts_with("Date") => {
+    match values {
+        Values::Columns if !bare.starts_with("Date") => {
             format!("isNull(JSONExtract(picture, {name}, 'Nullable({bare})'))")
         }
-        _ => format!("NOT JSONHas(picture, {name})"),
+        Values::Columns | Values::ExtendedJson => format!("NOT JSONHas(picture, {name})"),
     }
 }
 
@@ -154,16 +118,16 @@ mod tests {
 
     #[test]
     fn times_keep_their_precision() {
-        let micro = expression(Source::Postgres, "at", "DateTime64(6)");
+        let micro = expression(Values::Columns, "at", "DateTime64(6)");
         assert!(micro.contains("fromUnixTimestamp64Micro"), "{micro}");
-        let milli = expression(Source::Postgres, "at", "DateTime64(3)");
+        let milli = expression(Values::Columns, "at", "DateTime64(3)");
         assert!(milli.contains("fromUnixTimestamp64Milli"), "{milli}");
-        let mongo = expression(Source::Mongodb, "at", "DateTime64(3)");
+        let mongo = expression(Values::ExtendedJson, "at", "DateTime64(3)");
         assert!(mongo.contains("'$date'"), "{mongo}");
     }
 
     #[test]
     fn column_names_are_literals() {
-        assert!(expression(Source::Postgres, "it's", "String").contains("'it\\'s'"));
+        assert!(expression(Values::Columns, "it's", "String").contains("'it\\'s'"));
     }
 }

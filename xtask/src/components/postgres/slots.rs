@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::names;
+use super::settings::PostgresSettings;
 use crate::clients::postgres::{Postgres, literal};
 use crate::components::service;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, unknown};
 use crate::plan::{Outcome, Progress};
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
@@ -51,8 +51,8 @@ pub struct Slot {
 ///
 /// # Errors
 /// PostgreSQL does not answer.
-pub async fn list(env: &Environment) -> Result<Vec<Slot>> {
-    let session = session(env).await?;
+pub async fn list(own: &PostgresSettings, env: &Environment) -> Result<Vec<Slot>> {
+    let session = session(own, env).await?;
     read(env, &session, "").await
 }
 
@@ -60,8 +60,8 @@ pub async fn list(env: &Environment) -> Result<Vec<Slot>> {
 ///
 /// # Errors
 /// PostgreSQL does not answer.
-pub async fn find(env: &Environment, name: &str) -> Result<Option<Slot>> {
-    find_in(env, &session(env).await?, name).await
+pub async fn find(own: &PostgresSettings, env: &Environment, name: &str) -> Result<Option<Slot>> {
+    find_in(env, &session(own, env).await?, name).await
 }
 
 /// As [`find`], in a session that is there already.
@@ -73,10 +73,8 @@ pub async fn find_in(env: &Environment, session: &Postgres, name: &str) -> Resul
     Ok(read(env, session, &condition).await?.into_iter().next())
 }
 
-async fn session(env: &Environment) -> Result<Postgres> {
-    crate::components::postgres::session(env)
-        .await
-        .map_err(|error| service(&error))
+async fn session(own: &PostgresSettings, env: &Environment) -> Result<Postgres> {
+    own.session(env).await.map_err(|error| service(&error))
 }
 
 /// The slots that meet a condition, in a session that is there already.
@@ -150,11 +148,15 @@ fn owner(env: &Environment, slot: &str) -> Option<String> {
 /// # Errors
 /// There is none of this name, somebody reads it, or its connector is not stopped: between two
 /// attempts of a connector nobody reads its slot for a moment.
-pub async fn droppable(env: &Environment, name: &str) -> Result<(Slot, Option<String>)> {
-    let slots = list(env).await?;
+pub async fn droppable(
+    own: &PostgresSettings,
+    env: &Environment,
+    name: &str,
+) -> Result<(Slot, Option<String>)> {
+    let slots = list(own, env).await?;
     let known: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
     let Some(slot) = slots.iter().find(|slot| slot.name == name) else {
-        return Err(names::unknown("slot", name, &known));
+        return Err(unknown("slot", name, &known));
     };
     let error = Error::new(Code::Service, format!("slot `{name}` is being read"))
         .details(slot.reader.as_ref().map(|reader| format!("by {reader}")));
@@ -195,11 +197,16 @@ pub async fn droppable(env: &Environment, name: &str) -> Result<(Slot, Option<St
 ///
 /// # Errors
 /// Somebody still reads it.
-pub async fn released(env: &Environment, name: &str, progress: &Progress) -> Result<Outcome> {
+pub async fn released(
+    own: &PostgresSettings,
+    env: &Environment,
+    name: &str,
+    progress: &Progress,
+) -> Result<Outcome> {
     let patience = Patience::local(Duration::from_secs(60));
     let what = format!("slot {name} is free");
     let seen = wait::until(&what, patience, progress, || async {
-        match find(env, name).await {
+        match find(own, env, name).await {
             Ok(None) => Status::current("there is no such slot"),
             Ok(Some(slot)) if !slot.active => Status::current("free"),
             Ok(Some(slot)) => Status::in_progress(format!(
@@ -217,12 +224,12 @@ pub async fn released(env: &Environment, name: &str, progress: &Progress) -> Res
 ///
 /// # Errors
 /// PostgreSQL refuses.
-pub async fn drop_slot(env: &Environment, name: &str) -> Result<Outcome> {
+pub async fn drop_slot(own: &PostgresSettings, env: &Environment, name: &str) -> Result<Outcome> {
     let sql = format!(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
         literal(name)
     );
-    let rows = session(env).await?.query(&sql).await;
+    let rows = session(own, env).await?.query(&sql).await;
     let rows = rows.map_err(|error| service(&error))?;
     Ok(match rows.is_empty() {
         true => Outcome::Unchanged(format!("there is no slot {name}")),

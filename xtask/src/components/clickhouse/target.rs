@@ -1,0 +1,92 @@
+//! ClickHouse as the target: it reads the topics itself, into a flow's silver.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::settings::{CLUSTER, ClickhouseSettings};
+use super::silver::Silver;
+use super::tables::{self, Names};
+use crate::clients::clickhouse::{Clickhouse as Client, ident, literal};
+use crate::components::target::{End, Target, TargetTable};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::plan::{Outcome, Progress};
+use crate::profile::schema::Flow;
+use crate::readiness::Status;
+
+#[async_trait]
+impl Target for ClickhouseSettings {
+    async fn create_tables(&self, env: &Environment, progress: &Progress) -> Result<Outcome> {
+        tables::create(self, env, progress).await
+    }
+
+    fn statements(&self, env: &Environment, name: &str, flow: &Flow) -> Result<Vec<String>> {
+        tables::statements(self, env, name, flow)
+    }
+
+    async fn probe_tables(&self, env: &Environment) -> Status {
+        tables::probe(self, env).await
+    }
+
+    async fn leave_group(&self, env: &Environment, group: &str) -> Result<()> {
+        tables::leave_group(self, env, group).await
+    }
+
+    /// One flow after the other, over the same connection.
+    async fn ends(&self, env: &Environment, within: Duration) -> BTreeMap<String, End> {
+        let client = self.client(env);
+        let mut found = BTreeMap::new();
+        let ask = async {
+            for flow in env.profile.flows.keys() {
+                if let Some(end) = end(self, env, &client, flow).await {
+                    found.insert(flow.clone(), end);
+                }
+            }
+        };
+        let _late = tokio::time::timeout(within, ask).await;
+        found
+    }
+
+    fn name(&self, env: &Environment, flow: &str) -> String {
+        Names::of(self, env, flow).silver
+    }
+
+    fn table<'a>(
+        &'a self,
+        env: &'a Environment,
+        name: &str,
+        flow: &'a Flow,
+    ) -> Box<dyn TargetTable + 'a> {
+        Box::new(Silver::of(self, env, name, flow))
+    }
+}
+
+/// What is at a flow's end; none while it does not answer.
+pub(crate) async fn end(
+    own: &ClickhouseSettings,
+    env: &Environment,
+    client: &Client,
+    flow: &str,
+) -> Option<End> {
+    let names = Names::of(own, env, flow);
+    let silver = ident(&names.silver);
+    // One replica of each shard; each server sees its own parts only.
+    let parts = match own.are_several(env) {
+        true => format!("cluster({}, system.parts)", literal(CLUSTER)),
+        false => "system.parts".to_owned(),
+    };
+    // Row counts come from the parts: counting with FINAL would read a large table whole.
+    let sql = format!(
+        "SELECT (SELECT toUInt64(sum(rows)) FROM {parts} WHERE active AND database = {database} \
+                 AND table = {silver_name}) AS rows, \
+                (SELECT toUInt64(toUnixTimestamp64Milli(max(_ingested_at))) FROM {silver}) AS newest, \
+                (SELECT toUInt64(count()) FROM {errors}) AS errors",
+        database = literal(&own.database),
+        silver_name = literal(&names.silver_rows),
+        errors = ident(&names.errors),
+    );
+    let rows: Vec<End> = client.rows(&sql).await.ok()?;
+    rows.into_iter().next()
+}

@@ -1,0 +1,155 @@
+//! MongoDB as a source. It keeps the newest part of its oplog and remembers nobody who reads it.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use mongodb::bson::{DateTime, Document};
+use serde_json::{Value, json};
+
+use super::settings::MongodbSettings;
+use crate::clients::mongodb::{Mongodb as Client, token};
+use crate::clock;
+use crate::components::position::{Position, is_of_snapshot};
+use crate::components::service;
+use crate::components::source::{
+    CANARY, CanaryChange, CanaryKey, Changes, Key, Oplog, Retention, Source, SourceTable, Values,
+};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::platform::{Endpoint, Secret};
+use crate::profile::schema::{Connector, Flow};
+
+#[async_trait]
+impl Source for MongodbSettings {
+    fn connection(&self, at: &Endpoint, tables: &[&str]) -> Value {
+        let (address, set) = (at.address(), &self.replica_set);
+        let databases: BTreeSet<&str> = tables
+            .iter()
+            .map(|table| {
+                table
+                    .split_once('.')
+                    .map_or(*table, |(database, _)| database)
+            })
+            .collect();
+        // One stream is of one database or of all: the first takes rights in that one alone.
+        let only = (databases.len() == 1).then(|| databases.first()).flatten();
+        json!({
+            "connection_string": format!("mongodb://{address}/?replicaSet={set}"),
+            "database": only,
+        })
+    }
+
+    async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool> {
+        let login = env.endpoint(&self.name).login(user, password);
+        match Client::new(&login).ok()?.standing().await {
+            Ok(_) => Some(true),
+            Err(error) => error.is_refused_login().then_some(false),
+        }
+    }
+
+    fn changes(&self) -> Changes {
+        Changes {
+            // Documents are JSON in a text, and a delete has only the message's key.
+            image: "if(change = 'd', concat('{\"_id\":', JSONExtractString(_key, 'id'), '}'), \
+                    JSONExtractString(raw, 'after'))",
+            position: "bitOr(bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'ts_ms')), 64), \
+                       toUInt128(JSONExtractUInt(raw, 'source', 'ord')))",
+            values: Values::ExtendedJson,
+        }
+    }
+
+    async fn retention(&self, env: &Environment, _connector: &Connector) -> Option<Retention> {
+        let (oldest, newest) = self.client(env).ok()?.oplog_window().await.ok()??;
+        Some(Retention::Newest(Oplog {
+            oldest: oldest * 1000,
+            newest: newest * 1000,
+            window_left: None,
+        }))
+    }
+
+    fn canary_key(&self, id: i64) -> CanaryKey {
+        CanaryKey::Text(document_id(id))
+    }
+
+    async fn table<'a>(
+        &self,
+        env: &Environment,
+        flow: &'a Flow,
+    ) -> Result<Box<dyn SourceTable + 'a>> {
+        let client = self.client(env).map_err(|error| service(&error))?;
+        Ok(Box::new(Collection { client, flow }))
+    }
+}
+
+/// Seconds and a count within the second, or after a heartbeat a resume token alone.
+///
+/// None of another type's offset.
+pub(crate) fn position(offset: &Value) -> Option<Position> {
+    let seconds = offset.get("sec").and_then(Value::as_i64)?;
+    let by_token = || token::time(offset.get("resume_token")?.as_str()?);
+    let seconds = u64::try_from(seconds).ok().or_else(by_token);
+    let at = seconds.map(|seconds| seconds * 1000);
+    let number = offset.get("ord").and_then(Value::as_u64);
+    Some(Position {
+        place: match at {
+            Some(at) => format!("{} #{}", clock::utc(at), number.unwrap_or(0)),
+            None => "resume token".into(),
+        },
+        at,
+        snapshot: is_of_snapshot(offset),
+    })
+}
+
+/// A canary's `_id`. Its number is negative: with its sign it begins as [`CANARY`] does.
+fn document_id(id: i64) -> String {
+    format!("canary{id}")
+}
+
+struct Collection<'a> {
+    client: Client,
+    flow: &'a Flow,
+}
+
+#[async_trait]
+impl SourceTable for Collection<'_> {
+    async fn canary(&self, id: i64, change: CanaryChange<'_>) -> Result<()> {
+        let (client, name, key) = (&self.client, &self.flow.table, document_id(id));
+        let done = match change {
+            CanaryChange::Insert(fields) => {
+                let mut document = Document::new();
+                document.insert("_id", key);
+                for (name, value) in fields {
+                    document.insert(name, value);
+                }
+                document.insert("timestamp", DateTime::now());
+                client.insert(name, vec![document]).await
+            }
+            CanaryChange::Update { column, value } => {
+                client.set(name, &key, column, value).await.map(drop)
+            }
+            CanaryChange::Delete => client.delete(name, &key).await,
+            CanaryChange::DeleteOlder { than, .. } => {
+                client
+                    .delete_between(name, CANARY, &document_id(than))
+                    .await
+            }
+        };
+        done.map_err(|error| service(&error))
+    }
+
+    async fn absent(&self, keys: &[Key]) -> Result<Vec<Key>> {
+        if self.flow.key != ["_id"] {
+            let table = &self.flow.table;
+            let what = format!("{table}: keys other than _id cannot be looked up");
+            return Err(Error::new(Code::Usage, what));
+        }
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<&str> = keys.iter().map(|key| key[0].as_str()).collect();
+        let there = self.client.existing(&self.flow.table, &ids).await;
+        let there = there.map_err(|error| service(&error))?;
+        let absent = keys.iter().filter(|key| !there.contains(&key[0]));
+        Ok(absent.cloned().collect())
+    }
+}

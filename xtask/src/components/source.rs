@@ -1,0 +1,264 @@
+//! What a database answers as a source of changes.
+//!
+//! The operations go over a profile's connectors and ask these questions; none of them knows which
+//! databases there are. What a source answers is data wherever it can be, and the operation decides.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::clients::connect::PartitionOffset;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::plan::{Outcome, Progress};
+use crate::platform::{Endpoint, Secret};
+use crate::profile::schema::{Connector, Flow, Settings};
+use crate::readiness::Status;
+
+/// A type of source, with the Debezium connector that reads it. It is an error where a database does not
+/// answer or refuses.
+#[async_trait]
+pub trait Source: Sync {
+    /// What the connector's template names of a source at `at` beside the login.
+    fn connection(&self, at: &Endpoint, tables: &[&str]) -> Value;
+
+    /// Whether it takes this login; none if it cannot be told.
+    async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool>;
+
+    /// How the connector writes a change.
+    fn changes(&self) -> Changes;
+
+    /// What it keeps of its log, and for how long; none where that cannot be told.
+    async fn retention(&self, env: &Environment, connector: &Connector) -> Option<Retention>;
+
+    /// The key of the canary with this number, which is negative.
+    fn canary_key(&self, id: i64) -> CanaryKey;
+
+    /// Opens the table that a flow reads.
+    async fn table<'a>(
+        &self,
+        env: &Environment,
+        flow: &'a Flow,
+    ) -> Result<Box<dyn SourceTable + 'a>>;
+
+    // What follows is answered here for a source that remembers nothing of those who read it.
+
+    /// What it remembers of a connector.
+    async fn mark(&self, _env: &Environment, _connector: &Connector) -> Result<Option<Mark>> {
+        Ok(None)
+    }
+
+    /// Whether it sees a connector read.
+    async fn reading(&self, _env: &Environment, _connector: &Connector) -> Option<Reading> {
+        None
+    }
+
+    /// Why it no longer has what follows these offsets; none if it has, or cannot tell.
+    async fn lost(
+        &self,
+        _env: &Environment,
+        _connector: &Connector,
+        _offsets: &[PartitionOffset],
+    ) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// What a reset undoes at the source.
+    fn undo_steps(&self, _connector: &Connector) -> Vec<UndoStep> {
+        Vec::new()
+    }
+
+    /// Takes one of [`Source::undo_steps`]. Taken twice, it changes nothing.
+    async fn undo(
+        &self,
+        _env: &Environment,
+        _connector: &Connector,
+        _undo: Undo,
+        _progress: &Progress,
+    ) -> Result<Outcome> {
+        Ok(Outcome::Unchanged("nothing to undo".into()))
+    }
+
+    /// Makes what a connector needs before it starts from nothing and may not make itself.
+    async fn prepare(&self, _env: &Environment, _connector: &Connector) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The table that a flow reads, in a session at its source.
+#[async_trait]
+pub trait SourceTable: Send + Sync {
+    /// Changes a canary row.
+    async fn canary(&self, id: i64, change: CanaryChange<'_>) -> Result<()>;
+
+    /// Those of the keys that the table does not have.
+    async fn absent(&self, keys: &[Key]) -> Result<Vec<Key>>;
+}
+
+/// A key's columns as texts, as the target shows them.
+pub type Key = Vec<String>;
+
+/// A canary's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CanaryKey {
+    /// A number below zero: no real key is.
+    Number(i64),
+    /// A text that begins with [`CANARY`]: no real key does.
+    Text(String),
+}
+
+/// The prefix of canaries' keys that are texts.
+pub const CANARY: &str = "canary-";
+
+/// What is done to a canary at its source.
+#[derive(Clone, Copy, Debug)]
+pub enum CanaryChange<'a> {
+    /// Insert it with these values.
+    Insert(&'a Settings),
+    /// Set a column.
+    Update {
+        /// The column.
+        column: &'a str,
+        /// The value.
+        value: &'a str,
+    },
+    /// Delete it.
+    Delete,
+    /// Delete those that killed commands left behind. Numbers count down: greater ones are older.
+    DeleteOlder {
+        /// This number and lower ones stay.
+        than: i64,
+        /// A column.
+        column: &'a str,
+        /// The column's value in every canary, with `{id}` for the number.
+        template: &'a str,
+    },
+}
+
+/// How a connector writes a change, in the SQL of the target that reads the topics itself: `raw` is a
+/// message, `change` or `op` its operation, `_key` its key. None of it may throw: one bad message would stop
+/// the consumer for ever.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Changes {
+    /// The row that a change is about, as JSON: for a delete the row as it was.
+    pub image: &'static str,
+    /// The change's position in the source's log, as a number that grows.
+    pub position: &'static str,
+    /// How values stand in the row.
+    pub values: Values,
+}
+
+/// How values stand in a row's JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// As Debezium writes the columns of relational sources: a `timestamp` as microseconds, a
+    /// `timestamp(3)` as milliseconds, a `timestamptz` as ISO 8601 text.
+    Columns,
+    /// As extended JSON: an object id or a long is an object, a date is `{"$date": milliseconds}`.
+    ExtendedJson,
+}
+
+/// The row image of relational sources.
+pub const ROW: &str = "JSONExtractRaw(raw, if(change = 'd', 'before', 'after'))";
+
+/// What a source remembers of a connector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// The oldest position of the log that is kept for it, as the source writes it.
+    pub kept_from: Option<String>,
+    /// The position up to which it has confirmed, as the source writes it.
+    pub confirmed: Option<String>,
+    /// The same in bytes.
+    pub confirmed_at: Option<u64>,
+    /// Bytes of the log that are kept for it.
+    pub retained: Option<u64>,
+    /// Bytes of the log that it has not confirmed.
+    pub unconfirmed: Option<u64>,
+}
+
+impl Mark {
+    /// Where the log ends, in bytes as `confirmed_at`.
+    pub fn end(&self) -> Option<u64> {
+        Some(self.confirmed_at? + self.unconfirmed?)
+    }
+}
+
+/// Whether a source sees a connector read.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Current while it does.
+    pub status: Status,
+    /// The age of the session that reads, in seconds.
+    pub session_s: Option<f64>,
+    /// Whether any connector has a session, or this is unknown.
+    pub is_busy: bool,
+}
+
+/// What a source keeps of its log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Retention {
+    /// Everything that a connector has not confirmed, however much that becomes.
+    Unconfirmed(Wal),
+    /// The newest part, whether or not a connector still needs an older one.
+    Newest(Oplog),
+}
+
+/// A log that is kept until a connector has confirmed it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Wal {
+    /// Where the source writes now.
+    pub position: String,
+    /// The oldest position that is kept for the connector.
+    pub restart_lsn: Option<String>,
+    /// Up to where the connector has confirmed.
+    pub confirmed_flush_lsn: Option<String>,
+    /// Bytes that are kept for the connector.
+    pub retained: Option<u64>,
+    /// Bytes that the connector has not confirmed.
+    pub unconfirmed: Option<u64>,
+    /// By how much `retained` grows, in bytes a second; negative while it shrinks.
+    pub growth: Option<f64>,
+    /// Room on the log's volume, in bytes. On clusters it is what the profile asked for, less
+    /// what the databases and the log take.
+    pub free: Option<u64>,
+    /// Seconds until that is full, if it goes on like this; none while nothing grows.
+    pub full_in: Option<u64>,
+    /// `reserved`, `extended`, `unreserved` or `lost`.
+    pub status: Option<String>,
+}
+
+/// A log of which only the newest part is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Oplog {
+    /// Milliseconds since the epoch of its oldest entry.
+    pub oldest: u64,
+    /// Milliseconds since the epoch of its newest entry.
+    pub newest: u64,
+    /// Seconds of the log that lie before the connector's position: when they are used up, its position
+    /// is lost. None where the position has no time.
+    pub window_left: Option<u64>,
+}
+
+/// A step of a reset at the source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UndoStep {
+    /// What it does.
+    pub undo: Undo,
+    /// The step's name in the plan.
+    pub id: &'static str,
+    /// The step's title.
+    pub title: &'static str,
+    /// What it does, for the confirmation; none where it changes nothing.
+    pub words: Option<String>,
+}
+
+/// What a reset undoes at a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undo {
+    /// Wait until nobody reads what is kept for the connector. It comes before its offsets are saved.
+    Release,
+    /// Drop what is kept for it. It comes after its offsets are deleted.
+    Forget,
+    /// Drop the list of its tables, if the user asks for it. [`Source::prepare`] makes it again.
+    Unpublish,
+}
