@@ -82,4 +82,12 @@ mod tests {
         assert!(error.hint.expect("a hint").contains("`connect`"));
         assert!(named("kaf").is_err());
     }
+
+    #[test]
+    fn a_source_is_named_by_its_type_or_a_short_form() {
+        assert_eq!(source_named("postgres"), Some(schema::Source::Postgres));
+        assert_eq!(source_named("mongodb"), Some(schema::Source::Mongodb));
+        assert_eq!(source_named("mongo"), Some(schema::Source::Mongodb));
+        assert_eq!(source_named("kafka"), None);
+    }
 }
