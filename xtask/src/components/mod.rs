@@ -225,4 +225,12 @@ mod tests {
         assert!(error.hint.expect("a hint").contains("`connect`"));
         assert!(known("kaf").is_err());
     }
+
+    #[test]
+    fn a_source_is_named_by_its_type_or_a_short_form() {
+        assert_eq!(source_named("postgres"), Some(schema::Source::Postgres));
+        assert_eq!(source_named("mongodb"), Some(schema::Source::Mongodb));
+        assert_eq!(source_named("mongo"), Some(schema::Source::Mongodb));
+        assert_eq!(source_named("kafka"), None);
+    }
 }
