@@ -15,7 +15,7 @@ use crate::cli::Logs;
 use crate::clock;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::logline::{Filter, Level, Zone};
+use crate::observe::logline::{Filter, Level, TimeZone};
 use crate::platform::kubernetes::said;
 use crate::report::Output;
 use crate::up::cluster::{listed, pods};
@@ -189,7 +189,7 @@ impl Source<'_> {
         let mut filters: HashMap<String, (Filter, String)> = HashMap::new();
         let mut last: HashMap<String, VecDeque<String>> = HashMap::new();
         let mut wanted = |pod: &str, stamped: String| -> Option<String> {
-            let new = || (Filter::new(level, None, Zone::utc()), String::new());
+            let new = || (Filter::new(level, None, TimeZone::UTC), String::new());
             let (filter, until) = filters.entry(pod.to_owned()).or_insert_with(new);
             let (time, line) = stamped.split_once(' ').unwrap_or(("", &stamped));
             // What the first request gave already; these times sort as their texts.
