@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::units::Span;
+
 /// Options of `heal`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
@@ -51,9 +53,9 @@ pub struct Heal {
 
 /// A length of time: `30s`, `2m`, `1h`.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let ms = crate::observe::logline::since::span(text);
-    let span = ms.map(Duration::from_millis).filter(|span| !span.is_zero());
-    span.ok_or_else(|| "a length of time such as 30s, 2m or 1h".to_owned())
+    let span = text.parse::<Span>().ok().map(|span| span.0);
+    span.filter(|span| !span.is_zero())
+        .ok_or_else(|| "a length of time such as 30s, 2m or 1h".to_owned())
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
-use crate::profile::size;
 use crate::readiness::{State, Status};
+use crate::units::Size;
 
 /// For how long, in milliseconds, a group keeps the partitions of a consumer that is not heard: of one
 /// that was killed, or that lost the broker and comes back as another. The least that a broker accepts
@@ -48,7 +48,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
         return Ok(None);
     }
     let users = users_file(env);
-    let memory = size::bytes(&env.profile.clickhouse.memory)?;
+    let memory = env.profile.clickhouse.memory.parse::<Size>()?.0;
     let session = match env.profile.kafka.external {
         Some(_) => SESSION_MS,
         None => OWN_SESSION_MS,

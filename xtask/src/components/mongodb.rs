@@ -18,9 +18,9 @@ use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
-use crate::profile::size;
 use crate::readiness::{self, State, Status};
 use crate::render::kubernetes::mongodb_members;
+use crate::units::Size;
 use crate::wait::{self, Patience};
 
 /// The process; none for an external member, or where there is no `mongod`.
@@ -45,7 +45,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
             "mongod": mongod,
             // The environment's secret is the key as it stands.
             "key_file": secrets::file(&env.dirs, "mongodb-key"),
-            "cache_gb": size::gigabytes(size::bytes(&env.profile.mongodb.cache)?),
+            "cache_gb": env.profile.mongodb.cache.parse::<Size>()?.gigabytes(),
         }),
     )
     .map(Some)

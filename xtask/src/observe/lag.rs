@@ -19,7 +19,7 @@ use crate::components::position;
 use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::profile::schema::{Connector, Source};
-use crate::profile::size;
+use crate::units::Size;
 use crate::wait;
 
 /// How far apart the two looks are that give a rate.
@@ -250,11 +250,13 @@ fn free(env: &Environment, used: Option<u64>) -> Option<u64> {
         }
         #[cfg(not(unix))]
         Platform::Host => None,
-        Platform::Kind | Platform::Kubernetes => {
-            let room = size::bytes(&env.profile.postgres.storage).ok()?;
-            Some(room.saturating_sub(used?))
-        }
+        Platform::Kind | Platform::Kubernetes => left(&env.profile.postgres.storage, used?),
     }
+}
+
+/// What is left of a volume that the profile asked for.
+fn left(storage: &str, used: u64) -> Option<u64> {
+    Some(Size::quantity(storage)?.0.saturating_sub(used))
 }
 
 async fn oplog(env: &Environment) -> Option<Oplog> {
@@ -269,6 +271,19 @@ async fn oplog(env: &Environment) -> Option<Oplog> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_is_as_large_as_its_quantity_says() {
+        const GIB: u64 = 1 << 30;
+        for (storage, left_of_it) in [
+            ("5Gi", Some(4 * GIB)),
+            ("512Mi", Some(0)),
+            ("5G", Some(5_000_000_000 - GIB)),
+            ("5gb", None),
+        ] {
+            assert_eq!(left(storage, GIB), left_of_it, "{storage}");
+        }
+    }
 
     #[test]
     fn a_disk_is_full_only_if_something_grows() {

@@ -15,7 +15,6 @@ pub mod pins;
 #[cfg(test)]
 mod properties;
 pub mod schema;
-pub mod size;
 pub mod topics;
 mod types;
 mod values;

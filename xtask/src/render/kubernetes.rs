@@ -8,8 +8,8 @@ use crate::error::{Code, Error, Result};
 use crate::profile::Profile;
 use crate::profile::logins::{Login, connector_secret};
 use crate::profile::schema::{KafkaSecurity, PostgresManager, Settings, Source, Spread};
-use crate::profile::size::{bytes, gigabytes};
 use crate::profile::topics::{QUEUES, topics};
+use crate::units::Size;
 
 /// The kind of cluster that objects are for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -312,8 +312,8 @@ pub fn context(inputs: &Inputs<'_>) -> Result<Value> {
         "postgres_tag": profile.versions.postgres_image_tag(),
         "postgres_volume": profile.versions.postgres_volume(),
         "postgres_syncs_slots": profile.versions.postgres_major().is_some_and(|major| major >= 17),
-        "mongodb_cache_gb": gigabytes(bytes(&profile.mongodb.cache)?),
-        "clickhouse_memory": bytes(&profile.clickhouse.memory)?.to_string(),
+        "mongodb_cache_gb": profile.mongodb.cache.parse::<Size>()?.gigabytes(),
+        "clickhouse_memory": profile.clickhouse.memory.parse::<Size>()?.0.to_string(),
         "clickhouse_host_port": on_kind && profile.clickhouse_has_node_port(),
         "keepers": profile.clickhouse.keepers > 0,
         "spread_required": profile.kubernetes.spread == Spread::Required,

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::error::{Code, Error, Result};
+use crate::units::Span;
 
 /// The moment, in milliseconds since the epoch, that `30s`, `10m`, `2h`, `1d` (before `now`), a sum of
 /// such (`1h30m`), or a time as in RFC 3339 means.
@@ -9,35 +10,14 @@ use crate::error::{Code, Error, Result};
 /// # Errors
 /// It is none of these.
 pub fn parse(text: &str, now: u64) -> Result<u64> {
-    if let Some(ago) = span(text) {
-        return Ok(now.saturating_sub(ago));
+    if let Ok(ago) = text.parse::<Span>() {
+        return Ok(now.saturating_sub(ago.ms()));
     }
     clock::rfc3339(text).ok_or_else(|| {
         let what = format!("`{text}` is neither a length of time nor a moment");
         Error::new(Code::Usage, what)
             .hint("for example --since 30s, 10m, 2h, 1d, or 2026-11-21T06:54:15Z")
     })
-}
-
-/// A length of time in milliseconds.
-pub fn span(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut sum: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest.get(..digits)?.parse().ok()?;
-        let mut after = rest.get(digits..)?.chars();
-        let unit = match after.next()? {
-            's' => 1_000,
-            'm' => 60_000,
-            'h' => 3_600_000,
-            'd' => 86_400_000,
-            _ => return None,
-        };
-        sum = sum.checked_add(number.checked_mul(unit)?)?;
-        rest = after.as_str();
-    }
-    (!text.is_empty()).then_some(sum)
 }
 
 #[cfg(test)]
