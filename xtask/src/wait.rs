@@ -4,6 +4,9 @@
 //! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead
 //! of looking again and again. A wait ends at once on `Current` and on `Failed`, and a timeout says
 //! what was last seen. It also ends where what its node does leads nowhere any more.
+//!
+//! A wait for a change checks now and then whether the change can still come
+//! ([`until_or_stopped`]).
 
 mod limit;
 

@@ -1,4 +1,7 @@
 //! Kafka Connect's REST interface.
+//!
+//! A question is given up after 20 s, a change after Connect's own 90 s: given up earlier, it might
+//! still be made.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! What commands do with the cluster of an environment before their own work.
+//!
+//! Later commands connect to a Kind cluster without asking the Docker engine whether it runs; the
+//! engine is asked why a cluster does not answer.
 
 use bollard::Docker;
 use k8s_openapi::api::core::v1::Secret as ClusterSecret;

@@ -1,4 +1,7 @@
 //! `logs` on clusters: of every pod of the component, through the API server.
+//!
+//! `--level` is a filter of this tool, so all of a pod's log is read for it; `--since` alone is the
+//! server's.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;

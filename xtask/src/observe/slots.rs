@@ -1,4 +1,7 @@
 //! PostgreSQL's replication slots: who reads them, what they keep, and giving one up.
+//!
+//! A slot is dropped only while its connector is stopped: between two attempts nobody reads it for
+//! a moment.
 
 use std::time::Duration;
 

@@ -4,6 +4,8 @@
 //! Connect at its next look. It leaves a connector that failed alone though (0.50,
 //! strimzi-kafka-operator#12542), so Connect is told too. A restart changes no wanted state: Connect
 //! is told on every platform, which works while the operator is away.
+//!
+//! The state is written by a field manager of its own, so that `up` leaves it alone.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! What connectors do, gathered for people and programs.
+//!
+//! Offsets are waited for 2 s: a group that does not settle withholds them, while states are
+//! reported all the time.
 
 use std::time::Duration;
 

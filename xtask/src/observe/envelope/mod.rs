@@ -1,5 +1,8 @@
 //! Debezium's messages read as changes. What comes in was written by others: anything that is no
 //! envelope is named as what it is, and nothing panics.
+//!
+//! Documents are read by `Value`'s own parser, which is compiled with serde_json and optimised;
+//! generic readers would be compiled here, unoptimised.
 
 mod text;
 

@@ -1,4 +1,8 @@
 //! Sending records back to the topics that they are of, and proving what became of them.
+//!
+//! The topic's new end is read before each batch, and after the batch it is checked whether a newer
+//! record of a sent key arrived in between. A write to Kafka cannot be made to depend on that, so
+//! what was overtaken in that moment is named, with exit code 1.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

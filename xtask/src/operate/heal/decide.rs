@@ -3,6 +3,11 @@
 //!
 //! Only what a restart can mend is restarted: the task, then the connector, then the worker, each
 //! after a longer pause than the one before. Everything else is a person's.
+//!
+//! An attempt is written down before it is made, so that a kill in the middle counts it. A watch
+//! that nobody asked to go on ends after half a minute in which everything moved at every look:
+//! three times as long as Debezium waits before it tries a source again. On clusters the kubelet
+//! restarts a worker that ended: it has a minute before a healer helps.
 
 use super::guard::{self, Hold};
 use super::history::{Event, Key, Reason};

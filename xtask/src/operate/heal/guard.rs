@@ -1,5 +1,7 @@
 //! What must not be started: a connector whose slot is gone makes a new one, and what happened in
 //! between is lost in silence. No IO.
+//!
+//! With source and worker down, the source alone is started first, and its slots are looked at.
 
 use crate::diagnose::facts::{Connector, Facts, Known, Wanted};
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};

@@ -1,4 +1,7 @@
 //! One round: look, write down what changed, decide, and do at most one thing.
+//!
+//! What another command works on (the environment's lock), and what was taken down as a whole, is
+//! left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;

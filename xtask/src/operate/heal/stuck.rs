@@ -6,6 +6,11 @@
 //! Heartbeats are a sign of life, but no proof: over a connection that has gone silent Debezium reads
 //! nothing for ever and beats on, with the same place. What its source has offered it since then
 //! tells: transactions that were decoded for it, or log that nobody reads for it.
+//!
+//! A rollback or another database's log is no such sign, and since one lone transaction of other
+//! tables moves no position, it takes two. One look cannot show this: `diagnose` reports it once
+//! nobody has read the slot for 15 s, which PostgreSQL brings about after `wal_sender_timeout`, and
+//! reports since version 17.
 
 use std::collections::BTreeMap;
 

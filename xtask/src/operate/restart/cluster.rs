@@ -1,5 +1,8 @@
 //! On clusters whoever keeps the pods replaces them: Strimzi, CloudNativePG, or Kubernetes itself.
 //! Each is asked in its own way; that they were replaced is seen at the pods.
+//!
+//! The operator's own pod is deleted: a rolled Deployment would keep the old pod, which holds the
+//! lease, until the new one is ready half a minute later.
 
 use std::sync::Arc;
 use std::time::Duration;

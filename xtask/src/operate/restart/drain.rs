@@ -1,5 +1,9 @@
 //! Whether what one worker or broker had in its hands is in others': seen at positions, after which
 //! the next one may go.
+//!
+//! Each connector has to commit a position behind the one where its source was. A canary gives it a
+//! change to commit: the log of an idle source ends behind every commit, and no connector confirms
+//! that end.
 
 use std::sync::Arc;
 

@@ -1,5 +1,8 @@
 //! A component ends, begins again, and is seen to work: the platform says how it ends and begins,
 //! everything else is the same.
+//!
+//! The proof is that of `up`: the component's gate, the connectors that are to run, a canary. A
+//! paused connector stays paused.
 
 mod cluster;
 mod drain;

@@ -4,6 +4,9 @@
 //! regularly seen while things fall into place gets a grace; one whose end is not in sight but
 //! possible (a volume that is being made, room that a leaving pod will make) never ends the wait by
 //! itself. Each constructor below says which and why.
+//!
+//! Pods that have ended do not count: a node without room leaves them beside those that replaced
+//! them.
 
 use std::time::Duration;
 

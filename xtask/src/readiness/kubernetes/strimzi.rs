@@ -4,6 +4,10 @@
 //! the operator's last look: pods leave, roll and break without it. `NotReady` may be of a cause
 //! that is mended; the operator looks again every 120 s, and not at all while it waits up to 300 s
 //! for a pod. So: the generation, the conditions, the sets of pods, the pods, in this order.
+//!
+//! What the operator reports counts once it leads, has observed the newest generation, and has
+//! reported it again after it was asked to look: five seconds after the first report, four times at
+//! most. A reason that is not known to pass fails its gate after 45 s.
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
 //! What topics are for, and what their settings ought to be. No IO.
+//!
+//! The values are the operations manual's, except two: the schema history's min ISR is 2, so that
+//! one of three brokers may restart, and topics that the profile makes are compared with the
+//! profile; what differs there from the manual is a note.
 
 use std::collections::BTreeMap;
 
