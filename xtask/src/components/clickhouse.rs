@@ -1,4 +1,6 @@
 //! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
+//!
+//! The embedded engine limits each query to `clickhouse.memory`; it does not limit its total.
 
 use std::path::{Path, PathBuf};
 

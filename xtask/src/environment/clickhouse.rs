@@ -1,4 +1,6 @@
 //! The target's servers: one, or the shards and replicas that an operator runs.
+//!
+//! Each statement runs on each of them: without replicas there is no Keeper to hand it on.
 
 use super::Environment;
 use crate::clients::clickhouse::Clickhouse;

@@ -1,4 +1,7 @@
 //! The relational source: its log, publications, tables, roles.
+//!
+//! A dropped publication is fixed by `reset-connector` only: PostgreSQL decodes with the catalogue
+//! as it was at each change.
 
 use super::{Find, Follows, Hit, Rule, postgres_query, reset, run, sql_name};
 use crate::diagnose::facts::{Connector, Facts, Known, Postgres, Wanted};
