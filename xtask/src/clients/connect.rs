@@ -381,8 +381,6 @@ pub struct PartitionOffset {
 /// `PUT /connector-plugins/CLASS/config/validate`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Validation {
-    /// How many keys are wrong.
-    pub error_count: u32,
     configs: Vec<ValidatedKey>,
 }
 

@@ -27,10 +27,6 @@ mod table;
 pub use gate::Gate;
 pub use one::one;
 
-use crate::error::Result;
-use crate::plan::Progress;
-use crate::readiness::{State, Status};
-use crate::wait;
 use table::Table;
 
 /// An object that is waited for.
@@ -59,10 +55,6 @@ impl Target {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let kind = GroupVersionKind::gvk(group, version, kind);
         Target::new(ApiResource::from_gvk(&kind), Some(namespace), name)
-    }
-
-    fn label(&self) -> String {
-        format!("{} {}", self.resource.kind, self.name)
     }
 }
 
@@ -166,64 +158,5 @@ impl Watches {
         });
         tables.insert(key, Arc::clone(&table));
         table
-    }
-
-    /// Waits until all of the objects are current; the first that fails ends the wait.
-    ///
-    /// # Errors
-    /// `GateFailed` and `GateTimeout`, as [`wait::until`].
-    pub async fn current(
-        &self,
-        what: &str,
-        targets: impl IntoIterator<Item = Target>,
-        deadline: Duration,
-        progress: &Progress,
-    ) -> Result<String> {
-        let gates: Vec<_> = targets
-            .into_iter()
-            .map(|target| tokio::sync::Mutex::new(self.gate(target)))
-            .collect();
-        let mut changes = self.changes.subscribe();
-        wait::until_changed(what, deadline, progress, &mut changes, || async {
-            let mut statuses = Vec::with_capacity(gates.len());
-            for gate in &gates {
-                let mut gate = gate.lock().await;
-                let status = gate.look().await;
-                statuses.push((gate.target().label(), status));
-            }
-            together(statuses)
-        })
-        .await
-    }
-}
-
-/// One status of many: failed if one is, current if all are.
-fn together(mut statuses: Vec<(String, Status)>) -> Status {
-    if statuses.len() == 1
-        && let Some((_, only)) = statuses.pop()
-    {
-        return only;
-    }
-    let count = statuses.len();
-    if let Some((who, failed)) = statuses.iter().find(|(_, it)| it.state == State::Failed) {
-        return Status::failed(format!("{who}: {}", failed.message))
-            .with_evidence(failed.evidence.clone());
-    }
-    let open: Vec<&(String, Status)> = statuses
-        .iter()
-        .filter(|(_, status)| status.state != State::Current)
-        .collect();
-    match open.first() {
-        None => Status::current(format!("{count} objects are current")),
-        Some((who, status)) => Status {
-            state: status.state,
-            message: format!(
-                "{} of {count} current; {who}: {}",
-                count - open.len(),
-                status.message
-            ),
-            evidence: status.evidence.clone(),
-            next: status.next.clone(),
-        },
     }
 }

@@ -20,8 +20,6 @@ use tokio::time::{Instant, timeout};
 use super::table::Table;
 use super::{Target, Watches};
 use crate::clock;
-use crate::error::Result;
-use crate::plan::Progress;
 use crate::platform::kubernetes::said;
 use crate::readiness::kubernetes::{self as readiness, Ages, LogOf, Missing, Seen, Verdict};
 use crate::readiness::{State, Status};
@@ -185,24 +183,6 @@ impl Gate {
         let seen = self.seen();
         let paused = seen.pods.iter().filter(|pod| readiness::paused(pod));
         paused.cloned().collect()
-    }
-
-    /// Waits until the object is current.
-    ///
-    /// # Errors
-    /// `GateFailed` and `GateTimeout`, as [`wait::until`].
-    pub async fn current(
-        self,
-        what: &str,
-        deadline: Duration,
-        progress: &Progress,
-    ) -> Result<String> {
-        let mut changes = self.changes();
-        let gate = tokio::sync::Mutex::new(self);
-        wait::until_changed(what, deadline, progress, &mut changes, || async {
-            gate.lock().await.look().await
-        })
-        .await
     }
 
     /// What can be said while a watch shows nothing yet.
