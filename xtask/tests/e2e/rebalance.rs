@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use xtask::clients::connect::{Connect, ConnectError};
-use xtask::observe::connectors::settled;
+use xtask::components::connect::settled;
 use xtask::plan::Progress;
 use xtask::platform::Endpoint;
 
