@@ -238,7 +238,7 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
             ),
         )
         .hint(format!(
-            "cargo xtask down, or go on there: --platform {}",
+            "cargo xtask down, or continue there: --platform {}",
             before.name()
         ))),
         _ => Ok(chosen(wanted, ", as asked for")),
@@ -280,7 +280,7 @@ fn confirm(error: &mut serde_json::Value, is_asked: bool) {
 pub(super) async fn interrupted() -> Error {
     let interrupt = || {
         Error::new(Code::Interrupted, "interrupted").hint(
-            "what was started goes on; run the same command again to finish, or `cargo xtask down`",
+            "what was started keeps running; run the same command again to finish, or `cargo xtask down`",
         )
     };
     #[cfg(unix)]

@@ -154,9 +154,8 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
     if let Some(error) = Error::together(std::mem::take(&mut report.errors)) {
         return Err(match error.hint {
             Some(_) => error,
-            None => {
-                error.hint("mend the cause and run the same command again: what is done stays done")
-            }
+            None => error
+                .hint("fix the cause and run the same command again: finished steps stay finished"),
         });
     }
     match output {
