@@ -48,7 +48,7 @@ pub(super) const REST: &[Rule] = &[
     Rule {
         code: "COMPONENT_DOWN",
         title: "a component does not work",
-        about: "It does not answer by its protocol, and nothing more is known about why. Its log may tell.",
+        about: "It does not answer by its protocol, and nothing more is known about why. Its log may show it.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
@@ -241,5 +241,5 @@ fn after_mending(_: &Facts, subject: &Subject) -> Next {
         Subject::Connector(name) => format!("cargo xtask connector restart {name}"),
         _ => "cargo xtask up".into(),
     };
-    run(format!("mend what the message names, then: {command}"))
+    run(format!("fix what the message names, then: {command}"))
 }

@@ -200,8 +200,9 @@ pub(super) const RULES: &[Rule] = &[
             ],
             |_, _| {
                 run(
-                    "have the cluster provide that storage class (kubectl get storageclass), and it goes on by itself; or, as a \
-                     claim keeps its class: cargo xtask down, set kubernetes.storage_class to one that is there, cargo xtask up",
+                    "have the cluster provide that storage class (kubectl get storageclass), and it continues by \
+                     itself; or, as a claim keeps its class: cargo xtask down, set kubernetes.storage_class to one \
+                     that is there, cargo xtask up",
                 )
             },
         ),

@@ -28,7 +28,7 @@ pub(super) const RULES: &[Rule] = &[
         code: "RECORD_UNREADABLE",
         title: "a record stops a task",
         about: "A converter or transformation cannot read it, and the connector tolerates no error. With \
-                `errors.tolerance=all` and a dead letter queue a sink puts such records aside, and goes on.",
+                `errors.tolerance=all` and a dead letter queue a sink puts such records aside, and continues.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONFIG_REFUSED",
         title: "Connect refuses a connector's configuration",
-        about: "The message names the key and the reason. While it is refused, the configuration before goes on.",
+        about: "The message names the key and the reason. While it is refused, the previous configuration stays in use.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,

@@ -23,9 +23,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "RESUME_TOKEN_LOST",
-        title: "MongoDB's oplog no longer reaches back to a connector's place",
-        about: "The connector rested for longer than the oplog holds, or the data were restored. What happened in between cannot \
-                be read from the oplog any more. `reset-connector` reads the collections anew and finds missed deletions.",
+        title: "MongoDB's oplog no longer reaches back to a connector's position",
+        about: "The connector was idle for longer than the oplog holds, or the data was restored. What happened in \
+                between cannot be read from the oplog any more. `reset-connector` re-snapshots the collections and \
+                finds missed deletions.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -45,9 +46,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "OFFSET_UNUSABLE",
-        title: "a connector's committed place is none that its source has",
-        about: "PostgreSQL has removed the log there, the server is another one than before, or somebody wrote a wrong offset. \
-                `offsets restore` puts a saved place back where the source still has it; `reset-connector` begins anew.",
+        title: "a connector's committed position is not in its source",
+        about: "PostgreSQL has removed the log there, the server is another one than before, or somebody wrote a \
+                wrong offset. `offsets restore` restores a saved position that the source still has; \
+                `reset-connector` takes a new snapshot.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -69,8 +71,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "PUBLICATION_UNKNOWN",
         title: "PostgreSQL cannot decode for want of a publication",
-        about: "It decodes with the catalogue as it was at each change: making the publication anew does not help for \
-                what was written without it.",
+        about: "It decodes with the catalogue as it was at each change: making the publication again does not help \
+                for what was written without it.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -100,8 +102,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "SLOT_EXISTS",
         title: "the slot that a connector wants to make is there already",
-        about: "An earlier attempt or another connector left it. If nobody reads it and no connector of yours has a place in \
-                it, drop it.",
+        about: "An earlier attempt or another connector left it. If nobody reads it and no connector of yours has a \
+                position in it, drop it.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -239,7 +241,7 @@ fn with_password(facts: &Facts, subject: &Subject) -> Next {
             None => Next::Fix(Fix::Up),
         },
         (_, None) => run(format!(
-            "correct its password at whoever configures it, then: cargo xtask connector restart {name}"
+            "correct its password where it is configured, then: cargo xtask connector restart {name}"
         )),
     }
 }
