@@ -35,7 +35,7 @@ pub enum ConnectError {
     },
     /// A worker that begins or ends: it has no resource, and says nothing of what is there. Seen with
     /// Kafka 4.0.0, also for 150 ms after a worker's first request.
-    #[error("Connect at {address} begins or ends")]
+    #[error("Connect at {address} is starting or stopping")]
     Unmounted {
         /// Where.
         address: String,

@@ -219,7 +219,7 @@ fn meaning(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::LeaderNotAvailable => "its leader is being elected",
         ErrorCode::NotLeaderOrFollower => "its leader has moved to another broker",
         ErrorCode::OffsetOutOfRange => {
-            "the offset was deleted by retention or lies beyond the end of the partition"
+            "the offset was deleted by retention or is beyond the end of the partition"
         }
         ErrorCode::CoordinatorLoadInProgress => "the group coordinator is still loading",
         ErrorCode::CoordinatorNotAvailable => {
