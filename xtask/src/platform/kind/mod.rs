@@ -174,7 +174,7 @@ pub async fn nodes(docker: &Docker, name: &str) -> Result<Vec<String>> {
 fn half_made_by_others(name: &str) -> Error {
     Error::new(
         Code::Drift,
-        format!("there is half a Kind cluster `{name}`, and nothing tells that this tool made it"),
+        format!("there is half a Kind cluster `{name}`, and nothing shows that this tool made it"),
     )
     .hint(format!(
         "if nobody is just making it: kind delete cluster --name {name}"

@@ -431,8 +431,8 @@ fn too_many(wanted: &[Wanted], free: &mut [Free]) -> Option<Finding> {
     }
     let short = short?;
     let message = format!(
-        "all pods together request cpu {} and memory {}, and the nodes have cpu {} and memory {} \
-         left: a pod of {} finds no place",
+        "all pods together request cpu {} and memory {}, and the nodes have cpu {} and memory {} left: no node has \
+         room for a pod of {}",
         quantity::cpu(cpu),
         quantity::memory(memory),
         quantity::cpu(cpu_left),
