@@ -164,11 +164,11 @@ pub async fn droppable(env: &Environment, name: &str) -> Result<(Slot, Option<St
     let Some(connector) = &slot.connector else {
         return match slot.active {
             false => Ok((slot.clone(), None)),
-            true => Err(error.hint("end its reader first; it is no connector of this profile")),
+            true => Err(error.hint("end its reader first; it is not a connector of this profile")),
         };
     };
     let hint = format!(
-        "cargo xtask connector stop {connector}, or to begin anew: cargo xtask reset-connector {connector}"
+        "cargo xtask connector stop {connector}, or for a new snapshot: cargo xtask reset-connector {connector}"
     );
     if slot.active {
         return Err(error

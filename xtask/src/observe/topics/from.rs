@@ -42,7 +42,7 @@ impl From {
             Some(time) => Ok(From::Time(time)),
             None => Err(Error::new(
                 Code::Usage,
-                format!("`--from {text}` is no place in a topic"),
+                format!("`--from {text}` is not a position in a topic"),
             )
             .hint(
                 "beginning, end, a number of last messages, a time (2026-11-21T08:00 or \

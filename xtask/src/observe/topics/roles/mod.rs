@@ -314,10 +314,12 @@ fn reason(role: Role, key: &str) -> &'static str {
             "definitions that expire keep the connector from starting again"
         }
         (Role::Cdc, "cleanup.policy") => "a reader from the beginning does not find every row",
-        (Role::Cdc, "retention.ms") => "rows that rest for longer are lost to new readers",
+        (Role::Cdc, "retention.ms") => {
+            "rows that stay unchanged for longer are lost to new readers"
+        }
         (Role::Cdc, _) => "a reader that is away for longer misses deletes",
         (Role::Dlq, "cleanup.policy") => "failed messages without a key cannot be stored",
-        (Role::Dlq, _) => "failed messages are gone before somebody looks at them",
+        (Role::Dlq, _) => "failed messages are deleted before somebody looks at them",
         (_, "cleanup.policy") => "beats pile up",
         _ => "old beats are of no use",
     }
