@@ -208,7 +208,7 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
             };
             match (first.get(&partition), last.get(&partition)) {
                 (Some(first), _) if wanted < first => {
-                    let why = format!("the topic begins at {first}");
+                    let why = format!("the topic starts at {first}");
                     errors.push(gone(group, place, *wanted, &why));
                 }
                 (_, Some(last)) if wanted > last => {
@@ -254,7 +254,7 @@ async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> 
     let refuse = |why: String| {
         Err(Error::new(
             Code::Service,
-            format!("{name}: its saved place is gone from the source: {why}"),
+            format!("{name}: the source no longer has its saved position: {why}"),
         )
         .hint(format!(
             "nothing was changed; a new snapshot reads what is there now: cargo xtask reset-connector {name}"
@@ -285,7 +285,7 @@ async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> 
         )),
         // PostgreSQL sends from the confirmed place at the earliest, whatever a reader asks for.
         (Some(saved), Some(confirmed)) if saved < confirmed => refuse(format!(
-            "it is {}, and slot {slot} begins at {}",
+            "it is {}, and slot {slot} starts at {}",
             position::lsn_text(saved),
             position::lsn_text(confirmed)
         )),

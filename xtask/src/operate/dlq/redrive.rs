@@ -149,8 +149,8 @@ impl Redrive {
                 answer.map_err(|error| {
                     let all = send.len();
                     refused(&error, "Write").detail(format!(
-                        "{written} of {all} records were written before; what else arrived is known by its \
-                         headers: the same command goes on"
+                        "{written} of {all} records were written before; what else arrived is known by its headers: \
+                         the same command continues"
                     ))
                 })?;
                 written += batch.len();
@@ -215,7 +215,7 @@ impl Redrive {
         let back = proof.wait(progress).await.map_err(|error| {
             let count = sent.len();
             error.detail(format!(
-                "{count} records are in their topics; the same command goes on from there"
+                "{count} records are in their topics; the same command continues from there"
             ))
         })?;
         let message = format!(

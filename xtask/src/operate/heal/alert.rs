@@ -45,7 +45,7 @@ impl Webhook {
             Error::new(Code::Usage, format!("--alert-webhook: {what}"))
                 .hint("an address such as https://alerts.example.com/hook; plain http only to this machine")
         };
-        let url = Url::parse(address).map_err(|_| usage("this is no address"))?;
+        let url = Url::parse(address).map_err(|_| usage("invalid URL"))?;
         match url.scheme() {
             "https" => {}
             "http" if is_here(&url) => {}

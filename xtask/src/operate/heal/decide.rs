@@ -254,8 +254,8 @@ fn restart(
     if used >= limits.max_restarts {
         let why = match used {
             0 => "restarts are not allowed (--max-restarts 0)".into(),
-            1 => "a restart did not mend it".into(),
-            _ => format!("{used} restarts within an hour did not mend it"),
+            1 => "a restart did not fix it".into(),
+            _ => format!("{used} restarts within an hour did not fix it"),
         };
         decisions.push(escalate(past, index, finding, Reason::Exhausted, why));
         return decisions;
@@ -289,7 +289,7 @@ fn restart(
         },
         Some(Hold::Rests) => Decision::Leave {
             finding: index,
-            why: "somebody has it rest".into(),
+            why: "somebody paused or stopped it".into(),
         },
         Some(Hold::Loses(why)) => escalate(past, index, finding, Reason::Unsafe, why),
         Some(Hold::Blind(why)) if now >= begun + LASTS_MS => {

@@ -140,7 +140,7 @@ impl<'a> Healer<'a> {
             return Ok(());
         }
         self.unreadable = Some(why.clone());
-        let why = format!("goes on with what was known before: {why}");
+        let why = format!("continues with what was known before: {why}");
         self.add(Event::Standby { why })
     }
 

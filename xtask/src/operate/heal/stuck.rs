@@ -240,12 +240,12 @@ pub fn frozen(connector: &str, stuck: Stuck) -> Finding {
         severity: Severity::Broken,
         subject: Subject::Connector(connector.to_owned()),
         cause: format!(
-            "it is RUNNING, and its source has moved on by {}, but nothing of it moved for {} s",
+            "it is RUNNING, and its source has moved on by {}, but it has not moved for {} s",
             stuck.source,
             stuck.silent_ms / 1000
         ),
         evidence: vec![format!(
-            "its own rhythm lets it rest for {}",
+            "by its own rhythm it is idle for up to {}",
             clock::span(stuck.usual_ms)
         )],
         next: format!("cargo xtask connector restart {connector}"),

@@ -72,7 +72,7 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                             };
                         }
                     }
-                    Status::current("all of it is as wanted")
+                    Status::current("everything is as wanted")
                 },
             )
             .await

@@ -42,7 +42,7 @@ pub(super) async fn connectors(
         .map(async |(name, connector)| {
             proof::runs(env, name, connector, resting, progress).await?;
             match resting.has(name) {
-                true => Ok(format!("{name} rests")),
+                true => Ok(format!("{name} is paused")),
                 false => committed(env, name, connector, progress).await,
             }
         });
@@ -95,7 +95,7 @@ async fn told(
     connector: &Connector,
     progress: &Progress,
 ) -> Result<Place> {
-    let what = format!("the place of {name} is told");
+    let what = format!("the position of {name} is known");
     wait::answer(&what, patience(env), progress, || async {
         let place = place(env, name, connector).await;
         place.map_err(|error| Status::in_progress(error.message))
@@ -115,7 +115,7 @@ async fn place(env: &Environment, name: &str, connector: &Connector) -> Result<P
         .map_err(|error| service(&error))?;
     let lsn = session.value("SELECT pg_current_wal_lsn()").await;
     let lsn = lsn.map_err(|error| service(&error))?;
-    let none = || Error::new(Code::Service, "PostgreSQL names no place in its log");
+    let none = || Error::new(Code::Service, "PostgreSQL reports no position in its log");
     lsn.map(Place::Lsn).ok_or_else(none)
 }
 
