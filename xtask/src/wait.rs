@@ -1,7 +1,7 @@
 //! The only loop that waits.
 //!
 //! Everything else asks [`until`] with an observation that returns a [`Status`], or [`answer`] where
-//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead
+//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is notified when to look instead
 //! of looking again and again. A wait ends at once on `Current` and on `Failed`, and a timeout says
 //! what was last seen. It also ends where what its node does leads nowhere any more.
 //!

@@ -369,7 +369,7 @@ pub struct Offsets {
     pub offsets: Vec<PartitionOffset>,
 }
 
-/// A connector's place in one partition. What the maps hold is the plugin's own matter.
+/// A connector's position in one partition. What the maps hold is the plugin's own matter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PartitionOffset {
     /// Which partition.

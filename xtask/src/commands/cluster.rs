@@ -79,7 +79,7 @@ pub(super) async fn find_patiently(env: &Environment) -> Result<Option<Cluster>>
     match found {
         Ok(None) => return Ok(None),
         Ok(Some(cluster)) if cluster.is_ready().await => return Ok(Some(cluster)),
-        // Whatever is wrong with it is told by the second try, if it is still wrong then.
+        // Whatever is wrong with it is reported by the second try, if it is still wrong then.
         Ok(Some(_)) | Err(_) => {}
     }
     let docker = env.docker().await?;

@@ -102,7 +102,7 @@ fn named(env: &Environment, subject: &str) -> Result<()> {
     })
 }
 
-/// Does what mends the findings, each once.
+/// Does what fixes the findings, each once.
 async fn mend(
     global: &Global,
     env: &Arc<Environment>,

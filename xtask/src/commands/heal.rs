@@ -1,4 +1,4 @@
-//! `heal`: restart what a restart can mend, and tell about everything else.
+//! `heal`: restart what a restart can fix, and report everything else.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! `restart`: a component ends, begins again, and is seen to work.
+//! `restart`: a component is stopped, started, and proven to work.
 
 use std::process::ExitCode;
 

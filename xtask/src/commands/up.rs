@@ -344,7 +344,7 @@ fn choose_ports(dirs: &Dirs, loaded: &Loaded, taken: &[Taken]) -> Result<()> {
         let chosen = ports::choose(taken.port, &given);
         given.push(chosen);
         let key = format!("{}.{}", taken.component, taken.key);
-        // A choice that is itself taken now is chosen anew for the port first wanted.
+        // A choice that is itself taken now is chosen again for the port first wanted.
         let wanted = choices
             .get(&key)
             .filter(|choice| choice.chosen == taken.port)
