@@ -41,7 +41,7 @@ pub struct Rule {
     pub about: &'static str,
     /// How much it matters, where a hit does not say otherwise.
     pub severity: Severity,
-    /// Who can mend it.
+    /// Who can fix it.
     pub remedy: Remedy,
     /// What may explain it.
     pub follows: Follows,
@@ -49,7 +49,7 @@ pub struct Rule {
     find: Find,
 }
 
-/// Whether a group's members are being told anew what each of them does.
+/// Whether a group's members are being reassigned.
 fn is_rebalancing(state: &str) -> bool {
     matches!(state, "PreparingRebalance" | "CompletingRebalance")
 }
@@ -164,7 +164,7 @@ impl Rule {
     }
 }
 
-/// All rules. Among equals, those that come first are told first.
+/// All rules. Among equals, those that come first are reported first.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let structured = [
         machine::RULES,

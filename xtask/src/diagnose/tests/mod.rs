@@ -149,7 +149,7 @@ fn a_refused_login_is_followed_by_the_command_that_helps_and_no_password_stands_
     assert_eq!(next(&facts), "cargo xtask connector restart pg-connector");
 }
 
-/// What is told of facts that are broken in one way, where it is not this code alone.
+/// What is reported of facts that are broken in one way, where it is not this code alone.
 fn otherwise(code: &str, facts: &Facts) -> Option<String> {
     let findings = judge(facts).findings;
     let told: Vec<&str> = findings.iter().map(|it| it.code).collect();
@@ -280,7 +280,7 @@ fn nothing_that_loses_rows_is_done_without_a_person() {
 }
 
 proptest! {
-    /// However faults come together: causes are told once, the gravest first, and a person's finding
+    /// However faults come together: causes are reported once, the gravest first, and a person's finding
     /// never vanishes below another one.
     #[test]
     fn faults_that_come_together_are_all_told(
