@@ -14,7 +14,7 @@ pub enum State {
     Current,
     /// On its way.
     InProgress,
-    /// Broken in a way that waiting does not mend.
+    /// Broken in a way that waiting does not fix.
     Failed,
     /// Not there.
     NotFound,
@@ -57,7 +57,7 @@ impl Status {
         Status::new(State::InProgress, message)
     }
 
-    /// Broken in a way that waiting does not mend.
+    /// Broken in a way that waiting does not fix.
     pub fn failed(message: impl Into<String>) -> Self {
         Status::new(State::Failed, message)
     }

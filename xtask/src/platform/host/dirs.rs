@@ -84,7 +84,7 @@ impl Dirs {
         self.state.join("secrets")
     }
 
-    /// What `up` was told: the profile and its overrides.
+    /// What `up` was given: the profile and its overrides.
     pub fn selection(&self) -> PathBuf {
         self.state.join("selection.json")
     }

@@ -60,7 +60,7 @@ pub fn render(templates: &Templates, spec: &Spec) -> Result<String> {
 }
 
 /// Has the cluster afterwards, with its nodes running. Nothing that exists is changed, except that
-/// stopped nodes are started and that a half-made cluster of this tool's own is made anew.
+/// stopped nodes are started and that a half-made cluster of this tool's own is made again.
 ///
 /// # Errors
 /// `Drift` if a cluster of this name is made otherwise; `PortTaken` if a port is another's;

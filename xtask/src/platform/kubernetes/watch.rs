@@ -1,7 +1,7 @@
 //! Sees what changes in a cluster: one watch per kind and namespace, shared by everything that
 //! waits in a run.
 //!
-//! A watch that ends is taken up where it was, or listed anew where that is no longer possible
+//! A watch that ends is taken up where it was, or listed again where that is no longer possible
 //! (410); a server that does not answer is asked again after a growing pause. Gates look at what
 //! the watches hold, which costs no request, each time that anything has changed.
 
@@ -69,7 +69,7 @@ pub struct Watches {
 /// What a watch is of: a kind, in one namespace or in all.
 type Scope = (ApiResource, Option<String>);
 
-/// The events of a kind, listed anew after each error: a watch that is merely resumed says nothing
+/// The events of a kind, listed again after each error: a watch that is merely resumed says nothing
 /// before the next change, so that nobody would know when what is held is true again. `Init`, which
 /// comes before the server was asked, is left out.
 fn all_events(

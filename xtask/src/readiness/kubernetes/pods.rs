@@ -1,4 +1,4 @@
-//! What keeps a pod from becoming ready, and whether waiting mends it.
+//! What keeps a pod from becoming ready, and whether waiting fixes it.
 //!
 //! The rule: a trouble whose next try can only end the same way ends the wait at once; one that is
 //! regularly seen while things fall into place gets a grace; one whose end is not in sight but
@@ -20,7 +20,7 @@ use crash::{crash, end};
 
 mod crash;
 
-/// Somebody else's next step (a scheduler's, an operator's, a controller's) may mend it.
+/// Somebody else's next step (a scheduler's, an operator's, a controller's) may fix it.
 const SETTLES: Duration = Duration::from_secs(10);
 /// The kubelet tries a pull again after 10 seconds, and calls it a back-off from then on.
 const SECOND_PULL: Duration = Duration::from_secs(20);
@@ -89,7 +89,7 @@ impl Trouble {
         }
     }
 
-    /// Waiting does not mend it.
+    /// Waiting does not fix it.
     fn final_now(self) -> Self {
         self.within(Duration::ZERO)
     }
@@ -122,7 +122,7 @@ pub(super) fn ready(pod: &DynamicObject) -> bool {
     !leaving(pod) && condition(pod, "Ready").is_some_and(|ready| ready.is)
 }
 
-/// Whether the pod has ended for good: no container of it begins again.
+/// Whether the pod has ended for good: no container of it restarts.
 pub(super) fn ended(pod: &DynamicObject) -> bool {
     let phase = text(&pod.data, &["status", "phase"]);
     matches!(phase, Some("Succeeded" | "Failed"))

@@ -79,7 +79,7 @@ fn deployment(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
 }
 
 /// The pods of the template that the youngest pod comes from: what is wrong with those of an older
-/// one is being mended by the roll.
+/// one is being fixed by the roll.
 pub(super) fn newest_pods(pods: &[Arc<DynamicObject>]) -> Vec<&DynamicObject> {
     const HASH: &str = "pod-template-hash";
     let youngest = pods

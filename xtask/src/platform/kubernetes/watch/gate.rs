@@ -86,7 +86,7 @@ struct Glance {
     version: u64,
     at: Instant,
     seen: Arc<Seen>,
-    /// What it means, once somebody asked. Never a failure: its evidence is gathered anew.
+    /// What it means, once somebody asked. Never a failure: its evidence is gathered again.
     status: Option<Status>,
 }
 
