@@ -83,7 +83,7 @@ pub struct Oplog {
     pub oldest: u64,
     /// Milliseconds since the epoch of its newest entry.
     pub newest: u64,
-    /// Seconds of the oplog that lie before the connector's place: when they are used up, its place
+    /// Seconds of the oplog that lie before the connector's position: when they are used up, its place
     /// is lost. None where the place tells no time.
     pub window_left: Option<u64>,
 }

@@ -225,7 +225,7 @@ fn envelope(key: &Fields, fields: &mut Fields) -> Option<Change> {
     })
 }
 
-/// A row that Debezium's `ExtractNewRecordState` took out of its envelope, with what it was told to
+/// A row that Debezium's `ExtractNewRecordState` took out of its envelope, with what it was configured to
 /// add to it.
 fn flat(key: &Fields, fields: &mut Fields) -> Option<Change> {
     let added = |name: &str| fields.get(name).and_then(Value::as_str);

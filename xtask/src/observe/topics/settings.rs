@@ -85,7 +85,7 @@ pub async fn alter(client: &KafkaClient, topic: &str, changes: &[Alteration]) ->
     altered.map_err(|error| refused(&error))
 }
 
-/// A value that the broker does not take is the user's to mend; anything else is not.
+/// A value that the broker does not take is the user's to fix; anything else is not.
 pub fn refused(error: &KafkaError) -> Error {
     match error.code() {
         Some(

@@ -239,7 +239,7 @@ pub struct Finding {
     pub why: String,
     /// Whether the profile has it so: nobody's mistake, and no difference.
     pub note: bool,
-    /// What mends it.
+    /// What fixes it.
     pub next: Option<String>,
 }
 
