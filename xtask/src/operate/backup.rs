@@ -245,7 +245,7 @@ fn split(place: &str) -> Option<(&str, i32)> {
     Some((topic, partition.parse().ok()?))
 }
 
-/// Whether the source still has what follows a saved place.
+/// Whether the source still has what follows a saved position.
 async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> Result<()> {
     let known = env.profile.connectors.get(name);
     let Some(slot) = known.and_then(|connector| connector.slot.as_deref()) else {

@@ -11,10 +11,10 @@ use crate::plan::{Outcome, Plan};
 use crate::platform::host::daemon;
 use crate::up::{self, ClusterOptions};
 
-/// The plan that mends something. Nothing happens yet.
+/// The plan that fixes something. Nothing happens yet.
 ///
 /// # Errors
-/// The environment does not have what is to be mended, or a template is wrong.
+/// The environment does not have what is to be fixed, or a template is wrong.
 pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
     match fix {
         Fix::Up => up::plan(env, &ClusterOptions::default()),

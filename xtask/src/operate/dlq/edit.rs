@@ -1,4 +1,4 @@
-//! Records in a file that a person mends: one JSON object for each, with key and value as JSON, text
+//! Records in a file that a person fixes: one JSON object for each, with key and value as JSON, text
 //! or base64.
 
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl Content {
     }
 }
 
-/// Writes records for a person to mend. Values may be anybody's data: the file is the owner's alone.
+/// Writes records for a person to fix. Values may be anybody's data: the file is the owner's alone.
 ///
 /// # Errors
 /// The file cannot be written.

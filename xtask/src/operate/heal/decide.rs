@@ -1,7 +1,7 @@
 //! What to do about findings. No IO: a function of what was found, of what was done before, and of
 //! the time.
 //!
-//! Only what a restart can mend is restarted: the task, then the connector, then the worker, each
+//! Only what a restart can fix is restarted: the task, then the connector, then the worker, each
 //! after a longer pause than the one before. Everything else is a person's.
 //!
 //! An attempt is written down before it is made, so that a kill in the middle counts it. A watch
@@ -30,7 +30,7 @@ const LONGEST_PAUSE_MS: u64 = 900_000;
 /// What passes by itself has passed by then.
 const LASTS_MS: u64 = 300_000;
 
-/// How long a connector may take to begin again after something that it needs did.
+/// How long a connector may take to restart after something that it needs did.
 const BEGINS_MS: u64 = 30_000;
 
 /// What may be done.
@@ -159,7 +159,7 @@ pub fn answers(facts: &Facts, key: &Key) -> bool {
 }
 
 /// What to do about each finding. The first act is the one to do: what is nearer to the ground comes
-/// first, and may mend the rest.
+/// first, and may fix the rest.
 pub fn decide(
     facts: &Facts,
     found: &[Finding],
@@ -262,7 +262,7 @@ fn restart(
     }
     let mut begun = since(past, finding, now) + grace(finding.code);
     if finding.code == "CONNECTOR_STUCK" {
-        // Its silence is that of what was away: it begins again by itself.
+        // Its silence is that of what was away: it restarts by itself.
         let ends = COMPONENTS.into_iter().filter_map(|it| past.last_end(it));
         begun = begun.max(ends.max().map_or(0, |end| end + BEGINS_MS));
     }
@@ -314,7 +314,7 @@ fn ladder(facts: &Facts, finding: &Finding, rung: u32) -> Option<Act> {
             _ => Act::Fix(Fix::RestartComponent("connect".into())),
         }),
         // Alone it is there sooner than with everything else, and what that could lose is seen
-        // before the rest; if it does not help, all of it is made anew.
+        // before the rest; if it does not help, all of it is made again.
         (Subject::Component(name), Some(Fix::Up))
             if matches!(finding.code, "PROCESS_ENDED" | "NOT_STARTED")
                 && (rung == 0 || guard::hold(facts, &Act::Fix(Fix::Up)).is_some()) =>

@@ -14,7 +14,7 @@ use super::decide::Act;
 pub enum Hold {
     /// Rows would be lost.
     Loses(String),
-    /// It cannot be seen whether rows would be lost, or it would be in vain.
+    /// It cannot be seen whether rows would be lost, or it would be for nothing.
     Blind(String),
     /// Somebody has it rest.
     Rests,
@@ -93,7 +93,7 @@ fn never_began(connector: &Connector) -> bool {
     place.is_some_and(|place| place.offset.get("lsn").is_none())
 }
 
-/// Findings that the rules leave out while Connect does not tell a connector's place: what is gone is
+/// Findings that the rules leave out while Connect does not tell a connector's position: what is gone is
 /// gone, and starting Connect would hide it.
 pub fn findings(facts: &Facts, found: &[Finding]) -> Vec<Finding> {
     let unseen = facts.connectors.iter().filter(|it| it.committed.is_none());

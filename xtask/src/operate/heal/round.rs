@@ -68,7 +68,7 @@ pub(super) struct Healer<'a> {
     /// Since when everything moved at every look.
     steady: Option<u64>,
     standing_by: Option<String>,
-    /// Why the environment cannot be read anew.
+    /// Why the environment cannot be read again.
     unreadable: Option<String>,
     seen: Option<Seen>,
     /// Alerts that are on their way.
@@ -133,7 +133,7 @@ impl<'a> Healer<'a> {
         self.unreadable = None;
     }
 
-    /// The environment cannot be read anew; told once.
+    /// The environment cannot be read again; told once.
     pub(super) fn goes_on_with_what_it_knew(&mut self, why: &str) -> Result<()> {
         let why = self.clean(why);
         if self.unreadable.as_ref() == Some(&why) {

@@ -313,7 +313,7 @@ mod tests {
         // One of those, and the log of other databases behind which the sender was at some looks.
         let tail = |at: u64| (at * 10, 5, at.min(1), at.is_multiple_of(3));
         assert_eq!(beating(600, tail), None);
-        // A server that was restarted counts anew.
+        // A server that was restarted counts again.
         assert_eq!(beating(600, |at| (5, 5, 600 - at, false)), None);
     }
 

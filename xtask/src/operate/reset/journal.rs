@@ -25,7 +25,7 @@ pub enum Step {
     PublicationDropped,
     /// The target's tables are empty.
     TargetTruncated,
-    /// The connector was told to run.
+    /// The connector was asked to run.
     Started,
     /// A canary has come through after the snapshot.
     Proven,

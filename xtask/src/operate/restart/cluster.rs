@@ -156,7 +156,7 @@ impl Strimzi {
         cluster.annotate(&marked, ROLL, "true").await?;
         cluster.annotate(&self.resource, LOOK, &now()).await?;
         // A set that is older than what it is made of counts as one that is to change, and what is
-        // wrong with its pods as mended soon.
+        // wrong with its pods as fixed soon.
         cluster.annotate(&self.set, LOOK, &now()).await
     }
 }

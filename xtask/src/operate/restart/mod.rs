@@ -1,4 +1,4 @@
-//! A component ends, begins again, and is seen to work: the platform says how it ends and begins,
+//! A component is stopped, started, and proven to work: the platform says how it ends and begins,
 //! everything else is the same.
 //!
 //! The proof is that of `up`: the component's gate, the connectors that are to run, a canary. A
@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::platform::Platform;
 use crate::up;
 
-/// What begins again.
+/// What is restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// A component.
