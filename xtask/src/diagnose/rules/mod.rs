@@ -1,14 +1,14 @@
 //! The rules: data, each with a small predicate over the facts. No IO.
 //!
-//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `said`.
+//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `matchers`.
 
 mod connect;
 mod kafka;
 mod machine;
+mod matchers;
 mod mongodb;
 mod operated;
 mod postgres;
-mod said;
 mod slots;
 mod target;
 
@@ -60,8 +60,8 @@ enum Find {
     /// By a predicate over the facts.
     Facts(fn(&Facts) -> Vec<Hit>),
     /// By what something that does not work says: any of these, with all of its parts.
-    Said(&'static [&'static [&'static str]], Then),
-    /// As [`Find::Said`], but by connectors only.
+    Text(&'static [&'static [&'static str]], Then),
+    /// As [`Find::Text`], but by connectors only.
     Trace(&'static [&'static [&'static str]], Then),
     /// As [`Find::Trace`], but by connectors of this source only: the same words mean something else of
     /// another one.
@@ -140,7 +140,7 @@ impl Rule {
     pub(super) fn judge(&'static self, facts: &Facts) -> Vec<Finding> {
         let hits = match &self.find {
             Find::Facts(find) => find(facts),
-            Find::Said(..) | Find::Trace(..) | Find::TraceOf(..) => said::hits(facts, self),
+            Find::Text(..) | Find::Trace(..) | Find::TraceOf(..) => matchers::hits(facts, self),
         };
         hits.into_iter().map(|hit| self.finding(hit)).collect()
     }
@@ -177,13 +177,13 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         target::RULES,
     ];
     let structured = structured.into_iter().flatten();
-    let said = said::rules().chain(machine::ENDS);
-    structured.chain(said).chain(said::REST)
+    let by_text = matchers::rules().chain(machine::ENDS);
+    structured.chain(by_text).chain(matchers::REST)
 }
 
 /// Whether a code says no more than that something does not work.
 pub(super) fn is_rest(code: &str) -> bool {
-    said::REST.iter().any(|rule| rule.code == code)
+    matchers::REST.iter().any(|rule| rule.code == code)
 }
 
 /// The rule of this code.

@@ -1,7 +1,7 @@
 //! Logins, places, slots and rights, as sources and connectors tell them.
 
 use super::super::{Find, Follows, Next, Rule, run};
-use super::{after_mending, again, component_of};
+use super::{after_fix, again, component_of};
 use crate::components::connect::login;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
@@ -19,7 +19,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(LOGIN_REFUSED, with_password),
+        find: Find::Text(LOGIN_REFUSED, with_password),
     },
     Rule {
         code: "RESUME_TOKEN_LOST",
@@ -144,7 +144,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["all replication slots are in use"],
                 &["number of requested standby connections exceeds max_wal_senders"],
@@ -160,7 +160,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["too many clients already"],
                 &["remaining connection slots are reserved"],
@@ -180,7 +180,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(&[&["wal_level"], &["logical decoding requires"]], |_, _| {
+        find: Find::Text(&[&["wal_level"], &["logical decoding requires"]], |_, _| {
             run(
                 "cargo xtask query postgres \"ALTER SYSTEM SET wal_level = logical\", and restart the server",
             )
@@ -193,7 +193,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["permission denied"],
                 &["must be superuser or replication role"],
@@ -203,7 +203,7 @@ pub(super) const RULES: &[Rule] = &[
                 &["Not authorized to access topics"],
                 &["not permitted to log in"],
             ],
-            after_mending,
+            after_fix,
         ),
     },
     Rule {

@@ -52,7 +52,7 @@ pub(super) const REST: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
-        find: Find::Said(&[&[]], |facts, subject| {
+        find: Find::Text(&[&[]], |facts, subject| {
             let name = subject.name();
             match facts.component(name) {
                 Some(it) if it.external => run(format!(
@@ -69,7 +69,7 @@ const ENDINGS: [&str; 3] = ["OUT_OF_MEMORY", "NO_SPACE", "ADDRESS_IN_USE"];
 
 /// What a rule recognises.
 pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
-    let (Find::Said(_, then) | Find::Trace(_, then) | Find::TraceOf(_, _, then)) = &rule.find
+    let (Find::Text(_, then) | Find::Trace(_, then) | Find::TraceOf(_, _, then)) = &rule.find
     else {
         return Vec::new();
     };
@@ -139,7 +139,7 @@ fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
         return None;
     }
     let texts = match (&rule.find, &saying.subject) {
-        (Find::Said(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
+        (Find::Text(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
         (Find::TraceOf(source, texts, _), _) if saying.source == Some(*source) => texts,
         _ => return None,
     };
@@ -236,7 +236,7 @@ fn again(facts: &Facts, subject: &Subject) -> Next {
 }
 
 /// A person does what the message says, and what had failed is restarted.
-fn after_mending(_: &Facts, subject: &Subject) -> Next {
+fn after_fix(_: &Facts, subject: &Subject) -> Next {
     let command = match subject {
         Subject::Connector(name) => format!("cargo xtask connector restart {name}"),
         _ => "cargo xtask up".into(),

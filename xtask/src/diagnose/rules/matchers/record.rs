@@ -1,7 +1,7 @@
 //! Records, configurations and connections, as connectors tell them.
 
 use super::super::{Find, Follows, Rule, run};
-use super::{after_mending, restart};
+use super::{after_fix, restart};
 use crate::diagnose::{Remedy, Severity};
 
 pub(super) const RULES: &[Rule] = &[
@@ -21,7 +21,7 @@ pub(super) const RULES: &[Rule] = &[
                 &["column", "does not exist", "INSERT"],
                 &["column", "does not exist"],
             ],
-            after_mending,
+            after_fix,
         ),
     },
     Rule {
@@ -120,7 +120,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["Bootstrap broker", "disconnected"],
                 &["Broker may not be available"],

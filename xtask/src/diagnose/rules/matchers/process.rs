@@ -15,7 +15,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Needs,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["NoSuchMethodError"],
                 &["NoClassDefFoundError"],
@@ -41,7 +41,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["OOMKilled"],
                 &["OutOfMemoryError"],
@@ -63,7 +63,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["No space left on device"],
                 &["Disk quota exceeded"],
@@ -82,7 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[&["database files are incompatible with server"]],
             |_, subject| {
                 run(format!(
@@ -100,7 +100,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["multiple SLF4J providers"],
                 &["multiple SLF4J bindings"],
@@ -117,7 +117,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(&[&["exec format error"]], |_, _| {
+        find: Find::Text(&[&["exec format error"]], |_, _| {
             run("cargo xtask image update")
         }),
     },
@@ -129,7 +129,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["exit code 127"],
                 &["kafka_connect_run.sh"],
@@ -146,7 +146,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["ImagePullBackOff"],
                 &["ErrImagePull"],
@@ -171,7 +171,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Machine,
-        find: Find::Said(
+        find: Find::Text(
             &[&["no node has enough"], &["no node takes it"]],
             |_, subject| {
                 run(format!(
@@ -190,7 +190,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["there is no storage class"],
                 &["names no storage class"],
@@ -214,7 +214,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["a volume cannot be mounted"],
                 &["Secret `", "is missing"],
@@ -231,7 +231,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(&[&["Address already in use"]], |_, _| {
+        find: Find::Text(&[&["Address already in use"]], |_, _| {
             run("cargo xtask up --ports auto")
         }),
     },
