@@ -462,7 +462,7 @@ mod tests {
                     begun.set(begun.get() + 1);
                     sleep(Duration::from_millis(takes)).await;
                     seen.borrow_mut().push(state);
-                    Status { state, message: format!("{state:?}"), evidence: Vec::new(), next: None }
+                    Status { state, message: format!("{state:?}"), evidence: Vec::new(), cause: None, next: None }
                 })
                 .await;
                 (result, begin.elapsed())

@@ -22,6 +22,23 @@ pub enum State {
     Unknown,
 }
 
+/// What keeps a pod from working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It needs more memory than its limit.
+    OutOfMemory,
+    /// Its program is not in its image.
+    ProgramMissing,
+    /// Its node cannot get its image.
+    ImageUnavailable,
+    /// No node takes it.
+    Unschedulable,
+    /// Its volume is not made.
+    VolumePending,
+    /// A volume, Secret or ConfigMap cannot be mounted.
+    MountFailed,
+}
+
 /// A state with the message that explains it.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Status {
@@ -32,6 +49,9 @@ pub struct Status {
     /// Lines that prove it, such as the end of a log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
+    /// What keeps a pod from working, where that is known, and the clause of the message that says so.
+    #[serde(skip)]
+    pub cause: Option<(Cause, String)>,
     /// The next thing to do, where the state is final.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -43,6 +63,7 @@ impl Status {
             state,
             message: message.into(),
             evidence: Vec::new(),
+            cause: None,
             next: None,
         }
     }

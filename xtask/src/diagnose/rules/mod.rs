@@ -16,6 +16,7 @@ use super::facts::Facts;
 use super::{Finding, Fix, Remedy, Severity, Subject};
 use crate::clients::postgres::ident;
 use crate::profile::schema::Source;
+use crate::readiness::Cause;
 
 /// What a finding may be a mere consequence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,8 @@ enum Find {
     Facts(fn(&Facts) -> Vec<Hit>),
     /// By what something that does not work says: any of these, with all of its parts.
     Text(&'static [&'static [&'static str]], Then),
+    /// By what keeps the pods of something that does not work from working, or as [`Find::Text`].
+    Pod(Cause, &'static [&'static [&'static str]], Then),
     /// As [`Find::Text`], but by connectors only.
     Trace(&'static [&'static [&'static str]], Then),
     /// As [`Find::Trace`], but by connectors of this source only: the same words mean something else of
@@ -140,7 +143,9 @@ impl Rule {
     pub(super) fn judge(&'static self, facts: &Facts) -> Vec<Finding> {
         let hits = match &self.find {
             Find::Facts(find) => find(facts),
-            Find::Text(..) | Find::Trace(..) | Find::TraceOf(..) => matchers::hits(facts, self),
+            Find::Text(..) | Find::Pod(..) | Find::Trace(..) | Find::TraceOf(..) => {
+                matchers::hits(facts, self)
+            }
         };
         hits.into_iter().map(|hit| self.finding(hit)).collect()
     }

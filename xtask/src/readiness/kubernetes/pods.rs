@@ -16,7 +16,8 @@ use serde_json::Value;
 use super::Seen;
 use super::fields::{at, condition, label, leaving, list, name, short, text};
 use super::recovery::{ends_so_again, no_program};
-use crash::{crash, end};
+use crate::readiness::Cause;
+use crash::{crash, end, ended_by};
 
 mod crash;
 
@@ -58,6 +59,8 @@ pub struct Trouble {
     pub key: String,
     /// What it is, in one line.
     pub message: String,
+    /// Which of the known causes it is.
+    pub cause: Option<Cause>,
     /// For how long it may pass by itself; none if it may at any time.
     pub grace: Option<Duration>,
     /// Lines that prove it.
@@ -82,11 +85,24 @@ impl Trouble {
         Trouble {
             key,
             message,
+            cause: None,
             grace: None,
             evidence: Vec::new(),
             log: None,
             missing: None,
         }
+    }
+
+    /// Of this cause.
+    pub(super) fn because(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// Its cause, and the clause of its message that says so.
+    pub(super) fn cause(&self) -> Option<(Cause, String)> {
+        let clause = self.message.split("; ").next().unwrap_or_default();
+        Some((self.cause?, clause.to_owned()))
     }
 
     /// Waiting does not fix it.
@@ -191,11 +207,13 @@ fn container(
     match waiting {
         // It was tried and refused, and the pause before the next try grows.
         Some(reason @ ("ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull")) => {
-            Some(trouble("image", format!("{reason} {image}")).final_now())
+            let trouble = trouble("image", format!("{reason} {image}"));
+            Some(trouble.because(Cause::ImageUnavailable).final_now())
         }
         // The first try of several.
         Some(reason @ ("ErrImagePull" | "RegistryUnavailable" | "ImageInspectError")) => {
-            Some(trouble("image", format!("{reason} {image}")).within(SECOND_PULL))
+            let trouble = trouble("image", format!("{reason} {image}"));
+            Some(trouble.because(Cause::ImageUnavailable).within(SECOND_PULL))
         }
         // It ended at least twice: the kubelet restarts a container at once after its first end.
         Some("CrashLoopBackOff") => Some(crash(pod, who, status, spec, seen)),
@@ -204,7 +222,7 @@ fn container(
             let mut trouble = trouble("config", format!("{reason}: {}", short(said)));
             trouble.evidence.clear();
             trouble.missing = missing(pod, said);
-            Some(trouble.within(SETTLES))
+            Some(trouble.because(Cause::MountFailed).within(SETTLES))
         }
         Some(reason @ ("CreateContainerError" | "RunContainerError" | "StartError")) => {
             let trouble = trouble("start", format!("{reason} in container {who}"));
@@ -219,10 +237,11 @@ fn container(
             // haven't.
             ends_so_again(ended).then(|| {
                 let message = format!("container {who} ended: {}", end(ended, spec));
-                trouble("crash", message)
+                let mut trouble = trouble("crash", message)
                     .evidence(text(ended, &["message"]).unwrap_or_default())
-                    .log(pod, who)
-                    .final_now()
+                    .log(pod, who);
+                trouble.cause = ended_by(ended);
+                trouble.final_now()
             })
         }
     }
@@ -265,6 +284,7 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         return Some(claims(pod, seen).unwrap_or_else(|| {
             // Binding is its provisioner's work; how long that takes is not known here.
             trouble("volume", format!("waits for its volume ({reasons})"))
+                .because(Cause::VolumePending)
         }));
     }
     let short_of: Vec<&str> = ["cpu", "memory", "ephemeral-storage", "pods"]
@@ -280,7 +300,7 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
             short_of.join(" and "),
             requests(pod)
         );
-        let trouble = trouble("room", message);
+        let trouble = trouble("room", message).because(Cause::Unschedulable);
         let leaving = seen.pods.iter().any(|other| leaving(other));
         let growing = text(&pod.data, &["status", "nominatedNodeName"]).is_some()
             || newest_event(pod, seen, &["TriggeredScaleUp"]).is_some();
@@ -297,7 +317,8 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         || said.contains("untolerated taint(s)");
     let grace = if node_starts { NODE_STARTS } else { SETTLES };
     let message = format!("no node takes it ({reasons})");
-    Some(trouble("nodes", message).within(grace))
+    let trouble = trouble("nodes", message).because(Cause::Unschedulable);
+    Some(trouble.within(grace))
 }
 
 /// What the pod asks for, for people.
@@ -333,7 +354,9 @@ fn claims(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         .find_map(|wanted| {
             let claim = seen.claims.iter().find(|claim| name(claim) == wanted)?;
             claim_trouble(claim, seen).map(|(message, grace)| {
-                Trouble::new(pod, &format!("claim/{wanted}"), message).within(grace)
+                Trouble::new(pod, &format!("claim/{wanted}"), message)
+                    .because(Cause::VolumePending)
+                    .within(grace)
             })
         })
 }
@@ -413,6 +436,7 @@ fn mounts(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         None => VOLUME_SETTLES,
     };
     let mut trouble = Trouble::new(pod, "mount", message).within(grace);
+    trouble.cause = Some(Cause::MountFailed);
     if missing.is_some() {
         trouble = trouble.evidence(said);
     }

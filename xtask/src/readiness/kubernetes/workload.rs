@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use super::fields::{condition, label, list, name, number, observed, short, text};
 use super::pods::{self, Trouble};
 use super::{Ages, Seen, Verdict, judge};
-use crate::readiness::Status;
+use crate::readiness::{Cause, Status};
 
 /// The status of an object of one of Kubernetes' kinds. A kind without a status is current once it
 /// is there.
@@ -234,7 +234,9 @@ fn claim(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
         Some("Lost") => Status::failed("its volume is lost").into(),
         _ => {
             let trouble = pods::claim_trouble(object, seen).map(|(message, grace)| {
-                Trouble::of(format!("claim/{}", name(object)), message).within(grace)
+                Trouble::of(format!("claim/{}", name(object)), message)
+                    .because(Cause::VolumePending)
+                    .within(grace)
             });
             // Before a pod asks for it, a claim of a class that waits for its first consumer is as
             // it should be: nobody must wait for it alone.

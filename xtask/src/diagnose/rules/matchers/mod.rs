@@ -10,6 +10,7 @@ use super::{Find, Follows, Hit, Next, Rule, reset, run};
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::profile::schema::Source;
+use crate::readiness::Cause;
 use crate::readiness::connect::root_cause;
 
 /// One thing that was said.
@@ -21,6 +22,8 @@ struct Saying<'a> {
     ended: bool,
     /// How much it matters, where it is not as the rule says.
     severity: Option<Severity>,
+    /// What readiness knows of its cause, and the clause that says so.
+    cause: Option<&'a (Cause, String)>,
     /// The line that sums it up.
     head: String,
     lines: Vec<&'a str>,
@@ -69,7 +72,10 @@ const ENDINGS: [&str; 3] = ["OUT_OF_MEMORY", "NO_SPACE", "ADDRESS_IN_USE"];
 
 /// What a rule recognises.
 pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
-    let (Find::Text(_, then) | Find::Trace(_, then) | Find::TraceOf(_, _, then)) = &rule.find
+    let (Find::Text(_, then)
+    | Find::Pod(_, _, then)
+    | Find::Trace(_, then)
+    | Find::TraceOf(_, _, then)) = &rule.find
     else {
         return Vec::new();
     };
@@ -139,6 +145,10 @@ fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
         return None;
     }
     let texts = match (&rule.find, &saying.subject) {
+        (Find::Pod(cause, texts, _), _) => match saying.cause {
+            Some((known, clause)) if known == cause => return Some(clause),
+            _ => texts,
+        },
         (Find::Text(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
         (Find::TraceOf(source, texts, _), _) if saying.source == Some(*source) => texts,
         _ => return None,
@@ -160,6 +170,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
             source: None,
             ended: matches!(component.process, Process::Ended(_)),
             severity: None,
+            cause: component.status.cause.as_ref(),
             head: component.status.message.clone(),
             lines: clauses(&component.status.message)
                 .chain(component.log.iter().map(String::as_str))
@@ -175,6 +186,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 source,
                 ended: false,
                 severity: None,
+                cause: None,
                 head: root_cause(trace).to_owned(),
                 lines: trace.lines().collect(),
             });
@@ -186,6 +198,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 source,
                 ended: false,
                 severity: None,
+                cause: None,
                 head: String::new(),
                 lines,
             });
@@ -198,6 +211,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 source,
                 ended: false,
                 severity: runs_on.then_some(Severity::Degraded),
+                cause: None,
                 head: refused.message.clone(),
                 lines: std::iter::once(refused.message.as_str())
                     .chain(refused.evidence.iter().map(String::as_str))

@@ -142,10 +142,12 @@ impl Gate {
             && self.there(&missing).await
         {
             // Events outlive their cause: the kubelet has not tried again yet.
-            return Status::in_progress(format!(
-                "{} (the {} is there now)",
-                status.message, missing.kind
-            ));
+            return Status {
+                state: State::InProgress,
+                message: format!("{} (the {} is there now)", status.message, missing.kind),
+                evidence: Vec::new(),
+                ..status
+            };
         }
         match log {
             Some(log) => {
