@@ -52,7 +52,7 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
             let Some(context) = &env.profile.kubernetes.context else {
                 return Err(Error::new(
                     Code::Platform,
-                    "the platform `kubernetes` wants its context named: never the current one by accident",
+                    "the platform `kubernetes` needs a context by name: the current one is never used by accident",
                 )
                 .details(
                     Cluster::contexts()

@@ -219,7 +219,7 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
         PlatformChoice::Kubernetes => Platform::Kubernetes,
         PlatformChoice::Auto => {
             return Ok(match before {
-                Some(platform) => chosen(platform, " (auto): this environment is there already"),
+                Some(platform) => chosen(platform, " (auto): this environment exists already"),
                 None if docker::answers().await => {
                     chosen(Platform::Kind, " (auto): a Docker engine answers")
                 }

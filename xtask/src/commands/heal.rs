@@ -105,7 +105,7 @@ async fn dry_run(output: Output, env: &Arc<Environment>, limits: &Limits) -> Res
     match output {
         Output::Json => say!("{}", document(env, &left, "dry_run", json!(plans))),
         Output::Text if plans.is_empty() && left.unknown.is_empty() => {
-            say!("nothing speaks against it: nothing would be done");
+            say!("no problem found: nothing would be done");
         }
         Output::Text => {
             for plan in plans {

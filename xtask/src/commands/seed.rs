@@ -47,7 +47,7 @@ pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
     match global.output {
         Output::Json => say!("{}", json!({ "rows": rows, "documents": documents })),
         Output::Text => {
-            say!("{rows} rows and {documents} documents were missing and are there now")
+            say!("{rows} rows and {documents} documents were missing and have been inserted")
         }
     }
     Ok(ExitCode::SUCCESS)
