@@ -99,7 +99,7 @@ async fn main() {
 /// What was provoked beside what was told.
 fn told(outcomes: &[run::Outcome]) {
     run::print(outcomes);
-    println!("\nprovoked x told:");
+    println!("\nprovoked x reported:");
     let mut confusion: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for it in outcomes {
         *confusion.entry((it.provoked, &it.told)).or_default() += 1;

@@ -94,9 +94,9 @@ pub enum Command {
     Status(StatusArgs),
     /// Name what is wrong, why, and the next command.
     Diagnose(Diagnose),
-    /// Restart what a restart can mend, prove it, and tell about everything else.
+    /// Restart what a restart can fix, prove it, and report everything else.
     Heal(Heal),
-    /// Tell more about a code that an error or a finding has.
+    /// Explain the code of a finding or an error.
     Explain(Explain),
     /// Prove that changes travel from each source to silver.
     Verify(Verify),
@@ -113,35 +113,35 @@ pub enum Command {
     Doctor(Doctor),
     /// Print a component's log.
     Logs(Logs),
-    /// Show connectors, have them rest, stop, run or begin anew.
+    /// List, pause, stop, resume and restart connectors.
     #[command(subcommand)]
     Connector(ConnectorCommand),
-    /// Read everything of a connector's tables again, proven, with the deletes that were missed.
+    /// Take a full new snapshot of a connector's tables, with the deletes that were missed, and prove it.
     ResetConnector(ResetConnector),
-    /// End a component and begin it again, and prove that changes flow.
+    /// Restart a component, and prove that changes flow.
     Restart(Restart),
-    /// Restart one worker or broker at a time, each only when the one before is no longer missed.
+    /// Restart workers or brokers one at a time, each only after the work of the one before has moved.
     RollingRestart(RollingRestart),
     /// Show how far behind each part of each flow is, from the source's log to the newest row.
     Lag(Lag),
-    /// Show PostgreSQL's replication slots, and give one up.
+    /// List PostgreSQL's replication slots, and drop one.
     #[command(subcommand)]
     Slot(SlotCommand),
     /// Save and restore the positions of connectors and of the target's consumer groups.
     #[command(subcommand)]
     Offsets(OffsetsCommand),
-    /// Read, make and check topics.
+    /// List, read, create and check topics.
     #[command(subcommand)]
     Topic(TopicCommand),
-    /// Show consumer groups and their lag.
+    /// List and describe consumer groups.
     #[command(subcommand)]
     Group(GroupCommand),
-    /// Show what sinks could not process, send it back, delete it.
+    /// Show, send back and delete what sinks could not process.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Run a statement at PostgreSQL or ClickHouse, and print its rows.
+    /// Run a statement in PostgreSQL or ClickHouse, and print its rows.
     Query(Query),
-    /// Talk to PostgreSQL, ClickHouse, MongoDB or Kafka, one statement after the other.
+    /// Run statements interactively in PostgreSQL, ClickHouse, MongoDB or Kafka.
     Shell(ShellArgs),
     /// Keep loopback ports to a cluster's services open, or print where services listen.
     Forward(Forward),
@@ -158,9 +158,9 @@ pub enum Command {
     /// Build, load, push and list the image of Connect's workers.
     #[command(subcommand)]
     Image(ImageCommand),
-    /// Write the image's tags, which follow from what goes into it, where reviews and CI see them.
+    /// Write the image's tags, which are computed from its content, to a committed file.
     ImageBump(ImageBump),
-    /// Become a daemon. For the tool's own use.
+    /// Run a daemon. For the tool's own use.
     #[command(hide = true)]
     Launch {
         /// What to run.
@@ -184,7 +184,7 @@ pub struct Up {
     /// `profile` takes the profile's ports; `auto` picks another where one is taken.
     #[arg(long, value_enum, default_value_t = Ports::Profile)]
     pub ports: Ports,
-    /// Fail, instead of leaving it out, if this component is not available; may be repeated.
+    /// Fail if this component is not available, instead of leaving it out; may be repeated.
     #[arg(long, value_name = "COMPONENT", add = ArgValueCompleter::new(complete::components))]
     pub require: Vec<String>,
     /// Write a page that shows when each step ran.
@@ -196,7 +196,7 @@ pub struct Up {
     /// Do not ask before a cluster is changed for the first time, or before objects are pruned.
     #[arg(long)]
     pub yes: bool,
-    /// On a cluster, take fields over that others have changed since (`diff` shows them).
+    /// On a cluster, overwrite fields that others have changed since (`diff` shows them).
     #[arg(long)]
     pub force: bool,
     /// Show what would be done, and change nothing.
@@ -322,13 +322,13 @@ pub struct Doctor {
   cargo xtask logs connect --level warn --since 10m
   cargo xtask logs postgres --previous  the log of the run before the last start
 
-A line that says neither how grave it is nor when it was written belongs to the line above: a stack
-trace comes with its error. `--tail` counts the lines that are left by `--level` and `--since`.")]
+A line with neither a level nor a time belongs to the line above: a stack trace comes with its error.
+`--tail` counts the lines that `--level` and `--since` leave.")]
 pub struct Logs {
     /// kafka, connect, postgres, mongodb or clickhouse.
     #[arg(add = ArgValueCompleter::new(complete::components))]
     pub component: String,
-    /// Go on printing what is written.
+    /// Follow the log.
     #[arg(short, long)]
     pub follow: bool,
     /// How many of the last lines to print.
@@ -337,7 +337,7 @@ pub struct Logs {
     /// The log of the run before the last start.
     #[arg(long, conflicts_with = "follow")]
     pub previous: bool,
-    /// Only lines that are at least this grave.
+    /// Only lines of at least this level.
     #[arg(long, value_enum, default_value_t = Level::Trace, hide_default_value = true)]
     pub level: Level,
     /// Only lines written since: 30s, 10m, 2h, 1d ago, or a time such as 2026-11-21T06:54:15Z.
@@ -387,16 +387,16 @@ pub struct Test {
 /// Subcommands of `image`.
 #[derive(Clone, Debug, Subcommand)]
 #[command(after_help = "Examples:
-  cargo xtask image build               build it, unless it is there, and look into it
-  cargo xtask image update              and have the workers run it
-  cargo xtask image load                have it on every node of the profile's Kind cluster
-  cargo xtask image list                images that this tool built, and which profiles mean them")]
+  cargo xtask image build               build it, unless it is there, and check it
+  cargo xtask image update              build it, and have the workers run it
+  cargo xtask image load                load it onto every node of the profile's Kind cluster
+  cargo xtask image list                images that this tool built, and which profiles use them")]
 pub enum ImageCommand {
-    /// Build the profile's image, unless it is there, and look into it.
+    /// Build the profile's image, unless it is there, and check its content.
     Build,
-    /// Build it and have it on every node of the profile's Kind cluster.
+    /// Build it and load it onto every node of the profile's Kind cluster.
     Load,
-    /// Build it and have it in the profile's registry (connect.registry).
+    /// Build it and push it to the profile's registry (connect.registry).
     Push,
     /// Build it, bring it to the cluster, have the workers run it, and prove that they do.
     Update(ImageUpdate),
@@ -411,7 +411,7 @@ pub enum ImageCommand {
   cargo xtask versions --profile clickhouse-manual --output json
   cargo xtask versions --check          exit code 2 if a version in use has a known advisory
 
-Advisories are those of profiles/advisories.yaml, which names their sources and the day of the last look.")]
+Advisories are those of profiles/advisories.yaml, which names their sources and the day of the last check.")]
 pub struct VersionsArgs {
     /// Exit code 2 if the profile, or a default that any profile here uses, is known to be vulnerable.
     #[arg(long)]

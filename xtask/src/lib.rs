@@ -22,5 +22,6 @@ pub mod readiness;
 pub mod render;
 pub mod report;
 pub mod tls;
+pub mod units;
 pub mod up;
 pub mod wait;

@@ -1,8 +1,8 @@
 //! The only module that starts processes.
 //!
-//! Four ways: [`capture`] runs a program to its end and keeps what it says, [`run_visible`] leaves
-//! that to the user's terminal, [`spawn_daemon`] starts one that outlives this command, and
-//! [`become_daemon`] is that daemon's first half second: this same executable, which records its
+//! Five ways: [`capture`] runs a program to its end and keeps what it says; [`run`] and [`read`] run it in
+//! the foreground, through `xshell`; [`run_visible`] does so where the user can answer it; [`spawn_daemon`]
+//! starts one that outlives this command, and [`become_daemon`] is that daemon's first half second: this same executable, which records its
 //! own pid and start time and then becomes the program. Because the record is written by the
 //! process it describes, before that process does anything, a kill at any instant leaves either no
 //! process or a recorded one.
@@ -18,6 +18,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
+use xshell::{Cmd, Shell, cmd};
+
+use crate::error::{Code, Error, Result};
 
 /// Why a program that was to run to its end did not end well.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +100,14 @@ impl Job {
             Some(file) => Ok(file.try_clone()?.into()),
             None => Ok(Stdio::null()),
         }
+    }
+
+    fn foreground<'a>(&self, shell: &'a Shell) -> Cmd<'a> {
+        if let Some(dir) = &self.dir {
+            shell.change_dir(dir);
+        }
+        let (program, args) = (&self.program, &self.args);
+        cmd!(shell, "{program} {args...}").envs(&self.env)
     }
 
     fn command(&self) -> Command {
@@ -212,6 +223,24 @@ pub async fn capture(job: &Job, mut on_line: impl FnMut(&str)) -> Result<String,
     })
 }
 
+/// Runs the job to its end in the foreground, and says so first. Its output is this command's.
+///
+/// # Errors
+/// It cannot be started, or ends with an error.
+pub fn run(job: &Job) -> Result<()> {
+    let run = || job.foreground(&Shell::new()?).run();
+    run().map_err(|error| Error::new(Code::Process, error.to_string()))
+}
+
+/// Runs the job to its end in the foreground and returns its standard output.
+///
+/// # Errors
+/// It cannot be started, or ends with an error.
+pub fn read(job: &Job) -> Result<String> {
+    let read = || job.foreground(&Shell::new()?).quiet().read();
+    read().map_err(|error| Error::new(Code::Process, error.to_string()))
+}
+
 /// Runs the job to its end where the user sees it and can answer it: it reads standard input, and
 /// both its streams go to standard error, since standard output is for results.
 ///
@@ -232,12 +261,11 @@ pub async fn run_visible(job: &Job) -> Result<(), ProcessError> {
         .as_fd()
         .try_clone_to_owned()
         .map_err(start)?;
-    let status = job
-        .command()
-        .stdout(Stdio::from(output))
-        .status()
-        .await
-        .map_err(start)?;
+    let shell = Shell::new().map_err(|error| start(io::Error::other(error)))?;
+    let mut command = std::process::Command::from(job.foreground(&shell));
+    command.stdout(Stdio::from(output));
+    drop(shell);
+    let status = Command::from(command).status().await.map_err(start)?;
     if status.success() {
         return Ok(());
     }

@@ -1,9 +1,12 @@
 //! The only loop that waits.
 //!
 //! Everything else asks [`until`] with an observation that returns a [`Status`], or [`answer`] where
-//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is told when to look instead
+//! what was seen is wanted itself; a step never sleeps. [`until_changed`] is notified when to look instead
 //! of looking again and again. A wait ends at once on `Current` and on `Failed`, and a timeout says
 //! what was last seen. It also ends where what its node does leads nowhere any more.
+//!
+//! A wait for a change checks now and then whether the change can still come
+//! ([`until_or_stopped`]).
 
 mod limit;
 
@@ -459,7 +462,7 @@ mod tests {
                     begun.set(begun.get() + 1);
                     sleep(Duration::from_millis(takes)).await;
                     seen.borrow_mut().push(state);
-                    Status { state, message: format!("{state:?}"), evidence: Vec::new(), next: None }
+                    Status { state, message: format!("{state:?}"), evidence: Vec::new(), cause: None, next: None }
                 })
                 .await;
                 (result, begin.elapsed())

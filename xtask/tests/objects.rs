@@ -11,7 +11,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::{Value, json};
 use support::crds::{Crds, bundles, typed};
 use support::objects::{CASES, objects_with};
-use xtask::components::clickhouse;
+use xtask::components::target;
 use xtask::environment::{Environment, Secrets};
 use xtask::platform::Platform;
 use xtask::render::objects::Object;
@@ -89,7 +89,10 @@ fn statements(set: &[&str]) -> String {
         .expect("an environment");
     let mut text = String::new();
     for (name, flow) in &env.profile.flows {
-        let statements = clickhouse::statements(&env, name, flow).expect("it renders");
+        let statements = target(&env)
+            .expect("a target")
+            .statements(&env, name, flow)
+            .expect("it renders");
         text.push_str(&(statements.join(";\n\n") + ";\n\n"));
     }
     text
@@ -116,7 +119,10 @@ fn one_server_has_the_same_tables_on_every_platform() {
             Environment::new(&root, loaded, platform, Secrets::Existing).expect("an environment");
         let flows = env.profile.flows.iter();
         let texts = flows.map(|(name, flow)| {
-            let statements = clickhouse::statements(&env, name, flow).expect("it renders");
+            let statements = target(&env)
+                .expect("a target")
+                .statements(&env, name, flow)
+                .expect("it renders");
             let text = statements
                 .join(";\n")
                 .replace(&env.inside("kafka").address(), "BROKER");

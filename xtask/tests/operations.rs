@@ -14,20 +14,26 @@ fn bad_input_is_refused_without_an_environment() {
     for (words, part) in [
         (
             "topic tail x --from soon",
-            "`--from soon` is no place in a topic",
+            "`--from soon` is not a position in a topic",
         ),
-        ("topic tail x --from 2026-02-30", "is no place in a topic"),
-        ("topic create a/b", "is no name for a topic: it holds '/'"),
+        (
+            "topic tail x --from 2026-02-30",
+            "is not a position in a topic",
+        ),
+        (
+            "topic create a/b",
+            "is not a valid topic name: it holds '/'",
+        ),
         (
             "topic create a --config retention.ms",
-            "`retention.ms` is no setting",
+            "`retention.ms` is not a setting",
         ),
         (
             "topic create a --config b=1 --config b=2",
             "`b` is set twice",
         ),
         ("topic config", "No topic is named"),
-        ("topic config a --alter x", "`x` is no setting"),
+        ("topic config a --alter x", "`x` is not a setting"),
         ("forward kafak", "did you mean `kafka`?"),
         ("open clickhose", "did you mean `clickhouse`?"),
         ("open postgres", "postgres has no page for a browser"),

@@ -1,4 +1,4 @@
-//! The commands about connectors: what they do, their places, and beginning anew.
+//! The commands about connectors: what they do, their positions, and new snapshots.
 
 use std::path::PathBuf;
 
@@ -22,19 +22,19 @@ On clusters a state goes into the KafkaConnector resource, so that the operator 
 pub enum ConnectorCommand {
     /// List connectors with their states and tasks.
     List,
-    /// Show states, tasks, the root cause of a failure, and the place in the source.
+    /// Show states, tasks, the root cause of a failure, and the position in the source.
     Status(Connectors),
-    /// Have the tasks rest; offsets stay, and so does the slot, which keeps WAL meanwhile.
+    /// Pause the tasks; offsets stay, and so does the slot, which keeps WAL meanwhile.
     Pause(ChangeConnectors),
-    /// Have a paused or stopped connector run again, and wait until it does.
+    /// Resume a paused or stopped connector, and wait until it runs.
     Resume(ChangeConnectors),
-    /// End the tasks; only a stopped connector's offsets can be changed.
+    /// Stop the tasks; only a stopped connector's offsets can be changed.
     Stop(ChangeConnectors),
-    /// Restart a connector and its tasks, and wait until they run and stay so.
+    /// Restart a connector and its tasks, and wait until they keep running.
     Restart(RestartConnectors),
     /// Print the configuration as it runs; passwords are references.
     Config(Connectors),
-    /// Ask the plugin what it thinks of the profile's configuration; exit code 1 if anything is wrong.
+    /// Have the plugin validate the profile's configuration; exit code 1 if anything is wrong.
     Validate(Connectors),
     /// List the plugin classes that the workers have loaded.
     Plugins,
@@ -42,7 +42,7 @@ pub enum ConnectorCommand {
     Offsets(Connectors),
 }
 
-/// Connectors to look at.
+/// Connectors to show.
 #[derive(Clone, Debug, Args)]
 pub struct Connectors {
     /// Which ones; all without a name.
@@ -83,7 +83,7 @@ pub struct RestartConnectors {
 pub enum SlotCommand {
     /// List PostgreSQL's replication slots: who reads them, and how much WAL they keep.
     List,
-    /// Drop a slot that nobody reads. What its connector had not read is then lost to it.
+    /// Drop a slot that nobody reads. Its connector loses what it had not read.
     Drop(SlotDrop),
 }
 
@@ -108,17 +108,17 @@ pub struct SlotDrop {
   cargo xtask reset-connector postgres
   cargo xtask reset-connector mongo --truncate-target --yes
 
-What happens, in this order: the connector is stopped until it has no task, its slot is seen to be
-free, its offsets and positions are saved to a file, the offsets are deleted, the slot is dropped, the
-connector is started, and a canary proves that the snapshot is read and that changes flow. A snapshot
-tells nothing of rows that were deleted meanwhile: rows of the target that the source no longer has are
-then found by their keys, reported, and marked as deleted.
+In this order: the connector is stopped until it has no task, its slot is checked to be free, its offsets
+and positions are saved to a file, the offsets are deleted, the slot is dropped, the connector is started,
+and a canary proves that the snapshot is read and that changes flow. A snapshot does not show rows that
+were deleted meanwhile: rows of the target that the source no longer has are then found by their keys,
+reported, and marked as deleted.
 
 Offsets are deleted from the connector itself while it is stopped. (Deleting the connector first, as
-older runbooks say, cannot work: Connect refuses, as there is no connector whose offsets these are.)
+older runbooks say, cannot work: Connect refuses it, because the offsets belong to no connector then.)
 Connect is not restarted, and no other connector is touched.
 
-After a kill at any point the same command goes on where it was.")]
+After a kill at any point the same command continues where it was.")]
 pub struct ResetConnector {
     /// postgres, mongo, or a connector's name.
     #[arg(add = ArgValueCompleter::new(complete::connectors))]
@@ -146,14 +146,14 @@ pub struct ResetConnector {
 pub enum OffsetsCommand {
     /// Save the offsets of all source connectors and consumer groups of the flows to a file.
     Backup(OffsetsBackup),
-    /// Set them to what a file holds. A place that the source no longer has is refused.
+    /// Set them to what a file holds. A position that the source no longer has is refused.
     Restore(OffsetsRestore),
 }
 
 /// Options of `offsets backup`.
 #[derive(Clone, Debug, Args)]
 pub struct OffsetsBackup {
-    /// Where to; without it, below the environment's directory.
+    /// The file to write; without it, one below the environment's directory.
     #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub file: Option<PathBuf>,
 }
@@ -179,7 +179,7 @@ pub struct OffsetsRestore {
   cargo xtask lag --watch
   cargo xtask lag --output json
 
-The time until the disk is full follows from two looks at what the slot keeps, a moment apart.")]
+The time until the disk is full is computed from how much the slot keeps, read twice a moment apart.")]
 pub struct Lag {
     /// Refresh every second until interrupted.
     #[arg(long)]

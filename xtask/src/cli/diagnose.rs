@@ -15,24 +15,24 @@ use crate::commands::complete;
   cargo xtask diagnose
   cargo xtask diagnose postgres-connector
   cargo xtask diagnose --fix
-  cargo xtask diagnose --bundle report.tar.gz   for whoever helps you; without any secret
+  cargo xtask diagnose --bundle report.tar.gz   a report for somebody else, without secrets
 
-Facts are gathered at once, and each is waited for as long as the machine needs for one: two seconds where
-nothing else runs, longer under load, never longer than --wait. Rules judge them. Causes come first, and what
-only follows from them stands below. What could not be seen is reported too: it is not known to be fine.
+Facts are gathered at once. The timeout for each follows the machine: two seconds where nothing else runs,
+longer under load, never longer than --wait. Rules judge the facts. Causes come first, and consequences are
+listed below their cause. What could not be seen is reported as unknown, never as fine.
 
 --fix does what is safe: it starts and restarts, and never drops a slot, changes a password, resumes
-what somebody paused, or reads a table anew.
+what somebody paused, or re-snapshots a table.
 
 Exit code 0: changes arrive. 1: they do not, or something could not be seen.")]
 pub struct Diagnose {
     /// Only what concerns this component, connector or flow, with its causes.
     #[arg(value_name = "COMPONENT|CONNECTOR|FLOW", add = ArgValueCompleter::new(complete::subjects))]
     pub subject: Option<String>,
-    /// The longest that a fact is waited for.
+    /// The longest timeout of a fact.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval)]
     pub wait: Duration,
-    /// Do what mends it, where that is safe, and look again.
+    /// Apply the fix, where that is safe, and check again.
     #[arg(long)]
     pub fix: bool,
     /// Write facts, findings, statuses, configurations, versions and the ends of logs into an archive.

@@ -13,18 +13,18 @@ use crate::commands::complete_live as live;
   cargo xtask dlq list
   cargo xtask dlq show dlq.orders --stack --max 3
   cargo xtask dlq redrive dlq.orders --dry-run
-  cargo xtask dlq redrive orders-sink --filter exception=DataException --edit-file mend.jsonl
+  cargo xtask dlq redrive orders-sink --filter exception=DataException --edit-file fix.jsonl
   cargo xtask dlq purge dlq.orders --before 7d
 
 A NAME is a queue's topic, a sink connector, or a pattern with `*` and `?`. Dead letter queues are for
 sink connectors: on a source the errors.deadletterqueue.* settings do nothing. What ClickHouse could
 not read is in its flow's own table; `list` and `show` read it too.")]
 pub enum DlqCommand {
-    /// List queues with their connectors, ages and exceptions, and who loses records without one.
+    /// List queues with their connectors, ages and exceptions, and sinks without a queue, which lose records.
     List,
-    /// Show records: where they come from, why they failed, what they hold.
+    /// Show records: their origin, why they failed, their content.
     Show(DlqShow),
-    /// Send records back to the topics they are of, and prove what became of them.
+    /// Send records back to their own topics, and prove the result.
     Redrive(DlqRedrive),
     /// Delete the oldest records of a queue.
     Purge(DlqPurge),
@@ -33,9 +33,9 @@ pub enum DlqCommand {
 /// Which records.
 #[derive(Clone, Debug, Args)]
 pub struct DlqFilter {
-    /// Only records for which this holds: exception, message, key (a part of it), stage, connector,
+    /// Only records that match this: exception, message, key (a part of it), stage, connector,
     /// topic, partition, offset of the record that failed, dlq-offset (A..B, both included); may be
-    /// repeated, and then all must hold.
+    /// repeated, and then all must match.
     #[arg(long, value_name = "FIELD=VALUE")]
     pub filter: Vec<String>,
 }
@@ -71,18 +71,18 @@ pub struct DlqShow {
 #[command(after_help = "Examples:
   cargo xtask dlq redrive dlq.orders --dry-run
   cargo xtask dlq redrive orders-sink --filter exception=RetriableException --yes
-  cargo xtask dlq redrive dlq.orders --edit-file mend.jsonl     writes the records; mend them, run it again
+  cargo xtask dlq redrive dlq.orders --edit-file fix.jsonl      writes the records; edit them, then run it again
 
-A record goes back to its own topic and partition with its key, value and headers, where every reader
+A record is sent back to its own topic and partition with its key, value and headers, where every reader
 of the topic reads it again. It stays in the queue, and is named, if
 
   it was sent back twice and came back twice (--rounds N allows more),
-  a newer record of its key came after it, or may have come (--include-superseded): sent back now, it
-    would set the target back,
-  its headers do not say where it comes from, or its topic or sink is gone.
+  a newer record of its key came after it, or may have come (--include-superseded): it would overwrite
+    the newer row at the target,
+  its headers do not name its origin, or its topic or sink no longer exists.
 
-Sent records are marked in their topics: what was sent is not sent again, also after a kill. The command
-then waits until the sink has read past each record or has given it up again, and looks up the rows of
+Sent records are marked in their topics: nothing is sent twice, also after a kill. The command then
+waits until the sink has read past each record or has put it into its queue again, and looks up the rows of
 Debezium's JDBC sinks that write to this environment's PostgreSQL. Exit code 1 if some came back.")]
 pub struct DlqRedrive {
     /// Which queues; without a name all.
@@ -98,7 +98,7 @@ pub struct DlqRedrive {
     /// How many times a record is sent back before it stays.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// Also records after which something newer came for their key.
+    /// Also records that a newer record of their key has superseded.
     #[arg(long)]
     pub include_superseded: bool,
     /// Do not ask.
@@ -116,14 +116,14 @@ pub struct DlqRedrive {
   cargo xtask dlq purge dlq.orders --before 7d
   cargo xtask dlq purge dlq.orders --before 1200 --yes
 
-Kafka deletes from the beginning of a partition only: with a time, up to the first record that is not
+Kafka deletes only from the start of a partition: with a time, up to the first record that is not
 older. Only queues are purged, never another topic.")]
 pub struct DlqPurge {
     /// Which queue.
     #[arg(value_name = "NAME", add = ArgValueCompleter::new(live::dlqs))]
     pub name: String,
     /// Keep records from this offset, time (2026-11-21T08:00, UTC unless it says otherwise) or age
-    /// (15m, 2h, 7d) on; without it all go.
+    /// (15m, 2h, 7d) on; without it all are deleted.
     #[arg(long, value_name = "TIME|OFFSET")]
     pub before: Option<String>,
     /// Do not ask.

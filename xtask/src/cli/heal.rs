@@ -1,39 +1,41 @@
-//! The command that restarts what a restart can mend.
+//! The command that restarts what a restart can fix.
 
 use std::time::Duration;
 
 use clap::Args;
 
+use crate::units::Span;
+
 /// Options of `heal`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask heal --dry-run            what would be done now
-  cargo xtask heal                      mend what a restart can mend, and watch whether it stays so
+  cargo xtask heal                      fix what a restart can fix, and watch whether it stays fixed
   cargo xtask heal --watch --interval 30s
   CDC_ALERT_WEBHOOK=https://hooks.example.com/TOKEN cargo xtask heal --watch
 
-It classifies first, by the rules of `diagnose`, and restarts only what a restart can mend: the task,
-then the connector, then the worker, each after a longer pause than the one before. That something is
-healed is proven by positions. It is watched for ten minutes then; without --watch the watch ends
-sooner where everything has moved at every look for half a minute.
+It classifies first, by the rules of `diagnose`, and restarts only what a restart can fix: the task, then
+the connector, then the worker, each after a longer pause than the one before. Positions prove that it is
+healed, and it is watched for ten minutes; without --watch the command ends sooner, when everything has
+moved in every check for half a minute.
 
-Wrong passwords, lost slots, paused connectors and everything else that a restart does not mend, or
-that would lose rows, are left alone: they are told with their cause and the next command, once, and
-again only if that changes. Between rounds a look each second tells whether one is due sooner.
+Wrong passwords, lost slots, paused connectors and everything else that a restart does not fix, or where
+a restart would lose rows, are left alone. They are reported with their cause and the next command, once,
+and again only if that changes. Between rounds a short check each second starts a round sooner if needed.
 
-One healer works on a pipeline. A second one says who does; with --watch it stands by and takes over.
-While another command works on the environment nothing is done. What happens is kept as JSON lines in
-heal.jsonl in the environment's state, and read back after a kill.
+One healer works on a pipeline. A second one names the first; with --watch it stands by and takes over.
+While another command works on the environment, nothing is done. What happens is written as JSON lines
+to heal.jsonl in the environment's state, and read back after a kill.
 
 Exit code 0: changes arrive. 1: they do not. 4: another healer or command has the environment.")]
 pub struct Heal {
-    /// Go on until interrupted, over the loss of Connect, Kafka or the API server.
+    /// Run until interrupted, and survive the loss of Connect, Kafka or the API server.
     #[arg(long)]
     pub watch: bool,
-    /// How often to look where nothing speaks for looking sooner.
+    /// How often to check everything, where nothing calls for it sooner.
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = interval)]
     pub interval: Duration,
-    /// Restarts of one component, connector or flow within an hour; then a person is asked.
+    /// How often one component, connector or flow may be restarted within an hour; then a person is needed.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub max_restarts: u32,
     /// Send findings that need a person there, as JSON by POST: https, or http to this machine.
@@ -51,9 +53,9 @@ pub struct Heal {
 
 /// A length of time: `30s`, `2m`, `1h`.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let ms = crate::observe::logline::since::span(text);
-    let span = ms.map(Duration::from_millis).filter(|span| !span.is_zero());
-    span.ok_or_else(|| "a length of time such as 30s, 2m or 1h".to_owned())
+    let span = text.parse::<Span>().ok().map(|span| span.0);
+    span.filter(|span| !span.is_zero())
+        .ok_or_else(|| "a length of time such as 30s, 2m or 1h".to_owned())
 }
 
 #[cfg(test)]

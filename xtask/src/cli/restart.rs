@@ -1,4 +1,4 @@
-//! The commands that have components begin again.
+//! The commands that restart components.
 
 use clap::Args;
 use clap_complete::engine::ArgValueCompleter;
@@ -14,11 +14,11 @@ use crate::commands::complete;
 
 On `host` the process is stopped cleanly and started again. On clusters Strimzi rolls Kafka and
 Connect, and the pods of everything else are replaced by their own controllers; the command waits until
-each pod is a new one and ready. `operator` means the operators themselves; what they run goes on.
+each pod is a new one and ready. `operator` means the operators themselves; what they run keeps running.
 
 It ends with proof: the component answers by its protocol, connectors that are to run do, and a canary
-row travels to silver. A connector that was paused or stopped stays so; one that failed over the restart
-is started once.
+row travels to silver. A connector that was paused or stopped stays so; one that failed because of the
+restart is restarted once.
 
 After a kill at any point the same command restarts what is left and proves it.")]
 pub struct Restart {
@@ -36,17 +36,16 @@ pub struct Restart {
   cargo xtask rolling-restart connect
   cargo xtask rolling-restart kafka --platform kubernetes --context my-cluster
 
-One worker or broker at a time. The next one goes only when positions prove that the one before is no
-longer missed, not after a time that may be too short: for Connect, tasks run and each connector has
-committed a place beyond where its source was when the worker was back; for Kafka, also every replica is
-in sync and leads where it should. (Waiting a fixed time, or for a pod to be ready, as older runbooks
-say, proves neither.) On `host` there is one of each.
+One worker or broker at a time. The next one is restarted only when positions prove that the work of the
+one before has moved, not after a time that may be too short: for Connect, tasks run and each connector
+has committed a position beyond where its source was when the worker was back; for Kafka, also every
+replica is in sync and leads where it should. (Waiting a fixed time, or for a pod to be ready, as older
+runbooks say, proves neither.) On `host` there is one of each.
 
-It begins only if changes flow: a failed task or a replica that is out of sync is refused. At the end
-it prints for how long nothing moved: the longest time in which no position of a flow went on, which is
-how late a change could be, beside the usual.
+It starts only if changes flow: a failed task or a replica that is out of sync is refused. At the end it
+prints the longest pause: how late a change could be, beside the usual.
 
-After a kill at any point the same command begins again with the first one.")]
+After a kill at any point the same command starts with the first one again.")]
 pub struct RollingRestart {
     /// What to restart.
     #[arg(value_enum)]
@@ -71,9 +70,9 @@ pub enum Rolled {
   cargo xtask image update --dry-run
   cargo xtask image update --platform kind
 
-Writes images/connect/tags.yaml, builds the image unless it is there, has it on the nodes or in the
+Writes images/connect/tags.yaml, builds the image unless it is there, brings it to the nodes or the
 profile's registry, has the operator replace the workers, and proves by its digest that the image that
-was built is the one that every pod runs. Pods keep an image that was built anew under its old name:
+was built is the one that every pod runs. Pods keep an image that was rebuilt under its old name:
 those are replaced too.")]
 pub struct ImageUpdate {
     /// Show what would be done, and change nothing.

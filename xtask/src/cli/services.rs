@@ -44,9 +44,9 @@ pub enum QueryService {
   echo 'SELECT 1;' | cargo xtask shell postgres
 
 PostgreSQL and ClickHouse take SQL, ended by `;` (PostgreSQL in one session, so that transactions
-work), Kafka the subcommands of `topic` and `group`, MongoDB commands as JSON. It is this tool that reads
-and answers, on every platform: psql's backslash commands are not there. Typed errors are printed and
-the shell goes on; a script ends with its first error. `exit` or Ctrl-D ends it.")]
+work), Kafka the subcommands of `topic` and `group`, MongoDB commands as JSON. This tool itself reads and
+answers, on every platform: psql's backslash commands are not supported. Errors are printed and the shell
+continues; a script ends with its first error. `exit` or Ctrl-D ends it.")]
 pub struct ShellArgs {
     /// postgres, mongodb, clickhouse or kafka.
     #[arg(add = ArgValueCompleter::new(complete::components))]

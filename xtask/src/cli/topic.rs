@@ -1,4 +1,4 @@
-//! The commands that read and make topics and consumer groups.
+//! The commands that read and create topics and consumer groups.
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
@@ -11,7 +11,7 @@ use crate::commands::complete_live as live;
   cargo xtask topic list
   cargo xtask topic tail postgres.public.users --cdc -f
   cargo xtask topic count 'postgres.*'
-  cargo xtask topic config --check      hold every topic against what its role needs
+  cargo xtask topic config --check      compare every topic with what its role needs
 
 No JVM is started: the tool speaks Kafka's protocol itself, on clusters through the API server.")]
 pub enum TopicCommand {
@@ -21,11 +21,11 @@ pub enum TopicCommand {
     Describe(TopicDescribe),
     /// Print a topic's messages.
     Tail(TopicTail),
-    /// Count messages: end minus beginning of each partition.
+    /// Count messages: end minus start offset of each partition.
     Count(TopicCount),
     /// Create a topic, or prove that it is there with these settings.
     Create(TopicCreate),
-    /// Show or change settings, or hold them against what the topics' roles need.
+    /// Show or change settings, or compare them with what the topics' roles need.
     Config(TopicConfig),
 }
 
@@ -60,7 +60,7 @@ pub struct TopicDescribe {
   cargo xtask topic tail postgres.public.users --from 15m --cdc  changes of the last 15 minutes
   cargo xtask topic tail dlq.orders --headers --from 2026-11-21T08:00 --max 100
 
-Like `tail`, it ends at the end that the topic has when it begins; -f goes on until Ctrl-C (exit code
+Like `tail`, it ends at the end that the topic has when it starts; -f continues until Ctrl-C (exit code
 130) or --max. Messages of several partitions come in the order of their timestamps up to that end,
 after it as they arrive. Only committed messages are read.
 
@@ -85,7 +85,7 @@ pub struct TopicTail {
     /// Print headers.
     #[arg(long)]
     pub headers: bool,
-    /// End after this many messages.
+    /// Stop after this many messages.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max: Option<u64>,
     /// Only this partition.
@@ -94,7 +94,7 @@ pub struct TopicTail {
     /// Print Debezium's envelopes as changes.
     #[arg(long)]
     pub cdc: bool,
-    /// Go on printing what arrives.
+    /// Follow the topic.
     #[arg(short, long)]
     pub follow: bool,
 }
@@ -105,10 +105,10 @@ pub struct TopicTail {
   cargo xtask topic count postgres.public.users
   cargo xtask topic count 'postgres.*' '*heartbeat*'
 
-A count is the sum over the partitions of end minus beginning offset. That is the number of messages
+A count is the sum over the partitions of end minus start offset. That is the number of messages
 unless offsets have gaps. Compaction removes messages and keeps the others' offsets: the count of a
 compacted topic is an upper bound, written `<= 7`. Markers of transactions take offsets too, and cannot
-be told from messages without reading them.")]
+be distinguished from messages without reading them.")]
 pub struct TopicCount {
     /// Topics; `*` and `?` stand for any text and any character.
     #[arg(required = true, value_name = "NAME|GLOB", add = ArgValueCompleter::new(live::topics))]
@@ -180,13 +180,13 @@ What roles need (min.insync.replicas never more than the brokers allow with one 
 Two differences from the manual's page: its table wants 3 in-sync replicas for the schema history and
 its own command sets 2; with three replicas, 3 would stop every schema change while one broker
 restarts. And topics that the profile makes follow the profile (this tool keeps changes at the target,
-so their topics expire): they are held against it, and what differs from the table is a note. --strict
+so their topics expire): they are compared with it, and what differs from the table is a note. --strict
 counts notes as differences.")]
 pub struct TopicConfig {
     /// Topics; `*` and `?` stand for any text and any character. With --check: all by default.
     #[arg(value_name = "NAME|GLOB", add = ArgValueCompleter::new(live::topics))]
     pub names: Vec<String>,
-    /// Hold the topics against what their roles need; exit code 2 on differences.
+    /// Compare the topics with what their roles need; exit code 2 on differences.
     #[arg(long)]
     pub check: bool,
     /// Count the profile's own choices that differ from the table as differences too.

@@ -39,11 +39,6 @@ pub enum ClickhouseError {
 }
 
 impl ClickhouseError {
-    /// Whether the server answered at all.
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, ClickhouseError::Server { .. })
-    }
-
     /// Whether the same query will be refused again: a wrong login, a missing right, or something
     /// that is not there.
     pub fn is_final(&self) -> bool {

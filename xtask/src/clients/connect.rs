@@ -1,4 +1,7 @@
 //! Kafka Connect's REST interface.
+//!
+//! A question is given up after 20 s, a change after Connect's own 90 s: given up earlier, it might
+//! still be made.
 
 use std::time::Duration;
 
@@ -32,7 +35,7 @@ pub enum ConnectError {
     },
     /// A worker that begins or ends: it has no resource, and says nothing of what is there. Seen with
     /// Kafka 4.0.0, also for 150 ms after a worker's first request.
-    #[error("Connect at {address} begins or ends")]
+    #[error("Connect at {address} is starting or stopping")]
     Unmounted {
         /// Where.
         address: String,
@@ -366,7 +369,7 @@ pub struct Offsets {
     pub offsets: Vec<PartitionOffset>,
 }
 
-/// A connector's place in one partition. What the maps hold is the plugin's own matter.
+/// A connector's position in one partition. What the maps hold is the plugin's own matter.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PartitionOffset {
     /// Which partition.
@@ -378,8 +381,6 @@ pub struct PartitionOffset {
 /// `PUT /connector-plugins/CLASS/config/validate`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Validation {
-    /// How many keys are wrong.
-    pub error_count: u32,
     configs: Vec<ValidatedKey>,
 }
 

@@ -1,4 +1,7 @@
 //! What commands do with the cluster of an environment before their own work.
+//!
+//! Later commands connect to a Kind cluster without asking the Docker engine whether it runs; the
+//! engine is asked why a cluster does not answer.
 
 use bollard::Docker;
 use k8s_openapi::api::core::v1::Secret as ClusterSecret;
@@ -48,7 +51,7 @@ pub(super) async fn find(env: &Environment) -> Result<Option<Cluster>> {
             let Some(context) = &env.profile.kubernetes.context else {
                 return Err(Error::new(
                     Code::Platform,
-                    "the platform `kubernetes` wants its context named: never the current one by accident",
+                    "the platform `kubernetes` needs a context by name: the current one is never used by accident",
                 )
                 .details(
                     Cluster::contexts()
@@ -75,7 +78,7 @@ pub(super) async fn find_patiently(env: &Environment) -> Result<Option<Cluster>>
     match found {
         Ok(None) => return Ok(None),
         Ok(Some(cluster)) if cluster.is_ready().await => return Ok(Some(cluster)),
-        // Whatever is wrong with it is told by the second try, if it is still wrong then.
+        // Whatever is wrong with it is reported by the second try, if it is still wrong then.
         Ok(Some(_)) | Err(_) => {}
     }
     let docker = env.docker().await?;

@@ -13,7 +13,7 @@ pub(super) fn typed(name: &str, what: &str, way: &str) -> Result<()> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::new(Code::Usage, what.to_owned()).hint(way.to_owned()));
     }
-    eprint!("{what}.\nType `{name}` to go on: ");
+    eprint!("{what}.\nType `{name}` to continue: ");
     let io = |source| Error::io("read", "the answer", &source);
     std::io::stderr().flush().map_err(io)?;
     let mut answer = String::new();

@@ -87,7 +87,7 @@ pub(super) fn chosen_ports(dirs: &Dirs) -> Result<BTreeMap<String, Choice>> {
     }
 }
 
-/// What `up` was told, so that later commands mean the same environment.
+/// What `up` was given, so that later commands mean the same environment.
 #[derive(Debug, Deserialize, Serialize)]
 struct Remembered {
     profile: String,
@@ -112,7 +112,7 @@ pub(super) fn platform_of(global: &Global) -> Option<Platform> {
     remembered_platform(&dirs).ok()?
 }
 
-/// What `up` was told when it made this environment; none if nothing was made.
+/// What `up` was given when it made this environment; none if nothing was made.
 fn remembered(dirs: &Dirs) -> Result<Option<Remembered>> {
     let path = dirs.selection();
     let text = match std::fs::read_to_string(&path) {
@@ -126,7 +126,7 @@ fn remembered(dirs: &Dirs) -> Result<Option<Remembered>> {
     })
 }
 
-/// Remembers what `up` was told. Overrides may hold a password: the file is the owner's alone.
+/// Remembers what `up` was given. Overrides may hold a password: the file is the owner's alone.
 ///
 /// # Errors
 /// The environment was made by another profile of the same name.
@@ -140,7 +140,7 @@ pub(super) fn remember(dirs: &Dirs, selection: &Selection, platform: Platform) -
         platform,
     };
     let path = dirs.selection();
-    // A damaged file is written anew.
+    // A damaged file is written again.
     let before = self::remembered(dirs).ok().flatten();
     if let Some(before) = before.filter(|before| before.profile != remembered.profile) {
         return Err(Error::new(
@@ -189,7 +189,7 @@ pub(super) async fn existing(global: &Global) -> Result<Arc<Environment>> {
     Ok(Arc::new(env))
 }
 
-/// The profile with what `up` was told, if anything was made, and this command line's overrides.
+/// The profile with what `up` was given, if anything was made, and this command line's overrides.
 pub(super) fn remembered_profile(global: &Global) -> Result<Loaded> {
     let mut selection = selection(global);
     let remembered = remembered(&Dirs::of(&profile_name(global)?)?)?;
@@ -231,7 +231,7 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
         PlatformChoice::Kubernetes => Platform::Kubernetes,
         PlatformChoice::Auto => {
             return Ok(match before {
-                Some(platform) => chosen(platform, " (auto): this environment is there already"),
+                Some(platform) => chosen(platform, " (auto): this environment exists already"),
                 None if docker::answers().await => {
                     chosen(Platform::Kind, " (auto): a Docker engine answers")
                 }
@@ -250,7 +250,7 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
             ),
         )
         .hint(format!(
-            "cargo xtask down, or go on there: --platform {}",
+            "cargo xtask down, or continue there: --platform {}",
             before.name()
         ))),
         _ => Ok(chosen(wanted, ", as asked for")),
@@ -292,7 +292,7 @@ fn confirm(error: &mut serde_json::Value, is_asked: bool) {
 pub(super) async fn interrupted() -> Error {
     let interrupt = || {
         Error::new(Code::Interrupted, "interrupted").hint(
-            "what was started goes on; run the same command again to finish, or `cargo xtask down`",
+            "what was started keeps running; run the same command again to finish, or `cargo xtask down`",
         )
     };
     #[cfg(unix)]

@@ -98,7 +98,7 @@ fn named(env: &Environment, subject: &str) -> Result<()> {
     })
 }
 
-/// Does what mends the findings, each once.
+/// Does what fixes the findings, each once.
 async fn mend(
     global: &Global,
     env: &Arc<Environment>,
@@ -128,7 +128,7 @@ async fn mend(
 pub(super) fn describe(diagnosis: &Diagnosis, palette: Palette) -> String {
     let mut text = String::new();
     if diagnosis.findings.is_empty() && diagnosis.unknown.is_empty() {
-        let fine = palette.ink(Ink::Green, "nothing speaks against it");
+        let fine = palette.ink(Ink::Green, "no problem found");
         return format!("{}: {fine}\n", diagnosis.profile);
     }
     for finding in &diagnosis.findings {

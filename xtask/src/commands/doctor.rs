@@ -174,7 +174,7 @@ async fn fix(commands: &[Vec<String>], system: &System, yes: bool) -> Result<()>
             .map_err(|error| {
                 Error::new(Code::Process, error.to_string())
                     .detail(format!("command: {}", command.join(" ")))
-                    .hint("mend what it says above, then: cargo xtask doctor --fix")
+                    .hint("fix what it says above, then: cargo xtask doctor --fix")
             })?;
     }
     Ok(())

@@ -1,4 +1,6 @@
 //! `down`: stop the pipeline and remove its data.
+//!
+//! `--keep-data` keeps passwords and chosen ports too; without it the whole environment is removed.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,8 @@
 //! `down` on clusters: a Kind cluster goes as a whole, if this tool made it; in a cluster of the
 //! user's own, only what this tool applied.
+//!
+//! `--keep-data` stops a Kind cluster's nodes. On other clusters it needs
+//! `kubernetes.keep_volumes`, since volumes are removed with their owners.
 
 use std::process::ExitCode;
 

@@ -32,10 +32,10 @@ fn entries() -> Vec<Entry> {
             },
             match rule.remedy {
                 Remedy::Restart => {
-                    "a restart can mend it: `heal` and `diagnose --fix` try that".into()
+                    "a restart can fix it: `heal` and `diagnose --fix` try that".into()
                 }
                 Remedy::Wait => "it passes by itself".into(),
-                Remedy::Person => "a person must mend it: `heal` leaves it alone".into(),
+                Remedy::Person => "a person must fix it: `heal` leaves it alone".into(),
             },
         ],
     });

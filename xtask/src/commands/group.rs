@@ -134,7 +134,7 @@ fn described(group: &Described, palette: Palette) -> String {
         text.push_str(&format!("\n{}", table.text(palette)));
     }
     if group.partitions.iter().any(|one| one.lost) {
-        text.push_str("\na position lies outside of what its partition keeps: messages were lost to this group, or the topic was made anew\n");
+        text.push_str("\na position is outside of what its partition keeps: this group lost messages, or the topic was made again\n");
     }
     text
 }

@@ -1,4 +1,4 @@
-//! `heal`: restart what a restart can mend, and tell about everything else.
+//! `heal`: restart what a restart can fix, and report everything else.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -105,7 +105,7 @@ async fn dry_run(output: Output, env: &Arc<Environment>, limits: &Limits) -> Res
     match output {
         Output::Json => say!("{}", document(env, &left, "dry_run", json!(plans))),
         Output::Text if plans.is_empty() && left.unknown.is_empty() => {
-            say!("nothing speaks against it: nothing would be done");
+            say!("no problem found: nothing would be done");
         }
         Output::Text => {
             for plan in plans {
@@ -148,7 +148,7 @@ fn described(env: &Environment, left: Left, palette: Palette) -> String {
 fn line(record: &Record, palette: Palette) -> String {
     let name = |key: &Key| format!("{} {}", key.code, key.subject);
     let (ink, text) = match &record.event {
-        Event::Began { pid } => (Ink::Dim, format!("begins (pid {pid})")),
+        Event::Began { pid } => (Ink::Dim, format!("starts (pid {pid})")),
         Event::Found(Trouble { key, cause, .. }) => {
             (Ink::Yellow, format!("found {}: {cause}", name(key)))
         }
@@ -189,17 +189,17 @@ fn line(record: &Record, palette: Palette) -> String {
         }
         Event::Alerted {
             key, said: None, ..
-        } => (Ink::Dim, format!("told the webhook: {}", name(key))),
+        } => (Ink::Dim, format!("sent to the webhook: {}", name(key))),
         Event::Alerted {
             key,
             said: Some(said),
             ..
         } => (
             Ink::Yellow,
-            format!("could not tell the webhook: {}: {said}", name(key)),
+            format!("could not send to the webhook: {}: {said}", name(key)),
         ),
         Event::Standby { why } => (Ink::Dim, format!("stands by: {why}")),
-        Event::Resumed => (Ink::Dim, "goes on".into()),
+        Event::Resumed => (Ink::Dim, "continues".into()),
     };
     let time = palette.ink(Ink::Dim, clock::utc(record.at));
     let text = palette.ink(ink, text);

@@ -63,7 +63,7 @@ fn described(flow: &FlowLag, palette: Palette) -> String {
             line(
                 "oplog",
                 format!(
-                    "holds {}, {left} of it before the connector's place",
+                    "holds {}, {left} of it before the connector's position",
                     clock::span(window)
                 ),
             );

@@ -260,7 +260,7 @@ fn refused(file: &str, details: Vec<String>) -> Error {
         format!("{file} locks other files than there are now; it is left as it is"),
     )
     .details(details)
-    .hint("a version's files must not change: find out why; to lock them anew, remove what is locked and rerun")
+    .hint("a version's files must not change: find out why; to lock them again, remove what is locked and rerun")
 }
 
 /// `plugins.yaml` with the digests that it lacks for the plugins' versions.

@@ -17,7 +17,7 @@ use crate::components;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files;
-use crate::observe::logline::{self, Filter, Level, Zone};
+use crate::observe::logline::{self, Filter, Level, TimeZone};
 use crate::platform::Platform;
 use crate::report::Output;
 use crate::wait;
@@ -36,7 +36,7 @@ pub(super) async fn run(global: &Global, args: &Logs) -> Result<ExitCode> {
         return logs_cluster::run(&env, component, args, since, global.output).await;
     }
     let filter = (args.level != Level::Trace || since.is_some())
-        .then(|| Filter::new(args.level, since, Zone::local()));
+        .then(|| Filter::new(args.level, since, TimeZone::system()));
     let path = if args.previous {
         env.dirs.previous_log(component)
     } else {

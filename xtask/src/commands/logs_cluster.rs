@@ -1,4 +1,7 @@
 //! `logs` on clusters: of every pod of the component, through the API server.
+//!
+//! `--level` is a filter of this tool, so all of a pod's log is read for it; `--since` alone is the
+//! server's.
 
 use std::collections::{HashMap, VecDeque};
 use std::process::ExitCode;
@@ -15,7 +18,7 @@ use crate::cli::Logs;
 use crate::clock;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::observe::logline::{Filter, Level, Zone};
+use crate::observe::logline::{Filter, Level, TimeZone};
 use crate::platform::kubernetes::said;
 use crate::report::Output;
 use crate::up::cluster::{listed, pods};
@@ -189,7 +192,7 @@ impl Source<'_> {
         let mut filters: HashMap<String, (Filter, String)> = HashMap::new();
         let mut last: HashMap<String, VecDeque<String>> = HashMap::new();
         let mut wanted = |pod: &str, stamped: String| -> Option<String> {
-            let new = || (Filter::new(level, None, Zone::utc()), String::new());
+            let new = || (Filter::new(level, None, TimeZone::UTC), String::new());
             let (filter, until) = filters.entry(pod.to_owned()).or_insert_with(new);
             let (time, line) = stamped.split_once(' ').unwrap_or(("", &stamped));
             // What the first request gave already; these times sort as their texts.

@@ -80,14 +80,16 @@ async fn restore(
     if args.dry_run || changes.is_empty() {
         match output {
             Output::Json => say!("{}", json!({ "dry_run": args.dry_run, "changes": changes })),
-            Output::Text if changes.is_empty() => say!("everything is where the file has it"),
+            Output::Text if changes.is_empty() => {
+                say!("everything is already at the file's positions")
+            }
             Output::Text => stdout::print(&table.text(palette))?,
         }
         return Ok(ExitCode::SUCCESS);
     }
     if !args.yes {
         let what = format!(
-            "set these offsets; what lies between is captured again, or never:\n{}",
+            "set these offsets; changes in between are captured again, or never:\n{}",
             table.text(palette)
         );
         let way = "if that is what you want: add --yes";

@@ -53,7 +53,7 @@ pub(super) async fn run(global: &Global, args: &ResetConnector) -> Result<ExitCo
     }
     let reset = Arc::new(reset);
     steps::run(global, reset.plan()).await.map_err(|error| {
-        let again = format!("mend the cause, then: cargo xtask reset-connector {name}");
+        let again = format!("fix the cause, then: cargo xtask reset-connector {name}");
         match error.hint.is_some() || error.code == Code::Interrupted {
             true => error,
             false => error.hint(again),

@@ -1,4 +1,4 @@
-//! `restart`: a component ends, begins again, and is seen to work.
+//! `restart`: a component is stopped, started, and proven to work.
 
 use std::process::ExitCode;
 
@@ -46,7 +46,7 @@ pub(super) async fn run(global: &Global, args: &Restart) -> Result<ExitCode> {
 pub(super) fn again(error: Error, command: &str) -> Error {
     match error.hint.is_some() || error.code == Code::Interrupted {
         true => error,
-        false => error.hint(format!("mend the cause, then: {command}")),
+        false => error.hint(format!("fix the cause, then: {command}")),
     }
 }
 

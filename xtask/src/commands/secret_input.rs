@@ -28,7 +28,7 @@ pub(super) fn take(set: &mut [String]) -> Result<()> {
                 format!("`--set {key}=@{from}`: no password came"),
             )
             .hint(format!(
-                "type it where it is asked for, or name a file that has it: --set {key}=@FILE"
+                "type it at the prompt, or name a file that holds it: --set {key}=@FILE"
             )));
         }
         // In quotes: it is a text, whatever it looks like.

@@ -36,7 +36,10 @@ pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
             let counts: Vec<String> = counts
                 .map(|(what, count)| format!("{count} {what}"))
                 .collect();
-            say!("{} were missing and are there now", counts.join(" and "))
+            say!(
+                "{} were missing and have been inserted",
+                counts.join(" and ")
+            )
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -189,7 +189,7 @@ fn flow_lines(
     notes.push(newest);
     if let Some(errors) = flow.errors.filter(|errors| *errors > 0) {
         let text = format!(
-            "{errors} messages that are no change, in {}_errors",
+            "{errors} messages that are not changes, in {}_errors",
             flow.name
         );
         notes.push(palette.ink(Ink::Red, text).into_owned());

@@ -1,10 +1,9 @@
 //! `test`: the product's own checks, in the order in which they are cheapest.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Instant;
-
-use xshell::{Shell, cmd};
 
 use super::context;
 use super::doctor;
@@ -15,7 +14,8 @@ use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::platform::host::artifacts::pypi;
-use crate::process::this_program;
+use crate::platform::host::dirs;
+use crate::process::{self, Job, this_program};
 use crate::profile::Selection;
 use crate::report::text::duration;
 
@@ -80,8 +80,6 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         ));
         steps.push(("the pipeline on a Kind cluster", on_docker("kind")));
     }
-    let shell = Shell::new().map_err(|error| Error::new(Code::Check, error.to_string()))?;
-    shell.change_dir(context::root());
     let mut checks: Vec<(&str, Check)> = steps
         .into_iter()
         .map(|(name, command)| (name, Check::Command(command)))
@@ -97,8 +95,8 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         let begin = Instant::now();
         eprintln!("== {name}");
         let result = match check {
-            Check::Command(command) => run_command(&shell, command),
-            Check::WithBroker(engine) => with_broker(&shell, engine.as_deref()),
+            Check::Command(command) => run_command(command),
+            Check::WithBroker(engine) => with_broker(engine.as_deref()),
         };
         eprintln!(
             "== {name}: {} in {}\n",
@@ -180,48 +178,49 @@ enum Check {
     WithBroker(Option<String>),
 }
 
-fn run_command(shell: &Shell, command: &[String]) -> xshell::Result<()> {
-    let (program, arguments) = match command {
-        [program, arguments @ ..] => (program, arguments),
-        [] => return Ok(()),
+fn run_command(command: &[String]) -> Result<()> {
+    let Some((program, args)) = command.split_first() else {
+        return Ok(());
     };
-    cmd!(shell, "{program} {arguments...}").run()
+    let dir = Some(context::root());
+    process::run(&Job {
+        dir,
+        ..Job::new(program, args)
+    })
 }
 
 /// Runs the tests that need a broker against the one of an environment made for them.
-fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
+fn with_broker(python: Option<&str>) -> Result<()> {
     // PostgreSQL may have to run as another user, who must be able to enter.
     let state = std::env::temp_dir().join(format!("cdc-test-{}", std::process::id()));
-    shell.create_dir(&state)?;
-    let _state = shell.push_env("XDG_STATE_HOME", &state);
+    dirs::make(&state, 0o755)?;
     let tool = this_program().unwrap_or_else(|_| "xtask".into());
-    let up = cmd!(
-        shell,
-        "{tool} up --platform host --ports auto --output json --set kafka.config.auto.create.topics.enable=true"
-    )
-    .read()?;
+    let tool = tool.display().to_string();
+    let job = |env: &BTreeMap<String, String>, program: &str, args: &str| Job {
+        dir: Some(context::root()),
+        env: env.clone(),
+        ..Job::new(program, words(args))
+    };
+    let mut env = BTreeMap::from([("XDG_STATE_HOME".into(), state.display().to_string())]);
+    let up = "up --platform host --ports auto --output json \
+              --set kafka.config.auto.create.topics.enable=true";
+    let up = process::read(&job(&env, &tool, up))?;
     let report: serde_json::Value = serde_json::from_str(&up).unwrap_or_default();
     let address = report["endpoints"]["kafka"].as_str().unwrap_or_default();
-    let tests = cmd!(
-        shell,
-        "cargo test --package xtask --lib clients::kafka::tests -- --ignored --skip measure"
-    )
-    .env("CDC_TEST_KAFKA", address)
-    .run();
+    for name in ["CDC_TEST_KAFKA", "KAFKA_BOOTSTRAP"] {
+        env.insert(name.into(), address.into());
+    }
+    let tests = "test --package xtask --lib clients::kafka::tests -- --ignored --skip measure";
+    let tests = process::run(&job(&env, "cargo", tests));
     // It starts brokers of its own, from the libraries that `up` has just had.
-    let logins = cmd!(
-        shell,
-        "cargo test --package xtask --lib clients::kafka::security_tests::broker -- --ignored"
-    )
-    .run();
+    let logins = "test --package xtask --lib clients::kafka::security_tests::broker -- --ignored";
+    let logins = process::run(&job(&env, "cargo", logins));
     let server = python.map_or(Ok(()), |python| {
-        let script = "manifests/clickhouse/host/test_server.py";
-        cmd!(shell, "{python} -B {script}")
-            .env("KAFKA_BOOTSTRAP", address)
-            .run()
+        let script = "-B manifests/clickhouse/host/test_server.py";
+        process::run(&job(&env, python, script))
     });
-    cmd!(shell, "{tool} down --yes").run()?;
-    shell.remove_path(&state)?;
+    process::run(&job(&env, &tool, "down --yes"))?;
+    std::fs::remove_dir_all(&state).map_err(|error| Error::io("remove", &state, &error))?;
     tests.and(logins).and(server)
 }
 
@@ -265,7 +264,7 @@ async fn engine() -> Result<Option<String>> {
     let Some(engine) = env.running().find_map(|it| components::of(it).engine(&env)) else {
         return Ok(None);
     };
-    crate::platform::host::dirs::make(&env.dirs.cache, 0o755)?;
+    dirs::make(&env.dirs.cache, 0o755)?;
     eprintln!("== fetching {}", engine.name);
     pypi::fetch(&engine, &env.dirs.cache, &Progress::silent()).await?;
     Ok(Some(engine.python(&env.dirs.cache)?.display().to_string()))

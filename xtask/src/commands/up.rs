@@ -153,9 +153,8 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
     if let Some(error) = Error::together(std::mem::take(&mut report.errors)) {
         return Err(match error.hint {
             Some(_) => error,
-            None => {
-                error.hint("mend the cause and run the same command again: what is done stays done")
-            }
+            None => error
+                .hint("fix the cause and run the same command again: finished steps stay finished"),
         });
     }
     match output {
@@ -346,7 +345,7 @@ fn choose_ports(dirs: &Dirs, loaded: &Loaded, taken: &[Taken]) -> Result<()> {
         let chosen = ports::choose(taken.port, &given);
         given.push(chosen);
         let key = &taken.key;
-        // A choice that is itself taken now is chosen anew for the port first wanted.
+        // A choice that is itself taken now is chosen again for the port first wanted.
         let wanted = choices
             .get(key)
             .filter(|choice| choice.chosen == taken.port)

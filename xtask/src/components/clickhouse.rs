@@ -1,4 +1,6 @@
 //! The target: `clickhouse` from PATH, or the embedded engine behind the same HTTP interface.
+//!
+//! The embedded engine limits each query to `clickhouse.memory`; it does not limit its total.
 
 mod changes;
 pub mod settings;
@@ -26,8 +28,8 @@ use crate::platform::host::secrets;
 use crate::platform::{Endpoint, Platform};
 use crate::profile::Profile;
 use crate::profile::component::Space;
-use crate::profile::size;
 use crate::readiness::{State, Status};
+use crate::units::Size;
 use crate::wait;
 use settings::{ClickhouseSettings, PROGRAM};
 pub use tables::{Names, statements};
@@ -71,7 +73,7 @@ impl Component for ClickhouseSettings {
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
         let users = users_file(env, &self.name);
-        let memory = size::bytes(&self.memory)?;
+        let memory = self.memory.parse::<Size>()?.0;
         let session = match env.profile.kafka.external {
             Some(_) => SESSION_MS,
             None => OWN_SESSION_MS,
@@ -140,7 +142,7 @@ impl Component for ClickhouseSettings {
 
     fn values(&self, made: &Manifests<'_>) -> Result<Value> {
         Ok(json!({
-            "memory_bytes": size::bytes(&self.memory)?.to_string(),
+            "memory_bytes": self.memory.parse::<Size>()?.0.to_string(),
             "host_port": made.on_kind && self.has_node_port(&made.env.profile),
             "keepers": self.keepers > 0,
             "several": self.is_several(),

@@ -1,4 +1,12 @@
 //! The Connect worker and its source connectors.
+//!
+//! ClickHouse 25.8 pauses for 500 ms after an empty Kafka poll. The connectors' heartbeats (100 ms)
+//! come before a poll gives up (120 ms), so it never pauses. They also let PostgreSQL forget WAL
+//! while the captured tables are idle.
+//!
+//! Three waits that are ten seconds by default are one or two: Debezium's before it tries a source
+//! again, librdkafka's before it tries a broker again, and on `host` a group's for a member that
+//! was killed.
 
 mod anew;
 pub mod login;

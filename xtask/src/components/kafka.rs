@@ -1,4 +1,7 @@
 //! The broker: one KRaft node on `host`, Strimzi's cluster elsewhere.
+//!
+//! `kafka/ready` waits for the brokers alone; that the operator reports Kafka ready is a gate of
+//! its own (`kafka/operated`). On `host` Kafka's formatted data directory is cached.
 
 use std::path::PathBuf;
 use std::sync::Arc;

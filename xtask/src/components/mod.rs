@@ -228,9 +228,14 @@ mod tests {
 
     #[test]
     fn a_source_is_named_by_its_type_or_a_short_form() {
-        assert_eq!(source_named("postgres"), Some(schema::Source::Postgres));
-        assert_eq!(source_named("mongodb"), Some(schema::Source::Mongodb));
-        assert_eq!(source_named("mongo"), Some(schema::Source::Mongodb));
-        assert_eq!(source_named("kafka"), None);
+        let meant = |word: &str| {
+            let sources = ALL.iter().filter(|it| it.kind.source.is_some());
+            let mut sources = sources.filter(|it| it.kind.is_called(word));
+            sources.next().map(|it| it.kind.name)
+        };
+        assert_eq!(meant("postgres"), Some("postgres"));
+        assert_eq!(meant("mongodb"), Some("mongodb"));
+        assert_eq!(meant("mongo"), Some("mongodb"));
+        assert_eq!(meant("kafka"), None);
     }
 }

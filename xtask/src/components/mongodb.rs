@@ -25,8 +25,8 @@ use crate::platform::kubernetes::Cluster;
 use crate::platform::{Endpoint, Platform};
 use crate::profile::Profile;
 use crate::profile::component::Space;
-use crate::profile::size;
 use crate::readiness::{self, State, Status};
+use crate::units::Size;
 use crate::wait::{self, Patience};
 use settings::{MONGOD, MongodbSettings};
 
@@ -51,7 +51,7 @@ impl Component for MongodbSettings {
                 "mongod": env.programs.get(MONGOD),
                 // The environment's secret is the key as it stands.
                 "key_file": secrets::file(&env.dirs, &format!("{}-key", self.name)),
-                "cache_gb": size::gigabytes(size::bytes(&self.cache)?),
+                "cache_gb": self.cache.parse::<Size>()?.gigabytes(),
             }),
         )
     }
@@ -66,7 +66,7 @@ impl Component for MongodbSettings {
     fn values(&self, _: &Manifests<'_>) -> Result<Value> {
         Ok(json!({
             "several": self.replicas > 1,
-            "cache_gb": size::gigabytes(size::bytes(&self.cache)?),
+            "cache_gb": self.cache.parse::<Size>()?.gigabytes(),
         }))
     }
 

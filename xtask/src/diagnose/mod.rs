@@ -74,7 +74,7 @@ pub enum Severity {
     Degraded,
 }
 
-/// Who can mend a finding.
+/// Who can fix a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Remedy {
@@ -130,11 +130,11 @@ pub struct Finding {
     pub evidence: Vec<String>,
     /// The next command, or what to do where there is none.
     pub next: String,
-    /// Who can mend it.
+    /// Who can fix it.
     pub remedy: Remedy,
     /// What `--fix` does about it, where that is safe.
     pub fix: Option<Fix>,
-    /// What follows from it and mends itself with it.
+    /// What follows from it and fixes itself with it.
     pub consequences: Vec<Consequence>,
 }
 

@@ -1,4 +1,7 @@
 //! Causes before consequences: what a finding may follow from stands above it. No IO.
+//!
+//! A finding's rule says what may explain it (`Follows`). The rest are causes of their own, the
+//! gravest and the nearest to the machine first.
 
 use super::facts::Facts;
 use super::rules::{self, Follows};

@@ -1,4 +1,8 @@
 //! What keeps a component, a connector or an operator from its work, as the platform sees it.
+//!
+//! A slot that is not read is asked about after four seconds: where its login is refused, or it is
+//! gone and the connector has an offset, nobody will make it, and the wait ends with the command
+//! that helps.
 
 use std::collections::BTreeMap;
 

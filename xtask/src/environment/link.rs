@@ -1,5 +1,7 @@
 //! The connection to the cluster that an environment runs on: its API server, watches of what runs
 //! there, and a loopback port that leads to each service.
+//!
+//! A broker that is alone is reached through the bootstrap service only.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

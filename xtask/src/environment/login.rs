@@ -1,5 +1,10 @@
 //! How this tool logs in at a broker that asks who connects: the certificate of Kafka's own
 //! authority and the tool's password, both from the cluster's Secrets, where operators put them.
+//!
+//! Where rights are checked, the tool's user may describe every topic and group: a broker may go
+//! only while all replicas are in sync, and what is not seen would count as in sync. It may not
+//! choose leaders, since that right is also the right to change users. A broker that came back
+//! leads again within five minutes by itself.
 
 use std::time::Duration;
 

@@ -1,4 +1,8 @@
 //! The environment's passwords: made, read, and handed to whom they are for.
+//!
+//! On clusters the passwords in the cluster's Secrets count, not those that this machine remembers.
+//! MongoDB's key used to be root's password: a set that has the old key is restarted member by
+//! member onto the new one, and a majority has either.
 
 use std::collections::BTreeMap;
 

@@ -64,7 +64,7 @@ async fn find_in(path: &Path, registry: &str) -> Result<Option<DockerCredentials
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", path, &error)),
     };
-    // The parser's message could quote a secret: only its place is told.
+    // The parser's message could quote a secret: only its place is reported.
     let config: Config = serde_json::from_str(&text).map_err(|error| {
         Error::new(
             Code::Io,

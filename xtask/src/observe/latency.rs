@@ -155,7 +155,7 @@ impl Listener {
                 if self.heard.lock().await.contains_key(&token) {
                     crate::readiness::Status::current("heard")
                 } else {
-                    crate::readiness::Status::in_progress("not heard yet")
+                    crate::readiness::Status::in_progress("not received yet")
                 }
             },
         )
@@ -165,7 +165,7 @@ impl Listener {
             .await
             .get(&token)
             .copied()
-            .ok_or_else(|| Error::new(Code::Verify, "a message that was heard is gone"))
+            .ok_or_else(|| Error::new(Code::Verify, "a message that was received is gone"))
     }
 }
 

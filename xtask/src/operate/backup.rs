@@ -205,7 +205,7 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
             };
             match (first.get(&partition), last.get(&partition)) {
                 (Some(first), _) if wanted < first => {
-                    let why = format!("the topic begins at {first}");
+                    let why = format!("the topic starts at {first}");
                     errors.push(gone(group, place, *wanted, &why));
                 }
                 (_, Some(last)) if wanted > last => {
@@ -242,7 +242,7 @@ fn split(place: &str) -> Option<(&str, i32)> {
     Some((topic, partition.parse().ok()?))
 }
 
-/// Whether the source still has what follows a saved place.
+/// Whether the source still has what follows a saved position.
 async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> Result<()> {
     let Some(connector) = env.profile.connectors.get(name) else {
         return Ok(());
@@ -252,7 +252,7 @@ async fn still_there(env: &Environment, name: &str, saved: &ConnectorBackup) -> 
         None => Ok(()),
         Some(why) => Err(Error::new(
             Code::Service,
-            format!("{name}: its saved place is gone from the source: {why}"),
+            format!("{name}: the source no longer has its saved position: {why}"),
         )
         .hint(format!(
             "nothing was changed; a new snapshot reads what is there now: cargo xtask reset-connector {name}"

@@ -1,9 +1,11 @@
-//! Having a connector run, rest, stop or begin anew, and seeing that it did.
+//! Having a connector run, rest, stop or restart, and seeing that it did.
 //!
 //! On clusters the state belongs into the connector's resource: Strimzi undoes what was only said to
 //! Connect at its next look. It leaves a connector that failed alone though (0.50,
-//! strimzi-kafka-operator#12542), so Connect is told too. A restart changes no wanted state: Connect
-//! is told on every platform, which works while the operator is away.
+//! strimzi-kafka-operator#12542), so Connect is asked too. A restart changes no wanted state: Connect
+//! is asked on every platform, which works while the operator is away.
+//!
+//! The state is written by a field manager of its own, so that `up` leaves it alone.
 
 use std::time::Duration;
 

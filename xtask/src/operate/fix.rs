@@ -11,10 +11,10 @@ use crate::plan::{Outcome, Plan};
 use crate::platform::host::daemon;
 use crate::up::{self, ClusterOptions};
 
-/// The plan that mends something. Nothing happens yet.
+/// The plan that fixes something. Nothing happens yet.
 ///
 /// # Errors
-/// The environment does not have what is to be mended, or a template is wrong.
+/// The environment does not have what is to be fixed, or a template is wrong.
 pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
     match fix {
         Fix::Up => up::plan(env, &ClusterOptions::default()),
@@ -24,7 +24,7 @@ pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
             let mut plan = Plan::default();
             let (at, name) = (env.clone(), name.clone());
             let id = format!("{name}/restart");
-            plan.step(&id, "its tasks begin again", &[], async move |progress| {
+            plan.step(&id, "its tasks restart", &[], async move |progress| {
                 control::restart(&at, &name, Restart::All, &progress).await
             });
             Ok(plan)
@@ -34,11 +34,11 @@ pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
             let (at, pid) = (env.clone(), *pid);
             plan.step(
                 "process/continue",
-                "a suspended process goes on",
+                "a suspended process continues",
                 &[],
                 async move |_| {
                     let name = daemon::resume(&at.dirs, pid)?;
-                    Ok(Outcome::Changed(format!("{name} (pid {pid}) goes on")))
+                    Ok(Outcome::Changed(format!("{name} (pid {pid}) continues")))
                 },
             );
             Ok(plan)

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use jiff::civil::Date;
 use serde::Deserialize;
 
 use super::combinations::{InUse, Subject};
@@ -221,17 +222,8 @@ impl Vulnerable<'_> {
 }
 
 fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.split('-').collect();
-    let digits =
-        |part: &str, count: usize| part.len() == count && part.chars().all(|c| c.is_ascii_digit());
-    let [year, month, day] = parts.as_slice() else {
-        return false;
-    };
-    digits(year, 4)
-        && digits(month, 2)
-        && digits(day, 2)
-        && ("01"..="12").contains(month)
-        && ("01"..="31").contains(day)
+    text.parse::<Date>()
+        .is_ok_and(|date| date.to_string() == text)
 }
 
 fn is_id(text: &str) -> bool {

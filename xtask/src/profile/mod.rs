@@ -18,7 +18,6 @@ pub mod pins;
 mod properties;
 pub mod rules;
 pub mod schema;
-pub mod size;
 pub mod topics;
 mod types;
 pub mod version;

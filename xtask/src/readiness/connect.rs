@@ -30,7 +30,7 @@ pub struct ConnectorStatus {
 }
 
 impl ConnectorStatus {
-    /// Whether it was told to do nothing.
+    /// Whether it was asked to do nothing.
     pub fn rests(&self) -> bool {
         matches!(self.connector.state.as_str(), "PAUSED" | "STOPPED")
     }

@@ -14,12 +14,29 @@ pub enum State {
     Current,
     /// On its way.
     InProgress,
-    /// Broken in a way that waiting does not mend.
+    /// Broken in a way that waiting does not fix.
     Failed,
     /// Not there.
     NotFound,
     /// Could not be observed.
     Unknown,
+}
+
+/// What keeps a pod from working.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It needs more memory than its limit.
+    OutOfMemory,
+    /// Its program is not in its image.
+    ProgramMissing,
+    /// Its node cannot get its image.
+    ImageUnavailable,
+    /// No node takes it.
+    Unschedulable,
+    /// Its volume is not made.
+    VolumePending,
+    /// A volume, Secret or ConfigMap cannot be mounted.
+    MountFailed,
 }
 
 /// A state with the message that explains it.
@@ -32,6 +49,9 @@ pub struct Status {
     /// Lines that prove it, such as the end of a log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
+    /// What keeps a pod from working, where that is known, and the clause of the message that says so.
+    #[serde(skip)]
+    pub cause: Option<(Cause, String)>,
     /// The next thing to do, where the state is final.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
@@ -43,6 +63,7 @@ impl Status {
             state,
             message: message.into(),
             evidence: Vec::new(),
+            cause: None,
             next: None,
         }
     }
@@ -57,7 +78,7 @@ impl Status {
         Status::new(State::InProgress, message)
     }
 
-    /// Broken in a way that waiting does not mend.
+    /// Broken in a way that waiting does not fix.
     pub fn failed(message: impl Into<String>) -> Self {
         Status::new(State::Failed, message)
     }

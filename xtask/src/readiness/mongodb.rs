@@ -1,4 +1,7 @@
 //! MongoDB as a change source: what a member says of itself, and what a refused login means.
+//!
+//! A refused login is final only once the server reports that it was started as a member: the
+//! image's first server has no users yet.
 
 use super::Status;
 

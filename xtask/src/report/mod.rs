@@ -1,4 +1,4 @@
-//! What people and programs are told about a run.
+//! What people and programs read about a run.
 //!
 //! [`Reporter`] tells while it runs, always on stderr: stdout belongs to results. [`summary`] and
 //! [`timeline`] tell afterwards and are pure.

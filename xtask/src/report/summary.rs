@@ -12,7 +12,7 @@ use crate::plan::run::RunReport;
 /// Cells of the bar that shows a share.
 const BAR: usize = 10;
 
-/// In which order counts are told.
+/// In which order counts are reported.
 const VERDICTS: [Verdict; 5] = [
     Verdict::Changed,
     Verdict::Unchanged,

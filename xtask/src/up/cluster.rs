@@ -2,6 +2,9 @@
 //!
 //! Only what must wait does: the worker for its image, a connector for its tables. Everything else is
 //! applied at once, so that the operators work side by side.
+//!
+//! Where Kafka asks who connects, the target waits for the authority's certificate and Connect for
+//! its user: the kubelet starts a pod that wants either too early again after ever longer pauses.
 
 mod release;
 mod seen;

@@ -118,7 +118,7 @@ fn creates(sandbox: &Sandbox) {
     assert!(
         sandbox
             .fails(&["topic", "create", "a b"], 3)
-            .contains("is no name for a topic")
+            .contains("is not a valid topic name")
     );
 }
 

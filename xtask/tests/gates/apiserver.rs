@@ -15,7 +15,7 @@ use xtask::readiness::State;
 use crate::operator::{a_connector_is_as_its_resource_wants_it, it_is_back_when_it_leads};
 use crate::replaced::{a_pause_ends_with_its_pod_only, a_set_is_restarted, strimzi_is_asked};
 use crate::server::Server;
-use crate::support::{api, client, create, namespace, object, set, stateful_set};
+use crate::support::{Waits, api, client, create, namespace, object, set, stateful_set};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -161,21 +161,16 @@ async fn shares_its_watches(client: &Client) {
     drop(gates);
     // All of many, as one wait.
     let silent = Progress::silent();
-    let wait = watches.current(
-        "all",
-        (0..3).map(|n| stateful_set("share", format!("s{n}").as_str())),
-        LONG,
-        &silent,
-    );
+    let wait = futures_util::future::try_join_all((0..3).map(|n| {
+        let gate = watches.gate(stateful_set("share", format!("s{n}").as_str()));
+        gate.current("all", LONG, &silent)
+    }));
     let patches = async {
         for n in 0..3 {
             status(client, "share", SET, &format!("s{n}"), ready(1)).await;
         }
     };
-    assert_eq!(
-        tokio::join!(wait, patches).0.unwrap(),
-        "3 objects are current"
-    );
+    assert_eq!(tokio::join!(wait, patches).0.unwrap().len(), 3);
     drop(watches);
     let begin = Instant::now();
     while open_watches(client, "pods").await > 0 {

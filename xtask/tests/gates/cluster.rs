@@ -10,7 +10,7 @@ use xtask::plan::Progress;
 use xtask::platform::kubernetes::preflight::{self, Options};
 use xtask::platform::kubernetes::watch::Watches;
 
-use crate::support::{api, client, create, namespace, object, set, stateful_set};
+use crate::support::{Waits, api, client, create, namespace, object, set, stateful_set};
 
 pub const LONG: Duration = Duration::from_secs(120);
 

@@ -13,7 +13,7 @@ use xtask::platform::kubernetes::forward::{Forward, ForwardError, To};
 use xtask::platform::kubernetes::watch::Watches;
 
 use crate::cluster::{LONG, image, real, remove, space};
-use crate::support::{api, create, set, stateful_set};
+use crate::support::{Waits, api, create, set, stateful_set};
 
 const MIB: usize = 64;
 

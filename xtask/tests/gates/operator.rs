@@ -1,13 +1,11 @@
 //! An operator that is away, restarted, or has not looked yet, against a real API server. The tests do
 //! what its pods and controllers would.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use xtask::environment::{Environment, Secrets};
 use xtask::operate::restart::{self, What};
 use xtask::plan::{Outcome, Progress};
 use xtask::platform::kubernetes::Cluster;

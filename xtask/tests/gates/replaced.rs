@@ -1,21 +1,16 @@
 //! Pods that are replaced, against a real API server. The tests do what controllers would.
 
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use kube::Client;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
-use xtask::environment::{Environment, Secrets};
 use xtask::error::Code;
 use xtask::operate::restart::{self, What};
 use xtask::plan::{Outcome, Progress};
-use xtask::platform::Platform;
 use xtask::platform::kubernetes::Cluster;
 use xtask::platform::kubernetes::restart::{LOOK, RESTARTED, ROLL};
 use xtask::platform::kubernetes::watch::{Target, Watches};
-use xtask::profile::{self, Selection};
 use xtask::readiness::kubernetes::rolled;
 
 use crate::support::{api, create, environment, namespace, set, stateful_set};

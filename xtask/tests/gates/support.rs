@@ -2,16 +2,44 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use xtask::environment::{Environment, Secrets};
+use xtask::plan::Progress;
 use xtask::platform::Platform;
 use xtask::platform::kubernetes::Cluster;
-use xtask::platform::kubernetes::watch::Target;
+use xtask::platform::kubernetes::watch::{Gate, Target};
 use xtask::profile::{self, Selection};
+use xtask::{error, wait};
+
+/// Waits as a plan does.
+pub trait Waits {
+    /// Until the object is current.
+    async fn current(
+        self,
+        what: &str,
+        limit: Duration,
+        progress: &Progress,
+    ) -> error::Result<String>;
+}
+
+impl Waits for Gate {
+    async fn current(
+        self,
+        what: &str,
+        limit: Duration,
+        progress: &Progress,
+    ) -> error::Result<String> {
+        let mut changes = self.changes();
+        let gate = tokio::sync::Mutex::new(self);
+        let look = || async { gate.lock().await.look().await };
+        wait::until_changed(what, limit, progress, &mut changes, look).await
+    }
+}
 
 /// A client of a kubeconfig's current context.
 pub async fn client(kubeconfig: &str) -> Client {

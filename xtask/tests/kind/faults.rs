@@ -321,7 +321,7 @@ fn read(path: &Path) -> String {
 fn what_only_a_cluster_has_is_told_and_mended() {
     let mut kind = Kind::new("faults");
     let mut table =
-        String::from("| fault | told as | told after | mended after |\n|---|---|---|---|\n");
+        String::from("| fault | reported as | reported after | fixed after |\n|---|---|---|---|\n");
     volumes(&mut kind, &mut table);
     of_workers(&kind, &mut table);
     assert_proven(&kind);

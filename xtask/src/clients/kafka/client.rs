@@ -172,7 +172,7 @@ impl KafkaClient {
 
     /// Where changes of topics and configs go.
     ///
-    /// Asked anew each time: such changes are rare and a moved controller would refuse them.
+    /// Asked again each time: such changes are rare and a moved controller would refuse them.
     /// (A KRaft broker names any broker, itself included, and forwards to the controller.)
     pub(super) async fn controller(&self, deadline: Deadline) -> Result<Target, KafkaError> {
         let metadata = self.metadata(Some(&[]), deadline).await?;

@@ -94,14 +94,14 @@ pub enum KafkaError {
         problem: TlsProblem,
     },
 
-    /// The client was told to speak without TLS, and the broker wants it.
+    /// The client was configured to speak without TLS, and the broker wants it.
     #[error("Kafka at {address} speaks TLS here, and the client was configured without")]
     TlsWanted {
         /// The dialled `host:port`.
         address: String,
     },
 
-    /// The client was told to log in as nobody, and the broker wants a login.
+    /// The client was configured without a login, and the broker wants a login.
     #[error("Kafka at {address} wants a login ({}), and the client was configured without", .offered.join(", "))]
     LoginWanted {
         /// The dialled `host:port`.
@@ -219,7 +219,7 @@ fn meaning(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::LeaderNotAvailable => "its leader is being elected",
         ErrorCode::NotLeaderOrFollower => "its leader has moved to another broker",
         ErrorCode::OffsetOutOfRange => {
-            "the offset was deleted by retention or lies beyond the end of the partition"
+            "the offset was deleted by retention or is beyond the end of the partition"
         }
         ErrorCode::CoordinatorLoadInProgress => "the group coordinator is still loading",
         ErrorCode::CoordinatorNotAvailable => {

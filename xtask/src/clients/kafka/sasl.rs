@@ -1,7 +1,7 @@
 //! Logging in on a fresh connection.
 //!
 //! Sessions are not renewed (KIP-368): a broker with `connections.max.reauth.ms` closes a
-//! connection that is used after that time, and the client then dials and logs in anew, as after
+//! connection that is used after that time, and the client then dials and logs in again, as after
 //! every lost connection. Connections of a command-line tool rarely live that long.
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};

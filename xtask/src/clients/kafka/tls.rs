@@ -1,4 +1,7 @@
 //! TLS below the Kafka protocol: whom to trust, whom to expect, and what a failure means.
+//!
+//! Behind a port-forward a broker's certificate is checked against the bootstrap service's name, or
+//! the name that the broker advertises.
 
 use std::{fmt, io, sync::Arc};
 

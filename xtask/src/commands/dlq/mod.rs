@@ -43,8 +43,8 @@ fn no_flow(name: &str, verb: &str) -> Error {
     Error::new(
         crate::error::Code::Usage,
         format!(
-            "{name} is a flow: what ClickHouse could not read of it are rows of {name}_errors, \
-             which nothing can {verb}"
+            "{name} is a flow: what ClickHouse could not read of it is in the table {name}_errors, which no command \
+             can {verb}"
         ),
     )
     .hint(format!(

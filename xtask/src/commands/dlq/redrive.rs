@@ -109,7 +109,7 @@ fn written(output: Output, path: &Path, prepared: &Prepared) -> Result<ExitCode>
         Output::Text => {
             say!("{}: {}", path.display(), count(send.len(), "record"));
             say!(
-                "mend keys and values, remove lines that shall stay, then run the same command again"
+                "edit keys and values, remove the lines of records that should stay, then run the same command again"
             );
             name_held(&prepared.decisions.held);
         }
@@ -264,7 +264,7 @@ fn name_held(held: &[(Place, Held)]) {
         .iter()
         .any(|(_, why)| matches!(why, Held::CameBack { .. }))
     {
-        say!("  sending these back again needs --rounds N, mending them --edit-file FILE too");
+        say!("  sending these back again needs --rounds N, and --edit-file FILE to change them");
     }
     let guarded = |why: &Held| matches!(why, Held::Superseded { .. } | Held::Unknown { .. });
     if held.iter().any(|(_, why)| guarded(why)) {

@@ -138,8 +138,8 @@ fn text(entry: &Entry, stack: bool, of_flow: bool, palette: Palette) -> String {
             }
             words
         }
-        (None, true) => "not said".to_owned(),
-        (None, false) => format!("not said: its sink runs without {CONTEXT}=true"),
+        (None, true) => "unknown".to_owned(),
+        (None, false) => format!("unknown: its sink runs without {CONTEXT}=true"),
     };
     line("from", &one_line(&origin));
     let exception = [failure.exception.as_deref(), failure.message.as_deref()];

@@ -1,5 +1,8 @@
 //! The digests of what is fetched by version and not through Maven: operators' installation files
 //! and Kind's command.
+//!
+//! What is locked is compared only where its release answers, so that a closed network can still
+//! lock what Maven brings.
 
 use std::path::Path;
 

@@ -46,7 +46,7 @@ pub(super) async fn run(
             let did = match outcome {
                 Outcome::Created => "created",
                 Outcome::WouldCreate => "would create",
-                Outcome::Unchanged => "is there already, as wanted:",
+                Outcome::Unchanged => "exists already, as wanted:",
             };
             let number = |number: Option<String>| number.unwrap_or("the broker's default".into());
             let mut text = format!(

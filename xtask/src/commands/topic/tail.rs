@@ -1,4 +1,8 @@
 //! `topic tail`: messages as they are, or as changes.
+//!
+//! It ends like `tail` does: the last ten messages, up to the end that was there at the start; `-f`
+//! goes on. Text is the value alone, as Kafka's console consumer prints it, so that nothing else
+//! gets into a pipe.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -1,4 +1,12 @@
 //! Having a connector begin again that does not run although it should.
+//!
+//! A connector that stays UNASSIGNED for ten seconds is restarted by `up` and after a restart,
+//! although it may run: a worker that lost the broker writes that status late, over that of the
+//! worker that has the connector now, and nobody corrects it. A connector that is FAILED at its
+//! gate is restarted once: its task may have failed over the configuration that was just replaced.
+//! It counts as restarted only when Connect reports another status than before. On clusters it is
+//! restarted through Connect's REST interface: Strimzi's own `autoRestart` hides a task that fails
+//! again and again behind a resource that is Ready.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -4,6 +4,10 @@
 //!
 //! On a server that the tool runs the user has these roles and no others. On one that the user runs,
 //! none is taken away, and a user that was there keeps its password.
+//!
+//! A change stream of one database needs rights in that database alone (`capture.scope`). A resume
+//! token names an event and not the stream that it was read from, so one of the whole deployment's
+//! stream is resumed there (not tried on a genuine MongoDB).
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,6 @@
 //! A replica set that grows with its profile: its members are added one at a time, as MongoDB wants.
+//!
+//! It never shrinks: pods that are taken away would leave it without a majority.
 
 use std::time::Duration;
 

@@ -1,4 +1,7 @@
 //! PostgreSQL's replication slots: who reads them, what they keep, and giving one up.
+//!
+//! A slot is dropped only while its connector is stopped: between two attempts nobody reads it for
+//! a moment.
 
 use std::time::Duration;
 
@@ -163,11 +166,11 @@ pub async fn droppable(
     let Some(connector) = &slot.connector else {
         return match slot.active {
             false => Ok((slot.clone(), None)),
-            true => Err(error.hint("end its reader first; it is no connector of this profile")),
+            true => Err(error.hint("end its reader first; it is not a connector of this profile")),
         };
     };
     let hint = format!(
-        "cargo xtask connector stop {connector}, or to begin anew: cargo xtask reset-connector {connector}"
+        "cargo xtask connector stop {connector}, or for a new snapshot: cargo xtask reset-connector {connector}"
     );
     if slot.active {
         return Err(error

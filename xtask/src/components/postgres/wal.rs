@@ -7,7 +7,7 @@ use super::slots;
 use crate::components::source::Wal;
 use crate::environment::Environment;
 use crate::platform::Platform;
-use crate::profile::size;
+use crate::units::Size;
 use crate::wait;
 
 /// How far apart the two looks are that give a rate.
@@ -77,16 +77,31 @@ fn free(own: &PostgresSettings, env: &Environment, used: Option<u64>) -> Option<
         }
         #[cfg(not(unix))]
         Platform::Host => None,
-        Platform::Kind | Platform::Kubernetes => {
-            let room = size::bytes(&own.storage).ok()?;
-            Some(room.saturating_sub(used?))
-        }
+        Platform::Kind | Platform::Kubernetes => left(&own.storage, used?),
     }
+}
+
+/// What is left of a volume that the profile asked for.
+fn left(storage: &str, used: u64) -> Option<u64> {
+    Some(Size::quantity(storage)?.0.saturating_sub(used))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_volume_is_as_large_as_its_quantity_says() {
+        const GIB: u64 = 1 << 30;
+        for (storage, left_of_it) in [
+            ("5Gi", Some(4 * GIB)),
+            ("512Mi", Some(0)),
+            ("5G", Some(5_000_000_000 - GIB)),
+            ("5gb", None),
+        ] {
+            assert_eq!(left(storage, GIB), left_of_it, "{storage}");
+        }
+    }
 
     #[test]
     fn a_disk_is_full_only_if_something_grows() {

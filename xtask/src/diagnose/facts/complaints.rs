@@ -10,7 +10,7 @@ use super::Connector;
 use crate::clock;
 use crate::environment::Environment;
 use crate::files::last_lines;
-use crate::observe::logline::{Filter, Level, Zone};
+use crate::observe::logline::{Filter, Level, TimeZone};
 use crate::platform::Platform;
 use crate::up::cluster;
 use crate::wait::Limit;
@@ -47,9 +47,12 @@ async fn read(env: &Environment) -> Option<Vec<String>> {
         Platform::Host => {
             let mut file = File::open(env.dirs.log("connect")).ok()?;
             let bytes = last_lines(&mut file, LINES).ok()?;
-            (String::from_utf8_lossy(&bytes).into_owned(), Zone::local())
+            (
+                String::from_utf8_lossy(&bytes).into_owned(),
+                TimeZone::system(),
+            )
         }
-        Platform::Kind | Platform::Kubernetes => (pods(env).await?, Zone::utc()),
+        Platform::Kind | Platform::Kubernetes => (pods(env).await?, TimeZone::UTC),
     };
     let mut filter = Filter::new(Level::Warn, Some(since), zone);
     // What stands before the first head belongs to nothing that is known.

@@ -1,4 +1,8 @@
 //! Components by their protocols, their processes, their logs.
+//!
+//! A component counts as silent only once it had the time that others on the machine needed. A pod
+//! that is not heard in time is unknown, not broken: its resource reports when it hangs. What the
+//! user runs elsewhere has no resource, and is reported.
 
 use std::sync::Arc;
 

@@ -1,4 +1,7 @@
 //! The broker: topics, the target's groups, and how old the newest heartbeats are.
+//!
+//! `RUNNING` is no sign of life: heartbeats come ten times a second, and a connector whose newest
+//! one is older than 15 s counts as stuck.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,11 +1,16 @@
 //! What only clusters have: an operator that may be waiting, and nodes that may be in trouble, or have
 //! another image under a name than is meant by it.
+//!
+//! That the operator ignores a change cannot be seen at its resource, only in the operator's log:
+//! the lock that a change did not get. That log counts only while something of the operator's does
+//! not work. Of images, only those are judged that this machine's engine built, or that the profile
+//! does not name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{self as k8s, Pod};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Api;
 use kube::api::{ListParams, LogParams};
 use kube::core::DynamicObject;

@@ -24,10 +24,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONNECT_REBALANCING",
         title: "Connect is rebalancing",
-        about: "Workers have come or gone. It answers 409 meanwhile, for seconds, or not at all; a departed worker's tasks rest \
-                for up to `scheduled.rebalance.max.delay.ms`. A worker that hangs holds up the others until the broker puts \
-                it out, after `rebalance.timeout.ms` (a minute): states are told all the while, but no place, and nothing \
-                can be changed.",
+        about: "Workers have come or gone. It answers 409 meanwhile, for seconds, or not at all; a departed worker's \
+                tasks are idle for up to `scheduled.rebalance.max.delay.ms`. A worker that hangs delays the others \
+                until the broker removes it, after `rebalance.timeout.ms` (a minute): states are reported \
+                meanwhile, but no positions, and nothing can be changed.",
         severity: Severity::Degraded,
         remedy: Remedy::Wait,
         follows: Follows::Needs,
@@ -36,8 +36,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONNECTOR_MISSING",
         title: "a connector of the profile is not registered",
-        about: "Somebody deleted it, or Connect lost its topics. Its place outlives it: registered again, it goes on \
-                where it was.",
+        about: "Somebody deleted it, or Connect lost its topics. Its position outlives it: registered again, it \
+                continues where it was.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
@@ -46,7 +46,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONNECTOR_RESTING",
         title: "a connector is paused or stopped",
-        about: "Somebody had it rest. PostgreSQL keeps its log for it meanwhile, until the disk is full.",
+        about: "Somebody paused or stopped it. PostgreSQL keeps its log for it meanwhile, until the disk is full.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -64,10 +64,11 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "CONNECTOR_STUCK",
-        title: "a connector is said to run, and gives no sign of life",
-        about: "RUNNING says that nothing has failed, not that anything moves: Debezium tries a source that does not answer \
-                again and again without saying so, and over a connection that has gone silent it waits for ever, its \
-                heartbeats going on. Positions tell, and a slot that nobody reads. Where the source is well, a restart helps.",
+        title: "a connector is RUNNING, and gives no sign of life",
+        about: "RUNNING says that nothing has failed, not that anything moves: Debezium tries a source that does not \
+                answer again and again without saying so, and over a connection that has gone silent it waits for \
+                ever and still sends heartbeats. Positions show it, and a slot that nobody reads. Where the source \
+                works, a restart helps.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
@@ -85,9 +86,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "DEAD_LETTERS",
         title: "a sink has put records aside",
-        about: "With `errors.tolerance=all` a sink goes on over records that it cannot read, and puts them into its dead \
-                letter queue: they are not at the target. `dlq show` tells why each is there, `dlq redrive` sends them again once \
-                the cause is mended, `dlq purge` gives them up.",
+        about: "With `errors.tolerance=all` a sink skips records that it cannot read, and puts them into its dead \
+                letter queue: they are not at the target. `dlq show` shows why each is there, `dlq redrive` sends \
+                them again once the cause is fixed, `dlq purge` deletes them.",
         severity: Severity::Degraded,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -100,7 +101,7 @@ fn dead_letters(facts: &Facts) -> Vec<Hit> {
         let letters = connector.dead_letters.as_ref()?;
         let records = letters.records.filter(|records| *records > 0)?;
         let next = run(format!(
-            "cargo xtask dlq show {0}, mend the cause, then: cargo xtask dlq redrive {0}",
+            "cargo xtask dlq show {0}, fix the cause, then: cargo xtask dlq redrive {0}",
             letters.topic
         ));
         let cause = format!("{records} records are in {}", letters.topic);

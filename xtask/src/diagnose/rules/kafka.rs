@@ -11,8 +11,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "PARTITION_LEADERLESS",
         title: "partitions have no leader",
-        about: "No broker that has a copy in sync is there: nobody can write or read these partitions until one is back. \
-                An unclean election would lose messages.",
+        about: "No broker with a copy in sync is there: these partitions cannot be written or read until one is \
+                back. An unclean election would lose messages.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -30,8 +30,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "TOPIC_MISSING",
         title: "a flow's topic does not exist",
-        about: "Somebody deleted it, or the environment was never finished. `up` makes it; changes that were in it are only \
-                in the target, or are read anew by `reset-connector`.",
+        about: "Somebody deleted it, or the environment was never finished. `up` makes it; changes that were in it \
+                are only in the target, or are read again by `reset-connector`.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
@@ -40,8 +40,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "STATE_TOPIC_FORGETS",
         title: "a topic of Connect's own forgets by time",
-        about: "Connect keeps configurations, places and states in compacted topics. With `cleanup.policy=delete` it forgets \
-                them after the retention, and connectors vanish or begin anew.",
+        about: "Connect keeps configurations, offsets and states in compacted topics. With `cleanup.policy=delete` \
+                it forgets them after the retention, and connectors vanish or start from nothing.",
         severity: Severity::Degraded,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -49,9 +49,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "TOPIC_EMPTY",
-        title: "a connector has its place, and its topic and target are empty",
-        about: "A connector with a committed place does not read old rows again: what was there before arrives only with a \
-                new snapshot. New changes do arrive.",
+        title: "a connector has a committed position, and its topic and target are empty",
+        about: "A connector with a committed position does not read old rows again: what was there before arrives \
+                only with a new snapshot. New changes do arrive.",
         severity: Severity::Degraded,
         remedy: Remedy::Person,
         follows: Follows::Needs,

@@ -27,8 +27,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "PROCESS_SUSPENDED",
         title: "a component's process is suspended by a signal",
-        about: "Somebody sent SIGSTOP, or the process was started from a terminal that suspended it. Its port takes \
-                connections, and nobody answers. SIGCONT lets it go on where it was; nothing is lost.",
+        about: "Somebody sent SIGSTOP, or the process was started from a terminal that suspended it. Its port \
+                accepts connections, and nothing answers. SIGCONT lets it continue where it was; nothing is lost.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -61,8 +61,9 @@ pub(super) const ENDS: &[Rule] = &[
     Rule {
         code: "PROCESS_ENDED",
         title: "a component's process has ended, and this tool did not end it",
-        about: "It was killed (by somebody, or by the system for want of memory), or it ended by itself; then the last lines \
-                of its log say why. `up` starts it again, and the pipeline goes on from its committed places.",
+        about: "It was killed (by somebody, or by the system when memory ran out), or it ended by itself; then the \
+                last lines of its log say why. `up` starts it again, and the pipeline continues from its committed \
+                positions.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Same,
@@ -80,7 +81,7 @@ pub(super) const ENDS: &[Rule] = &[
     Rule {
         code: "PROCESS_HUNG",
         title: "a component's process runs and does not answer",
-        about: "It is starting, overloaded, or stuck. Its log tells which; a restart helps where it is stuck.",
+        about: "It is starting, overloaded, or stuck. Its log shows which; a restart helps where it is stuck.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,

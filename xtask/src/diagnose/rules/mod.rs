@@ -1,20 +1,21 @@
 //! The rules: data, each with a small predicate over the facts. No IO.
 //!
-//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `said`.
+//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `matchers`.
 
 mod connect;
 mod kafka;
 mod machine;
+mod matchers;
 mod mongodb;
 mod operated;
 mod postgres;
-mod said;
 mod slots;
 mod target;
 
 use super::facts::Facts;
 use super::{Finding, Fix, Remedy, Severity, Subject};
 use crate::clients::postgres::ident;
+use crate::readiness::Cause;
 
 /// What a finding may be a mere consequence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct Rule {
     pub about: &'static str,
     /// How much it matters, where a hit does not say otherwise.
     pub severity: Severity,
-    /// Who can mend it.
+    /// Who can fix it.
     pub remedy: Remedy,
     /// What may explain it.
     pub follows: Follows,
@@ -48,7 +49,7 @@ pub struct Rule {
     find: Find,
 }
 
-/// Whether a group's members are being told anew what each of them does.
+/// Whether a group's members are being reassigned.
 fn is_rebalancing(state: &str) -> bool {
     matches!(state, "PreparingRebalance" | "CompletingRebalance")
 }
@@ -59,8 +60,10 @@ enum Find {
     /// By a predicate over the facts.
     Facts(fn(&Facts) -> Vec<Hit>),
     /// By what something that does not work says: any of these, with all of its parts.
-    Said(&'static [&'static [&'static str]], Then),
-    /// As [`Find::Said`], but by connectors only.
+    Text(&'static [&'static [&'static str]], Then),
+    /// By what keeps the pods of something that does not work from working, or as [`Find::Text`].
+    Pod(Cause, &'static [&'static [&'static str]], Then),
+    /// As [`Find::Text`], but by connectors only.
     Trace(&'static [&'static [&'static str]], Then),
     /// As [`Find::Trace`], but by connectors of this source only: the same words mean something else of
     /// another one.
@@ -139,7 +142,9 @@ impl Rule {
     pub(super) fn judge(&'static self, facts: &Facts) -> Vec<Finding> {
         let hits = match &self.find {
             Find::Facts(find) => find(facts),
-            Find::Said(..) | Find::Trace(..) | Find::TraceOf(..) => said::hits(facts, self),
+            Find::Text(..) | Find::Pod(..) | Find::Trace(..) | Find::TraceOf(..) => {
+                matchers::hits(facts, self)
+            }
         };
         hits.into_iter().map(|hit| self.finding(hit)).collect()
     }
@@ -163,7 +168,7 @@ impl Rule {
     }
 }
 
-/// All rules. Among equals, those that come first are told first.
+/// All rules. Among equals, those that come first are reported first.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
     let structured = [
         machine::RULES,
@@ -176,13 +181,13 @@ pub fn all() -> impl Iterator<Item = &'static Rule> {
         target::RULES,
     ];
     let structured = structured.into_iter().flatten();
-    let said = said::rules().chain(machine::ENDS);
-    structured.chain(said).chain(said::REST)
+    let by_text = matchers::rules().chain(machine::ENDS);
+    structured.chain(by_text).chain(matchers::REST)
 }
 
 /// Whether a code says no more than that something does not work.
 pub(super) fn is_rest(code: &str) -> bool {
-    said::REST.iter().any(|rule| rule.code == code)
+    matchers::REST.iter().any(|rule| rule.code == code)
 }
 
 /// The rule of this code.

@@ -40,8 +40,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "OPLOG_SHORT",
         title: "MongoDB's oplog holds only a few hours",
-        about: "A connector that rests for longer than the oplog reaches back has lost its place. Make the oplog larger: \
-                `replSetResizeOplog`.",
+        about: "A connector that is idle for longer than the oplog reaches back has lost its position. Make the \
+                oplog larger: `replSetResizeOplog`.",
         severity: Severity::Degraded,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -65,7 +65,7 @@ fn no_set(facts: &Facts) -> Vec<Hit> {
     when(facts, |mongodb| {
         match (mongodb.replicated, mongodb.set.is_empty()) {
             (false, _) => Some((
-                "the server is no member of a replica set".into(),
+                "the server is not a member of a replica set".into(),
                 run(format!(
                     "start mongod with --replSet {}, then: cargo xtask up",
                     mongodb.wanted_set
@@ -121,7 +121,7 @@ fn oplog_short(facts: &Facts) -> Vec<Hit> {
         (behind && left < SHORT_HOURS * 3600).then(|| {
             (
                 format!(
-                    "the connector's place leaves the oplog in {} min",
+                    "the connector's position leaves the oplog in {} min",
                     left / 60
                 ),
                 run("cargo xtask connector status; make the oplog larger: replSetResizeOplog"),

@@ -10,9 +10,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "NODE_PRESSURE",
         title: "a node runs out of disk, memory or process numbers",
-        about: "It takes no more pods, and ends those that it has, one after the other; what they keep on volumes stays. Images and \
-                logs that nobody needs are the usual reason for a full disk. The node tells so for up to five minutes after there \
-                is room again, and takes pods only then.",
+        about: "It takes no more pods, and ends those that it has, one after the other; what they keep on volumes \
+                stays. Unused images and logs are the usual reason for a full disk. The node reports it for up to \
+                five minutes after there is room again, and takes pods only then.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -31,9 +31,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "OPERATOR_DOWN",
         title: "the operator of Kafka and Connect does not run",
-        about: "What runs goes on, but no change of a resource is acted on: a connector that is made has no status at all, and \
-                what is changed stays as it was. `up` puts its deployment right. If it ends again and again, its own log tells why: \
-                kubectl logs deployment/strimzi-cluster-operator.",
+        about: "What runs keeps running, but no change of a resource takes effect: a new connector has no status at \
+                all, and what is changed stays as it was. `up` restores its deployment. If it ends again and \
+                again, its own log shows why: kubectl logs deployment/strimzi-cluster-operator.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -42,9 +42,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "OPERATOR_STUCK",
         title: "the operator is waiting and has ignored a change",
-        about: "It waits up to five minutes for a pod that will not become ready. A change of the resource that comes meanwhile, \
-                the one that would mend the pod among them, waits ten seconds for its lock and is dropped. A restart of the \
-                operator ends the wait, and it looks at everything anew.",
+        about: "It waits up to five minutes for a pod that will not become ready. A change of the resource that \
+                comes meanwhile, the one that would fix the pod among them, waits ten seconds for its lock and is \
+                dropped. A restart of the operator ends the wait, and it looks at everything again.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Nothing,
@@ -65,8 +65,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "POD_STARTING",
         title: "a component's pod is being made",
-        about: "It was deleted, evicted or replaced, and the next one has no container that has begun: it has no log yet. An \
-                image, a volume or a node that it waits for is named if it keeps it waiting.",
+        about: "It was deleted, evicted or replaced, and the next one has no container that has started: it has no \
+                log yet. An image, a volume or a node that it waits for is named if the wait lasts.",
         severity: Severity::Broken,
         remedy: Remedy::Wait,
         follows: Follows::Needs,
@@ -97,7 +97,7 @@ fn pressed(facts: &Facts) -> Vec<Hit> {
     let each = in_trouble(facts, true).map(|node| {
         let cause = format!("node {} has {}: {}", node.name, node.condition, node.message);
         let next = format!(
-            "make room on it (kubectl describe node {}), wait until it is told no longer, then: cargo xtask up",
+            "make room on it (kubectl describe node {}), wait until it is reported no longer, then: cargo xtask up",
             node.name
         );
         Hit::new(Subject::Machine, cause, run(next))

@@ -1,4 +1,7 @@
 //! The relational source: its log, publications, tables, roles.
+//!
+//! A dropped publication is fixed by `reset-connector` only: PostgreSQL decodes with the catalogue
+//! as it was at each change.
 
 use super::{Find, Follows, Hit, Rule, postgres_query, reset, run, sql_name};
 use crate::diagnose::facts::{Connector, Facts, Known, Postgres, Wanted};
@@ -31,8 +34,8 @@ pub(super) const RULES: &[Rule] = &[
         code: "PUBLICATION_MISSING",
         title: "a connector's publication is gone",
         about: "PostgreSQL decodes with the catalogue as it was at each change: what was written while there was no \
-                publication cannot be decoded, not even after it is made anew. `reset-connector` begins behind that and reads \
-                the tables anew.",
+                publication cannot be decoded, not even after it is made again. `reset-connector` starts behind \
+                that and re-snapshots the tables.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -41,9 +44,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "TABLE_UNPUBLISHED",
         title: "a captured table is not in its connector's publication",
-        about: "Its changes do not reach the connector, without any error. `up` and `reset-connector` put it back; what \
-                changed meanwhile is only found by reading the table anew, \
-                which `reset-connector` does.",
+        about: "Its changes do not reach the connector, without any error. `up` and `reset-connector` put it back; \
+                what changed meanwhile is only found by a re-snapshot of the table, which `reset-connector` takes.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -52,7 +54,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "TABLE_MISSING",
         title: "a captured table does not exist at the source",
-        about: "It was dropped or renamed, or never made. Correct the flow's `table` in the profile, or make it.",
+        about: "It was dropped or renamed, or never made. Correct the flow's `table` in the profile, or create it.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,

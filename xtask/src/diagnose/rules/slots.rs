@@ -12,9 +12,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "SLOT_LOST",
         title: "PostgreSQL has removed log that a connector had not read",
-        about: "The slot fell behind by more than `max_slot_wal_keep_size`, and its log is gone: changes since its last \
-                confirmed place cannot be had any more. No restart helps. `reset-connector` reads the tables anew and finds \
-                the deletions that were missed.",
+        about: "The slot fell behind by more than `max_slot_wal_keep_size`, and its log is gone: changes since its \
+                last confirmed position are no longer available. No restart helps. `reset-connector` re-snapshots \
+                the tables and finds the deletions that were missed.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -23,10 +23,10 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "SLOT_MISSING",
         title: "a connector's replication slot is gone",
-        about: "Somebody dropped it, or the server was restored or failed over without it. A new slot begins at the end of the \
-                log: changes between the connector's committed place and that end would be lost in silence, so no command \
-                of this tool makes one for a connector that has a place. `reset-connector` reads the tables anew and finds the \
-                deletions that were missed.",
+        about: "Somebody dropped it, or the server was restored or failed over without it. A new slot starts at the \
+                end of the log: changes between the connector's committed position and that end would be lost \
+                silently, so no command of this tool makes one for a connector that has a position. \
+                `reset-connector` re-snapshots the tables and finds the deletions that were missed.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -34,9 +34,9 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "SLOT_AHEAD",
-        title: "a connector's slot begins behind the connector's committed place",
-        about: "The slot was made anew, after the connector had committed: PostgreSQL keeps no log for the changes in \
-                between, and they never reached the topic. `reset-connector` reads the tables anew.",
+        title: "a connector's slot starts behind the connector's committed position",
+        about: "The slot was made again after the connector had committed: PostgreSQL keeps no log for the changes \
+                in between, and they never reached the topic. `reset-connector` re-snapshots the tables.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -44,8 +44,8 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "OFFSET_AHEAD",
-        title: "a connector's committed place lies beyond the end of its source's log",
-        about: "The server was restored from a backup, is another one than before, or somebody wrote a wrong offset. The                 connector runs and skips every change up to that place, in silence. `offsets restore` puts a saved place                 back where the source still has it; `reset-connector` reads the tables anew.",
+        title: "a connector's committed position is beyond the end of its source's log",
+        about: "The server was restored from a backup, is another one than before, or somebody wrote a wrong offset. The                 connector runs and silently skips every change up to that position. `offsets restore` restores a saved position                 that the source still has; `reset-connector` re-snapshots the tables.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -131,7 +131,7 @@ fn slot_missing(facts: &Facts) -> Vec<Hit> {
         let gone = postgres.slot_of(wanted).is_none() && began(connector);
         gone.then(|| {
             let place = connector.committed.as_ref()?.seen()?.position.as_ref();
-            let since = place.map_or("its committed place", |it| it.place.as_str());
+            let since = place.map_or("its committed position", |it| it.place.as_str());
             let cause = format!("slot `{name}` is gone: changes since {since} are not kept");
             Some(Hit::new(subject(connector), cause, reset(&connector.name)))
         })?
@@ -145,7 +145,7 @@ fn slot_ahead(facts: &Facts) -> Vec<Hit> {
         let committed = connector.committed_lsn()?;
         (begins > committed).then(|| {
             let cause = format!(
-                "slot `{}` keeps the log from {} on, and the connector's committed place is {} bytes before that",
+                "slot `{}` keeps the log from {} on, and the connector's committed position is {} bytes before that",
                 slot.name,
                 slot.restart_lsn.as_deref().unwrap_or_default(),
                 begins - committed
@@ -160,7 +160,7 @@ fn offset_ahead(facts: &Facts) -> Vec<Hit> {
         let (end, committed) = (postgres.server.position?, connector.committed_lsn()?);
         (committed > end).then(|| {
             let cause = format!(
-                "its committed place lies {} bytes beyond the end of PostgreSQL's log: it skips every change until then",
+                "its committed position is {} bytes beyond the end of PostgreSQL's log: it skips every change until then",
                 committed - end
             );
             Hit::new(subject(connector), cause, reset(&connector.name))

@@ -19,8 +19,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "TARGET_TABLE_MISSING",
         title: "tables or views of the target are not there",
-        about: "Somebody dropped them, or a flow joined the profile since. `up` makes them. Queues and views hold no rows, and \
-                the consumer group keeps its place; rows of a dropped silver table come back with `reset-connector`.",
+        about: "Somebody dropped them, or a flow joined the profile since. `up` makes them. Queues and views hold no \
+                rows, and the consumer group keeps its offsets; rows of a dropped silver table come back with \
+                `reset-connector`.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Nothing,
@@ -48,7 +49,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "GROUP_REBALANCING",
-        title: "the target's consumer group does not come to rest",
+        title: "the target's consumer group keeps rebalancing",
         about: "Its members join and leave: two environments with one group name, a member that polls too seldom \
                 (`max.poll.interval.ms`), or a network that drops connections.",
         severity: Severity::Broken,
@@ -59,8 +60,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "TARGET_STALLED",
         title: "the target reads nothing, and its topics grow",
-        about: "No consumer is there, or it hangs. After a kill the group waits for the old member's session to end. A \
-                restart of the target begins at the committed place.",
+        about: "No consumer is there, or it hangs. After a kill the group waits for the old member's session to end. \
+                A restarted target continues at the committed offset.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
@@ -69,9 +70,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "POISON_MESSAGE",
         title: "messages could not become rows",
-        about: "They are no changes as the flow expects them: bytes of somebody else, or a change whose key or form is not \
-                the profile's. They were put aside with the reason and hold up nobody. Find who wrote them; remove them from the \
-                list when they are dealt with.",
+        about: "They are not changes as the flow expects them: bytes from another writer, or a change whose key or \
+                form is not the profile's. They were put aside with the reason and delay nothing. Find who wrote \
+                them; remove them from the list when they are dealt with.",
         severity: Severity::Degraded,
         remedy: Remedy::Person,
         follows: Follows::Nothing,

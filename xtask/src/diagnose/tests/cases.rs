@@ -9,7 +9,7 @@ use crate::diagnose::facts::{
 };
 use crate::readiness::Status;
 
-/// What breaks, and the code of the cause that is told.
+/// What breaks, and the code of the cause that is reported.
 pub(super) type Case = (&'static str, fn(&mut Facts));
 
 pub(super) const CASES: &[Case] = &[

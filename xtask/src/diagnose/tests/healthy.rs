@@ -8,7 +8,7 @@ use crate::diagnose::facts::{
     Place, Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
 };
 use crate::platform::Platform;
-use crate::readiness::Status;
+use crate::readiness::{Cause, Status};
 
 pub(super) const NOW: u64 = 1_800_000_000_000;
 const PG: &str = "pg-connector";
@@ -255,6 +255,21 @@ impl Facts {
 
     pub(super) fn down(&mut self, component: &str, said: &str) {
         self.of(component).status = Status::failed(said);
+    }
+
+    /// Down over what readiness knows, by the code that it is reported as.
+    pub(super) fn down_as(&mut self, code: &str, component: &str, said: &str) {
+        let cause = match code {
+            "OUT_OF_MEMORY" => Some(Cause::OutOfMemory),
+            "PROGRAM_MISSING" => Some(Cause::ProgramMissing),
+            "IMAGE_UNAVAILABLE" => Some(Cause::ImageUnavailable),
+            "UNSCHEDULABLE" => Some(Cause::Unschedulable),
+            "VOLUME_PENDING" => Some(Cause::VolumePending),
+            "MOUNT_FAILED" => Some(Cause::MountFailed),
+            _ => None,
+        };
+        self.down(component, said);
+        self.of(component).status.cause = cause.map(|cause| (cause, said.to_owned()));
     }
 }
 

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::facts::{Facts, Known, Process};
 use super::{Diagnosis, Remedy, Severity, Subject, judge, rules};
 use crate::error::Code;
-use crate::readiness::Status;
+use crate::readiness::{Cause, Status};
 use cases::{CASES, SAID};
 use healthy::healthy;
 
@@ -95,6 +95,8 @@ fn what_a_status_says_last_is_not_taken_for_the_cause() {
          `postgres-auth` is missing; its specification was changed since, which the operator takes up within \
          300 s, or at once if its own pod is deleted",
     );
+    let clause = "pod c-0: Secret `postgres-auth` is missing".to_owned();
+    facts.of("connect").status.cause = Some((Cause::MountFailed, clause));
     let findings = judge(&facts).findings;
     let told: Vec<&str> = findings.iter().map(|it| it.code).collect();
     assert_eq!(told, ["MOUNT_FAILED"]);
@@ -149,7 +151,7 @@ fn a_refused_login_is_followed_by_the_command_that_helps_and_no_password_stands_
     assert_eq!(next(&facts), "cargo xtask connector restart pg-connector");
 }
 
-/// What is told of facts that are broken in one way, where it is not this code alone.
+/// What is reported of facts that are broken in one way, where it is not this code alone.
 fn otherwise(code: &str, facts: &Facts) -> Option<String> {
     let findings = judge(facts).findings;
     let told: Vec<&str> = findings.iter().map(|it| it.code).collect();
@@ -173,7 +175,7 @@ fn what_is_said_belongs_to_one_rule() {
         match component {
             None => facts.fails(text),
             Some("mongo-connector") => facts.connectors[1].fails_over(text),
-            Some(component) => facts.down(component, text),
+            Some(component) => facts.down_as(code, component, text),
         }
         otherwise(code, &facts)
     });
@@ -280,7 +282,7 @@ fn nothing_that_loses_rows_is_done_without_a_person() {
 }
 
 proptest! {
-    /// However faults come together: causes are told once, the gravest first, and a person's finding
+    /// However faults come together: causes are reported once, the gravest first, and a person's finding
     /// never vanishes below another one.
     #[test]
     fn faults_that_come_together_are_all_told(

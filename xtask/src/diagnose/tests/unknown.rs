@@ -104,11 +104,11 @@ fn breaks(facts: &mut Facts, pick: usize) {
     let mut tried = facts.clone();
     let apply = || match (CASES.get(pick), pick.checked_sub(CASES.len())) {
         (None, Some(pick)) => {
-            let (_, component, text) = SAID[pick];
+            let (code, component, text) = SAID[pick];
             match component {
                 None => tried.fails(text),
                 Some("mongo-connector") => tried.connectors[1].fails_over(text),
-                Some(component) => tried.down(component, text),
+                Some(component) => tried.down_as(code, component, text),
             }
         }
         (case, _) => case.into_iter().for_each(|(_, breaks)| breaks(&mut tried)),

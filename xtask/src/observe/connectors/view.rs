@@ -1,4 +1,7 @@
 //! What connectors do, gathered for people and programs.
+//!
+//! Offsets are waited for 2 s: a group that does not settle withholds them, while states are
+//! reported all the time.
 
 use std::time::Duration;
 
@@ -58,7 +61,7 @@ pub struct Detail {
     pub row: Row,
     /// What it has committed.
     pub offsets: Offsets,
-    /// Its place in the source, as far as the offsets tell it.
+    /// Its position in the source, as far as the offsets tell it.
     pub position: Option<Position>,
     /// Why its offsets are not known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,8 @@
 //! Debezium's messages read as changes. What comes in was written by others: anything that is no
 //! envelope is named as what it is, and nothing panics.
+//!
+//! Documents are read by `Value`'s own parser, which is compiled with serde_json and optimised;
+//! generic readers would be compiled here, unoptimised.
 
 mod text;
 
@@ -222,7 +225,7 @@ fn envelope(key: &Fields, fields: &mut Fields) -> Option<Change> {
     })
 }
 
-/// A row that Debezium's `ExtractNewRecordState` took out of its envelope, with what it was told to
+/// A row that Debezium's `ExtractNewRecordState` took out of its envelope, with what it was configured to
 /// add to it.
 fn flat(key: &Fields, fields: &mut Fields) -> Option<Change> {
     let added = |name: &str| fields.get(name).and_then(Value::as_str);

@@ -16,7 +16,7 @@ const LONGEST: usize = 120;
 pub struct Style {
     /// Colours, if any.
     pub palette: Palette,
-    /// The time that ages are told from, in milliseconds since the epoch.
+    /// The time that ages are counted from, in milliseconds since the epoch.
     pub now_ms: u64,
 }
 

@@ -8,17 +8,33 @@
 //!
 //! A JVM and the embedded engine's front also say a few things without any head.
 
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::Level;
+use crate::clock;
 
 /// A time as it is written, not yet on anybody's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Time {
     /// Milliseconds since the epoch.
     Known(u64),
-    /// Year, month, day, hour, minute, second, millisecond on the writer's wall clock.
-    Wall([i32; 7]),
+    /// On the writer's wall clock.
+    Wall(DateTime),
+}
+
+impl Time {
+    /// Milliseconds since the epoch, where wall clocks show this zone's time; none for a time that
+    /// does not exist there.
+    pub fn ms(self, zone: &TimeZone) -> Option<u64> {
+        let wall = match self {
+            Time::Known(ms) => return Some(ms),
+            Time::Wall(wall) => wall,
+        };
+        let time = wall.to_zoned(zone.clone()).ok()?.timestamp();
+        u64::try_from(time.as_millisecond()).ok()
+    }
 }
 
 /// What a line says of itself.
@@ -71,7 +87,7 @@ pub fn head(line: &str) -> Option<Head> {
     };
     Some(Head {
         level: level(rest),
-        time: Some(time),
+        time,
     })
 }
 
@@ -94,8 +110,8 @@ fn level(rest: &str) -> Option<Level> {
     None
 }
 
-/// The time at the line's beginning, and what follows it.
-fn time(line: &str) -> Option<(Time, &str)> {
+/// The time at the line's beginning, if there is such a time, and what follows it.
+fn time(line: &str) -> Option<(Option<Time>, &str)> {
     let text = line.strip_prefix('[').unwrap_or(line);
     // `2026-11-21 06:54:15`
     let bytes = text.as_bytes().get(..19)?;
@@ -108,30 +124,24 @@ fn time(line: &str) -> Option<(Time, &str)> {
     if !shape {
         return None;
     }
-    let number = |from: usize, to: usize| text.get(from..to)?.parse::<i32>().ok();
     // All of these bytes are ASCII.
-    let mut rest = text.get(19..)?;
-    let mut ms = 0;
+    let (written, mut rest) = text.split_at_checked(19)?;
+    let mut wall = written.replace('.', "-");
     if let Some(fraction) = rest.strip_prefix([',', '.']) {
         let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-        let thousandths = fraction.get(..digits.min(3))?;
-        let scale = [0, 100, 10, 1][thousandths.len()];
-        ms = thousandths.parse::<i32>().unwrap_or(0) * scale;
+        if digits > 0 {
+            wall.push('.');
+            wall.push_str(fraction.get(..digits.min(3))?);
+        }
         rest = fraction.get(digits..)?;
     }
-    let wall = [
-        number(0, 4)?,
-        number(5, 7)?,
-        number(8, 10)?,
-        number(11, 13)?,
-        number(14, 16)?,
-        number(17, 19)?,
-        ms,
-    ];
     let zoned = rest.starts_with('Z') || rest.starts_with(" UTC ") || rest.starts_with(" GMT ");
-    let time = match zoned.then(|| super::since::utc(wall)).flatten() {
-        Some(ms) => Time::Known(ms),
-        None => Time::Wall(wall),
+    let wall = wall.parse().ok().map(Time::Wall);
+    let time = match zoned {
+        true => wall
+            .and_then(|time| time.ms(&TimeZone::UTC))
+            .map(Time::Known),
+        false => wall,
     };
     Some((time, rest.trim_start_matches([']', 'Z'])))
 }
@@ -148,7 +158,7 @@ fn json(line: &str) -> Option<Head> {
         level: wrapped.or(word).and_then(Value::as_str).and_then(Level::of),
         time: written
             .and_then(Value::as_str)
-            .and_then(super::since::rfc3339)
+            .and_then(clock::rfc3339)
             .map(Time::Known),
     };
     (head != Head::default()).then_some(head)
@@ -253,7 +263,21 @@ mod tests {
             );
         }
         let head = head("[2026-11-22 06:54:15,12] INFO x").expect("a head");
-        assert_eq!(head.time, Some(Time::Wall([2026, 11, 22, 6, 54, 15, 120])));
+        let wall = "2026-11-22T06:54:15.12".parse().expect("a time");
+        assert_eq!(head.time, Some(Time::Wall(wall)));
+    }
+
+    #[test]
+    fn a_wall_clock_without_that_time() {
+        for (line, want) in [
+            ("2026-02-30 00:00:00 UTC [7] LOG:  x", None),
+            ("2026-13-01 00:00:00 UTC [7] LOG:  x", None),
+            ("1970-01-01 00:00:01.005 UTC [7] LOG:  x", Some(1_005)),
+        ] {
+            let head = head(line).expect("a head");
+            assert_eq!(head.time, want.map(Time::Known), "{line}");
+            assert_eq!(head.level, Some(Level::Info), "{line}");
+        }
     }
 
     proptest::proptest! {

@@ -11,7 +11,7 @@ use std::fmt;
 use clap::ValueEnum;
 
 pub use head::{Head, head};
-pub use since::Zone;
+pub use jiff::tz::TimeZone;
 
 /// How grave a line is. Words that components have between these count as the next graver one that
 /// is here: PostgreSQL's `LOG` and `NOTICE` are information.
@@ -62,7 +62,7 @@ impl fmt::Display for Level {
 pub struct Filter {
     level: Level,
     since: Option<u64>,
-    zone: Zone,
+    zone: TimeZone,
     /// Of the last line that had a head: the following ones without belong to it.
     grave: Level,
     late: bool,
@@ -71,7 +71,7 @@ pub struct Filter {
 impl Filter {
     /// Lines of at least this level, written at this time (in milliseconds since the epoch) or
     /// later. `zone` is that of times that name none.
-    pub fn new(level: Level, since: Option<u64>, zone: Zone) -> Self {
+    pub fn new(level: Level, since: Option<u64>, zone: TimeZone) -> Self {
         Filter {
             level,
             since,
@@ -88,7 +88,7 @@ impl Filter {
         if let Some(head) = head(line) {
             self.grave = head.level.unwrap_or(self.grave);
             if let (Some(since), Some(time)) = (self.since, head.time) {
-                self.late = self.zone.ms(time).is_none_or(|time| time >= since);
+                self.late = time.ms(&self.zone).is_none_or(|time| time >= since);
             }
         }
         self.late && (self.level == Level::Trace || self.grave >= self.level)
@@ -120,7 +120,7 @@ Caused by: java.io.IOException: gone
 
     fn kept(log: &str, level: Level, since: Option<&str>) -> Vec<String> {
         let since = since.map(|text| since::parse(text, 0).expect("a time"));
-        let mut filter = Filter::new(level, since, Zone::utc());
+        let mut filter = Filter::new(level, since, TimeZone::UTC);
         let wanted = log.lines().filter(|line| filter.wants(line));
         wanted.map(str::to_owned).collect()
     }
@@ -161,14 +161,14 @@ Caused by: java.io.IOException: gone
         fn the_lowest_level_wants_every_line(
             lines in proptest::collection::vec(any_line(), 0..20),
         ) {
-            let mut filter = Filter::new(Level::Trace, None, Zone::utc());
+            let mut filter = Filter::new(Level::Trace, None, TimeZone::UTC);
             prop_assert!(lines.iter().all(|line| filter.wants(line)));
         }
 
         #[test]
         fn a_graver_level_wants_no_more(lines in proptest::collection::vec(any_line(), 0..20)) {
             let wanted = |level| {
-                let mut filter = Filter::new(level, None, Zone::utc());
+                let mut filter = Filter::new(level, None, TimeZone::UTC);
                 lines.iter().map(|line| filter.wants(line)).collect::<Vec<_>>()
             };
             let levels = Level::value_variants();

@@ -1,13 +1,8 @@
-//! Moments: what `--since` means, and wall clocks without a zone.
+//! Moments: what `--since` means.
 
-use std::path::{Path, PathBuf};
-
-use k8s_openapi::jiff::Timestamp;
-use k8s_openapi::jiff::civil::DateTime;
-use k8s_openapi::jiff::tz::TimeZone;
-
-use super::head::Time;
+use crate::clock;
 use crate::error::{Code, Error, Result};
+use crate::units::Span;
 
 /// The moment, in milliseconds since the epoch, that `30s`, `10m`, `2h`, `1d` (before `now`), a sum of
 /// such (`1h30m`), or a time as in RFC 3339 means.
@@ -15,92 +10,14 @@ use crate::error::{Code, Error, Result};
 /// # Errors
 /// It is none of these.
 pub fn parse(text: &str, now: u64) -> Result<u64> {
-    if let Some(ago) = span(text) {
-        return Ok(now.saturating_sub(ago));
+    if let Ok(ago) = text.parse::<Span>() {
+        return Ok(now.saturating_sub(ago.ms()));
     }
-    rfc3339(text).ok_or_else(|| {
+    clock::rfc3339(text).ok_or_else(|| {
         let what = format!("`{text}` is neither a length of time nor a moment");
         Error::new(Code::Usage, what)
             .hint("for example --since 30s, 10m, 2h, 1d, or 2026-11-21T06:54:15Z")
     })
-}
-
-/// A length of time in milliseconds.
-pub fn span(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut sum: u64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        let number: u64 = rest.get(..digits)?.parse().ok()?;
-        let mut after = rest.get(digits..)?.chars();
-        let unit = match after.next()? {
-            's' => 1_000,
-            'm' => 60_000,
-            'h' => 3_600_000,
-            'd' => 86_400_000,
-            _ => return None,
-        };
-        sum = sum.checked_add(number.checked_mul(unit)?)?;
-        rest = after.as_str();
-    }
-    (!text.is_empty()).then_some(sum)
-}
-
-/// A time that names its zone.
-pub(super) fn rfc3339(text: &str) -> Option<u64> {
-    let time: Timestamp = text.parse().ok()?;
-    u64::try_from(time.as_millisecond()).ok()
-}
-
-/// A wall clock's time in UTC.
-pub(super) fn utc(wall: [i32; 7]) -> Option<u64> {
-    Zone::utc().ms(Time::Wall(wall))
-}
-
-/// The zone of wall clocks.
-#[derive(Clone, Debug)]
-pub struct Zone(TimeZone);
-
-impl Zone {
-    /// UTC.
-    pub fn utc() -> Self {
-        Zone(TimeZone::UTC)
-    }
-
-    /// This machine's: what `TZ` names, else what `/etc/localtime` is. Programs that were started
-    /// here write their times in it.
-    pub fn local() -> Self {
-        let named = std::env::var("TZ").ok();
-        let path = match named.as_deref().map(|name| name.trim_start_matches(':')) {
-            Some(name) if !name.is_empty() => Path::new("/usr/share/zoneinfo").join(name),
-            _ => PathBuf::from("/etc/localtime"),
-        };
-        let zone = std::fs::read(path)
-            .ok()
-            .and_then(|data| TimeZone::tzif("local", &data).ok());
-        Zone(zone.unwrap_or(TimeZone::UTC))
-    }
-
-    /// Milliseconds since the epoch; none for a time that there is not.
-    pub fn ms(&self, time: Time) -> Option<u64> {
-        let wall = match time {
-            Time::Known(ms) => return Some(ms),
-            Time::Wall(wall) => wall,
-        };
-        let [year, month, day, hour, minute, second, ms] = wall;
-        let small = |number: i32| i8::try_from(number).ok();
-        let date = DateTime::new(
-            i16::try_from(year).ok()?,
-            small(month)?,
-            small(day)?,
-            small(hour)?,
-            small(minute)?,
-            small(second)?,
-            ms.checked_mul(1_000_000)?,
-        );
-        let time = date.ok()?.to_zoned(self.0.clone()).ok()?.timestamp();
-        u64::try_from(time.as_millisecond()).ok()
-    }
 }
 
 #[cfg(test)]
@@ -136,13 +53,6 @@ mod tests {
             assert_eq!(error.code, Code::Usage, "{text}");
             assert!(error.hint.is_some());
         }
-    }
-
-    #[test]
-    fn a_wall_clock_without_that_time() {
-        assert_eq!(utc([2026, 2, 30, 0, 0, 0, 0]), None);
-        assert_eq!(utc([2026, 13, 1, 0, 0, 0, 0]), None);
-        assert_eq!(utc([1970, 1, 1, 0, 0, 1, 5]), Some(1_005));
     }
 
     proptest::proptest! {

@@ -51,7 +51,7 @@ pub fn named(name: &str) -> Result<()> {
     };
     Err(Error::new(
         Code::Usage,
-        format!("`{name}` is no name for a topic: it {why}"),
+        format!("`{name}` is not a valid topic name: it {why}"),
     )
     .hint("letters, digits, `.`, `_` and `-`"))
 }

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::error::{Code, Error, Result};
+use crate::units::Span;
 
 /// Where to begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,7 +23,6 @@ impl From {
     /// # Errors
     /// It is none of them.
     pub fn parse(text: &str, now_ms: u64) -> Result<Self> {
-        let now = i64::try_from(now_ms).unwrap_or(i64::MAX);
         match text {
             "beginning" | "start" | "earliest" => return Ok(From::Beginning),
             "end" | "latest" => return Ok(From::End),
@@ -34,14 +34,15 @@ impl From {
                 count => From::Last(count),
             });
         }
-        if let Some(span) = span(text) {
-            return Ok(From::Time(now.saturating_sub(span).max(0)));
+        if let Ok(span) = text.parse::<Span>() {
+            let at = now_ms.saturating_sub(span.ms());
+            return Ok(From::Time(i64::try_from(at).unwrap_or(i64::MAX)));
         }
         match clock::parse(text) {
             Some(time) => Ok(From::Time(time)),
             None => Err(Error::new(
                 Code::Usage,
-                format!("`--from {text}` is no place in a topic"),
+                format!("`--from {text}` is not a position in a topic"),
             )
             .hint(
                 "beginning, end, a number of last messages, a time (2026-11-21T08:00 or \
@@ -49,21 +50,6 @@ impl From {
             )),
         }
     }
-}
-
-/// `90s`, `15m`, `2h`, `1d` in milliseconds.
-fn span(text: &str) -> Option<i64> {
-    let at = text.find(|char: char| !char.is_ascii_digit())?;
-    let (number, unit) = text.split_at(at);
-    let unit = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" | "min" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<i64>().ok()?.checked_mul(unit)
 }
 
 #[cfg(test)]

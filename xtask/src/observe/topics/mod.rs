@@ -176,9 +176,7 @@ pub fn lost(error: &KafkaError) -> Error {
     let hint = match error.code() {
         // Where clients log in.
         Some(ErrorCode::TopicAuthorizationFailed | ErrorCode::GroupAuthorizationFailed) => {
-            format!(
-                "the tool's user may not do this: its rights stand in the KafkaUser {KAFKA_USER}"
-            )
+            format!("the tool's user may not do this: its rights are in the KafkaUser {KAFKA_USER}")
         }
         _ => "cargo xtask status".to_owned(),
     };

@@ -1,5 +1,8 @@
 //! Who has the say about a topic. On a cluster Strimzi's operator returns a topic to what its
 //! KafkaTopic says, and leaves those alone that have none.
+//!
+//! So a topic is made through the broker: a KafkaTopic's finalizer would delay `down`. Settings of
+//! a topic that has a KafkaTopic are changed in the KafkaTopic.
 
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};

@@ -16,8 +16,10 @@ pub fn parse(pairs: &[String]) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
     for pair in pairs {
         let Some((key, value)) = pair.split_once('=').filter(|(key, _)| !key.is_empty()) else {
-            return Err(Error::new(Code::Usage, format!("`{pair}` is no setting"))
-                .hint("KEY=VALUE, for example retention.ms=3600000"));
+            return Err(
+                Error::new(Code::Usage, format!("`{pair}` is not a setting"))
+                    .hint("KEY=VALUE, for example retention.ms=3600000"),
+            );
         };
         if settings.insert(key.to_owned(), value.to_owned()).is_some() {
             return Err(Error::new(Code::Usage, format!("`{key}` is set twice")));
@@ -83,7 +85,7 @@ pub async fn alter(client: &KafkaClient, topic: &str, changes: &[Alteration]) ->
     altered.map_err(|error| refused(&error))
 }
 
-/// A value that the broker does not take is the user's to mend; anything else is not.
+/// A value that the broker does not take is the user's to fix; anything else is not.
 pub fn refused(error: &KafkaError) -> Error {
     match error.code() {
         Some(

@@ -1,5 +1,10 @@
 //! Which records go back, and why the others do not. Pure: what is known of the original topics in,
 //! a decision for each record out.
+//!
+//! A record whose later history was removed by retention counts as overtaken: a newer record of its
+//! key may have been there. Records without a key have no order to lose. A copy from an aborted
+//! transaction counts as a newer record: holding one back for nothing is better than setting a row
+//! back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

@@ -1,4 +1,4 @@
-//! Records in a file that a person mends: one JSON object for each, with key and value as JSON, text
+//! Records in a file that a person fixes: one JSON object for each, with key and value as JSON, text
 //! or base64.
 
 use std::collections::BTreeMap;
@@ -102,7 +102,7 @@ impl Content {
     }
 }
 
-/// Writes records for a person to mend. Values may be anybody's data: the file is the owner's alone.
+/// Writes records for a person to fix. Values may be anybody's data: the file is the owner's alone.
 ///
 /// # Errors
 /// The file cannot be written.
@@ -204,11 +204,11 @@ impl Edits {
                 Some(origin) if origin.to_string() == *from => {}
                 Some(origin) => {
                     return wrong(format!(
-                        "{place} is of {origin}, not of {from}: only key and value can be changed"
+                        "{place} is from {origin}, not from {from}: only key and value can be changed"
                     ));
                 }
                 None => {
-                    return wrong(format!("{place} does not say where it comes from"));
+                    return wrong(format!("{place} does not name its origin"));
                 }
             }
         }
@@ -280,7 +280,7 @@ mod tests {
                 "expected a string",
             ),
             (format!("{good}\n{good}"), "e.jsonl:2:1", "there twice"),
-            (good.replace("d/0@1", "d"), "e.jsonl:1:1", "no place"),
+            (good.replace("d/0@1", "d"), "e.jsonl:1:1", "not a position"),
             (
                 good.replace("value", "valeu"),
                 "e.jsonl:1:48",

@@ -47,7 +47,7 @@ impl Serialize for Place {
 
 /// A text that is no place.
 #[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no place: topic/partition@offset")]
+#[error("`{0}` is not a position: topic/partition@offset")]
 pub struct NoPlace(String);
 
 impl FromStr for Place {
@@ -187,7 +187,7 @@ impl Reader<'_> {
     }
 
     fn place(&mut self, key: &str) -> Option<Place> {
-        self.parsed(key, "is no place", |text| text.parse().ok())
+        self.parsed(key, "is not a position", |text| text.parse().ok())
     }
 
     fn parsed<T>(

@@ -205,8 +205,8 @@ impl Prepared {
             let next = match &sink.status.next {
                 Some(next) if next.contains("connector resume") => next.clone(),
                 _ => format!(
-                    "cargo xtask connector status {name}; when the cause is mended: \
-                     cargo xtask connector restart {name}"
+                    "cargo xtask connector status {name}; when the cause is fixed: cargo xtask connector restart \
+                     {name}"
                 ),
             };
             Error::new(

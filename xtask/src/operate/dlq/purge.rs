@@ -38,7 +38,7 @@ impl Before {
             Ok(From::Time(time)) => Ok(Before::Time(time)),
             _ => Err(Error::new(
                 Code::Usage,
-                format!("`--before {text}` is no time and no offset"),
+                format!("`--before {text}` is neither a time nor an offset"),
             )
             .hint(
                 "an offset, a time (2026-11-21T08:00 or 2026-11-21T08:00:00+01:00) or how long ago (15m, 2h, 7d)",

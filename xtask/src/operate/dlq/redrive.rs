@@ -1,4 +1,8 @@
 //! Sending records back to the topics that they are of, and proving what became of them.
+//!
+//! The topic's new end is read before each batch, and after the batch it is checked whether a newer
+//! record of a sent key arrived in between. A write to Kafka cannot be made to depend on that, so
+//! what was overtaken in that moment is named, with exit code 1.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -144,8 +148,8 @@ impl Redrive {
                 answer.map_err(|error| {
                     let all = send.len();
                     refused(&error, "Write").detail(format!(
-                        "{written} of {all} records were written before; what else arrived is known by its \
-                         headers: the same command goes on"
+                        "{written} of {all} records were written before; what else arrived is known by its headers: \
+                         the same command continues"
                     ))
                 })?;
                 written += batch.len();
@@ -210,7 +214,7 @@ impl Redrive {
         let back = proof.wait(progress).await.map_err(|error| {
             let count = sent.len();
             error.detail(format!(
-                "{count} records are in their topics; the same command goes on from there"
+                "{count} records are in their topics; the same command continues from there"
             ))
         })?;
         let message = format!(

@@ -38,7 +38,7 @@ fn plan(env: &Arc<Environment>, act: &Act) -> Result<Plan> {
     };
     let mut plan = Plan::default();
     let (id, at) = (format!("{name}/restart"), env.clone());
-    plan.step(&id, "it begins again", &[], async move |progress| {
+    plan.step(&id, "it restarts", &[], async move |progress| {
         tasks(&at, &name, &progress).await
     });
     Ok(plan)

@@ -1,6 +1,6 @@
 //! Telling somebody who is not looking: one POST of JSON for each finding that needs a person.
 //!
-//! What is told has passed the redactor. The address may carry a token: it is never printed whole and
+//! What is reported has passed the redactor. The address may carry a token: it is never printed whole and
 //! never written, and it goes over TLS unless it stays on this machine.
 
 use std::fmt;
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pauses between tries.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
 
-/// Who is told.
+/// Who gets the alerts.
 #[derive(Clone)]
 pub struct Webhook {
     http: reqwest::Client,
@@ -45,7 +45,7 @@ impl Webhook {
             Error::new(Code::Usage, format!("--alert-webhook: {what}"))
                 .hint("an address such as https://alerts.example.com/hook; plain http only to this machine")
         };
-        let url = Url::parse(address).map_err(|_| usage("this is no address"))?;
+        let url = Url::parse(address).map_err(|_| usage("invalid URL"))?;
         match url.scheme() {
             "https" => {}
             "http" if is_here(&url) => {}
@@ -104,7 +104,7 @@ fn is_here(url: &Url) -> bool {
     loopback || host == "localhost"
 }
 
-/// What is told about an escalation.
+/// What is reported about an escalation.
 pub(super) fn body(
     env: &Environment,
     trouble: &Trouble,

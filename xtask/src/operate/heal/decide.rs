@@ -1,8 +1,13 @@
 //! What to do about findings. No IO: a function of what was found, of what was done before, and of
 //! the time.
 //!
-//! Only what a restart can mend is restarted: the task, then the connector, then the worker, each
+//! Only what a restart can fix is restarted: the task, then the connector, then the worker, each
 //! after a longer pause than the one before. Everything else is a person's.
+//!
+//! An attempt is written down before it is made, so that a kill in the middle counts it. A watch
+//! that nobody asked to go on ends after half a minute in which everything moved at every look:
+//! three times as long as Debezium waits before it tries a source again. On clusters the kubelet
+//! restarts a worker that ended: it has a minute before a healer helps.
 
 use super::guard::{self, Hold};
 use super::history::{Event, Key, Reason};
@@ -24,7 +29,7 @@ const LONGEST_PAUSE_MS: u64 = 900_000;
 /// What passes by itself has passed by then.
 const LASTS_MS: u64 = 300_000;
 
-/// How long a connector may take to begin again after something that it needs did.
+/// How long a connector may take to restart after something that it needs did.
 const BEGINS_MS: u64 = 30_000;
 
 /// What may be done.
@@ -153,7 +158,7 @@ pub fn answers(facts: &Facts, key: &Key) -> bool {
 }
 
 /// What to do about each finding. The first act is the one to do: what is nearer to the ground comes
-/// first, and may mend the rest.
+/// first, and may fix the rest.
 pub fn decide(
     facts: &Facts,
     found: &[Finding],
@@ -248,15 +253,15 @@ fn restart(
     if used >= limits.max_restarts {
         let why = match used {
             0 => "restarts are not allowed (--max-restarts 0)".into(),
-            1 => "a restart did not mend it".into(),
-            _ => format!("{used} restarts within an hour did not mend it"),
+            1 => "a restart did not fix it".into(),
+            _ => format!("{used} restarts within an hour did not fix it"),
         };
         decisions.push(escalate(past, index, finding, Reason::Exhausted, why));
         return decisions;
     }
     let mut begun = since(past, finding, now) + grace(finding.code);
     if finding.code == "CONNECTOR_STUCK" {
-        // Its silence is that of what was away: it begins again by itself.
+        // Its silence is that of what was away: it restarts by itself.
         let components = facts.components.iter();
         let ends = components.filter_map(|it| past.last_end(&it.name));
         begun = begun.max(ends.max().map_or(0, |end| end + BEGINS_MS));
@@ -284,7 +289,7 @@ fn restart(
         },
         Some(Hold::Rests) => Decision::Leave {
             finding: index,
-            why: "somebody has it rest".into(),
+            why: "somebody paused or stopped it".into(),
         },
         Some(Hold::Loses(why)) => escalate(past, index, finding, Reason::Unsafe, why),
         Some(Hold::Blind(why)) if now >= begun + LASTS_MS => {
@@ -309,7 +314,7 @@ fn ladder(facts: &Facts, finding: &Finding, rung: u32) -> Option<Act> {
             _ => Act::Fix(Fix::RestartComponent("connect".into())),
         }),
         // Alone it is there sooner than with everything else, and what that could lose is seen
-        // before the rest; if it does not help, all of it is made anew.
+        // before the rest; if it does not help, all of it is made again.
         (Subject::Component(name), Some(Fix::Up))
             if matches!(finding.code, "PROCESS_ENDED" | "NOT_STARTED")
                 && (rung == 0 || guard::hold(facts, &Act::Fix(Fix::Up)).is_some()) =>

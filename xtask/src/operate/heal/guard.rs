@@ -1,5 +1,7 @@
 //! What must not be started: a connector whose slot is gone makes a new one, and what happened in
 //! between is lost in silence. No IO.
+//!
+//! With source and worker down, the source alone is started first, and its slots are looked at.
 
 use crate::components::position::position;
 use crate::components::title;
@@ -13,7 +15,7 @@ use super::decide::Act;
 pub enum Hold {
     /// Rows would be lost.
     Loses(String),
-    /// It cannot be seen whether rows would be lost, or it would be in vain.
+    /// It cannot be seen whether rows would be lost, or it would be for nothing.
     Blind(String),
     /// Somebody has it rest.
     Rests,
@@ -75,7 +77,7 @@ fn never_began(connector: &Connector) -> bool {
     place.is_some_and(|place| position(&place.offset).is_none())
 }
 
-/// Findings that the rules leave out while Connect does not tell a connector's place: what is gone is
+/// Findings that the rules leave out while Connect does not tell a connector's position: what is gone is
 /// gone, and starting Connect would hide it.
 pub fn findings(facts: &Facts, found: &[Finding]) -> Vec<Finding> {
     let unseen = facts.connectors.iter().filter(|it| it.committed.is_none());

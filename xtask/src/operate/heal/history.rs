@@ -75,11 +75,11 @@ impl Trouble {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// No restart mends it.
+    /// No restart fixes it.
     Person,
     /// It came back after it was healed.
     Returned,
-    /// Restarts did not mend it, and there were enough.
+    /// Restarts did not fix it, and there were enough.
     Exhausted,
     /// It should have passed by itself.
     Lasts,

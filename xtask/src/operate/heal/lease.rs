@@ -2,6 +2,9 @@
 //! on clusters by a Lease, which ends when it is not renewed.
 //!
 //! It is another one than the environment's lock: other commands may work while a healer watches.
+//!
+//! A healer that ends or is interrupted gives the Lease back; only after a kill does the next one
+//! wait for 15 s.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,8 @@
-//! Keeping a pipeline right: classify, restart what a restart can mend, prove it by positions, watch
+//! Keeping a pipeline right: classify, restart what a restart can fix, prove it by positions, watch
 //! whether it stays so, and ask a person about everything else.
 //!
 //! `decide`, `guard`, `past` and `stuck` are pure; `history`, `lease`, `act`, `alert` and `glance` are
-//! the edges. Each decision is made anew from what is seen and from the history, so that a healer
+//! the edges. Each decision is made again from what is seen and from the history, so that a healer
 //! can be killed at any point.
 
 mod act;
@@ -56,7 +56,7 @@ pub struct Options {
     pub interval: Duration,
     /// What may be done.
     pub limits: Limits,
-    /// Who is told.
+    /// Who gets the alerts.
     pub webhook: Option<Webhook>,
 }
 
@@ -71,7 +71,7 @@ pub struct Left {
     pub sound: bool,
 }
 
-/// Heals once, or goes on until the environment is gone. `again` reads the environment anew, as other
+/// Heals once, or goes on until the environment is gone. `again` reads the environment again, as other
 /// commands may have changed it. Whoever ends this from outside leaves its `place` then.
 ///
 /// # Errors

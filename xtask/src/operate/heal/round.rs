@@ -1,4 +1,7 @@
 //! One round: look, write down what changed, decide, and do at most one thing.
+//!
+//! What another command works on (the environment's lock), and what was taken down as a whole, is
+//! left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
@@ -65,7 +68,7 @@ pub(super) struct Healer<'a> {
     /// Since when everything moved at every look.
     steady: Option<u64>,
     standing_by: Option<String>,
-    /// Why the environment cannot be read anew.
+    /// Why the environment cannot be read again.
     unreadable: Option<String>,
     seen: Option<Seen>,
     /// Alerts that are on their way.
@@ -130,14 +133,14 @@ impl<'a> Healer<'a> {
         self.unreadable = None;
     }
 
-    /// The environment cannot be read anew; told once.
+    /// The environment cannot be read again; told once.
     pub(super) fn goes_on_with_what_it_knew(&mut self, why: &str) -> Result<()> {
         let why = self.clean(why);
         if self.unreadable.as_ref() == Some(&why) {
             return Ok(());
         }
         self.unreadable = Some(why.clone());
-        let why = format!("goes on with what was known before: {why}");
+        let why = format!("continues with what was known before: {why}");
         self.add(Event::Standby { why })
     }
 

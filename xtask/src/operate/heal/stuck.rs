@@ -6,6 +6,11 @@
 //! Heartbeats are a sign of life, but no proof: over a connection that has gone silent Debezium reads
 //! nothing for ever and beats on, with the same place. What its source has offered it since then
 //! tells: transactions that were decoded for it, or log that nobody reads for it.
+//!
+//! A rollback or another database's log is no such sign, and since one lone transaction of other
+//! tables moves no position, it takes two. One look cannot show this: `diagnose` reports it once
+//! nobody has read the slot for 15 s, which PostgreSQL brings about after `wal_sender_timeout`, and
+//! reports since version 17.
 
 use std::collections::BTreeMap;
 
@@ -227,12 +232,12 @@ pub fn frozen(connector: &str, stuck: Stuck) -> Finding {
         severity: Severity::Broken,
         subject: Subject::Connector(connector.to_owned()),
         cause: format!(
-            "it is RUNNING, and its source has moved on by {}, but nothing of it moved for {} s",
+            "it is RUNNING, and its source has moved on by {}, but it has not moved for {} s",
             stuck.source,
             stuck.silent_ms / 1000
         ),
         evidence: vec![format!(
-            "its own rhythm lets it rest for {}",
+            "by its own rhythm it is idle for up to {}",
             clock::span(stuck.usual_ms)
         )],
         next: format!("cargo xtask connector restart {connector}"),
@@ -300,7 +305,7 @@ mod tests {
         // One of those, and the log of other databases behind which the sender was at some looks.
         let tail = |at: u64| (at * 10, 5, at.min(1), at.is_multiple_of(3));
         assert_eq!(beating(600, tail), None);
-        // A server that was restarted counts anew.
+        // A server that was restarted counts again.
         assert_eq!(beating(600, |at| (5, 5, 600 - at, false)), None);
     }
 

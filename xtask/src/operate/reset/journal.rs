@@ -25,7 +25,7 @@ pub enum Step {
     PublicationDropped,
     /// The target's tables are empty.
     TargetTruncated,
-    /// The connector was told to run.
+    /// The connector was asked to run.
     Started,
     /// A canary has come through after the snapshot.
     Proven,
@@ -76,7 +76,7 @@ impl Journal {
         };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             let what = format!("{} is malformed: {error}", path.display());
-            Error::new(Code::Io, what).hint("remove it to begin the reset anew")
+            Error::new(Code::Io, what).hint("remove it to start the reset over")
         })
     }
 

@@ -87,7 +87,8 @@ impl Reset {
             if before.choice.drop_publication {
                 command.push_str(" --drop-publication");
             }
-            let what = format!("a reset of {name} that was begun with other options is unfinished");
+            let what =
+                format!("a reset of {name} that was started with other options is unfinished");
             return Err(Error::new(Code::Usage, what).hint(format!("finish it first: {command}")));
         }
         let goes_on = before.is_some();

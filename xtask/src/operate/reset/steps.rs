@@ -1,4 +1,7 @@
 //! A reset's steps, each of which can be done twice.
+//!
+//! A snapshot counts as read when the connector has committed a position outside of a snapshot: its
+//! heartbeat commits one right after. A canary proves the rest.
 
 use std::time::Duration;
 

@@ -1,5 +1,8 @@
 //! On clusters whoever keeps the pods replaces them: Strimzi, CloudNativePG, or Kubernetes itself.
 //! Each is asked in its own way; that they were replaced is seen at the pods.
+//!
+//! The operator's own pod is deleted: a rolled Deployment would keep the old pod, which holds the
+//! lease, until the new one is ready half a minute later.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -63,7 +66,7 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                             };
                         }
                     }
-                    Status::current("all of it is as wanted")
+                    Status::current("everything is as wanted")
                 },
             )
             .await
@@ -139,7 +142,7 @@ impl Strimzi {
         cluster.annotate(&marked, ROLL, "true").await?;
         cluster.annotate(&self.resource, LOOK, &now()).await?;
         // A set that is older than what it is made of counts as one that is to change, and what is
-        // wrong with its pods as mended soon.
+        // wrong with its pods as fixed soon.
         cluster.annotate(&self.set, LOOK, &now()).await
     }
 }

@@ -1,5 +1,9 @@
 //! Whether what one worker or broker had in its hands is in others': seen at positions, after which
 //! the next one may go.
+//!
+//! Each connector has to commit a position behind the one where its source was. A canary gives it a
+//! change to commit: the log of an idle source ends behind every commit, and no connector confirms
+//! that end.
 
 use std::sync::Arc;
 
@@ -36,7 +40,7 @@ pub(super) async fn connectors(
         .map(async |(name, connector)| {
             proof::runs(env, name, connector, resting, progress).await?;
             match resting.has(name) {
-                true => Ok(format!("{name} rests")),
+                true => Ok(format!("{name} is paused")),
                 false => committed(env, name, connector, progress).await,
             }
         });
@@ -89,7 +93,7 @@ async fn told(
     connector: &Connector,
     progress: &Progress,
 ) -> Result<Place> {
-    let what = format!("the place of {name} is told");
+    let what = format!("the position of {name} is known");
     wait::answer(&what, env.patience(), progress, || async {
         let place = place(env, name, connector).await;
         place.map_err(|error| Status::in_progress(error.message))

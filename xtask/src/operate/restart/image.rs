@@ -39,7 +39,7 @@ pub fn add(plan: &mut Plan, env: &Arc<Environment>, first: &str) -> Result<()> {
             let strimzi = Strimzi::of(&at, "connect")
                 .ok_or_else(|| Error::new(Code::Plan, "Connect has no pods"))?;
             let pods = running(&at, &strimzi.pods).await?;
-            // Built anew under its old name: the operator has no reason to replace them.
+            // Built again under its old name: the operator has no reason to replace them.
             let going = stale(&pods, &wanted);
             if !going.is_empty() {
                 strimzi.ask(&at, None).await?;

@@ -1,5 +1,8 @@
-//! A component ends, begins again, and is seen to work: the platform says how it ends and begins,
+//! A component is stopped, started, and proven to work: the platform says how it ends and begins,
 //! everything else is the same.
+//!
+//! The proof is that of `up`: the component's gate, the connectors that are to run, a canary. A
+//! paused connector stays paused.
 
 mod cluster;
 mod drain;
@@ -19,7 +22,7 @@ use crate::platform::Platform;
 use crate::profile::Profile;
 use crate::up;
 
-/// What begins again.
+/// What is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A component.

@@ -2,6 +2,10 @@
 //!
 //! Heartbeats move the positions of every flow several times a second, whether rows change or not,
 //! so that a position that rests means that nothing comes through.
+//!
+//! `rolling-restart` prints the highest age of the newest message that the target has read. The
+//! longest time without any movement would be too short: after a broker's restart the topic and the
+//! target stand still one after the other.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -57,7 +57,9 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, read
             "a row travels to silver and is removed again",
             &[&format!("{connector}/running")],
             async move |progress| match resting.has(&connector) {
-                true => Ok(Outcome::Unchanged(format!("not sent: {connector} rests"))),
+                true => Ok(Outcome::Unchanged(format!(
+                    "not sent: {connector} is paused"
+                ))),
                 false => canary::gate(&at, &flow_name, &progress).await,
             },
         );

@@ -155,7 +155,7 @@ async fn sound(
         }
     }
     if !resting.is_empty() {
-        said.push(format!("{} rests", resting.join(", ")));
+        said.push(format!("{} is paused", resting.join(", ")));
     }
     moves.count();
     Ok(Outcome::Unchanged(said.join("; ")))

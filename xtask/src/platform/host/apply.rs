@@ -82,11 +82,6 @@ impl Rendered {
     pub fn stop(&self) -> Stop {
         self.template.stop
     }
-
-    /// Who it runs as, if not the caller.
-    pub fn user(&self) -> Option<User> {
-        self.user
-    }
 }
 
 /// Renders a component's process. `template` is a path below the manifests; `extra` is merged into

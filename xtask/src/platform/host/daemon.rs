@@ -133,12 +133,19 @@ pub async fn wait_for_orphans(data: &Path, progress: &Progress) -> Result<()> {
         return Ok(());
     };
     let patience = Patience::local(Duration::from_secs(30));
-    wait::until("what was left of it ends", patience, progress, || async {
-        match procinfo::working_in(&data).as_slice() {
-            [] => Status::current("nothing is left"),
-            left => Status::in_progress(format!("pid {left:?} of the process before still runs")),
-        }
-    })
+    wait::until(
+        "what was left of it is ending",
+        patience,
+        progress,
+        || async {
+            match procinfo::working_in(&data).as_slice() {
+                [] => Status::current("nothing is left"),
+                left => {
+                    Status::in_progress(format!("pid {left:?} of the process before still runs"))
+                }
+            }
+        },
+    )
     .await
     .map(drop)
 }

@@ -84,7 +84,7 @@ impl Dirs {
         self.state.join("secrets")
     }
 
-    /// What `up` was told: the profile and its overrides.
+    /// What `up` was given: the profile and its overrides.
     pub fn selection(&self) -> PathBuf {
         self.state.join("selection.json")
     }
@@ -171,5 +171,5 @@ fn unusable(action: &str, path: &Path, source: &io::Error) -> Error {
         Code::Directory,
         format!("cannot {action} {}: {source}", path.display()),
     )
-    .hint("choose other places with XDG_STATE_HOME and XDG_CACHE_HOME")
+    .hint("choose other directories with XDG_STATE_HOME and XDG_CACHE_HOME")
 }

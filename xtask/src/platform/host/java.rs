@@ -2,6 +2,10 @@
 //!
 //! The version is read from the `release` file beside it: asking `java -version` would cost a JVM
 //! start on every run.
+//!
+//! JVMs start from a class archive that is made at the first clean stop. The broker uses the JVM's
+//! quick compiler only: it starts a second sooner and is hardly slower. Connect uses both, which
+//! doubles what Debezium carries.
 
 use std::path::{Path, PathBuf};
 

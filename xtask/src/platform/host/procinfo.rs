@@ -34,13 +34,9 @@ pub fn look(pid: u32) -> Option<Seen> {
 /// Looks a process up.
 #[cfg(all(unix, not(target_os = "linux")))]
 pub fn look(pid: u32) -> Option<Seen> {
-    let shell = xshell::Shell::new().ok()?;
     let pid = pid.to_string();
-    let text = xshell::cmd!(shell, "ps -o stat=,rss=,lstart= -p {pid}")
-        .quiet()
-        .ignore_stderr()
-        .read()
-        .ok()?;
+    let args = ["-o", "stat=,rss=,lstart=", "-p", &pid];
+    let text = crate::process::read(&crate::process::Job::new("ps", args)).ok()?;
     let mut fields = text.split_whitespace();
     let state = fields.next()?;
     let kilobytes: u64 = fields.next()?.parse().ok()?;

@@ -1,4 +1,7 @@
 //! Who runs this command, and whom a component that refuses root runs as.
+//!
+//! Only PostgreSQL changes its user when root runs it, because it refuses root. The others run as
+//! the caller.
 
 use std::path::Path;
 

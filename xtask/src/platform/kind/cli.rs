@@ -44,15 +44,6 @@ impl Kind {
         self
     }
 
-    /// Its version, such as `0.33.0`.
-    ///
-    /// # Errors
-    /// It does not run.
-    pub async fn version(&self) -> Result<String> {
-        let text = self.run(&["version", "-q"], "kind version", |_| {}).await?;
-        Ok(text.trim().trim_start_matches('v').to_owned())
-    }
-
     /// The kubeconfig of a cluster.
     ///
     /// # Errors

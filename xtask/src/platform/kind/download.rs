@@ -50,7 +50,7 @@ pub async fn published(releases: &str, version: &str) -> Result<String> {
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let sum = text.split_whitespace().next().unwrap_or_default();
         if sum.len() != 64 || !sum.chars().all(|c| c.is_ascii_hexdigit()) {
-            return Err(failed("it is no digest".into()));
+            return Err(failed("it is not a digest".into()));
         }
         lines.push_str(&format!("{}  {file}\n", sum.to_ascii_lowercase()));
     }
@@ -199,7 +199,7 @@ mod tests {
         assert!(error.message.contains("windows"), "{error}");
         let page = serve(vec![("v9/kind-linux-amd64.sha256sum", "<html>")]);
         let error = published(&page, "9").await.expect_err("a page");
-        assert!(error.message.contains("no digest"), "{error}");
+        assert!(error.message.contains("not a digest"), "{error}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub fn render(templates: &Templates, spec: &Spec) -> Result<String> {
 }
 
 /// Has the cluster afterwards, with its nodes running. Nothing that exists is changed, except that
-/// stopped nodes are started and that a half-made cluster of this tool's own is made anew.
+/// stopped nodes are started and that a half-made cluster of this tool's own is made again.
 ///
 /// # Errors
 /// `Drift` if a cluster of this name is made otherwise; `PortTaken` if a port is another's;
@@ -174,7 +174,7 @@ pub async fn nodes(docker: &Docker, name: &str) -> Result<Vec<String>> {
 fn half_made_by_others(name: &str) -> Error {
     Error::new(
         Code::Drift,
-        format!("there is half a Kind cluster `{name}`, and nothing tells that this tool made it"),
+        format!("there is half a Kind cluster `{name}`, and nothing shows that this tool made it"),
     )
     .hint(format!(
         "if nobody is just making it: kind delete cluster --name {name}"

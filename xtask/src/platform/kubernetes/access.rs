@@ -3,6 +3,8 @@
 //! One question for everything first: most users of their own cluster may do everything. Otherwise
 //! one question per verb, kind and namespace. (A rules review per namespace would be one request,
 //! but its answer may be incomplete by definition, and says nothing about the whole cluster.)
+//!
+//! `delete` is asked for where something is removed (`up --yes`, `down`), not at the first `up`.
 
 use std::collections::BTreeSet;
 use std::fmt;

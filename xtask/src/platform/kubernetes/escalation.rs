@@ -198,7 +198,7 @@ impl Cluster {
                 };
                 let live = self.metadata(&kind, object.namespace.as_deref(), &object.name);
                 let live = match live.await {
-                    // Who may not look is told so by another line.
+                    // Who may not look is reported so by another line.
                     Err(refusal) if refusal.code() == Some(403) => None,
                     live => live?,
                 };

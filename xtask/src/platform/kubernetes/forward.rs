@@ -3,6 +3,8 @@
 //! Each connection is carried by a stream of its own, so none can hold up another. Which pod it
 //! goes to is found out when it arrives and kept for the next ones until one fails: a pod that was
 //! replaced is found again. The API server's own network policies apply, those between pods do not.
+//!
+//! Kind clusters are reached this way too, not through their host ports: one way for all clusters.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};

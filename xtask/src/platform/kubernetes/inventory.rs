@@ -4,6 +4,8 @@
 //! profile altogether are found too; nothing is recorded that could get lost or become wrong. A label
 //! alone proves nothing: controllers copy labels to what they make (an EndpointSlice carries its
 //! Service's). What we applied has an entry of our manager in `managedFields`.
+//!
+//! `up` names what left the profile and leaves it alone; `up --yes` removes it.
 
 use std::collections::BTreeSet;
 

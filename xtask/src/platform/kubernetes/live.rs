@@ -2,6 +2,8 @@
 //!
 //! Whoever checks a set before applying it looks once and hands on what was seen ([`Situation`]): on a
 //! pipeline that is up, looking is most of the work.
+//!
+//! What somebody changes between that look and the apply is taken for unchanged until the next run.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

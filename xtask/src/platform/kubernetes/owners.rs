@@ -1,6 +1,9 @@
 //! Objects that are another environment's: operators' resource definitions and cluster roles have
 //! one name in the whole cluster, and two environments must not take them from one another at each
 //! run.
+//!
+//! So a cluster holds one environment's operators. A second environment is refused before anything
+//! changes: if two shared them, neither could remove them.
 
 use std::collections::BTreeMap;
 

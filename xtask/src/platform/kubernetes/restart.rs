@@ -1,9 +1,15 @@
 //! Having pods replaced, by whoever keeps them.
+//!
+//! Strimzi is asked for a roll by its own annotation, and made to look by another one on the
+//! resource: it acts on annotations that change at once, and otherwise every two minutes.
+//! ClickHouse's operator would go on restarting at each change if its own way were used, so the
+//! template of its StatefulSets is marked instead. That pods were replaced is seen by their uids,
+//! since every status may be older than the roll.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions};
 use kube::core::DynamicObject;

@@ -1,147 +1,32 @@
 //! A line-by-line comparison of two texts, as `diff -u` shows it.
 
-/// How many changed lines are looked for at the most; beyond, what lies between the common beginning
-/// and the common end is shown as replaced.
-const MOST: usize = 2_000;
+use std::fmt::Write;
+use std::ops::Range;
 
-/// A line of a comparison.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line<'a> {
-    /// In both texts.
-    Same(&'a str),
-    /// In the first text only.
-    Old(&'a str),
-    /// In the second text only.
-    New(&'a str),
-}
-
-/// The shortest way from one text to the other (Myers).
-pub fn compare<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
-    let old: Vec<&str> = before.lines().collect();
-    let new: Vec<&str> = after.lines().collect();
-    let equal = |(old, new): &(&&str, &&str)| old == new;
-    let head = old.iter().zip(&new).take_while(equal).count();
-    let rest = old[head..].iter().rev().zip(new[head..].iter().rev());
-    let tail = rest.take_while(equal).count();
-    let (old_end, new_end) = (old.len() - tail, new.len() - tail);
-    let mut lines: Vec<Line<'a>> = old[..head].iter().map(|line| Line::Same(line)).collect();
-    lines.extend(middle(&old[head..old_end], &new[head..new_end]));
-    lines.extend(old[old_end..].iter().map(|line| Line::Same(line)));
-    lines
-}
-
-fn middle<'a>(old: &[&'a str], new: &[&'a str]) -> Vec<Line<'a>> {
-    let replaced = || {
-        let gone = old.iter().map(|line| Line::Old(line));
-        gone.chain(new.iter().map(|line| Line::New(line))).collect()
-    };
-    let most = (old.len() + new.len()).min(MOST);
-    // `furthest[k + most]` is how far into `old` the diagonal k was followed.
-    let mut furthest = vec![0_usize; 2 * most + 2];
-    let mut trace = Vec::new();
-    for edits in 0..=most {
-        trace.push(furthest.clone());
-        for step in 0..=edits {
-            let diagonal = most + 2 * step - edits;
-            let down =
-                step == 0 || (step != edits && furthest[diagonal - 1] < furthest[diagonal + 1]);
-            let mut x = if down {
-                furthest[diagonal + 1]
-            } else {
-                furthest[diagonal - 1] + 1
-            };
-            while x < old.len()
-                && x + most >= diagonal
-                && old.get(x) == new.get(x + most - diagonal)
-            {
-                x += 1;
-            }
-            furthest[diagonal] = x;
-            if x >= old.len() && x + most >= diagonal + new.len() {
-                return walk(old, new, &trace, most);
-            }
-        }
-    }
-    replaced()
-}
-
-/// Follows the trace back.
-fn walk<'a>(old: &[&'a str], new: &[&'a str], trace: &[Vec<usize>], most: usize) -> Vec<Line<'a>> {
-    let (mut x, mut y) = (old.len(), new.len());
-    let mut lines = Vec::new();
-    for (edits, furthest) in trace.iter().enumerate().rev() {
-        let diagonal = most + x - y;
-        let lowest = diagonal + edits == most;
-        let highest = diagonal == most + edits;
-        let down = lowest || (!highest && furthest[diagonal - 1] < furthest[diagonal + 1]);
-        let from = if down { diagonal + 1 } else { diagonal - 1 };
-        let start = if edits == 0 { 0 } else { furthest[from] };
-        let above = if edits == 0 { 0 } else { start + most - from };
-        while x > start && y > above && old[x - 1] == new[y - 1] {
-            (x, y) = (x - 1, y - 1);
-            lines.push(Line::Same(old[x]));
-        }
-        if edits == 0 {
-            break;
-        }
-        if down {
-            y -= 1;
-            lines.push(Line::New(new[y]));
-        } else {
-            x -= 1;
-            lines.push(Line::Old(old[x]));
-        }
-    }
-    lines.reverse();
-    lines
-}
+use similar::{DiffOp, TextDiff};
 
 /// The comparison as text, with `context` common lines around each change. Empty if nothing differs.
 pub fn unified(before: &str, after: &str, context: usize) -> String {
-    let lines = compare(before, after);
-    let changed: Vec<usize> = (0..lines.len())
-        .filter(|&index| !matches!(lines[index], Line::Same(_)))
-        .collect();
+    let before: Vec<&str> = before.lines().collect();
+    let after: Vec<&str> = after.lines().collect();
+    let diff = TextDiff::from_slices(&before, &after);
     let mut text = String::new();
-    let mut at = 0;
-    while at < changed.len() {
-        let mut last = at;
-        while last + 1 < changed.len() && changed[last + 1] - changed[last] <= 2 * context + 1 {
-            last += 1;
+    for hunk in diff.unified_diff().context_radius(context).iter_hunks() {
+        let [old, new] = [DiffOp::old_range, DiffOp::new_range].map(|of| span(hunk.ops(), of));
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "@@ -{old} +{new} @@");
+        for change in hunk.iter_changes() {
+            let _ = writeln!(text, "{}{}", change.tag(), change.value());
         }
-        let from = changed[at].saturating_sub(context);
-        let to = (changed[last] + context + 1).min(lines.len());
-        text.push_str(&hunk(&lines, from, to));
-        at = last + 1;
     }
     text
 }
 
-fn hunk(lines: &[Line<'_>], from: usize, to: usize) -> String {
-    let count = |lines: &[Line<'_>], old: bool| {
-        let other = |line: &&Line<'_>| match line {
-            Line::Same(_) => true,
-            Line::Old(_) => old,
-            Line::New(_) => !old,
-        };
-        lines.iter().filter(other).count()
-    };
-    let span = |old: bool| {
-        let (before, inside) = (count(&lines[..from], old), count(&lines[from..to], old));
-        format!("{},{inside}", if inside == 0 { before } else { before + 1 })
-    };
-    let mut text = format!("@@ -{} +{} @@\n", span(true), span(false));
-    for line in &lines[from..to] {
-        let (sign, line) = match line {
-            Line::Same(line) => (' ', line),
-            Line::Old(line) => ('-', line),
-            Line::New(line) => ('+', line),
-        };
-        text.push(sign);
-        text.push_str(line);
-        text.push('\n');
-    }
-    text
+/// First line and number of lines. Of no lines the first is the one before.
+fn span(ops: &[DiffOp], of: fn(&DiffOp) -> Range<usize>) -> String {
+    let start = ops.first().map_or(0, |op| of(op).start);
+    let count = ops.last().map_or(0, |op| of(op).end) - start;
+    format!("{},{count}", start + usize::from(count > 0))
 }
 
 #[cfg(test)]
@@ -186,22 +71,20 @@ mod tests {
     proptest! {
         #[test]
         fn both_texts_are_in_the_comparison_and_it_is_the_shortest(before in text(), after in text()) {
-            let lines = compare(&before, &after);
             let old: Vec<&str> = before.lines().collect();
             let new: Vec<&str> = after.lines().collect();
-            let of = |skip_new: bool| -> Vec<&str> {
-                lines
-                    .iter()
-                    .filter_map(|line| match *line {
-                        Line::Same(line) => Some(line),
-                        Line::Old(line) => skip_new.then_some(line),
-                        Line::New(line) => (!skip_new).then_some(line),
-                    })
-                    .collect()
+            let text = unified(&before, &after, 1_000);
+            let lines: Vec<&str> = match text.is_empty() {
+                true => old.clone(),
+                false => text.lines().skip(1).collect(),
             };
-            prop_assert_eq!(of(true), old.clone());
-            prop_assert_eq!(of(false), new.clone());
-            let same = lines.iter().filter(|line| matches!(line, Line::Same(_))).count();
+            let of = |skipped: char| -> Vec<&str> {
+                let kept = lines.iter().filter(|line| !line.starts_with(skipped));
+                kept.map(|line| line.trim_start_matches([' ', '-', '+'])).collect()
+            };
+            prop_assert_eq!(of('+'), old.clone());
+            prop_assert_eq!(of('-'), new.clone());
+            let same = lines.iter().filter(|line| !line.starts_with(['+', '-'])).count();
             prop_assert_eq!(same, common(&old, &new));
             prop_assert_eq!(unified(&before, &after, 3).is_empty(), old == new);
         }

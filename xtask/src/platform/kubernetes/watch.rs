@@ -1,7 +1,7 @@
 //! Sees what changes in a cluster: one watch per kind and namespace, shared by everything that
 //! waits in a run.
 //!
-//! A watch that ends is taken up where it was, or listed anew where that is no longer possible
+//! A watch that ends is taken up where it was, or listed again where that is no longer possible
 //! (410); a server that does not answer is asked again after a growing pause. Gates look at what
 //! the watches hold, which costs no request, each time that anything has changed.
 
@@ -27,10 +27,6 @@ mod table;
 pub use gate::Gate;
 pub use one::one;
 
-use crate::error::Result;
-use crate::plan::Progress;
-use crate::readiness::{State, Status};
-use crate::wait;
 use table::Table;
 
 /// An object that is waited for.
@@ -60,10 +56,6 @@ impl Target {
         let kind = GroupVersionKind::gvk(group, version, kind);
         Target::new(ApiResource::from_gvk(&kind), Some(namespace), name)
     }
-
-    fn label(&self) -> String {
-        format!("{} {}", self.resource.kind, self.name)
-    }
 }
 
 /// The watches of a run. They end when it is dropped.
@@ -77,7 +69,7 @@ pub struct Watches {
 /// What a watch is of: a kind, in one namespace or in all.
 type Scope = (ApiResource, Option<String>);
 
-/// The events of a kind, listed anew after each error: a watch that is merely resumed says nothing
+/// The events of a kind, listed again after each error: a watch that is merely resumed says nothing
 /// before the next change, so that nobody would know when what is held is true again. `Init`, which
 /// comes before the server was asked, is left out.
 fn all_events(
@@ -166,64 +158,5 @@ impl Watches {
         });
         tables.insert(key, Arc::clone(&table));
         table
-    }
-
-    /// Waits until all of the objects are current; the first that fails ends the wait.
-    ///
-    /// # Errors
-    /// `GateFailed` and `GateTimeout`, as [`wait::until`].
-    pub async fn current(
-        &self,
-        what: &str,
-        targets: impl IntoIterator<Item = Target>,
-        deadline: Duration,
-        progress: &Progress,
-    ) -> Result<String> {
-        let gates: Vec<_> = targets
-            .into_iter()
-            .map(|target| tokio::sync::Mutex::new(self.gate(target)))
-            .collect();
-        let mut changes = self.changes.subscribe();
-        wait::until_changed(what, deadline, progress, &mut changes, || async {
-            let mut statuses = Vec::with_capacity(gates.len());
-            for gate in &gates {
-                let mut gate = gate.lock().await;
-                let status = gate.look().await;
-                statuses.push((gate.target().label(), status));
-            }
-            together(statuses)
-        })
-        .await
-    }
-}
-
-/// One status of many: failed if one is, current if all are.
-fn together(mut statuses: Vec<(String, Status)>) -> Status {
-    if statuses.len() == 1
-        && let Some((_, only)) = statuses.pop()
-    {
-        return only;
-    }
-    let count = statuses.len();
-    if let Some((who, failed)) = statuses.iter().find(|(_, it)| it.state == State::Failed) {
-        return Status::failed(format!("{who}: {}", failed.message))
-            .with_evidence(failed.evidence.clone());
-    }
-    let open: Vec<&(String, Status)> = statuses
-        .iter()
-        .filter(|(_, status)| status.state != State::Current)
-        .collect();
-    match open.first() {
-        None => Status::current(format!("{count} objects are current")),
-        Some((who, status)) => Status {
-            state: status.state,
-            message: format!(
-                "{} of {count} current; {who}: {}",
-                count - open.len(),
-                status.message
-            ),
-            evidence: status.evidence.clone(),
-            next: status.next.clone(),
-        },
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn awaits_operator(object: &DynamicObject, seen: &Seen) -> bool {
     state == Some("InProgress") && ready && trouble(object).is_none()
 }
 
-/// The newest trouble that the operator tells of. That it makes a service again is none, however it is told.
+/// The newest trouble that the operator tells of. That it makes a service again is none, however it is reported.
 fn trouble(object: &DynamicObject) -> Option<&str> {
     let errors = list(&object.data, &["status", "errors"]).iter();
     let mut errors = errors.filter_map(|error| error.as_str());

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use k8s_openapi::jiff::Timestamp;
+use jiff::Timestamp;
 use kube::core::DynamicObject;
 use serde_json::Value;
 

@@ -284,7 +284,10 @@ fn judge(status: Status, troubles: Vec<Trouble>, ages: &mut Ages) -> Verdict {
         .find(|(trouble, lasted)| trouble.grace.is_some_and(|grace| *lasted >= grace));
     if let Some((trouble, _)) = over {
         return Verdict {
-            status: Status::failed(&trouble.message).with_evidence(trouble.evidence.clone()),
+            status: Status {
+                cause: trouble.cause(),
+                ..Status::failed(&trouble.message).with_evidence(trouble.evidence.clone())
+            },
             log: trouble.log.clone(),
             missing: trouble.missing.clone(),
         };
@@ -292,6 +295,7 @@ fn judge(status: Status, troubles: Vec<Trouble>, ages: &mut Ages) -> Verdict {
     match troubles.into_iter().next() {
         Some(trouble) => Status {
             message: format!("{}; {}", status.message, trouble.message),
+            cause: trouble.cause(),
             ..status
         }
         .with_evidence(trouble.evidence)

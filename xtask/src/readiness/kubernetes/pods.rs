@@ -1,9 +1,12 @@
-//! What keeps a pod from becoming ready, and whether waiting mends it.
+//! What keeps a pod from becoming ready, and whether waiting fixes it.
 //!
 //! The rule: a trouble whose next try can only end the same way ends the wait at once; one that is
 //! regularly seen while things fall into place gets a grace; one whose end is not in sight but
 //! possible (a volume that is being made, room that a leaving pod will make) never ends the wait by
 //! itself. Each constructor below says which and why.
+//!
+//! Pods that have ended do not count: a node without room leaves them beside those that replaced
+//! them.
 
 use std::time::Duration;
 
@@ -13,11 +16,12 @@ use serde_json::Value;
 use super::Seen;
 use super::fields::{at, condition, label, leaving, list, name, short, text};
 use super::recovery::{ends_so_again, no_program};
-use crash::{crash, end};
+use crate::readiness::Cause;
+use crash::{crash, end, ended_by};
 
 mod crash;
 
-/// Somebody else's next step (a scheduler's, an operator's, a controller's) may mend it.
+/// Somebody else's next step (a scheduler's, an operator's, a controller's) may fix it.
 const SETTLES: Duration = Duration::from_secs(10);
 /// The kubelet tries a pull again after 10 seconds, and calls it a back-off from then on.
 const SECOND_PULL: Duration = Duration::from_secs(20);
@@ -55,6 +59,8 @@ pub struct Trouble {
     pub key: String,
     /// What it is, in one line.
     pub message: String,
+    /// Which of the known causes it is.
+    pub cause: Option<Cause>,
     /// For how long it may pass by itself; none if it may at any time.
     pub grace: Option<Duration>,
     /// Lines that prove it.
@@ -79,6 +85,7 @@ impl Trouble {
         Trouble {
             key,
             message,
+            cause: None,
             grace: None,
             evidence: Vec::new(),
             log: None,
@@ -86,7 +93,19 @@ impl Trouble {
         }
     }
 
-    /// Waiting does not mend it.
+    /// Of this cause.
+    pub(super) fn because(mut self, cause: Cause) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// Its cause, and the clause of its message that says so.
+    pub(super) fn cause(&self) -> Option<(Cause, String)> {
+        let clause = self.message.split("; ").next().unwrap_or_default();
+        Some((self.cause?, clause.to_owned()))
+    }
+
+    /// Waiting does not fix it.
     fn final_now(self) -> Self {
         self.within(Duration::ZERO)
     }
@@ -119,7 +138,7 @@ pub(super) fn ready(pod: &DynamicObject) -> bool {
     !leaving(pod) && condition(pod, "Ready").is_some_and(|ready| ready.is)
 }
 
-/// Whether the pod has ended for good: no container of it begins again.
+/// Whether the pod has ended for good: no container of it restarts.
 pub(super) fn ended(pod: &DynamicObject) -> bool {
     let phase = text(&pod.data, &["status", "phase"]);
     matches!(phase, Some("Succeeded" | "Failed"))
@@ -188,11 +207,13 @@ fn container(
     match waiting {
         // It was tried and refused, and the pause before the next try grows.
         Some(reason @ ("ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull")) => {
-            Some(trouble("image", format!("{reason} {image}")).final_now())
+            let trouble = trouble("image", format!("{reason} {image}"));
+            Some(trouble.because(Cause::ImageUnavailable).final_now())
         }
         // The first try of several.
         Some(reason @ ("ErrImagePull" | "RegistryUnavailable" | "ImageInspectError")) => {
-            Some(trouble("image", format!("{reason} {image}")).within(SECOND_PULL))
+            let trouble = trouble("image", format!("{reason} {image}"));
+            Some(trouble.because(Cause::ImageUnavailable).within(SECOND_PULL))
         }
         // It ended at least twice: the kubelet restarts a container at once after its first end.
         Some("CrashLoopBackOff") => Some(crash(pod, who, status, spec, seen)),
@@ -201,7 +222,7 @@ fn container(
             let mut trouble = trouble("config", format!("{reason}: {}", short(said)));
             trouble.evidence.clear();
             trouble.missing = missing(pod, said);
-            Some(trouble.within(SETTLES))
+            Some(trouble.because(Cause::MountFailed).within(SETTLES))
         }
         Some(reason @ ("CreateContainerError" | "RunContainerError" | "StartError")) => {
             let trouble = trouble("start", format!("{reason} in container {who}"));
@@ -216,10 +237,11 @@ fn container(
             // haven't.
             ends_so_again(ended).then(|| {
                 let message = format!("container {who} ended: {}", end(ended, spec));
-                trouble("crash", message)
+                let mut trouble = trouble("crash", message)
                     .evidence(text(ended, &["message"]).unwrap_or_default())
-                    .log(pod, who)
-                    .final_now()
+                    .log(pod, who);
+                trouble.cause = ended_by(ended);
+                trouble.final_now()
             })
         }
     }
@@ -262,6 +284,7 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         return Some(claims(pod, seen).unwrap_or_else(|| {
             // Binding is its provisioner's work; how long that takes is not known here.
             trouble("volume", format!("waits for its volume ({reasons})"))
+                .because(Cause::VolumePending)
         }));
     }
     let short_of: Vec<&str> = ["cpu", "memory", "ephemeral-storage", "pods"]
@@ -277,7 +300,7 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
             short_of.join(" and "),
             requests(pod)
         );
-        let trouble = trouble("room", message);
+        let trouble = trouble("room", message).because(Cause::Unschedulable);
         let leaving = seen.pods.iter().any(|other| leaving(other));
         let growing = text(&pod.data, &["status", "nominatedNodeName"]).is_some()
             || newest_event(pod, seen, &["TriggeredScaleUp"]).is_some();
@@ -294,7 +317,8 @@ fn scheduling(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         || said.contains("untolerated taint(s)");
     let grace = if node_starts { NODE_STARTS } else { SETTLES };
     let message = format!("no node takes it ({reasons})");
-    Some(trouble("nodes", message).within(grace))
+    let trouble = trouble("nodes", message).because(Cause::Unschedulable);
+    Some(trouble.within(grace))
 }
 
 /// What the pod asks for, for people.
@@ -330,7 +354,9 @@ fn claims(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         .find_map(|wanted| {
             let claim = seen.claims.iter().find(|claim| name(claim) == wanted)?;
             claim_trouble(claim, seen).map(|(message, grace)| {
-                Trouble::new(pod, &format!("claim/{wanted}"), message).within(grace)
+                Trouble::new(pod, &format!("claim/{wanted}"), message)
+                    .because(Cause::VolumePending)
+                    .within(grace)
             })
         })
 }
@@ -410,6 +436,7 @@ fn mounts(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         None => VOLUME_SETTLES,
     };
     let mut trouble = Trouble::new(pod, "mount", message).within(grace);
+    trouble.cause = Some(Cause::MountFailed);
     if missing.is_some() {
         trouble = trouble.evidence(said);
     }

@@ -1,4 +1,7 @@
 //! Whether pods have begun, whatever becomes of them: they have their nodes, volumes and images.
+//!
+//! It is judged for the workers as soon as they are applied: the gate on Connect itself comes after
+//! Kafka's, a minute later.
 
 use std::sync::Arc;
 

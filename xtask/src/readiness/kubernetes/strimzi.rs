@@ -2,8 +2,12 @@
 //!
 //! `Ready` is true only of the generation that the status observed, and even then of the time of
 //! the operator's last look: pods leave, roll and break without it. `NotReady` may be of a cause
-//! that is mended; the operator looks again every 120 s, and not at all while it waits up to 300 s
+//! that is fixed; the operator looks again every 120 s, and not at all while it waits up to 300 s
 //! for a pod. So: the generation, the conditions, the sets of pods, the pods, in this order.
+//!
+//! What the operator reports counts once it leads, has observed the newest generation, and has
+//! reported it again after it was asked to look: five seconds after the first report, four times at
+//! most. A reason that is not known to pass fails its gate after 45 s.
 
 use std::time::Duration;
 
@@ -55,7 +59,7 @@ pub(super) fn evaluate(
 }
 
 /// Whether what the operator has against an object may have passed since: a refusal that waiting
-/// mends, or a change that it missed, while no pod gives it anything to wait for.
+/// fixes, or a change that it missed, while no pod gives it anything to wait for.
 pub(super) fn overtaken(object: &DynamicObject, seen: &Seen) -> bool {
     let quiet = is_quiet(seen);
     match report(object, seen) {
@@ -110,7 +114,7 @@ enum Report {
     Ready,
     /// It is not, and why.
     NotReady(Trouble),
-    /// It is not, and waiting does not mend it.
+    /// It is not, and waiting does not fix it.
     Refused(Status),
 }
 

@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use super::fields::{condition, label, list, name, number, observed, short, text};
 use super::pods::{self, Trouble};
 use super::{Ages, Seen, Verdict, judge};
-use crate::readiness::Status;
+use crate::readiness::{Cause, Status};
 
 /// The status of an object of one of Kubernetes' kinds. A kind without a status is current once it
 /// is there.
@@ -79,7 +79,7 @@ fn deployment(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
 }
 
 /// The pods of the template that the youngest pod comes from: what is wrong with those of an older
-/// one is being mended by the roll.
+/// one is being fixed by the roll.
 pub(super) fn newest_pods(pods: &[Arc<DynamicObject>]) -> Vec<&DynamicObject> {
     const HASH: &str = "pod-template-hash";
     let youngest = pods
@@ -234,7 +234,9 @@ fn claim(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
         Some("Lost") => Status::failed("its volume is lost").into(),
         _ => {
             let trouble = pods::claim_trouble(object, seen).map(|(message, grace)| {
-                Trouble::of(format!("claim/{}", name(object)), message).within(grace)
+                Trouble::of(format!("claim/{}", name(object)), message)
+                    .because(Cause::VolumePending)
+                    .within(grace)
             });
             // Before a pod asks for it, a claim of a class that waits for its first consumer is as
             // it should be: nobody must wait for it alone.

@@ -152,7 +152,7 @@ async fn run(sandbox: &mut Sandbox, fault: &Fault) -> Outcome {
 
 /// Prints what was provoked beside what was told.
 pub fn print(outcomes: &[Outcome]) {
-    println!("| fault | provoked | told | told after | mended after |");
+    println!("| fault | provoked | reported | reported after | fixed after |");
     println!("|---|---|---|---|---|");
     for it in outcomes {
         println!(

@@ -1,4 +1,8 @@
 //! What topics are for, and what their settings ought to be. No IO.
+//!
+//! The values are the operations manual's, except two: the schema history's min ISR is 2, so that
+//! one of three brokers may restart, and topics that the profile makes are compared with the
+//! profile; what differs there from the manual is a note.
 
 use std::collections::BTreeMap;
 
@@ -235,7 +239,7 @@ pub struct Finding {
     pub why: String,
     /// Whether the profile has it so: nobody's mistake, and no difference.
     pub note: bool,
-    /// What mends it.
+    /// What fixes it.
     pub next: Option<String>,
 }
 
@@ -310,10 +314,12 @@ fn reason(role: Role, key: &str) -> &'static str {
             "definitions that expire keep the connector from starting again"
         }
         (Role::Cdc, "cleanup.policy") => "a reader from the beginning does not find every row",
-        (Role::Cdc, "retention.ms") => "rows that rest for longer are lost to new readers",
+        (Role::Cdc, "retention.ms") => {
+            "rows that stay unchanged for longer are lost to new readers"
+        }
         (Role::Cdc, _) => "a reader that is away for longer misses deletes",
         (Role::Dlq, "cleanup.policy") => "failed messages without a key cannot be stored",
-        (Role::Dlq, _) => "failed messages are gone before somebody looks at them",
+        (Role::Dlq, _) => "failed messages are deleted before somebody looks at them",
         (_, "cleanup.policy") => "beats pile up",
         _ => "old beats are of no use",
     }

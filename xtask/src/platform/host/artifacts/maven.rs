@@ -12,6 +12,7 @@ use crate::plan::Progress;
 use crate::platform::host::dirs;
 use crate::platform::host::lock::{self, Lock};
 use crate::process::{Job, capture};
+use crate::units::Size;
 
 /// Maven coordinates, `group:artifact:version[:type[:classifier]]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -237,18 +238,7 @@ fn downloaded(line: &str) -> Option<u64> {
         return None;
     }
     let size = line.rsplit_once(" (")?.1.split_once(" at ")?.0;
-    let (number, unit) = size.split_once(' ')?;
-    let number: f64 = number.parse().ok()?;
-    let factor = match unit {
-        "B" => 1.0,
-        "kB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        _ => return None,
-    };
-    // A size on a progress bar: neither sign nor precision is lost that anybody could see.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Some((number * factor) as u64)
+    Some(Size::decimal(size)?.0)
 }
 
 #[cfg(test)]

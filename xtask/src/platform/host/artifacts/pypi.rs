@@ -9,6 +9,7 @@ use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::host::{dirs, lock};
 use crate::process::{Job, capture};
+use crate::units::Size;
 use crate::wait;
 
 /// A virtual environment made from a requirements file with hashes.
@@ -179,17 +180,7 @@ fn announced(line: &str) -> Option<u64> {
         .rsplit_once('(')?
         .1
         .strip_suffix(')')?;
-    let (number, unit) = size.split_once(' ')?;
-    let number: f64 = number.parse().ok()?;
-    let factor = match unit {
-        "bytes" => 1.0,
-        "kB" => 1e3,
-        "MB" => 1e6,
-        _ => return None,
-    };
-    // A size on a progress bar: neither sign nor precision is lost that anybody could see.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    Some((number * factor) as u64)
+    Some(Size::decimal(size)?.0)
 }
 
 /// The size of all files below a directory that other processes are changing.

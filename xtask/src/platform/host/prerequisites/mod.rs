@@ -71,12 +71,12 @@ pub struct Check {
     pub install: Option<String>,
     /// What to do where no command does it.
     pub hint: Option<String>,
-    /// How `--fix` mends it.
+    /// How `--fix` fixes it.
     #[serde(skip)]
     pub fix: Option<Fix>,
 }
 
-/// What mends a check.
+/// What fixes a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fix {
     /// Packages of the system's package manager.
@@ -246,7 +246,7 @@ pub struct Observed {
     pub ports: Vec<Port>,
 }
 
-/// Decides on what was seen, in the order in which a person would mend it.
+/// Decides on what was seen, in the order in which a person would fix it.
 pub fn evaluate(needs: Needs, seen: &Observed, system: &System) -> Vec<Check> {
     let mut checks = vec![java(seen, system), maven(seen, system)];
     if needs.clickhouse {
@@ -470,7 +470,7 @@ pub(crate) fn port(port: &Port) -> Check {
     }
 }
 
-/// The commands that mend what blocks, with one call of the package manager for all packages.
+/// The commands that fix what blocks, with one call of the package manager for all packages.
 pub fn fixes(checks: &[Check], system: &System) -> Vec<Vec<String>> {
     let mut packages: Vec<&str> = Vec::new();
     let mut commands: Vec<Vec<String>> = Vec::new();

@@ -270,7 +270,8 @@ fn existing(path: &Path) -> Option<&Path> {
 }
 
 fn problem(path: &Path, stranger: Option<User>) -> Option<(String, Option<String>)> {
-    let places = || Some("choose other places with XDG_STATE_HOME and XDG_CACHE_HOME".to_owned());
+    let places =
+        || Some("choose other directories with XDG_STATE_HOME and XDG_CACHE_HOME".to_owned());
     let dir = existing(path)?;
     if !dir.is_dir() {
         return Some((format!("{} is no directory", dir.display()), places()));

@@ -9,6 +9,7 @@ use kube::core::{DynamicObject, SelectorExt};
 use super::wants::{self, Reference, Wanted};
 use super::{Facts, Options, quantity};
 use crate::readiness::kubernetes as readiness;
+use crate::units;
 
 /// How many images a kubelet reports at most, unless it was configured otherwise.
 const REPORTED_IMAGES: usize = 50;
@@ -286,7 +287,7 @@ fn free(objects: &[DynamicObject], nodes: &[Node], pods: &[Pod]) -> Vec<Free> {
                 node.status
                     .as_ref()
                     .and_then(|status| status.allocatable.as_ref()?.get(key))
-                    .and_then(|quantity| quantity::milli(&quantity.0))
+                    .and_then(|quantity| units::quantity(&quantity.0))
                     .unwrap_or_default()
             };
             let mut free = Free {
@@ -430,8 +431,8 @@ fn too_many(wanted: &[Wanted], free: &mut [Free]) -> Option<Finding> {
     }
     let short = short?;
     let message = format!(
-        "all pods together request cpu {} and memory {}, and the nodes have cpu {} and memory {} \
-         left: a pod of {} finds no place",
+        "all pods together request cpu {} and memory {}, and the nodes have cpu {} and memory {} left: no node has \
+         room for a pod of {}",
         quantity::cpu(cpu),
         quantity::memory(memory),
         quantity::cpu(cpu_left),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
-use super::quantity;
+use crate::units;
 
 /// Pods of one size.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,8 +123,8 @@ fn requests(resources: &Value) -> (i128, i128) {
             .find_map(|part| {
                 let value = part.get(key)?;
                 match value {
-                    Value::String(text) => quantity::milli(text),
-                    number => quantity::milli(&number.to_string()),
+                    Value::String(text) => units::quantity(text),
+                    number => units::quantity(&number.to_string()),
                 }
             })
             .unwrap_or_default()

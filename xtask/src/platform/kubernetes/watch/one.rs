@@ -68,5 +68,5 @@ where
     let seen = seen.into_inner().unwrap_or_else(PoisonError::into_inner);
     seen.and_then(Result::ok)
         .flatten()
-        .ok_or_else(|| Error::new(Code::Service, format!("{what} went while it was looked at")))
+        .ok_or_else(|| Error::new(Code::Service, format!("{what} was deleted meanwhile")))
 }

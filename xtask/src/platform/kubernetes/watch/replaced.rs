@@ -13,7 +13,7 @@ use crate::wait;
 
 impl Watches {
     /// Waits until the object's pods are as `judge` wants them, and the object is current too. Only
-    /// then its failure counts: what is wrong with pods that are to go is being mended.
+    /// then its failure counts: what is wrong with pods that are to go is being fixed.
     ///
     /// # Errors
     /// `GateFailed` and `GateTimeout`, as [`wait::until`].

@@ -7,6 +7,7 @@ use super::super::Seen;
 use super::super::fields::{number, text};
 use super::super::recovery::{Excuse, ended};
 use super::Trouble;
+use crate::readiness::Cause;
 
 /// A container that pauses because it ended again and again.
 pub(super) fn crash(
@@ -21,10 +22,11 @@ pub(super) fn crash(
     let said = ended.and_then(|ended| text(ended, &["message"]));
     let waiting = text(status, &["state", "waiting", "message"]).unwrap_or_default();
     let message = format!("container {who} keeps ending{why}");
-    let trouble = Trouble::new(pod, &format!("{who}/crash"), message)
+    let mut trouble = Trouble::new(pod, &format!("{who}/crash"), message)
         .evidence(waiting)
         .evidence(said.unwrap_or_default())
         .log(pod, who);
+    trouble.cause = ended.and_then(ended_by);
     let Some(excuse) = ended.and_then(|ended| Excuse::of(pod, ended, seen)) else {
         return trouble.final_now();
     };
@@ -38,6 +40,15 @@ pub(super) fn crash(
         trouble.key += &format!("/{until}");
     }
     trouble
+}
+
+/// Why a container ended, where its end shows that.
+pub(super) fn ended_by(ended: &Value) -> Option<Cause> {
+    match number(ended, &["exitCode"]) {
+        _ if text(ended, &["reason"]) == Some("OOMKilled") => Some(Cause::OutOfMemory),
+        Some(127) => Some(Cause::ProgramMissing),
+        _ => None,
+    }
 }
 
 /// How a container ended.

@@ -56,7 +56,7 @@ pub(super) fn refusal(object: &DynamicObject, reason: &str, message: &str, seen:
         // Of a topic: two resources for one topic, or a change that Kafka does not know.
         "ResourceConflict" | "NotSupported" => never(),
         reason if passes(reason, message) => passing(None),
-        // What it waits for is told by the pods.
+        // What it waits for is reported by the pods.
         _ if !is_quiet(seen) => passing(None),
         // Nothing that is known to pass. It has been asked to look again, and still says so.
         _ => {
@@ -70,7 +70,7 @@ pub(super) fn refusal(object: &DynamicObject, reason: &str, message: &str, seen:
 /// What passes without anybody's help, as the operators of 0.50.1 and 1.2.0 were seen to say it; what is
 /// behind it has a gate of its own. A timeout is the operator's own 300 s for a pod; no connection, a
 /// worker that is not there yet; a connector may be looked at before its cluster; failed tasks are
-/// restarted by this tool. What the operator found wrong while it replaced pods is told by them.
+/// restarted by this tool. What the operator found wrong while it replaced pods is reported by them.
 fn passes(reason: &str, message: &str) -> bool {
     const PASSES: [&str; 8] = [
         "ConnectException",

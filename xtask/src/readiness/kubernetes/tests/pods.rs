@@ -4,6 +4,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::readiness::Cause;
 
 /// A pod that the scheduler does not place.
 fn unschedulable(message: &str) -> Value {
@@ -323,9 +324,76 @@ fn a_pending_claim_is_normal_until_somebody_says_otherwise() {
                 Some(says) => {
                     assert_eq!(status.state, State::Failed, "{reason}");
                     assert!(status.message.contains(says), "{}", status.message);
+                    let cause = status.cause.map(|(cause, _)| cause);
+                    assert_eq!(cause, Some(Cause::VolumePending), "{reason}");
                 }
                 None => assert_ne!(status.state, State::Failed, "{}", status.message),
             }
+        }
+    }
+}
+
+#[test]
+fn a_known_cause_goes_with_the_status_and_with_the_clause_that_says_so() {
+    let exit = |code: i64, reason: &str| json!({"exitCode": code, "reason": reason});
+    let secret = event("p", "FailedMount", "secret \"a\" not found");
+    for (status, events, cause, says) in [
+        (
+            ended("c", exit(137, "OOMKilled"), true),
+            vec![],
+            Some(Cause::OutOfMemory),
+            "pod p: container c keeps ending: OOMKilled, it needs more than its memory limit",
+        ),
+        (
+            ended("c", exit(127, "Error"), false),
+            vec![],
+            Some(Cause::ProgramMissing),
+            "pod p: container c ended: exit code 127, its command was not found",
+        ),
+        (ended("c", exit(1, "Error"), true), vec![], None, ""),
+        (
+            waiting("ImagePullBackOff", "Back-off"),
+            vec![],
+            Some(Cause::ImageUnavailable),
+            "pod p: ImagePullBackOff img:1",
+        ),
+        (
+            waiting("ErrImagePull", "no"),
+            vec![],
+            Some(Cause::ImageUnavailable),
+            "pod p: ErrImagePull img:1",
+        ),
+        (
+            waiting("CreateContainerConfigError", "secret \"a\" not found"),
+            vec![],
+            Some(Cause::MountFailed),
+            "pod p: CreateContainerConfigError: secret \"a\" not found",
+        ),
+        (
+            json!({"phase": "Pending"}),
+            vec![secret],
+            Some(Cause::MountFailed),
+            "pod p: Secret `a` is missing",
+        ),
+        (
+            unschedulable("1 Insufficient cpu"),
+            vec![],
+            Some(Cause::Unschedulable),
+            "pod p: no node has enough cpu for main: cpu 2, memory 1Gi (1 Insufficient cpu)",
+        ),
+        (
+            unschedulable("1 node(s) had untolerated taint {a: b}"),
+            vec![],
+            Some(Cause::Unschedulable),
+            "pod p: no node takes it (1 node(s) had untolerated taint {a: b})",
+        ),
+    ] {
+        let (now, later) = both(status, events);
+        for verdict in [now, later] {
+            let status = verdict.status;
+            assert!(status.message.contains(says), "{}", status.message);
+            let want = cause.map(|cause| (cause, says.to_owned()));
+            assert_eq!(status.cause, want, "{}", status.message);
         }
     }
 }

@@ -137,7 +137,7 @@ fn an_operator_that_waits_for_a_pod_says_so_by_the_pod() {
     assert!(fails_after(&seen).is_some());
 }
 
-/// Of one generation only: a change is looked at anew, and another reason has a time of its own.
+/// Of one generation only: a change is looked at again, and another reason has a time of its own.
 #[test]
 fn another_reason_or_generation_begins_anew() {
     let mut ages = Ages::default();

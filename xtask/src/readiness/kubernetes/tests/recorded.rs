@@ -42,7 +42,7 @@ impl Capture {
 
     /// Seconds since 1970 of a millisecond of the recorded day.
     pub(super) fn epoch(self, ms: u64) -> i64 {
-        let midnight: k8s_openapi::jiff::Timestamp = self.midnight.parse().expect("a time");
+        let midnight: jiff::Timestamp = self.midnight.parse().expect("a time");
         midnight.as_second() + (ms / 1000) as i64
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn recorded(capture: Capture) -> Vec<Recorded> {
                 *entry = (generation, since);
             }
             let since = entry.1;
-            let time = k8s_openapi::jiff::Timestamp::from_second(capture.epoch(since)).expect("a time");
+            let time = jiff::Timestamp::from_second(capture.epoch(since)).expect("a time");
             let status = match *kind {
                 "Pod" => pod_status(value),
                 _ => value["status"].clone(),

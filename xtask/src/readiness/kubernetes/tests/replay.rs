@@ -1,5 +1,5 @@
 //! Every event that was recorded from a real operator, in the order of its time, and once a second
-//! in between: is anything called current that was not, or failed that mended itself?
+//! in between: is anything called current that was not, or failed that fixed itself?
 //!
 //! When what was ready, and why not, is written down here from the recorded logs.
 
@@ -126,7 +126,7 @@ const TRUTH: [(&str, &str, Windows); 5] = [
     ),
 ];
 
-/// What never mended itself: `(kind, name, from, to, what the message says)`. Each of them ended by a
+/// What never fixed itself: `(kind, name, from, to, what the message says)`. Each of them ended by a
 /// change that a person made.
 const BROKEN: [(&str, &str, &str, &str, &str); 8] = [
     (

@@ -123,8 +123,7 @@ impl World {
         let object = self.0.get(&(kind, name.to_owned())).cloned();
         let selector = object.as_deref().and_then(pods_of);
         let ours = |it: &DynamicObject| selector.as_ref().is_some_and(|all| selects(all, it));
-        let midnight: k8s_openapi::jiff::Timestamp =
-            "2026-11-29T00:00:00Z".parse().expect("a time");
+        let midnight: jiff::Timestamp = "2026-11-29T00:00:00Z".parse().expect("a time");
         Seen {
             pods: self.of("Pod", ours),
             sets: self.of("StrimziPodSet", ours),

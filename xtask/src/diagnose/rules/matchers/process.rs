@@ -4,6 +4,7 @@ use super::super::{Find, Follows, Next, Rule, run};
 use super::component_of;
 use crate::diagnose::{Fix, Remedy, Severity};
 use crate::platform::Platform;
+use crate::readiness::Cause;
 
 pub(super) const RULES: &[Rule] = &[
     Rule {
@@ -15,7 +16,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Needs,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["NoSuchMethodError"],
                 &["NoClassDefFoundError"],
@@ -41,9 +42,9 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Pod(
+            Cause::OutOfMemory,
             &[
-                &["OOMKilled"],
                 &["OutOfMemoryError"],
                 &["Java heap space"],
                 &["MEMORY_LIMIT_EXCEEDED"],
@@ -63,7 +64,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["No space left on device"],
                 &["Disk quota exceeded"],
@@ -82,7 +83,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[&["database files are incompatible with server"]],
             |_, subject| {
                 run(format!(
@@ -100,7 +101,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["multiple SLF4J providers"],
                 &["multiple SLF4J bindings"],
@@ -117,7 +118,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(&[&["exec format error"]], |_, _| {
+        find: Find::Text(&[&["exec format error"]], |_, _| {
             run("cargo xtask image update")
         }),
     },
@@ -129,12 +130,9 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
-            &[
-                &["exit code 127"],
-                &["kafka_connect_run.sh"],
-                &["executable file not found"],
-            ],
+        find: Find::Pod(
+            Cause::ProgramMissing,
+            &[&["kafka_connect_run.sh"], &["executable file not found"]],
             |_, _| run("cargo xtask image update"),
         ),
     },
@@ -146,13 +144,9 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
-            &[
-                &["ImagePullBackOff"],
-                &["ErrImagePull"],
-                &["ErrImageNeverPull"],
-                &["InvalidImageName"],
-            ],
+        find: Find::Pod(
+            Cause::ImageUnavailable,
+            &[],
             |_, subject| match component_of(subject) {
                 "connect" => run(
                     "correct connect.image in the profile, or: cargo xtask image load; then: cargo xtask up",
@@ -171,15 +165,12 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Machine,
-        find: Find::Said(
-            &[&["no node has enough"], &["no node takes it"]],
-            |_, subject| {
-                run(format!(
-                    "lower {}.resources in the profile or add nodes, then: cargo xtask up",
-                    component_of(subject)
-                ))
-            },
-        ),
+        find: Find::Pod(Cause::Unschedulable, &[], |_, subject| {
+            run(format!(
+                "lower {}.resources in the profile or add nodes, then: cargo xtask up",
+                component_of(subject)
+            ))
+        }),
     },
     Rule {
         code: "VOLUME_PENDING",
@@ -190,21 +181,13 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
-            &[
-                &["there is no storage class"],
-                &["names no storage class"],
-                &["cannot be provisioned"],
-                &["cannot be bound"],
-                &["waits for its volume"],
-            ],
-            |_, _| {
-                run(
-                    "have the cluster provide that storage class (kubectl get storageclass), and it goes on by itself; or, as a \
-                     claim keeps its class: cargo xtask down, set kubernetes.storage_class to one that is there, cargo xtask up",
-                )
-            },
-        ),
+        find: Find::Pod(Cause::VolumePending, &[], |_, _| {
+            run(
+                "have the cluster provide that storage class (kubectl get storageclass), and it continues by \
+                     itself; or, as a claim keeps its class: cargo xtask down, set kubernetes.storage_class to one \
+                     that is there, cargo xtask up",
+            )
+        }),
     },
     Rule {
         code: "MOUNT_FAILED",
@@ -213,15 +196,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
-            &[
-                &["a volume cannot be mounted"],
-                &["Secret `", "is missing"],
-                &["ConfigMap `", "is missing"],
-                &["CreateContainerConfigError"],
-            ],
-            |_, _| Next::Fix(Fix::Up),
-        ),
+        find: Find::Pod(Cause::MountFailed, &[], |_, _| Next::Fix(Fix::Up)),
     },
     Rule {
         code: "ADDRESS_IN_USE",
@@ -230,7 +205,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(&[&["Address already in use"]], |_, _| {
+        find: Find::Text(&[&["Address already in use"]], |_, _| {
             run("cargo xtask up --ports auto")
         }),
     },

@@ -9,6 +9,7 @@ mod source;
 use super::{Find, Follows, Hit, Next, Rule, reset, run};
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
+use crate::readiness::Cause;
 use crate::readiness::connect::root_cause;
 
 /// One thing that was said.
@@ -20,6 +21,8 @@ struct Saying<'a> {
     ended: bool,
     /// How much it matters, where it is not as the rule says.
     severity: Option<Severity>,
+    /// What readiness knows of its cause, and the clause that says so.
+    cause: Option<&'a (Cause, String)>,
     /// The line that sums it up.
     head: String,
     lines: Vec<&'a str>,
@@ -47,11 +50,11 @@ pub(super) const REST: &[Rule] = &[
     Rule {
         code: "COMPONENT_DOWN",
         title: "a component does not work",
-        about: "It does not answer by its protocol, and nothing more is known about why. Its log may tell.",
+        about: "It does not answer by its protocol, and nothing more is known about why. Its log may show it.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
-        find: Find::Said(&[&[]], |facts, subject| {
+        find: Find::Text(&[&[]], |facts, subject| {
             let name = subject.name();
             match facts.component(name) {
                 Some(it) if it.external => run(format!(
@@ -68,7 +71,10 @@ const ENDINGS: [&str; 3] = ["OUT_OF_MEMORY", "NO_SPACE", "ADDRESS_IN_USE"];
 
 /// What a rule recognises.
 pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
-    let (Find::Said(_, then) | Find::Trace(_, then) | Find::TraceOf(_, _, then)) = &rule.find
+    let (Find::Text(_, then)
+    | Find::Pod(_, _, then)
+    | Find::Trace(_, then)
+    | Find::TraceOf(_, _, then)) = &rule.find
     else {
         return Vec::new();
     };
@@ -138,7 +144,11 @@ fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
         return None;
     }
     let texts = match (&rule.find, &saying.subject) {
-        (Find::Said(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
+        (Find::Pod(cause, texts, _), _) => match saying.cause {
+            Some((known, clause)) if known == cause => return Some(clause),
+            _ => texts,
+        },
+        (Find::Text(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
         (Find::TraceOf(source, texts, _), _) if saying.source == Some(*source) => texts,
         _ => return None,
     };
@@ -159,6 +169,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
             source: None,
             ended: matches!(component.process, Process::Ended(_)),
             severity: None,
+            cause: component.status.cause.as_ref(),
             head: component.status.message.clone(),
             lines: clauses(&component.status.message)
                 .chain(component.log.iter().map(String::as_str))
@@ -174,6 +185,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 source,
                 ended: false,
                 severity: None,
+                cause: None,
                 head: root_cause(trace).to_owned(),
                 lines: trace.lines().collect(),
             });
@@ -185,6 +197,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 source,
                 ended: false,
                 severity: None,
+                cause: None,
                 head: String::new(),
                 lines,
             });
@@ -197,6 +210,7 @@ fn sayings(facts: &Facts) -> Vec<Saying<'_>> {
                 source,
                 ended: false,
                 severity: runs_on.then_some(Severity::Degraded),
+                cause: None,
                 head: refused.message.clone(),
                 lines: std::iter::once(refused.message.as_str())
                     .chain(refused.evidence.iter().map(String::as_str))
@@ -235,10 +249,10 @@ fn again(facts: &Facts, subject: &Subject) -> Next {
 }
 
 /// A person does what the message says, and what had failed is restarted.
-fn after_mending(_: &Facts, subject: &Subject) -> Next {
+fn after_fix(_: &Facts, subject: &Subject) -> Next {
     let command = match subject {
         Subject::Connector(name) => format!("cargo xtask connector restart {name}"),
         _ => "cargo xtask up".into(),
     };
-    run(format!("mend what the message names, then: {command}"))
+    run(format!("fix what the message names, then: {command}"))
 }

@@ -1,7 +1,7 @@
 //! Logins, places, slots and rights, as sources and connectors tell them.
 
 use super::super::{Find, Follows, Next, Rule, run};
-use super::{after_mending, again, component_of};
+use super::{after_fix, again, component_of};
 use crate::components::connect::login;
 use crate::diagnose::facts::Facts;
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
@@ -18,13 +18,14 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(LOGIN_REFUSED, with_password),
+        find: Find::Text(LOGIN_REFUSED, with_password),
     },
     Rule {
         code: "RESUME_TOKEN_LOST",
-        title: "MongoDB's oplog no longer reaches back to a connector's place",
-        about: "The connector rested for longer than the oplog holds, or the data were restored. What happened in between cannot \
-                be read from the oplog any more. `reset-connector` reads the collections anew and finds missed deletions.",
+        title: "MongoDB's oplog no longer reaches back to a connector's position",
+        about: "The connector was idle for longer than the oplog holds, or the data was restored. What happened in \
+                between cannot be read from the oplog any more. `reset-connector` re-snapshots the collections and \
+                finds missed deletions.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -44,9 +45,10 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "OFFSET_UNUSABLE",
-        title: "a connector's committed place is none that its source has",
-        about: "PostgreSQL has removed the log there, the server is another one than before, or somebody wrote a wrong offset. \
-                `offsets restore` puts a saved place back where the source still has it; `reset-connector` begins anew.",
+        title: "a connector's committed position is not in its source",
+        about: "PostgreSQL has removed the log there, the server is another one than before, or somebody wrote a \
+                wrong offset. `offsets restore` restores a saved position that the source still has; \
+                `reset-connector` takes a new snapshot.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -68,8 +70,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "PUBLICATION_UNKNOWN",
         title: "PostgreSQL cannot decode for want of a publication",
-        about: "It decodes with the catalogue as it was at each change: making the publication anew does not help for \
-                what was written without it.",
+        about: "It decodes with the catalogue as it was at each change: making the publication again does not help \
+                for what was written without it.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -95,8 +97,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "SLOT_EXISTS",
         title: "the slot that a connector wants to make is there already",
-        about: "An earlier attempt or another connector left it. If nobody reads it and no connector of yours has a place in \
-                it, drop it.",
+        about: "An earlier attempt or another connector left it. If nobody reads it and no connector of yours has a \
+                position in it, drop it.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -137,7 +139,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["all replication slots are in use"],
                 &["number of requested standby connections exceeds max_wal_senders"],
@@ -153,7 +155,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["too many clients already"],
                 &["remaining connection slots are reserved"],
@@ -173,7 +175,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(&[&["wal_level"], &["logical decoding requires"]], |_, _| {
+        find: Find::Text(&[&["wal_level"], &["logical decoding requires"]], |_, _| {
             run(
                 "cargo xtask query postgres \"ALTER SYSTEM SET wal_level = logical\", and restart the server",
             )
@@ -186,7 +188,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["permission denied"],
                 &["must be superuser or replication role"],
@@ -196,7 +198,7 @@ pub(super) const RULES: &[Rule] = &[
                 &["Not authorized to access topics"],
                 &["not permitted to log in"],
             ],
-            after_mending,
+            after_fix,
         ),
     },
     Rule {
@@ -234,7 +236,7 @@ fn with_password(facts: &Facts, subject: &Subject) -> Next {
             None => Next::Fix(Fix::Up),
         },
         (_, None) => run(format!(
-            "correct its password at whoever configures it, then: cargo xtask connector restart {name}"
+            "correct its password where it is configured, then: cargo xtask connector restart {name}"
         )),
     }
 }

@@ -1,7 +1,7 @@
 //! Records, configurations and connections, as connectors tell them.
 
 use super::super::{Find, Follows, Rule, run};
-use super::{after_mending, restart};
+use super::{after_fix, restart};
 use crate::diagnose::{Remedy, Severity};
 
 pub(super) const RULES: &[Rule] = &[
@@ -21,14 +21,14 @@ pub(super) const RULES: &[Rule] = &[
                 &["column", "does not exist", "INSERT"],
                 &["column", "does not exist"],
             ],
-            after_mending,
+            after_fix,
         ),
     },
     Rule {
         code: "RECORD_UNREADABLE",
         title: "a record stops a task",
         about: "A converter or transformation cannot read it, and the connector tolerates no error. With \
-                `errors.tolerance=all` and a dead letter queue a sink puts such records aside, and goes on.",
+                `errors.tolerance=all` and a dead letter queue a sink puts such records aside, and continues.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -66,7 +66,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONFIG_REFUSED",
         title: "Connect refuses a connector's configuration",
-        about: "The message names the key and the reason. While it is refused, the configuration before goes on.",
+        about: "The message names the key and the reason. While it is refused, the previous configuration stays in use.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Same,
@@ -120,7 +120,7 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
-        find: Find::Said(
+        find: Find::Text(
             &[
                 &["Bootstrap broker", "disconnected"],
                 &["Broker may not be available"],
