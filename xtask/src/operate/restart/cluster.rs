@@ -65,10 +65,10 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                 || async {
                     let run = |component: &&str| refuse_foreign(&at, component).is_ok();
                     for component in components::NAMES.into_iter().filter(run) {
-                        if let Some(obstacle) = up::blocked_by(&at, component).await {
+                        if let Some(blocked) = up::blocked_by(&at, component).await {
                             return Status {
-                                message: format!("{component}: {}", obstacle.message),
-                                ..obstacle
+                                message: format!("{component}: {}", blocked.message),
+                                ..blocked
                             };
                         }
                     }

@@ -87,8 +87,8 @@ pub(super) async fn runs(
     let watcher = connect::Watcher::default();
     let what = format!("{name} runs");
     let message = wait::until(&what, patience(env), progress, || async {
-        if let Some(obstacle) = up::unserved_by(env, "connect").await {
-            return obstacle;
+        if let Some(blocked) = up::unserved_by(env, "connect").await {
+            return blocked;
         }
         let rests = async || {
             let status = client.status(name).await.ok()??;
