@@ -79,7 +79,7 @@ fn asked<'a, T: Spec>(env: &'a Environment, title: &str) -> Result<&'a T> {
 async fn explained(env: &Environment, component: &str, error: Error) -> Error {
     let silent = error.message.contains("does not answer");
     match env.blocked_by(component).await {
-        Some(obstacle) if silent => error.detail(obstacle.message).hint("cargo xtask status"),
+        Some(blocked) if silent => error.detail(blocked.message).hint("cargo xtask status"),
         None if silent => error.hint("cargo xtask status"),
         _ => error,
     }

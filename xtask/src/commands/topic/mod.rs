@@ -55,7 +55,7 @@ pub(super) async fn explained(env: &Environment, error: Error) -> Error {
         return error;
     }
     let error = match env.blocked_by("kafka").await {
-        Some(obstacle) => error.detail(obstacle.message),
+        Some(blocked) => error.detail(blocked.message),
         None => error,
     };
     match error.hint {

@@ -59,10 +59,10 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
                 &progress,
                 || async {
                     for component in at.running().map(|it| it.name.as_str()) {
-                        if let Some(obstacle) = at.still_blocked_by(component).await {
+                        if let Some(blocked) = at.still_blocked_by(component).await {
                             return Status {
-                                message: format!("{component}: {}", obstacle.message),
-                                ..obstacle
+                                message: format!("{component}: {}", blocked.message),
+                                ..blocked
                             };
                         }
                     }

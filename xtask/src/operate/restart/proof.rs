@@ -85,8 +85,8 @@ pub(super) async fn runs(
     let watcher = connect::Watcher::default();
     let what = format!("{name} runs");
     let message = wait::until(&what, env.patience(), progress, || async {
-        if let Some(obstacle) = env.still_unserved_by(&env.profile.connect.name).await {
-            return obstacle;
+        if let Some(blocked) = env.still_unserved_by(&env.profile.connect.name).await {
+            return blocked;
         }
         let rests = async || {
             let status = client.status(name).await.ok()??;

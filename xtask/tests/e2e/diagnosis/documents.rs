@@ -69,7 +69,7 @@ pub const DOCUMENTS: &[Fault] = &[
         },
     },
     Fault {
-        name: "oplog that soon forgets a connector's place",
+        name: "oplog that soon forgets a connector's position",
         code: "OPLOG_SHORT",
         subject: "mongodb",
         provoke: |_| {
@@ -81,7 +81,7 @@ pub const DOCUMENTS: &[Fault] = &[
         },
     },
     Fault {
-        name: "oplog without a connector's place",
+        name: "oplog without a connector's position",
         code: "RESUME_TOKEN_LOST",
         subject: CONNECTOR,
         provoke: |_| {
