@@ -7,6 +7,8 @@
 //! process it describes, before that process does anything, a kill at any instant leaves either no
 //! process or a recorded one.
 
+pub mod procinfo;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -329,7 +331,7 @@ pub fn become_daemon(spec: &Path) -> io::Error {
         let pid = std::process::id();
         let record = Record {
             pid,
-            start: crate::platform::host::procinfo::look(pid)
+            start: procinfo::look(pid)
                 .map(|seen| seen.start)
                 .ok_or_else(|| io::Error::other("this process cannot see its own start time"))?,
             digest: daemon.digest.clone(),
@@ -368,7 +370,6 @@ mod tests {
 
     use super::*;
     use crate::plan::Progress;
-    use crate::platform::host::procinfo;
     use crate::readiness::Status;
     use crate::wait::{self, Patience};
 

@@ -15,7 +15,7 @@ use crate::components::{clickhouse, connect, kafka, mongodb, postgres};
 use crate::environment::{CLICKHOUSE_CLUSTER, Environment};
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
-use crate::platform::host::procinfo;
+use crate::process::procinfo;
 use crate::profile::schema::{Connector, Flow, Source};
 use crate::readiness::{State, Status};
 use crate::wait::{self, Limit};

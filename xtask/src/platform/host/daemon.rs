@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Dirs, procinfo};
+use super::Dirs;
 use crate::error::{Code, Error, Result};
 use crate::files::{tail, write_atomic};
 use crate::plan::Progress;
-use crate::process::{Daemon, Publish, Record, spawn_daemon};
+use crate::process::{Daemon, Publish, Record, procinfo, spawn_daemon};
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 

@@ -8,7 +8,6 @@ pub mod java;
 pub mod lock;
 pub mod ports;
 pub mod prerequisites;
-pub mod procinfo;
 pub mod secrets;
 pub mod user;
 
