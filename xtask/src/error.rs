@@ -230,6 +230,15 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// The innermost cause of a transport error: `connection refused` rather than `error sending`.
+pub fn reason(error: &dyn std::error::Error) -> String {
+    let mut at = error;
+    while let Some(source) = at.source() {
+        at = source;
+    }
+    at.to_string()
+}
+
 /// The candidate closest to `name`, if one is close enough to be what was meant.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates

@@ -80,7 +80,7 @@ impl Clickhouse {
     fn lost(&self, error: &reqwest::Error) -> ClickhouseError {
         ClickhouseError::Connect {
             address: self.endpoint.address(),
-            reason: super::reason(error),
+            reason: crate::error::reason(error),
         }
     }
 

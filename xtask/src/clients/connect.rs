@@ -130,7 +130,7 @@ impl Connect {
                 true => ConnectError::Silent { address, limit },
                 false => ConnectError::Unreachable {
                     address,
-                    reason: super::reason(error),
+                    reason: crate::error::reason(error),
                 },
             }
         };

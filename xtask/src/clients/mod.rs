@@ -18,12 +18,3 @@ fn http() -> reqwest::Client {
         .build()
         .expect("no certificate and no resolver of its own that could be wrong")
 }
-
-/// The innermost cause of a transport error: `connection refused` rather than `error sending`.
-pub(crate) fn reason(error: &dyn std::error::Error) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    at.to_string()
-}

@@ -192,7 +192,7 @@ fn failed(address: &str, error: &tokio_postgres::Error) -> PostgresError {
         },
         None => PostgresError::Connect {
             address: address.to_owned(),
-            reason: super::reason(error),
+            reason: crate::error::reason(error),
         },
     }
 }

@@ -100,7 +100,7 @@ impl From<kube::Error> for ForwardError {
     fn from(error: kube::Error) -> Self {
         ForwardError::Api(match &error {
             kube::Error::Api(status) => status.message.clone(),
-            _ => format!("{error}: {}", crate::clients::reason(&error)),
+            _ => format!("{error}: {}", crate::error::reason(&error)),
         })
     }
 }

@@ -50,7 +50,7 @@ pub const CREATED: &str = "cdc-xtask.dev/created";
 pub fn said(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        other => crate::clients::reason(other),
+        other => crate::error::reason(other),
     }
 }
 

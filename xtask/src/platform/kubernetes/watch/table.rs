@@ -85,7 +85,7 @@ pub(super) fn refusal(error: &watcher::Error) -> Refusal {
         code: status.map_or(0, |status| status.code),
         message: match status {
             Some(status) => status.message.clone(),
-            None => crate::clients::reason(error),
+            None => crate::error::reason(error),
         },
     }
 }
