@@ -21,6 +21,7 @@ pub mod profile;
 pub mod readiness;
 pub mod render;
 pub mod report;
+pub mod status;
 pub mod tls;
 pub mod up;
 pub mod wait;

@@ -370,7 +370,7 @@ mod tests {
 
     use super::*;
     use crate::plan::Progress;
-    use crate::readiness::Status;
+    use crate::status::Status;
     use crate::wait::{self, Patience};
 
     #[tokio::test]

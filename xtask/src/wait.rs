@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
-use crate::readiness::{State, Status};
+use crate::status::{State, Status};
 
 /// How often and how long to look.
 #[derive(Clone, Copy, Debug)]

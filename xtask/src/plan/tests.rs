@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::run::{Ended, Event, RunReport, run};
 use super::{Outcome, Plan, Progress};
 use crate::error::{Code, Error, Result};
-use crate::readiness::Status;
+use crate::status::Status;
 use crate::wait::{self, Patience};
 
 fn ok() -> Result<Outcome> {

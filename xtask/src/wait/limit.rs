@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use crate::readiness::Status;
+use crate::status::Status;
 
 /// An idle machine answers within this.
 const LEAST: Duration = Duration::from_secs(2);
@@ -150,7 +150,7 @@ fn wanting(loadavg: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::readiness::State;
+    use crate::status::State;
 
     const WAIT: Duration = Duration::from_secs(30);
 
