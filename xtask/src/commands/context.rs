@@ -11,6 +11,7 @@ use super::stdout::say;
 use super::{cluster, diagnose};
 use crate::cli::Global;
 use crate::diagnose::Finding;
+use crate::diagnose::confirmed::confirmed;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
@@ -18,7 +19,6 @@ use crate::platform::host::Dirs;
 use crate::platform::{Platform, docker};
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
-use crate::report::confirmed::confirmed;
 use crate::report::text::Palette;
 use crate::report::{self, Output};
 

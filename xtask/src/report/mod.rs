@@ -3,7 +3,6 @@
 //! [`Reporter`] tells while it runs, always on stderr: stdout belongs to results. [`summary`] and
 //! [`timeline`] tell afterwards and are pure.
 
-pub mod confirmed;
 #[cfg(test)]
 mod fixtures;
 mod json;
