@@ -8,6 +8,7 @@ pub mod clock;
 pub mod commands;
 pub mod components;
 pub mod diagnose;
+pub mod endpoint;
 pub mod environment;
 pub mod error;
 pub mod files;

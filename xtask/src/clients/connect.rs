@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::readiness::connect::{ConnectorStatus, Plugin};
 
 /// What can go wrong.

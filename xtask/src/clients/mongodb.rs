@@ -14,7 +14,7 @@ use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection};
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::readiness::mongodb::Standing;
 
 /// What can go wrong: the driver's reason, with the address.
@@ -322,7 +322,7 @@ pub struct Hello {
 mod tests {
     use super::fake::{refusal, start};
     use super::*;
-    use crate::platform::Secret;
+    use crate::endpoint::Secret;
 
     #[tokio::test]
     async fn a_refused_login_is_told_from_other_errors_and_what_everybody_may_ask_is_answered() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -17,12 +17,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::kafka;
+use crate::endpoint::MASK;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
-use crate::platform::endpoint::MASK;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};

@@ -1,7 +1,6 @@
 //! Where components run.
 
 pub mod docker;
-pub mod endpoint;
 pub mod host;
 pub mod kind;
 pub mod kubernetes;
@@ -10,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::profile::schema::PlatformChoice;
 
-pub use endpoint::{Endpoint, Secret};
+pub use crate::endpoint::{Endpoint, Secret};
 
 /// Where components run, decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]

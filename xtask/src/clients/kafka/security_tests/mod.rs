@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::platform::Secret;
+use crate::endpoint::Secret;
 
 const PASSWORD: &str = "correct horse";
 
