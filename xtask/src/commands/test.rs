@@ -1,6 +1,7 @@
 //! `test`: the product's own checks, in the order in which they are cheapest.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -9,7 +10,7 @@ use xshell::{Shell, cmd};
 use super::context;
 use super::doctor;
 use crate::cli::{Doctor, Global, Test};
-use crate::components::clickhouse;
+use crate::components::{clickhouse, kafka};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -31,9 +32,9 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     if !args.quick {
         prerequisites(global).await?;
     }
-    let engine = match args.quick {
+    let broker = match args.quick {
         true => None,
-        false => engine().await?,
+        false => Some(broker().await?),
     };
     let mut steps: Vec<(&str, Vec<String>)> = vec![
         ("format", words("cargo fmt --all --check")),
@@ -86,19 +87,17 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         .into_iter()
         .map(|(name, command)| (name, Check::Command(command)))
         .collect();
-    if !args.quick {
-        checks.push((
-            "the Kafka client and the embedded engine's server, with a real broker",
-            Check::WithBroker(engine),
-        ));
-    }
+    let with_broker_name = "the Kafka client and the embedded engine's server, with a real broker";
+    checks.extend(broker.map(|check| (with_broker_name, check)));
     let mut failed = Vec::new();
     for (name, check) in &checks {
         let begin = Instant::now();
         eprintln!("== {name}");
         let result = match check {
             Check::Command(command) => run_command(&shell, command),
-            Check::WithBroker(engine) => with_broker(&shell, engine.as_deref()),
+            Check::WithBroker(libraries, python) => {
+                with_broker(&shell, libraries, python.as_deref())
+            }
         };
         eprintln!(
             "== {name}: {} in {}\n",
@@ -176,8 +175,8 @@ fn gates() -> Vec<String> {
 enum Check {
     /// A program with its arguments.
     Command(Vec<String>),
-    /// See [`with_broker`], with the embedded engine's Python if there is one.
-    WithBroker(Option<String>),
+    /// See [`with_broker`]: Kafka's jars, and the embedded engine's Python if there is one.
+    WithBroker(PathBuf, Option<String>),
 }
 
 fn run_command(shell: &Shell, command: &[String]) -> xshell::Result<()> {
@@ -189,7 +188,7 @@ fn run_command(shell: &Shell, command: &[String]) -> xshell::Result<()> {
 }
 
 /// Runs the tests that need a broker against the one of an environment made for them.
-fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
+fn with_broker(shell: &Shell, libraries: &Path, python: Option<&str>) -> xshell::Result<()> {
     // PostgreSQL may have to run as another user, who must be able to enter.
     let state = std::env::temp_dir().join(format!("cdc-test-{}", std::process::id()));
     shell.create_dir(&state)?;
@@ -208,11 +207,12 @@ fn with_broker(shell: &Shell, python: Option<&str>) -> xshell::Result<()> {
     )
     .env("CDC_TEST_KAFKA", address)
     .run();
-    // It starts brokers of its own, from the libraries that `up` has just had.
+    // It starts a broker of its own, from the libraries that `up` has just had.
     let logins = cmd!(
         shell,
         "cargo test --package xtask --lib clients::kafka::security_tests::broker -- --ignored"
     )
+    .env("CDC_TEST_KAFKA_LIBS", libraries)
     .run();
     let server = python.map_or(Ok(()), |python| {
         let script = "manifests/clickhouse/host/test_server.py";
@@ -249,8 +249,9 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The Python of the embedded engine, fetched if need be; none on a machine that has a server.
-async fn engine() -> Result<Option<String>> {
+/// What the tests with a broker take from the cache: Kafka's jars, and the embedded engine's Python,
+/// fetched if need be; none on a machine that has a server.
+async fn broker() -> Result<Check> {
     let root = context::root();
     let selection = Selection {
         profile: "clickhouse".into(),
@@ -262,11 +263,14 @@ async fn engine() -> Result<Option<String>> {
         Platform::Host,
         Secrets::Existing,
     )?;
+    let cache = &env.dirs.cache;
+    let libraries = kafka::libraries(&env)?.dir(cache);
     let Some(engine) = clickhouse::engine(&env) else {
-        return Ok(None);
+        return Ok(Check::WithBroker(libraries, None));
     };
-    crate::platform::host::dirs::make(&env.dirs.cache, 0o755)?;
+    crate::platform::host::dirs::make(cache, 0o755)?;
     eprintln!("== fetching {}", engine.name);
-    pypi::fetch(&engine, &env.dirs.cache, &Progress::silent()).await?;
-    Ok(Some(engine.python(&env.dirs.cache)?.display().to_string()))
+    pypi::fetch(&engine, cache, &Progress::silent()).await?;
+    let python = engine.python(cache)?.display().to_string();
+    Ok(Check::WithBroker(libraries, Some(python)))
 }

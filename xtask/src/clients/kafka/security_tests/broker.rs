@@ -1,6 +1,6 @@
 //! Against a real broker with TLS and SCRAM, which the test starts:
 //! `CDC_TEST_KAFKA_LIBS=<directory of Kafka's jars> cargo test security_tests::broker -- --ignored`.
-//! Without the variable, the jars that the tool has in its cache are taken.
+//! `cargo xtask test` names the jars that it has in its cache.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,6 @@ use std::{
 };
 
 use super::*;
-use crate::platform::host::{dirs::Dirs, java};
 
 const BOOTSTRAP: &str = "my-cluster-kafka-bootstrap.kafka.svc";
 const ADVERTISED: &str = "my-cluster-my-pool-0.my-cluster-kafka-brokers.kafka.svc";
@@ -43,21 +42,10 @@ impl Drop for Broker {
 }
 
 fn libraries() -> PathBuf {
-    if let Some(given) = std::env::var_os("CDC_TEST_KAFKA_LIBS") {
-        return given.into();
-    }
-    let cache = Dirs::of("test").unwrap().cache;
-    let found = fs::read_dir(&cache).into_iter().flatten().flatten();
-    found
-        .map(|entry| entry.path())
-        .find(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            name.starts_with("kafka-4.") && path.is_dir()
-        })
-        .unwrap_or_else(|| {
-            let cache = cache.display();
-            panic!("CDC_TEST_KAFKA_LIBS names no directory of jars, and {cache} has none")
-        })
+    let given = std::env::var_os("CDC_TEST_KAFKA_LIBS");
+    given
+        .expect("CDC_TEST_KAFKA_LIBS names a directory of Kafka's jars")
+        .into()
 }
 
 /// Free ports below those that systems hand out to outgoing connections.
@@ -108,7 +96,9 @@ log.cleaner.dedupe.buffer.size=16777216
 }
 
 fn java(log: &str, libraries: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(java::require().unwrap().program);
+    let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
+    let program = home.map_or("java".into(), |home| Path::new(&home).join("bin/java"));
+    let mut command = Command::new(program);
     command
         .args([
             "-Xmx256m",
