@@ -2,9 +2,10 @@
 
 pub mod clickhouse;
 pub mod connect;
-pub mod kafka;
 pub mod mongodb;
 pub mod postgres;
+
+pub use cdc_kafka as kafka;
 
 /// The HTTP client that the REST clients share the settings of. There is no proxy: endpoints are
 /// loopback addresses or inside the user's own network.

@@ -203,14 +203,14 @@ fn with_broker(shell: &Shell, libraries: &Path, python: Option<&str>) -> xshell:
     let address = report["endpoints"]["kafka"].as_str().unwrap_or_default();
     let tests = cmd!(
         shell,
-        "cargo test --package xtask --lib clients::kafka::tests -- --ignored --skip measure"
+        "cargo test --package cdc-kafka --lib -- --ignored --skip measure --skip security_tests"
     )
     .env("CDC_TEST_KAFKA", address)
     .run();
     // It starts a broker of its own, from the libraries that `up` has just had.
     let logins = cmd!(
         shell,
-        "cargo test --package xtask --lib clients::kafka::security_tests::broker -- --ignored"
+        "cargo test --package cdc-kafka --lib security_tests::broker -- --ignored"
     )
     .env("CDC_TEST_KAFKA_LIBS", libraries)
     .run();

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::endpoint::Secret;
+use cdc_base::endpoint::Secret;
 
 const PASSWORD: &str = "correct horse";
 

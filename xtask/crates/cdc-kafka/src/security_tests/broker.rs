@@ -119,7 +119,7 @@ fn start() -> Broker {
     let files = tempfile::tempdir().unwrap();
     let libraries = libraries();
     let log = format!(
-        "{}/../manifests/kafka/host/log4j2.properties",
+        "{}/../../../manifests/kafka/host/log4j2.properties",
         env!("CARGO_MANIFEST_DIR")
     );
     let authority = Authority::new();

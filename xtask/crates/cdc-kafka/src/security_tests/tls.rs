@@ -14,7 +14,7 @@ const NAME: &str = "my-cluster-kafka-bootstrap.kafka.svc";
 
 /// A broker behind TLS with a certificate for `names`.
 async fn tls_broker(authority: &Authority, names: &[&str]) -> String {
-    crate::tls::install();
+    cdc_base::tls::install();
     let (certificate, key) = authority.sign(names);
     let server = ServerConfig::builder()
         .with_no_client_auth()

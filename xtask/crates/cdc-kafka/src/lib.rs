@@ -23,6 +23,8 @@
 //!
 //! Brokers from 3.0 on are spoken to.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
+
 mod client;
 mod compression;
 mod connection;

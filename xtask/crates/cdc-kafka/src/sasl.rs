@@ -15,7 +15,7 @@ use super::{
     scram::{ClientFirst, Mechanism, ScramError},
     wire::Api,
 };
-use crate::endpoint::Secret;
+use cdc_base::endpoint::Secret;
 
 /// The largest answer accepted before the broker has proved who it is.
 const FRAME_LIMIT: usize = 64 << 10;

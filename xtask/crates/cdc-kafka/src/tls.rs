@@ -114,7 +114,7 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads the CA.
     pub(super) fn new(tls: &Tls) -> Result<Self, KafkaError> {
-        crate::tls::install();
+        cdc_base::tls::install();
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&tls.ca) {
             let certificate = certificate.map_err(|error| KafkaError::Ca(error.to_string()))?;
