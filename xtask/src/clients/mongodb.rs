@@ -15,7 +15,6 @@ use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection};
 
 use crate::endpoint::Endpoint;
-use crate::readiness::mongodb::Standing;
 
 /// What can go wrong: the driver's reason, with the address.
 #[derive(Debug, thiserror::Error)]
@@ -307,6 +306,19 @@ impl Mongodb {
             .map(drop)
             .map_err(|error| self.failed(&error))
     }
+}
+
+/// What a member tells everybody, logged in or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Replica set name; empty for a server that is in none.
+    pub set: String,
+    /// Whether it takes writes.
+    pub primary: bool,
+    /// Whether it has a copy of everything.
+    pub secondary: bool,
+    /// Whether it was started as a member, initiated or not.
+    pub replicated: bool,
 }
 
 /// What a member says of itself.

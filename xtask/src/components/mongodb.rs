@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod members;
+mod refused;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::platform::Endpoint;
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::secrets;
 use crate::profile::size;
-use crate::readiness::{self, State, Status};
+use crate::readiness::{State, Status};
 use crate::render::kubernetes::mongodb_members;
 use crate::wait::{self, Patience};
 
@@ -88,7 +89,7 @@ async fn refused(env: &Environment, error: &MongodbError) -> Status {
         Err(_) => None,
     };
     let external = env.is_external("mongodb");
-    readiness::mongodb::refused_login(&error.to_string(), standing.as_ref(), external)
+    refused::refused_login(&error.to_string(), standing.as_ref(), external)
 }
 
 /// Initiates the replica set and creates the user on a member that this tool runs.

@@ -1,6 +1,7 @@
 //! The relational source.
 
 pub mod access;
+mod ready;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +21,8 @@ use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::secrets;
 use crate::profile::schema::Source;
 use crate::readiness::Status;
-use crate::readiness::postgres::{Slot, slot, wal_level};
 use crate::wait::{self, Patience};
+use ready::{Slot, slot, wal_level};
 
 /// The systems that the binaries are published for and the tool runs on.
 pub const SYSTEMS: [&str; 4] = [

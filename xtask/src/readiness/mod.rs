@@ -4,7 +4,5 @@
 
 pub mod connect;
 pub mod kubernetes;
-pub mod mongodb;
-pub mod postgres;
 
 pub use crate::status::{State, Status};

@@ -1,24 +1,12 @@
-//! MongoDB as a change source: what a member says of itself, and what a refused login means.
+//! What a refused login means. Pure.
 
-use super::Status;
-
-/// What a member tells everybody, logged in or not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// Replica set name; empty for a server that is in none.
-    pub set: String,
-    /// Whether it takes writes.
-    pub primary: bool,
-    /// Whether it has a copy of everything.
-    pub secondary: bool,
-    /// Whether it was started as a member, initiated or not.
-    pub replicated: bool,
-}
+use crate::clients::mongodb::Standing;
+use crate::readiness::Status;
 
 /// A login that was refused. The image's first server has no users until its set-up made them, and
 /// a member that copies its data has none until they came along; every other one will refuse it
 /// again. The image's first server is known by having no replica set option.
-pub fn refused_login(reason: &str, standing: Option<&Standing>, external: bool) -> Status {
+pub(super) fn refused_login(reason: &str, standing: Option<&Standing>, external: bool) -> Status {
     let ends = || {
         Status::failed(reason).next(if external {
             "correct mongodb.user and mongodb.password"

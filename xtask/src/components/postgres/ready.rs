@@ -1,9 +1,9 @@
-//! PostgreSQL as a change source: its settings and its replication slots.
+//! Whether a server can be captured: its settings and its replication slots. Pure.
 
-use super::Status;
+use crate::readiness::Status;
 
 /// `wal_level`, without which there is no logical decoding.
-pub fn wal_level(level: &str) -> Status {
+pub(super) fn wal_level(level: &str) -> Status {
     match level {
         "logical" => Status::current("login works, wal_level is logical"),
         // It changes only with a restart, which waiting does not bring.
@@ -15,15 +15,15 @@ pub fn wal_level(level: &str) -> Status {
 
 /// A replication slot as `pg_replication_slots` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slot {
+pub(super) struct Slot {
     /// Whether a consumer reads it now.
-    pub active: bool,
+    pub(super) active: bool,
     /// `reserved`, `extended`, `unreserved` or `lost`; none before PostgreSQL 13.
-    pub wal_status: Option<String>,
+    pub(super) wal_status: Option<String>,
 }
 
 /// Whether the slot is read.
-pub fn slot(slot: Option<&Slot>) -> Status {
+pub(super) fn slot(slot: Option<&Slot>) -> Status {
     match slot {
         None => Status::not_found("the replication slot is not there yet"),
         Some(slot) if slot.wal_status.as_deref() == Some("lost") => Status::failed(
