@@ -14,6 +14,9 @@ pub mod operate;
 pub mod platform;
 pub mod profile;
 pub mod readiness;
+#[cfg(test)]
+#[path = "../tests/support/releases.rs"]
+mod releases;
 pub mod render;
 pub mod up;
 

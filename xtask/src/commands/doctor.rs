@@ -15,9 +15,10 @@ use crate::platform::kubernetes::prerequisites as kubernetes;
 use crate::platform::{self, Platform};
 use crate::process::{Job, run_visible};
 use crate::profile::combinations::{InUse, refuse};
-use crate::profile::schema::PlatformChoice;
+use crate::profile::schema::{PlatformChoice, Source};
 use crate::profile::{self, Loaded};
 use crate::report::{self, Output};
+use crate::up::cluster::kind_ports;
 
 /// Where the message begins: after the mark and the longest name.
 const NAME: usize = 15;
@@ -81,7 +82,11 @@ pub(super) async fn check(
 async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check> {
     let profile = &loaded.profile;
     if platform == Platform::Host {
-        let needs = Needs::of(profile);
+        let needs = Needs {
+            postgres: profile.postgres.external.is_none(),
+            mongodb: profile.mongodb.external.is_none() && profile.uses(Source::Mongodb),
+            clickhouse: profile.clickhouse.external.is_none(),
+        };
         let ports = profile::all_ports(profile)
             .into_iter()
             .filter(|(component, ..)| *component != "mongodb" || needs.mongodb)
@@ -114,7 +119,7 @@ async fn kind(loaded: &Loaded) -> Vec<Check> {
     };
     let name = profile.kind_name(&loaded.name);
     let image = platform::kind::node_image(&profile.versions.kind_node);
-    let seen = kind::observe(&source, &name, &image, profile.host_ports()).await;
+    let seen = kind::observe(&source, &name, &image, &kind_ports(profile)).await;
     let refused = seen.docker.as_ref().ok().and_then(|facts| {
         let used = InUse::of(profile, PlatformChoice::Kind, Some(facts.cgroup_version));
         refuse(&loaded.tree, &used).err()

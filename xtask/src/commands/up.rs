@@ -111,7 +111,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
 /// One line about what runs and is known to be vulnerable.
 fn vulnerable(env: &Environment) -> Result<Option<String>> {
     let advisories = Advisories::read(&env.root, &pins::keys(&env.tree))?;
-    let used = InUse::of(&env.profile, env.platform.into(), None);
+    let used = InUse::of(&env.profile, env.platform_choice(), None);
     let phrases: Vec<String> = advisories
         .among(&used)
         .iter()

@@ -29,7 +29,7 @@ use crate::error::{Code, Error, Result};
 use crate::platform::host::Dirs;
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Endpoint, Platform, docker};
-use crate::profile::schema::{Connector, Source};
+use crate::profile::schema::{Connector, PlatformChoice, Source};
 use crate::profile::{Loaded, Node, Profile};
 use crate::render::{Templates, kubernetes};
 use passwords::Passwords;
@@ -163,6 +163,15 @@ impl Environment {
             dirs,
             passwords,
         })
+    }
+
+    /// The platform as a profile would choose it.
+    pub fn platform_choice(&self) -> PlatformChoice {
+        match self.platform {
+            Platform::Host => PlatformChoice::Host,
+            Platform::Kind => PlatformChoice::Kind,
+            Platform::Kubernetes => PlatformChoice::Kubernetes,
+        }
     }
 
     /// Where components answer each other.

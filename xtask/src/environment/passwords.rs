@@ -37,13 +37,13 @@ impl Passwords {
         platform: Platform,
         mode: Secrets,
     ) -> Result<Self> {
-        // Nobody gave a service of the user's own the password that would be generated for it.
-        let none = Password(String::new());
         let password = |component, fixed: &Option<Password>, external: &Option<String>| {
-            let fixed = fixed.as_ref().or(external.as_ref().map(|_| &none));
+            let fixed = fixed.as_ref().map(|Password(text)| text.as_str());
+            // Nobody gave a service of the user's own the password that would be generated for it.
+            let fixed = fixed.or(external.as_ref().map(|_| "")).map(Secret::new);
             match mode {
-                Secrets::Create => secrets::ensure(dirs, component, fixed),
-                Secrets::Existing => secrets::existing(dirs, component, fixed),
+                Secrets::Create => secrets::ensure(dirs, component, fixed.as_ref()),
+                Secrets::Existing => secrets::existing(dirs, component, fixed.as_ref()),
             }
         };
         let Profile {

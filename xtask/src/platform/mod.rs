@@ -7,8 +7,6 @@ pub mod kubernetes;
 
 use serde::{Deserialize, Serialize};
 
-use crate::profile::schema::PlatformChoice;
-
 pub use crate::endpoint::{Endpoint, Secret};
 
 /// Where components run, decided.
@@ -21,16 +19,6 @@ pub enum Platform {
     Kind,
     /// An existing cluster.
     Kubernetes,
-}
-
-impl From<Platform> for PlatformChoice {
-    fn from(platform: Platform) -> Self {
-        match platform {
-            Platform::Host => PlatformChoice::Host,
-            Platform::Kind => PlatformChoice::Kind,
-            Platform::Kubernetes => PlatformChoice::Kubernetes,
-        }
-    }
 }
 
 impl Platform {

@@ -24,6 +24,7 @@ use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
+use crate::profile::Profile;
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -431,17 +432,21 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
         name: kind_name(env),
         node_image: kind::node_image(&env.profile.versions.kind_node),
         nodes: env.profile.kind.nodes,
-        ports: env
-            .profile
-            .host_ports()
-            .into_iter()
-            .map(|port| kind::PortMapping {
-                name: port.key.to_owned(),
-                host: port.host,
-                node: port.node,
-            })
-            .collect(),
+        ports: kind_ports(&env.profile),
     }
+}
+
+/// The ports of this machine that lead into the Kind cluster.
+pub fn kind_ports(profile: &Profile) -> Vec<kind::PortMapping> {
+    profile
+        .host_ports()
+        .into_iter()
+        .map(|port| kind::PortMapping {
+            name: port.key.to_owned(),
+            host: port.host,
+            node: port.node,
+        })
+        .collect()
 }
 
 fn apply_options(env: &Environment) -> Options {

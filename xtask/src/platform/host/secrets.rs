@@ -7,7 +7,6 @@ use super::Dirs;
 use crate::error::{Error, Result};
 use crate::files::write_if_changed;
 use crate::platform::Secret;
-use crate::profile::schema::Password;
 
 /// The directory of a component's secret, in the layout that Kafka's directory config provider
 /// reads: `<component>-auth/password`.
@@ -25,10 +24,10 @@ pub fn file(dirs: &Dirs, component: &str) -> PathBuf {
 ///
 /// # Errors
 /// The file cannot be read or written.
-pub fn ensure(dirs: &Dirs, component: &str, fixed: Option<&Password>) -> Result<Secret> {
+pub fn ensure(dirs: &Dirs, component: &str, fixed: Option<&Secret>) -> Result<Secret> {
     let path = file(dirs, component);
     let text = match (fixed, std::fs::read_to_string(&path)) {
-        (Some(password), _) => password.0.clone(),
+        (Some(password), _) => password.expose().to_owned(),
         (None, Ok(existing)) if !existing.is_empty() => existing,
         (None, Ok(_)) => generate()?,
         (None, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => generate()?,
@@ -56,9 +55,9 @@ pub fn adopt(dirs: &Dirs, component: &str, password: &Secret) -> Result<()> {
 ///
 /// # Errors
 /// The file is there and cannot be read.
-pub fn existing(dirs: &Dirs, component: &str, fixed: Option<&Password>) -> Result<Secret> {
+pub fn existing(dirs: &Dirs, component: &str, fixed: Option<&Secret>) -> Result<Secret> {
     if let Some(password) = fixed {
-        return Ok(Secret::new(password.0.clone()));
+        return Ok(password.clone());
     }
     let path = file(dirs, component);
     match std::fs::read_to_string(&path) {
@@ -106,7 +105,7 @@ mod tests {
         assert_eq!(first.expose().len(), 24);
         assert_eq!(ensure(&dirs, "postgres", None).expect("kept"), first);
         assert_ne!(ensure(&dirs, "mongodb", None).expect("made"), first);
-        let fixed = Password("password123".into());
+        let fixed = Secret::new("password123");
         assert_eq!(
             ensure(&dirs, "postgres", Some(&fixed))
                 .expect("fixed")

@@ -155,7 +155,7 @@ fn program() -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::platform::kubernetes::bundles::tests::serve;
+    use crate::releases::serve;
 
     #[test]
     fn the_pinned_version_has_a_digest_for_every_machine_that_it_runs_on() {

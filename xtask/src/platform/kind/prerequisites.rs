@@ -1,11 +1,10 @@
 //! What the platform `kind` needs of this machine. [`observe`] looks, [`evaluate`] decides.
 
-use super::{Source, download, found};
+use super::{PortMapping, Source, download, found};
 use crate::error::Error;
 use crate::platform::docker::{self, Facts};
 use crate::platform::host::ports;
 use crate::platform::host::prerequisites::{Check, Found, Holder, Port, Status, port};
-use crate::profile::kubernetes::HostPort;
 use crate::report::text;
 
 /// Everything that was seen.
@@ -32,7 +31,7 @@ pub async fn observe(
     source: &Source,
     cluster: &str,
     node_image: &str,
-    wanted: Vec<HostPort>,
+    wanted: &[PortMapping],
 ) -> Observed {
     let engine = match docker::connect().await {
         Ok(engine) => docker::facts(&engine).await.map(|facts| (engine, facts)),
@@ -45,9 +44,9 @@ pub async fn observe(
         cluster_runs = found.is_some_and(|found| found.nodes.iter().all(|node| node.running));
     }
     let ports = wanted
-        .into_iter()
+        .iter()
         .map(|port| Port {
-            key: port.key.to_owned(),
+            key: port.name.clone(),
             number: port.host,
             holder: if cluster_runs || ports::is_free(port.host) {
                 Holder::Nobody

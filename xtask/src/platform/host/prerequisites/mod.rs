@@ -13,8 +13,6 @@ pub use probe::observe;
 pub use system::{Manager, Rights, System, Tool};
 
 use super::java;
-use crate::profile::Profile;
-use crate::profile::schema::Source;
 use crate::report::text;
 
 /// Kafka, Debezium, PostgreSQL, the engine, and a pipeline's first data.
@@ -141,7 +139,8 @@ impl Check {
     }
 }
 
-/// What of the platform a profile uses.
+/// What of the platform a profile uses. Connect always runs here, and with it Java and what Maven
+/// brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
     /// The tool runs PostgreSQL.
@@ -150,17 +149,6 @@ pub struct Needs {
     pub mongodb: bool,
     /// The tool runs ClickHouse.
     pub clickhouse: bool,
-}
-
-impl Needs {
-    /// The profile's. Connect always runs here, and with it Java and what Maven brings.
-    pub fn of(profile: &Profile) -> Self {
-        Needs {
-            postgres: profile.postgres.external.is_none(),
-            mongodb: profile.mongodb.external.is_none() && profile.uses(Source::Mongodb),
-            clickhouse: profile.clickhouse.external.is_none(),
-        }
-    }
 }
 
 /// A program that is there.

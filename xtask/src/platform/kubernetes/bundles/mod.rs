@@ -6,7 +6,7 @@
 pub mod install;
 mod release;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 pub use release::measure;
 
@@ -20,7 +20,6 @@ use crate::error::{Code, Error, Result, nearest};
 use crate::plan::Progress;
 use crate::platform::host::artifacts::{Locked, lockfile, staging};
 use crate::platform::host::{dirs, lock};
-use crate::profile::schema::Versions;
 
 /// Every operator that has a bundle: its folder in `manifests/`.
 pub const OPERATORS: [&str; 3] = ["strimzi", "altinity", "cloudnative-pg"];
@@ -58,25 +57,8 @@ struct Place {
     list: Option<String>,
 }
 
-/// The operator's pinned version.
-///
-/// # Errors
-/// There is no such operator.
-pub fn pinned<'a>(operator: &str, versions: &'a Versions) -> Result<&'a str> {
-    match operator {
-        "strimzi" => Ok(&versions.strimzi),
-        "altinity" => Ok(&versions.altinity_operator),
-        "cloudnative-pg" => Ok(&versions.cloudnative_pg),
-        other => Err(Error::new(
-            Code::Plan,
-            format!("there is no operator `{other}`"),
-        )),
-    }
-}
-
-/// Where an operator's files are at its pinned version.
-fn place(root: &Path, operator: &str, versions: &Versions) -> Result<Place> {
-    let version = pinned(operator, versions)?;
+/// Where an operator's files are at a version.
+fn place(root: &Path, operator: &str, version: &str) -> Result<Place> {
     let path = root.join("manifests").join(operator).join("bundle.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
     let place: Place = serde_yaml::from_str(&text).map_err(|error| {
@@ -99,13 +81,12 @@ pub fn lock_name(operator: &str, version: &str) -> String {
     format!("manifests/{operator}/bundle-{version}.lock")
 }
 
-/// The bundle of an operator (see `render::kubernetes::operators`) at the profile's version.
+/// The bundle of an operator at a version.
 ///
 /// # Errors
 /// There is no such operator, or no digests are locked for its version.
-pub fn bundle(root: &Path, operator: &'static str, versions: &Versions) -> Result<Bundle> {
-    let version = pinned(operator, versions)?;
-    let place = place(root, operator, versions)?;
+pub fn bundle(root: &Path, operator: &'static str, version: &str) -> Result<Bundle> {
+    let place = place(root, operator, version)?;
     let lock = root.join(lock_name(operator, version));
     if !lock.is_file() {
         let folder = root.join("manifests").join(operator);

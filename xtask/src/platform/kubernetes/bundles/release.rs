@@ -5,11 +5,10 @@ use std::path::Path;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 
-use super::{AT_ONCE, client, download, pinned, place};
+use super::{AT_ONCE, client, download, place};
 use crate::error::{Code, Error, Result};
 use crate::platform::host::artifacts::{Locked, lockfile};
 use crate::platform::host::dirs;
-use crate::profile::schema::Versions;
 
 /// An entry of GitHub's list of a directory.
 #[derive(Deserialize)]
@@ -19,18 +18,18 @@ struct Entry {
     kind: String,
 }
 
-/// The digests of an operator's files at its pinned version. `staging` is a
-/// directory that the caller removes.
+/// The digests of an operator's files at a version. `staging` is a directory that the caller
+/// removes.
 ///
 /// # Errors
 /// A file cannot be had.
 pub async fn measure(
     root: &Path,
     operator: &str,
-    versions: &Versions,
+    version: &str,
     staging: &Path,
 ) -> Result<Vec<Locked>> {
-    let place = place(root, operator, versions)?;
+    let place = place(root, operator, version)?;
     let client = client()?;
     let dir = staging.join(operator);
     dirs::make(&dir, 0o755)?;
@@ -43,7 +42,7 @@ pub async fn measure(
         }
     };
     if names.is_empty() {
-        let what = format!("{operator} {} has no files", pinned(operator, versions)?);
+        let what = format!("{operator} {version} has no files");
         return Err(Error::new(Code::Artifact, what)
             .hint(format!("name them in manifests/{operator}/bundle.yaml")));
     }

@@ -1,38 +1,10 @@
 //! Downloads against a server of the test's own, and the installation of files with known content.
 //! The real bundles are read in `tests/bundles.rs`.
 
-use std::io::{Read, Write};
-use std::net::TcpListener;
 use std::path::Path;
 
 use super::*;
-
-/// Serves `GET /<name>` from `files`, one connection after the other.
-pub(crate) fn serve(files: Vec<(&'static str, &'static str)>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.expect("a connection");
-            let mut request = [0_u8; 4096];
-            let count = stream.read(&mut request).unwrap_or_default();
-            let line = String::from_utf8_lossy(&request[..count]).into_owned();
-            let path = line.split_whitespace().nth(1).unwrap_or_default();
-            let found = files.iter().find(|(name, _)| path == format!("/v1/{name}"));
-            let (status, body) = match found {
-                Some((_, body)) => ("200 OK", *body),
-                None => ("404 Not Found", ""),
-            };
-            let head = format!(
-                "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-                body.len()
-            );
-            // A client that has seen enough may be gone.
-            let _ = stream.write_all(format!("{head}{body}").as_bytes());
-        }
-    });
-    format!("http://{address}/v1")
-}
+use crate::releases::serve;
 
 fn locked(file: &str, text: &str) -> Locked {
     Locked {
@@ -140,21 +112,6 @@ fn a_directory_of_bundles_is_proven_too() {
     assert_eq!(bundle.read_from(dir.path()).expect("right").len(), 1);
 }
 
-pub(crate) fn versions(strimzi: &str) -> Versions {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let selection = crate::profile::Selection {
-        profile: "clickhouse".into(),
-        set: vec![
-            format!("versions.strimzi={strimzi}"),
-            "versions.cloudnative_pg=2".into(),
-            "versions.altinity_operator=3".into(),
-            "versions.kind=9".into(),
-        ],
-    };
-    let loaded = crate::profile::load(&root, &selection).expect("a profile");
-    loaded.profile.versions
-}
-
 #[tokio::test]
 async fn a_release_is_measured_with_the_files_that_it_has() {
     let url = serve(vec![
@@ -180,18 +137,18 @@ async fn a_release_is_measured_with_the_files_that_it_has() {
     place("cloudnative-pg", "files: [\"cnpg-{version}.yaml\"]");
     place("altinity", "files: [gone.yaml]");
     let staging = tempfile::tempdir().expect("a directory");
-    let of = |operator: &'static str| {
+    let of = |operator: &'static str, version: &'static str| {
         let (root, staging) = (root.path(), staging.path());
-        async move { measure(root, operator, &versions("0.50.0"), staging).await }
+        async move { measure(root, operator, version, staging).await }
     };
-    let mut files = of("strimzi").await.expect("measured");
+    let mut files = of("strimzi", "0.50.0").await.expect("measured");
     files.sort_by(|a, b| a.file.cmp(&b.file));
     assert_eq!(
         files,
         [locked("a.yaml", "kind: A\n"), locked("b.yaml", "kind: B\n")]
     );
-    let files = of("cloudnative-pg").await.expect("measured");
+    let files = of("cloudnative-pg", "2").await.expect("measured");
     assert_eq!(files, [locked("cnpg-2.yaml", "kind: C\n")]);
-    let error = of("altinity").await.expect_err("no such file");
+    let error = of("altinity", "3").await.expect_err("no such file");
     assert!(error.message.contains("gone.yaml"), "{error}");
 }
