@@ -11,7 +11,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::files::write_if_changed;
 use crate::platform::Endpoint;
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
 use crate::profile::size;
@@ -80,15 +80,7 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
             }),
         ),
     };
-    apply::render(
-        &env.dirs,
-        &env.templates,
-        "clickhouse",
-        template,
-        env.context(),
-        &extra,
-    )
-    .map(Some)
+    env.process("clickhouse", template, &extra).map(Some)
 }
 
 /// The file with the user: JSON for the embedded engine, XML for the server.

@@ -23,7 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::image;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
@@ -190,12 +190,9 @@ pub fn process(env: &Environment) -> Result<Rendered> {
         .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
         .collect();
     let java = java::require()?;
-    apply::render(
-        &env.dirs,
-        &env.templates,
+    env.process(
         "connect",
         "connect/host/process.yaml.hbs",
-        env.context(),
         &json!({
             "java": java.program,
             "class_archive": java.class_archive(&env.dirs.cache, "connect", &libs),

@@ -13,7 +13,7 @@ use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
@@ -77,12 +77,9 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
     let libs: PathBuf = libraries(env)?.dir(&env.dirs.cache);
     let java = java::require()?;
     let format = lockfile::digest(&format!("{} {CLUSTER_ID} node 1", libs.display()));
-    apply::render(
-        &env.dirs,
-        &env.templates,
+    env.process(
         "kafka",
         "kafka/host/process.yaml.hbs",
-        env.context(),
         &json!({
             "java": java.program,
             "libs": libs,

@@ -17,7 +17,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::Endpoint;
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::secrets;
 use crate::profile::size;
 use crate::readiness::{State, Status};
@@ -36,12 +36,9 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
     else {
         return Ok(None);
     };
-    apply::render(
-        &env.dirs,
-        &env.templates,
+    env.process(
         "mongodb",
         "mongodb/host/process.yaml.hbs",
-        env.context(),
         &json!({
             "mongod": mongod,
             // The environment's secret is the key as it stands.

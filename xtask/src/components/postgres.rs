@@ -14,7 +14,7 @@ use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::plan::{Outcome, Progress};
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
@@ -97,12 +97,9 @@ pub fn process(env: &Environment) -> Result<Option<Rendered>> {
     let Some(binaries) = binaries(env)? else {
         return Ok(None);
     };
-    apply::render(
-        &env.dirs,
-        &env.templates,
+    env.process(
         "postgres",
         "postgres/host/process.yaml.hbs",
-        env.context(),
         &json!({
             "binaries": binaries.dir(&env.dirs.cache),
             "password_file": secrets::file(&env.dirs, "postgres"),

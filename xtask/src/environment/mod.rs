@@ -13,6 +13,7 @@ mod clickhouse;
 mod link;
 mod login;
 mod passwords;
+mod process;
 mod sources;
 
 pub use clickhouse::{CLUSTER as CLICKHOUSE_CLUSTER, Server as ClickhouseServer};

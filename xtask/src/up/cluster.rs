@@ -25,6 +25,7 @@ use crate::platform::Platform;
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
 use crate::profile::Profile;
+use crate::render::Templates;
 use crate::render::kubernetes::{self as k8s, ConnectorResource, Inputs, Passwords};
 use crate::render::objects::{self, Object};
 
@@ -397,7 +398,8 @@ fn create(plan: &mut Plan, env: &Arc<Environment>) {
             let docker = at.docker().await?;
             let kind = Kind::find(&kind_source(&at), &progress).await?;
             let spec = kind_spec(&at);
-            let ensured = kind::ensure(&kind, docker, &at.templates, &spec, &progress).await?;
+            let config = kind_config(&at.templates, &spec)?;
+            let ensured = kind::ensure(&kind, docker, &spec, &config, &progress).await?;
             // One that runs already was connected before the plan began.
             if at.link().is_err() {
                 let cluster = Cluster::connect(&kind::context(&spec.name)).await?;
@@ -434,6 +436,14 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
         nodes: env.profile.kind.nodes,
         ports: kind_ports(&env.profile),
     }
+}
+
+/// The configuration of a Kind cluster, as Kind reads it.
+///
+/// # Errors
+/// The template is wrong.
+pub fn kind_config(templates: &Templates, spec: &kind::Spec) -> Result<String> {
+    templates.text(kind::TEMPLATE, &spec.context())
 }
 
 /// The ports of this machine that lead into the Kind cluster.

@@ -12,7 +12,6 @@ use crate::error::{Code, Error, Result};
 use crate::files::{write_atomic, write_if_changed};
 use crate::plan::{Outcome, Progress};
 use crate::process::{Daemon, Job, Publish, User, capture};
-use crate::render::Templates;
 
 /// `manifests/<component>/host/process.yaml.hbs`, rendered.
 #[derive(Clone, Debug, Deserialize)]
@@ -89,58 +88,55 @@ impl Rendered {
     }
 }
 
-/// Renders a component's process. `template` is a path below the manifests; `extra` is merged into
-/// the context.
-///
-/// # Errors
-/// A template is wrong; or root has no unprivileged user for a program that needs one.
-pub fn render(
-    dirs: &Dirs,
-    templates: &Templates,
-    component: &str,
-    template: &str,
-    mut context: Value,
-    extra: &Value,
-) -> Result<Rendered> {
-    let config = dirs.config(component);
-    context["data"] = json!(dirs.data(component));
-    context["unfinished_data"] = json!(dirs.unfinished_data(component));
-    context["config"] = json!(config);
-    context["init_secret"] = json!(init_secret(dirs, component));
-    if let Some(extra) = extra.as_object() {
-        for (key, value) in extra {
-            context[key] = value.clone();
-        }
-    }
-    let process: ProcessTemplate = templates.yaml(template, &context)?;
-    let folder = template.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let files = process
-        .files
-        .iter()
-        .map(|(name, source)| {
-            let text = templates.text(&format!("{folder}/{source}"), &context)?;
-            Ok((config.join(name), text))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let described = json!({
-        "program": process.program,
-        "args": process.args,
-        "env": process.env,
-        "files": files,
-        "digest_extra": extra.get("digest"),
-    });
-    let user = if process.refuses_root {
-        user::unprivileged()?
-    } else {
-        None
-    };
-    Ok(Rendered {
-        component: component.to_owned(),
-        files,
-        template: process,
-        digest: lockfile::digest(&described.to_string()),
-        user,
+/// What a process's templates may name beside the profile: where its files are.
+pub fn paths(dirs: &Dirs, component: &str) -> Value {
+    json!({
+        "data": dirs.data(component),
+        "unfinished_data": dirs.unfinished_data(component),
+        "config": dirs.config(component),
+        "init_secret": init_secret(dirs, component),
     })
+}
+
+impl ProcessTemplate {
+    /// The process with its configuration files, each the text of the template that is named.
+    /// `seen` is what else its configuration depends on.
+    ///
+    /// # Errors
+    /// A file's template is wrong; or root has no unprivileged user for a program that needs one.
+    pub fn rendered(
+        self,
+        dirs: &Dirs,
+        component: &str,
+        file: impl Fn(&str) -> Result<String>,
+        seen: Option<&Value>,
+    ) -> Result<Rendered> {
+        let config = dirs.config(component);
+        let files = self
+            .files
+            .iter()
+            .map(|(name, template)| Ok((config.join(name), file(template)?)))
+            .collect::<Result<Vec<_>>>()?;
+        let described = json!({
+            "program": self.program,
+            "args": self.args,
+            "env": self.env,
+            "files": files,
+            "digest_extra": seen,
+        });
+        let user = if self.refuses_root {
+            user::unprivileged()?
+        } else {
+            None
+        };
+        Ok(Rendered {
+            component: component.to_owned(),
+            files,
+            template: self,
+            digest: lockfile::digest(&described.to_string()),
+            user,
+        })
+    }
 }
 
 /// Has the process running with this configuration afterwards: started, restarted if it ran with

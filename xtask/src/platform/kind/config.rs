@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::LABEL;
 use super::found::Found;
 
 /// A cluster, as a profile asks for it.
@@ -33,7 +34,7 @@ pub struct PortMapping {
 
 impl Spec {
     /// What the template may name.
-    pub(super) fn context(&self, label: &str) -> Value {
+    pub fn context(&self) -> Value {
         let nodes: Vec<Value> = (0..self.nodes.max(1))
             .map(|index| match index {
                 0 => json!({
@@ -50,7 +51,7 @@ impl Spec {
         json!({
             "name": self.name,
             "node_image": self.node_image,
-            "label": label,
+            "label": LABEL,
             "nodes": nodes,
         })
     }
@@ -229,28 +230,5 @@ mod tests {
         );
         other.nodes[0].ports.clear();
         assert!(told(&spec(), &other)[2].ends_with("found none"));
-    }
-
-    #[test]
-    fn the_template_renders_what_kind_reads() {
-        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests");
-        let templates = crate::render::Templates::new(root);
-        let text = super::super::render(&templates, &spec()).expect("rendered");
-        let yaml: Value = serde_yaml::from_str(&text).expect("YAML");
-        let label = json!({ "cdc-xtask.dev/cluster": "cdc" });
-        let image = "kindest/node:v1@sha256:a";
-        assert_eq!(
-            yaml,
-            json!({
-                "kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "name": "cdc",
-                "nodes": [
-                    { "role": "control-plane", "image": image, "labels": label, "extraPortMappings": [
-                        { "containerPort": 30000, "hostPort": 8080, "listenAddress": "127.0.0.1", "protocol": "TCP" },
-                        { "containerPort": 30001, "hostPort": 5432, "listenAddress": "127.0.0.1", "protocol": "TCP" },
-                    ]},
-                    { "role": "worker", "image": image, "labels": label },
-                ],
-            })
-        );
     }
 }

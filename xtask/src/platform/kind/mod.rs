@@ -23,7 +23,6 @@ use crate::plan::Progress;
 use crate::platform::docker::failed;
 use crate::platform::host::ports;
 use crate::readiness::Status;
-use crate::render::Templates;
 use crate::wait::{self, Patience};
 
 pub use cli::Kind;
@@ -51,16 +50,12 @@ pub fn context(name: &str) -> String {
     format!("kind-{name}")
 }
 
-/// The cluster's configuration, as Kind reads it.
-///
-/// # Errors
-/// The template is wrong.
-pub fn render(templates: &Templates, spec: &Spec) -> Result<String> {
-    templates.text("kind/cluster.yaml.hbs", &spec.context(LABEL))
-}
+/// The template of a cluster's configuration, below the manifests; its context is [`Spec::context`].
+pub const TEMPLATE: &str = "kind/cluster.yaml.hbs";
 
-/// Has the cluster afterwards, with its nodes running. Nothing that exists is changed, except that
-/// stopped nodes are started and that a half-made cluster of this tool's own is made anew.
+/// Has the cluster afterwards, with its nodes running; `config` is its configuration, as Kind reads
+/// it. Nothing that exists is changed, except that stopped nodes are started and that a half-made
+/// cluster of this tool's own is made anew.
 ///
 /// # Errors
 /// `Drift` if a cluster of this name is made otherwise; `PortTaken` if a port is another's;
@@ -68,11 +63,10 @@ pub fn render(templates: &Templates, spec: &Spec) -> Result<String> {
 pub async fn ensure(
     kind: &Kind,
     docker: &Docker,
-    templates: &Templates,
     spec: &Spec,
+    config: &str,
     progress: &Progress,
 ) -> Result<Ensured> {
-    let config = render(templates, spec)?;
     if let Some(found) = found::find(docker, &spec.name).await? {
         if found.is_half_made() {
             if found.origin == Origin::Foreign && !kind.has_begun(&spec.name) {
@@ -86,7 +80,7 @@ pub async fn ensure(
     }
     free_ports(spec).await?;
     kind.begin(&spec.name)?;
-    kind.create(&spec.name, &config, progress).await?;
+    kind.create(&spec.name, config, progress).await?;
     mark_complete(docker, &spec.name).await?;
     kind.end(&spec.name)?;
     Ok(Ensured::Created)
