@@ -15,6 +15,7 @@ pub mod forward;
 pub mod inventory;
 pub mod lease;
 mod live;
+pub mod manifest;
 pub mod object;
 pub mod order;
 pub mod owned;
@@ -34,13 +35,12 @@ pub use cluster::Cluster;
 pub use diff::{Action, Difference};
 pub use inventory::{Inventory, Owned};
 pub use live::Situation;
+pub use manifest::{COMPONENT, ENVIRONMENT, MANAGED_BY};
 pub use object::ObjectRef;
 pub use remove::Removed;
 
-pub use crate::render::objects::{COMPONENT, ENVIRONMENT, MANAGED_BY};
-
 /// Owns every field that this tool sets (server-side apply).
-pub const FIELD_MANAGER: &str = crate::render::objects::MANAGER;
+pub const FIELD_MANAGER: &str = manifest::MANAGER;
 /// Annotation on every object of ours: names what was applied last. See `owned`.
 pub const APPLIED: &str = "cdc-xtask.dev/applied";
 /// Annotation on namespaces and resource definitions that did not exist before this tool made them.

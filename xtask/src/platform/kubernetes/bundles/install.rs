@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Bundle;
 use crate::error::{Code, Error, Result};
-use crate::render::objects::{self, Object};
+use crate::platform::kubernetes::manifest::{Object, parse};
 
 /// Where operators go, and for whom.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +56,7 @@ pub fn objects(
     let mut all = Vec::new();
     for (name, text) in files {
         let file = format!("{}/{name}", bundle.dir);
-        for (line, mut object) in objects::parse(&file, text)? {
+        for (line, mut object) in parse(&file, text)? {
             match bundle.operator {
                 "strimzi" => {
                     into_namespace(&mut object, install.kafka_namespace);
@@ -66,11 +66,14 @@ pub fn objects(
                     .map_err(|message| Error::new(Code::Artifact, format!("{file}: {message}")))?,
                 _ => {}
             }
-            objects::label(&mut object, install.environment, bundle.operator);
-            all.push(Object {
-                component: bundle.operator.to_owned(),
-                object: objects::to_dynamic(&file, line, object)?,
-            });
+            let (environment, component) = (install.environment, bundle.operator);
+            all.push(Object::labelled(
+                &file,
+                line,
+                object,
+                environment,
+                component,
+            )?);
         }
     }
     Ok(all)
