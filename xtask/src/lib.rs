@@ -11,13 +11,9 @@ pub mod environment;
 pub mod image;
 pub mod observe;
 pub mod operate;
-pub mod platform;
 pub mod profile;
-pub mod readiness;
-#[cfg(test)]
-#[path = "../tests/support/releases.rs"]
-mod releases;
 pub mod render;
 pub mod up;
 
 pub use cdc_base::{clock, endpoint, error, files, plan, process, report, status, tls, wait};
+pub use cdc_platform::{self as platform, readiness};

@@ -120,8 +120,9 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
 
 /// Without the records they are skipped, and counted as such.
 fn recorded() -> Vec<String> {
-    let mut tests =
-        words("cargo test --package xtask --lib -- replay bundles_are_complete bundle_says");
+    let mut tests = words(
+        "cargo test --package cdc-platform --package xtask --lib -- replay bundles_are_complete bundle_says",
+    );
     let data = std::env::var_os("CDC_TEST_CAPTURES")
         .map_or_else(|| context::root().join("../shared/data"), Into::into);
     if data.is_dir() {

@@ -90,10 +90,13 @@ fn lock_text(root: &Path, file: String, found: String) -> Result<Change> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/releases.rs"]
+mod releases;
+#[cfg(test)]
 mod tests {
+    use super::releases::serve;
     use super::*;
     use crate::profile::{Selection, load};
-    use crate::releases::serve;
 
     const SUM: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
