@@ -6,11 +6,8 @@
 pub mod advisories;
 mod check;
 pub mod combinations;
-mod decode;
 pub mod kubernetes;
 pub mod logins;
-pub mod node;
-mod parse;
 pub mod pins;
 #[cfg(test)]
 mod properties;
@@ -19,14 +16,16 @@ pub mod size;
 pub mod topics;
 mod types;
 mod values;
-pub mod version;
 
 use std::path::{Path, PathBuf};
 
+pub use cdc_profile::{node, version};
 pub(crate) use check::all_ports;
 pub use node::{Node, Value};
 pub use schema::Profile;
 pub(crate) use values::is_secret;
+
+use cdc_profile::{decode, parse};
 
 use crate::error::{Code, Error, Location, Result, nearest};
 

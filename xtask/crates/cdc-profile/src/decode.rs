@@ -1,5 +1,5 @@
 //! Decodes a [`Node`] tree into typed values, with errors that name the place and the nearest
-//! valid key. The types in `schema.rs` are the only description of what a profile may hold.
+//! valid key. The types are the only description of what a profile may hold.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use crate::error::{Code, Error, Location, Result, nearest};
 ///
 /// # Errors
 /// An unknown key, a missing key or a wrong type, at its place.
-pub(super) fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T> {
+pub fn decode<'de, T: de::Deserialize<'de>>(node: &'de Node) -> Result<T> {
     T::deserialize(Decoder {
         node,
         path: String::new(),
@@ -287,7 +287,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
-    use crate::profile::parse::parse;
+    use crate::parse::parse;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]

@@ -18,7 +18,7 @@ const DEEPEST: usize = 32;
 /// # Errors
 /// Malformed YAML, several documents, duplicate or non-text keys, tags, and aliases (profiles share
 /// by `extends`), each with its line and column.
-pub(super) fn parse(file: &str, text: &str) -> Result<Node> {
+pub fn parse(file: &str, text: &str) -> Result<Node> {
     let mut builder = Builder {
         file,
         open: Vec::new(),
@@ -43,7 +43,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Node> {
 }
 
 /// Reads one plain scalar the way YAML would.
-pub(super) fn scalar(origin: Location, text: &str) -> Node {
+pub fn scalar(origin: Location, text: &str) -> Node {
     let value = plain(text);
     let own = match &value {
         Value::Bool(value) => value.to_string(),
