@@ -1,4 +1,4 @@
-//! Small file operations that must be safe against a kill at any instant.
+//! Small file operations that must be safe against a kill at any instant, and how digests are written.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -86,6 +86,16 @@ pub fn last_lines(file: &mut fs::File, count: usize) -> io::Result<Vec<u8>> {
     };
     bytes.drain(..begin);
     Ok(bytes)
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut out, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 #[cfg(test)]

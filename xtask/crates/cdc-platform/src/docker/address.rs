@@ -107,7 +107,7 @@ pub fn config_dir() -> PathBuf {
 
 /// The engine of a context, from its file, which is named by the digest of the context's name.
 fn context_host(config: &Path, name: &str) -> Option<String> {
-    let digest = crate::host::artifacts::lockfile::hex(&Sha256::digest(name.as_bytes()));
+    let digest = crate::files::hex(&Sha256::digest(name.as_bytes()));
     let file = config.join("contexts/meta").join(digest).join("meta.json");
     let text = std::fs::read_to_string(file).ok()?;
     let meta: serde_json::Value = serde_json::from_str(&text).ok()?;

@@ -8,8 +8,8 @@ use sha2::{Digest, Sha256};
 use super::Source;
 use crate::docker;
 use crate::error::{Code, Error, Result};
+use crate::files::hex;
 use crate::files::write_atomic;
-use crate::host::artifacts::lockfile::hex;
 use crate::host::dirs;
 use crate::plan::Progress;
 

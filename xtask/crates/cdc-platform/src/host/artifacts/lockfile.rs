@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Code, Error, Location, Result};
+use crate::files::hex;
 
 /// A file with its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,16 +88,6 @@ pub fn format(mut files: Vec<Locked>) -> String {
 /// A text's SHA-256 in hex.
 pub fn digest(text: &str) -> String {
     hex(&Sha256::digest(text.as_bytes()))
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
 }
 
 /// Measures a file.
