@@ -204,14 +204,14 @@ fn with_broker(shell: &Shell, libraries: &Path, python: Option<&str>) -> xshell:
     let address = report["endpoints"]["kafka"].as_str().unwrap_or_default();
     let tests = cmd!(
         shell,
-        "cargo test --package cdc-kafka --lib -- --ignored --skip measure --skip security_tests"
+        "cargo test --package cdc-kafka --package xtask --lib broker_tests -- --ignored --skip measure"
     )
     .env("CDC_TEST_KAFKA", address)
     .run();
     // It starts a broker of its own, from the libraries that `up` has just had.
     let logins = cmd!(
         shell,
-        "cargo test --package cdc-kafka --lib security_tests::broker -- --ignored"
+        "cargo test --package cdc-kafka --package xtask --lib security_tests::broker -- --ignored"
     )
     .env("CDC_TEST_KAFKA_LIBS", libraries)
     .run();

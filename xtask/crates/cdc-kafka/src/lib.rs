@@ -44,9 +44,9 @@ mod topics;
 mod wire;
 
 #[cfg(test)]
-mod security_tests;
+mod broker_tests;
 #[cfg(test)]
-mod tests;
+mod security_tests;
 
 pub use client::{Config, KafkaClient, Route};
 pub use error::{ErrorCode, KafkaError, code_name};

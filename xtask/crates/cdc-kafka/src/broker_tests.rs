@@ -1,4 +1,4 @@
-//! Tests against a real broker: `CDC_TEST_KAFKA=host:port cargo test -p cdc-kafka -- --ignored`.
+//! Tests against a real broker: `CDC_TEST_KAFKA=host:port cargo test -p cdc-kafka broker_tests -- --ignored`.
 //!
 //! The broker must be the only one of its cluster and may advertise any address, a wrong one too:
 //! then these tests also prove that the given address is dialled.
