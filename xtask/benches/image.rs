@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use futures_util::StreamExt;
-use lab::{Lab, kind, noise, spec, templates};
+use lab::{Lab, config, kind, noise, spec};
 use xtask::image::{load, push};
 use xtask::plan::Progress;
 use xtask::platform::docker::exec::{exec, exec_with_input};
@@ -50,15 +50,11 @@ async fn main() {
     let lab_dir = lab.dir.path().to_owned();
     let program = kind(&lab_dir).await;
     let cluster = spec(NAME, u16::try_from(count).unwrap(), 28_084);
-    cluster::ensure(
-        &program,
-        &engine,
-        &templates(),
-        &cluster,
-        &Progress::silent(),
-    )
-    .await
-    .unwrap();
+    let config = config(&cluster);
+    let quiet = Progress::silent();
+    cluster::ensure(&program, &engine, &cluster, &config, &quiet)
+        .await
+        .unwrap();
     let nodes = cluster::nodes(&engine, NAME).await.unwrap();
     machine::print();
     println!("{megabytes} MB in three layers and 5 MB on top, {count} node(s)");

@@ -45,7 +45,7 @@ use xtask::platform::kubernetes::Options;
 use xtask::platform::kubernetes::watch::Target;
 use xtask::platform::{Platform, kind, kubernetes};
 use xtask::profile::Selection;
-use xtask::up::cluster::{Show, kind_source, kind_spec, objects};
+use xtask::up::cluster::{Show, kind_config, kind_source, kind_spec, objects};
 use xtask::up::{image, operators};
 
 const ORDERED: &str = "up";
@@ -218,7 +218,8 @@ async fn prepared(set: &[String]) -> Arc<Environment> {
     let program = kind::Kind::find(&kind_source(&env), &silent).await.unwrap();
     let spec = kind_spec(&env);
     let docker = env.docker().await.unwrap();
-    kind::ensure(&program, docker, &env.templates, &spec, &silent)
+    let config = kind_config(&env.templates, &spec).unwrap();
+    kind::ensure(&program, docker, &spec, &config, &silent)
         .await
         .unwrap();
     image::build_step(&env, &silent).await.unwrap();

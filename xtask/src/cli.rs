@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use clap_complete::engine::ArgValueCompleter;
 
 mod connector;
 mod diagnose;
 mod dlq;
 mod heal;
+mod names;
 mod restart;
 mod services;
 mod topic;
@@ -17,11 +17,11 @@ pub use connector::*;
 pub use diagnose::*;
 pub use dlq::*;
 pub use heal::*;
+pub use names::Names;
 pub use restart::*;
 pub use services::*;
 pub use topic::*;
 
-use crate::commands::complete;
 use crate::observe::logline::Level;
 use crate::profile::schema::PlatformChoice;
 use crate::report::Output;
@@ -63,18 +63,18 @@ pub struct Global {
         value_name = "NAME|PATH",
         default_value = "clickhouse",
         env = "CDC_PROFILE",
-        add = ArgValueCompleter::new(complete::profiles)
+        add = Names::Profiles
     )]
     pub profile: String,
     /// Override a key of the profile; may be repeated. A password need not stand in the command: KEY=@- asks for
     /// it, or reads it from standard input, KEY=@FILE from a file.
-    #[arg(long, global = true, value_name = "KEY=VALUE", add = ArgValueCompleter::new(complete::keys))]
+    #[arg(long, global = true, value_name = "KEY=VALUE", add = Names::Keys)]
     pub set: Vec<String>,
     /// Where components run.
     #[arg(long, global = true, value_enum)]
     pub platform: Option<PlatformChoice>,
     /// Context of your kubeconfig, for the platform `kubernetes`.
-    #[arg(long, global = true, value_name = "NAME", add = ArgValueCompleter::new(complete::contexts))]
+    #[arg(long, global = true, value_name = "NAME", add = Names::Contexts)]
     pub context: Option<String>,
     /// Results as text or as JSON on standard output.
     #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
@@ -185,7 +185,7 @@ pub struct Up {
     #[arg(long, value_enum, default_value_t = Ports::Profile)]
     pub ports: Ports,
     /// Fail if this component is not available, instead of leaving it out; may be repeated.
-    #[arg(long, value_name = "COMPONENT", add = ArgValueCompleter::new(complete::components))]
+    #[arg(long, value_name = "COMPONENT", add = Names::Components)]
     pub require: Vec<String>,
     /// Write a page that shows when each step ran.
     #[arg(long, value_name = "FILE.html", value_hint = clap::ValueHint::FilePath)]
@@ -326,7 +326,7 @@ A line with neither a level nor a time belongs to the line above: a stack trace 
 `--tail` counts the lines that `--level` and `--since` leave.")]
 pub struct Logs {
     /// kafka, connect, postgres, mongodb or clickhouse.
-    #[arg(add = ArgValueCompleter::new(complete::components))]
+    #[arg(add = Names::Components)]
     pub component: String,
     /// Follow the log.
     #[arg(short, long)]

@@ -4,24 +4,18 @@
 
 pub mod cli;
 pub mod clients;
-pub mod clock;
 pub mod commands;
 pub mod components;
 pub mod diagnose;
 pub mod environment;
-pub mod error;
-pub mod files;
 pub mod image;
 pub mod observe;
 pub mod operate;
-pub mod plan;
-pub mod platform;
-pub mod process;
 pub mod profile;
-pub mod readiness;
 pub mod render;
-pub mod report;
-pub mod tls;
-pub mod units;
 pub mod up;
-pub mod wait;
+
+pub use cdc_base::{
+    clock, endpoint, error, files, plan, process, report, status, tls, units, wait,
+};
+pub use cdc_platform::{self as platform, readiness};

@@ -11,7 +11,7 @@ use support::crds::bundles;
 use support::objects::{Cluster, environment, loaded, repository};
 use xtask::platform::kubernetes::bundles::install::{Install, objects};
 use xtask::platform::kubernetes::bundles::{Bundle, bundle};
-use xtask::up::operators::operators;
+use xtask::up::operators::{operators, pinned};
 
 const INSTALL: Install<'static> = Install {
     environment: "env",
@@ -32,7 +32,8 @@ fn installed(bundle: &Bundle) -> Vec<Value> {
 
 fn of(operator: &'static str, profile: &str) -> Vec<Value> {
     let versions = loaded(profile, &[]).profile.versions;
-    installed(&bundle(&repository(), operator, &versions).unwrap_or_else(|e| panic!("{e}")))
+    let bundle = pinned(operator, &versions).and_then(|it| bundle(&repository(), operator, it));
+    installed(&bundle.unwrap_or_else(|e| panic!("{e}")))
 }
 
 /// Every namespace that the objects name, wherever.
@@ -88,7 +89,7 @@ fn a_version_that_is_not_locked_is_refused_with_those_that_are() {
     let versions = loaded("clickhouse", &["versions.strimzi=0.50.9"])
         .profile
         .versions;
-    let error = bundle(&repository(), "strimzi", &versions).expect_err("unlocked");
+    let error = bundle(&repository(), "strimzi", &versions.strimzi).expect_err("unlocked");
     let said = error.to_string();
     assert!(said.contains("strimzi 0.50.9"), "{said}");
     assert!(said.contains("0.50.0, 0.50.1, 1.2.0"), "{said}");

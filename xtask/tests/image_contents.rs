@@ -74,7 +74,7 @@ fn names_are_found_as_they_are_written() {
 #[ignore = "needs CDC_TEST_CRDS"]
 fn the_product_names_only_what_each_genuine_image_holds() {
     let mut names = BTreeSet::new();
-    for folder in ["xtask/src", "manifests", "images"] {
+    for folder in ["xtask/src", "xtask/crates", "manifests", "images"] {
         each_file(&objects::repository().join(folder), &mut |_, text| {
             names.extend(named(text))
         });

@@ -6,10 +6,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use support::Xtask;
 use support::objects::{CASES, loaded, templates_of};
 use xtask::platform::kind;
 use xtask::render::Templates;
+use xtask::up::cluster::kind_config;
 use xtask::up::objects::Templated;
 
 /// Has entries where the default profile has none, so that every branch is taken.
@@ -116,7 +118,7 @@ fn every_misspelt_name_in_kinds_configuration_is_found() {
     std::fs::create_dir(dir.path().join("kind")).expect("a directory");
     let render = |text: &str| {
         std::fs::write(dir.path().join(KIND), text).expect("written");
-        kind::render(&Templates::new(dir.path()), &spec)
+        kind_config(&Templates::new(dir.path()), &spec)
     };
     assert!(render(&text).is_ok());
     let places = names(&text);
@@ -130,6 +132,39 @@ fn every_misspelt_name_in_kinds_configuration_is_found() {
             "a slip in line {line} gave {said}"
         );
     }
+}
+
+#[test]
+fn the_template_renders_what_kind_reads() {
+    let port = |name: &str, host, node| kind::PortMapping {
+        name: name.into(),
+        host,
+        node,
+    };
+    let spec = kind::Spec {
+        name: "cdc".into(),
+        node_image: "kindest/node:v1@sha256:a".into(),
+        nodes: 2,
+        ports: vec![port("web", 8080, 30000), port("postgres", 5432, 30001)],
+    };
+    let templates = Templates::new(repository().join("manifests"));
+    let text = kind_config(&templates, &spec).expect("rendered");
+    let yaml: Value = serde_yaml::from_str(&text).expect("YAML");
+    let label = json!({ "cdc-xtask.dev/cluster": "cdc" });
+    let image = "kindest/node:v1@sha256:a";
+    assert_eq!(
+        yaml,
+        json!({
+            "kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4", "name": "cdc",
+            "nodes": [
+                { "role": "control-plane", "image": image, "labels": label, "extraPortMappings": [
+                    { "containerPort": 30000, "hostPort": 8080, "listenAddress": "127.0.0.1", "protocol": "TCP" },
+                    { "containerPort": 30001, "hostPort": 5432, "listenAddress": "127.0.0.1", "protocol": "TCP" },
+                ]},
+                { "role": "worker", "image": image, "labels": label },
+            ],
+        })
+    );
 }
 
 fn is_for_clusters(path: &Path) -> bool {

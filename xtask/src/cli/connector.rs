@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::complete;
-use crate::commands::complete_live as live;
+use super::Names;
 
 /// Subcommands of `connector`.
 #[derive(Clone, Debug, Subcommand)]
@@ -46,7 +44,7 @@ pub enum ConnectorCommand {
 #[derive(Clone, Debug, Args)]
 pub struct Connectors {
     /// Which ones; all without a name.
-    #[arg(value_name = "NAME", add = ArgValueCompleter::new(live::connectors))]
+    #[arg(value_name = "NAME", add = Names::Connectors)]
     pub names: Vec<String>,
 }
 
@@ -54,7 +52,7 @@ pub struct Connectors {
 #[derive(Clone, Debug, Args)]
 pub struct ChangeConnectors {
     /// Which ones.
-    #[arg(value_name = "NAME", required = true, add = ArgValueCompleter::new(live::connectors))]
+    #[arg(value_name = "NAME", required = true, add = Names::Connectors)]
     pub names: Vec<String>,
     /// Show what would be done, and change nothing.
     #[arg(long)]
@@ -91,7 +89,7 @@ pub enum SlotCommand {
 #[derive(Clone, Debug, Args)]
 pub struct SlotDrop {
     /// The slot.
-    #[arg(add = ArgValueCompleter::new(live::slots))]
+    #[arg(add = Names::Slots)]
     pub name: String,
     /// Do not ask.
     #[arg(long)]
@@ -121,7 +119,7 @@ Connect is not restarted, and no other connector is touched.
 After a kill at any point the same command continues where it was.")]
 pub struct ResetConnector {
     /// postgres, mongo, or a connector's name.
-    #[arg(add = ArgValueCompleter::new(complete::connectors))]
+    #[arg(add = Names::ProfileConnectors)]
     pub name: String,
     /// Empty the target's tables of this connector's flows before the new snapshot.
     #[arg(long)]

@@ -4,10 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use clap_complete::engine::ArgValueCompleter;
 
+use super::Names;
 use super::heal::interval;
-use crate::commands::complete;
 
 /// Options of `diagnose`.
 #[derive(Clone, Debug, Args)]
@@ -27,7 +26,7 @@ what somebody paused, or re-snapshots a table.
 Exit code 0: changes arrive. 1: they do not, or something could not be seen.")]
 pub struct Diagnose {
     /// Only what concerns this component, connector or flow, with its causes.
-    #[arg(value_name = "COMPONENT|CONNECTOR|FLOW", add = ArgValueCompleter::new(complete::subjects))]
+    #[arg(value_name = "COMPONENT|CONNECTOR|FLOW", add = Names::Subjects)]
     pub subject: Option<String>,
     /// The longest timeout of a fact.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval)]
@@ -47,6 +46,6 @@ pub struct Diagnose {
   cargo xtask explain SLOT_LOST")]
 pub struct Explain {
     /// A code, as findings and errors show it.
-    #[arg(add = ArgValueCompleter::new(complete::codes))]
+    #[arg(add = Names::Codes)]
     pub code: Option<String>,
 }

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::complete_live as live;
+use super::Names;
 
 /// Subcommands of `dlq`.
 #[derive(Clone, Debug, Subcommand)]
@@ -53,7 +52,7 @@ keeps them. Keys and values are JSON or text where they are, else bytes with esc
 has them whole.")]
 pub struct DlqShow {
     /// Which queues; without a name all. Also a flow.
-    #[arg(value_name = "NAME", add = ArgValueCompleter::new(live::dlqs))]
+    #[arg(value_name = "NAME", add = Names::Queues)]
     pub name: Option<String>,
     /// How many records of each queue.
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
@@ -86,7 +85,7 @@ waits until the sink has read past each record or has put it into its queue agai
 Debezium's JDBC sinks that write to this environment's PostgreSQL. Exit code 1 if some came back.")]
 pub struct DlqRedrive {
     /// Which queues; without a name all.
-    #[arg(value_name = "NAME", add = ArgValueCompleter::new(live::dlqs))]
+    #[arg(value_name = "NAME", add = Names::Queues)]
     pub name: Option<String>,
     /// Which records.
     #[command(flatten)]
@@ -120,7 +119,7 @@ Kafka deletes only from the start of a partition: with a time, up to the first r
 older. Only queues are purged, never another topic.")]
 pub struct DlqPurge {
     /// Which queue.
-    #[arg(value_name = "NAME", add = ArgValueCompleter::new(live::dlqs))]
+    #[arg(value_name = "NAME", add = Names::Queues)]
     pub name: String,
     /// Keep records from this offset, time (2026-11-21T08:00, UTC unless it says otherwise) or age
     /// (15m, 2h, 7d) on; without it all are deleted.

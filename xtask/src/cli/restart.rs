@@ -1,9 +1,8 @@
 //! The commands that restart components.
 
 use clap::Args;
-use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::complete;
+use super::Names;
 
 /// Options of `restart`.
 #[derive(Clone, Debug, Args)]
@@ -23,7 +22,7 @@ restart is restarted once.
 After a kill at any point the same command restarts what is left and proves it.")]
 pub struct Restart {
     /// kafka, connect, postgres, mongodb, clickhouse, or operator.
-    #[arg(value_name = "COMPONENT", add = ArgValueCompleter::new(complete::restartable))]
+    #[arg(value_name = "COMPONENT", add = Names::Restartable)]
     pub component: String,
     /// Show what would be done, and change nothing.
     #[arg(long)]

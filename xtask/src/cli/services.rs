@@ -1,9 +1,8 @@
 //! The commands that talk to one service.
 
 use clap::{Args, ValueEnum};
-use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::complete;
+use super::Names;
 
 /// Options of `query`.
 #[derive(Clone, Debug, Args)]
@@ -49,7 +48,7 @@ answers, on every platform: psql's backslash commands are not supported. Errors 
 continues; a script ends with its first error. `exit` or Ctrl-D ends it.")]
 pub struct ShellArgs {
     /// postgres, mongodb, clickhouse or kafka.
-    #[arg(add = ArgValueCompleter::new(complete::components))]
+    #[arg(add = Names::Components)]
     pub component: String,
 }
 
@@ -65,7 +64,7 @@ whichever broker answers first; clients then follow the addresses that brokers a
 nowhere from here: use `topic` and `group`.")]
 pub struct Forward {
     /// kafka, connect, postgres, mongodb or clickhouse; all of them by default.
-    #[arg(add = ArgValueCompleter::new(complete::components))]
+    #[arg(add = Names::Components)]
     pub service: Option<String>,
 }
 
@@ -78,7 +77,7 @@ pub struct Forward {
 On a cluster a loopback port leads there until Ctrl-C.")]
 pub struct Open {
     /// clickhouse or connect; the others have no page.
-    #[arg(add = ArgValueCompleter::new(complete::components))]
+    #[arg(add = Names::Components)]
     pub service: String,
     /// Print the address and open nothing.
     #[arg(long)]

@@ -1,9 +1,8 @@
 //! The commands that read and create topics and consumer groups.
 
 use clap::{Args, Subcommand, ValueEnum};
-use clap_complete::engine::ArgValueCompleter;
 
-use crate::commands::complete_live as live;
+use super::Names;
 
 /// Subcommands of `topic`.
 #[derive(Clone, Debug, Subcommand)]
@@ -33,7 +32,7 @@ pub enum TopicCommand {
 #[derive(Clone, Debug, Args)]
 pub struct TopicList {
     /// Only topics of these names; `*` and `?` stand for any text and any character.
-    #[arg(value_name = "NAME|GLOB", add = ArgValueCompleter::new(live::topics))]
+    #[arg(value_name = "NAME|GLOB", add = Names::Topics)]
     pub names: Vec<String>,
     /// Kafka's own topics too (`__consumer_offsets`).
     #[arg(long)]
@@ -44,7 +43,7 @@ pub struct TopicList {
 #[derive(Clone, Debug, Args)]
 pub struct TopicDescribe {
     /// The topic.
-    #[arg(add = ArgValueCompleter::new(live::topics))]
+    #[arg(add = Names::Topics)]
     pub name: String,
     /// Defaults too, not only what was set on the topic.
     #[arg(long)]
@@ -73,7 +72,7 @@ tombstone is `null`. JSON is one object per line. `--cdc` reads Debezium's envel
   tombstone  user_id=7")]
 pub struct TopicTail {
     /// The topic.
-    #[arg(add = ArgValueCompleter::new(live::topics))]
+    #[arg(add = Names::Topics)]
     pub name: String,
     /// `beginning`, `end`, the last N messages, a time (2026-11-21T08:00, UTC unless it says
     /// otherwise) or how long ago (90s, 15m, 2h, 1d).
@@ -111,7 +110,7 @@ compacted topic is an upper bound, written `<= 7`. Markers of transactions take 
 be distinguished from messages without reading them.")]
 pub struct TopicCount {
     /// Topics; `*` and `?` stand for any text and any character.
-    #[arg(required = true, value_name = "NAME|GLOB", add = ArgValueCompleter::new(live::topics))]
+    #[arg(required = true, value_name = "NAME|GLOB", add = Names::Topics)]
     pub names: Vec<String>,
 }
 
@@ -184,7 +183,7 @@ so their topics expire): they are compared with it, and what differs from the ta
 counts notes as differences.")]
 pub struct TopicConfig {
     /// Topics; `*` and `?` stand for any text and any character. With --check: all by default.
-    #[arg(value_name = "NAME|GLOB", add = ArgValueCompleter::new(live::topics))]
+    #[arg(value_name = "NAME|GLOB", add = Names::Topics)]
     pub names: Vec<String>,
     /// Compare the topics with what their roles need; exit code 2 on differences.
     #[arg(long)]
@@ -221,6 +220,6 @@ pub enum GroupCommand {
 #[derive(Clone, Debug, Args)]
 pub struct GroupDescribe {
     /// The group.
-    #[arg(add = ArgValueCompleter::new(live::groups))]
+    #[arg(add = Names::Groups)]
     pub name: String,
 }

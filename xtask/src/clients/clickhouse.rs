@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// A server that hangs is found by who asks; one on a busy machine may take long for its first answer.
 const PING_WITHIN: Duration = Duration::from_secs(20);
@@ -75,7 +75,7 @@ impl Clickhouse {
     fn lost(&self, error: &reqwest::Error) -> ClickhouseError {
         ClickhouseError::Connect {
             address: self.endpoint.address(),
-            reason: super::reason(error),
+            reason: crate::error::reason(error),
         }
     }
 

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::readiness::connect::{ConnectorStatus, Plugin};
 
 /// What can go wrong.
@@ -133,7 +133,7 @@ impl Connect {
                 true => ConnectError::Silent { address, limit },
                 false => ConnectError::Unreachable {
                     address,
-                    reason: super::reason(error),
+                    reason: crate::error::reason(error),
                 },
             }
         };

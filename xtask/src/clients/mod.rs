@@ -2,9 +2,10 @@
 
 pub mod clickhouse;
 pub mod connect;
-pub mod kafka;
 pub mod mongodb;
 pub mod postgres;
+
+pub use cdc_kafka as kafka;
 
 /// The HTTP client that the REST clients share the settings of. There is no proxy: endpoints are
 /// loopback addresses or inside the user's own network.
@@ -17,13 +18,4 @@ fn http() -> reqwest::Client {
         .connect_timeout(std::time::Duration::from_secs(3))
         .build()
         .expect("no certificate and no resolver of its own that could be wrong")
-}
-
-/// The innermost cause of a transport error: `connection refused` rather than `error sending`.
-pub(crate) fn reason(error: &dyn std::error::Error) -> String {
-    let mut at = error;
-    while let Some(source) = at.source() {
-        at = source;
-    }
-    at.to_string()
 }

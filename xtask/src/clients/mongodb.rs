@@ -14,8 +14,7 @@ use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, Credential, ServerAddress};
 use mongodb::{Client, Collection};
 
-use crate::platform::Endpoint;
-use crate::readiness::mongodb::Standing;
+use crate::endpoint::Endpoint;
 
 /// What can go wrong: the driver's reason, with the address.
 #[derive(Debug, thiserror::Error)]
@@ -309,6 +308,19 @@ impl Mongodb {
     }
 }
 
+/// What a member tells everybody, logged in or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Replica set name; empty for a server that is in none.
+    pub set: String,
+    /// Whether it takes writes.
+    pub primary: bool,
+    /// Whether it has a copy of everything.
+    pub secondary: bool,
+    /// Whether it was started as a member, initiated or not.
+    pub replicated: bool,
+}
+
 /// What a member says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
@@ -322,7 +334,7 @@ pub struct Hello {
 mod tests {
     use super::fake::{refusal, start};
     use super::*;
-    use crate::platform::Secret;
+    use crate::endpoint::Secret;
 
     #[tokio::test]
     async fn a_refused_login_is_told_from_other_errors_and_what_everybody_may_ask_is_answered() {

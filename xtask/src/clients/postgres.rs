@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -192,7 +192,7 @@ fn failed(address: &str, error: &tokio_postgres::Error) -> PostgresError {
         },
         None => PostgresError::Connect {
             address: address.to_owned(),
-            reason: super::reason(error),
+            reason: crate::error::reason(error),
         },
     }
 }

@@ -28,7 +28,7 @@ pub(super) async fn refuse_bad_versions(env: &Environment) -> Result<()> {
         Platform::Host | Platform::Kubernetes => None,
         Platform::Kind => Some(docker::facts(env.docker().await?).await?.cgroup_version),
     };
-    let used = InUse::of(&env.profile, env.platform.into(), cgroup);
+    let used = InUse::of(&env.profile, env.platform_choice(), cgroup);
     refuse(&env.tree, &used)
 }
 

@@ -6,10 +6,12 @@
 use std::ffi::OsStr;
 
 use clap::CommandFactory;
-use clap_complete::engine::{CompletionCandidate, PathCompleter, ValueCompleter};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 
-use super::context;
-use crate::cli::Cli;
+use super::{complete_live as live, context};
+use crate::cli::{Cli, Names};
 use crate::components;
 use crate::diagnose::rules;
 use crate::error::Code;
@@ -21,9 +23,39 @@ const ASKED: &str = "CDC_XTASK_COMPLETE";
 
 /// Answers a completion script and ends, if one asks.
 pub(super) fn answer() {
-    clap_complete::CompleteEnv::with_factory(Cli::command)
+    clap_complete::CompleteEnv::with_factory(|| completed(Cli::command()))
         .var(ASKED)
         .complete();
+}
+
+/// The command with what completes its names, and those of its subcommands.
+fn completed(command: clap::Command) -> clap::Command {
+    let completed_arg = |arg: clap::Arg| match arg.get::<Names>() {
+        Some(names) => {
+            let completer = completer(*names);
+            arg.add(ArgValueCompleter::new(completer))
+        }
+        None => arg,
+    };
+    command.mut_args(completed_arg).mut_subcommands(completed)
+}
+
+fn completer(names: Names) -> fn(&OsStr) -> Vec<CompletionCandidate> {
+    match names {
+        Names::Codes => codes,
+        Names::Components => components,
+        Names::Connectors => live::connectors,
+        Names::Contexts => contexts,
+        Names::Groups => live::groups,
+        Names::Keys => keys,
+        Names::ProfileConnectors => connectors,
+        Names::Profiles => profiles,
+        Names::Queues => live::dlqs,
+        Names::Restartable => restartable,
+        Names::Slots => live::slots,
+        Names::Subjects => subjects,
+        Names::Topics => live::topics,
+    }
 }
 
 pub(super) fn beginning(
@@ -39,7 +71,7 @@ pub(super) fn beginning(
 }
 
 /// Profiles by name, or by path where the user began to write one.
-pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
+fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
     if current.to_string_lossy().contains(['/', '.']) {
         let is_profile = |path: &std::path::Path| {
             path.is_dir()
@@ -53,7 +85,7 @@ pub(crate) fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// The contexts of the user's kubeconfig.
-pub(crate) fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
+fn contexts(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, Cluster::contexts().unwrap_or_default())
 }
 
@@ -66,12 +98,12 @@ fn names() -> Vec<String> {
 }
 
 /// Components.
-pub(crate) fn components(current: &OsStr) -> Vec<CompletionCandidate> {
+fn components(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, names())
 }
 
 /// What a diagnosis can be about.
-pub(crate) fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
+fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
     let loaded = profile_of_line();
     let of_profile = loaded.into_iter().flat_map(|loaded| {
         let profile = loaded.profile;
@@ -85,20 +117,20 @@ pub(crate) fn subjects(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Codes of findings and errors.
-pub(crate) fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
+fn codes(current: &OsStr) -> Vec<CompletionCandidate> {
     let rules = rules::all().map(|rule| rule.code.to_owned());
     let errors = Code::ALL.iter().map(|code| code.as_str().to_owned());
     beginning(current, rules.chain(errors))
 }
 
 /// What can be restarted.
-pub(crate) fn restartable(current: &OsStr) -> Vec<CompletionCandidate> {
+fn restartable(current: &OsStr) -> Vec<CompletionCandidate> {
     let operator = components::OPERATOR.to_owned();
     beginning(current, names().into_iter().chain([operator]))
 }
 
 /// The connectors of the chosen profile, and the sources that stand for them.
-pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
+fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, of_profile(connector_names))
 }
 
@@ -136,7 +168,7 @@ fn profile_of_line() -> Option<profile::Loaded> {
 }
 
 /// The keys of the chosen profile, and after `=` the value that the key has.
-pub(crate) fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
+fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(loaded) = profile_of_line() else {
         return Vec::new();
     };

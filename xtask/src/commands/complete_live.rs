@@ -23,7 +23,7 @@ use crate::profile::topics;
 use crate::report::Output;
 
 /// Topics, without Kafka's own unless they are meant.
-pub(crate) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
     let internal = current.to_string_lossy().starts_with("__");
     let live = ask_kafka(async |client| {
         let topics = client.topics(None).await?;
@@ -42,7 +42,7 @@ pub(crate) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Consumer groups.
-pub(crate) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
     let live = ask_kafka(async |client| {
         let groups = client.groups().await?;
         Ok(groups.into_iter().map(|group| group.id).collect())
@@ -58,7 +58,7 @@ pub(crate) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// Connectors, and the sources that stand for them: those that Connect has, and those of the profile,
 /// as one that is missing may be meant too.
-pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
     let live = ask(async |env| env.connect_client().connectors().await.ok());
     let mut names = of_profile(connector_names);
     names.extend(live.unwrap_or_default());
@@ -68,7 +68,7 @@ pub(crate) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Replication slots.
-pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
     let live = ask(async |env| {
         let slots = slots::list(env.profile.first()?, env).await.ok()?;
         Some(slots.into_iter().map(|slot| slot.name).collect())
@@ -85,7 +85,7 @@ pub(crate) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
 }
 
 /// Dead letter queues, and the sinks that have one. A profile names neither.
-pub(crate) fn dlqs(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn dlqs(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = ask(async |env| {
         let client = kafka::client(env).await.ok()?;
         let found = queues::find(env, &client).await.ok()?;

@@ -12,14 +12,15 @@ use super::{cluster, diagnose};
 use crate::cli::Global;
 use crate::components;
 use crate::diagnose::Finding;
+use crate::diagnose::confirmed::confirmed;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
 use crate::platform::host::Dirs;
+use crate::platform::host::prerequisites::Wanted;
 use crate::platform::{Platform, docker};
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Profile, Selection};
-use crate::report::confirmed::confirmed;
 use crate::report::text::Palette;
 use crate::report::{self, Output};
 
@@ -55,7 +56,7 @@ pub(super) fn load(selection: &Selection) -> Result<Loaded> {
         return Ok(loaded);
     }
     let mut selection = selection.clone();
-    for profile::OwnPort { key, port, .. } in profile::all_ports(&loaded.profile) {
+    for Wanted { key, port, .. } in profile::all_ports(&loaded.profile) {
         let choice = chosen.get(&key);
         // Somebody who has set another port since means that one.
         if let Some(choice) = choice.filter(|choice| choice.wanted == port) {

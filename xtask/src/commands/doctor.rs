@@ -16,8 +16,9 @@ use crate::platform::{self, Platform};
 use crate::process::{Job, run_visible};
 use crate::profile::combinations::{InUse, refuse};
 use crate::profile::schema::PlatformChoice;
-use crate::profile::{self, Loaded};
+use crate::profile::{self, Loaded, Profile};
 use crate::report::{self, Output};
+use crate::up::cluster::kind_ports;
 
 /// Where the message begins: after the mark and the longest name.
 const NAME: usize = 15;
@@ -81,7 +82,7 @@ pub(super) async fn check(
 async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check> {
     let profile = &loaded.profile;
     if platform == Platform::Host {
-        let needs = Needs::of(profile);
+        let needs = needs_of(profile);
         let ports = profile::all_ports(profile);
         let seen = prerequisites::observe(&loaded.name, needs, ports).await;
         return prerequisites::evaluate(needs, &seen, system);
@@ -102,6 +103,19 @@ async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check
     checks
 }
 
+/// What of the platform a profile uses. Connect always runs here, and with it Java and what Maven brings.
+fn needs_of(profile: &Profile) -> Needs {
+    let runs = |kind: &str| {
+        let mut components = profile.components.values();
+        components.any(|it| it.kind.name == kind && !it.is_external())
+    };
+    Needs {
+        postgres: runs("postgres"),
+        mongodb: runs("mongodb"),
+        clickhouse: runs("clickhouse"),
+    }
+}
+
 async fn kind(loaded: &Loaded) -> Vec<Check> {
     let profile = &loaded.profile;
     let source = platform::kind::Source {
@@ -111,11 +125,7 @@ async fn kind(loaded: &Loaded) -> Vec<Check> {
     };
     let name = profile.kind_name(&loaded.name);
     let image = platform::kind::node_image(&profile.versions.kind_node);
-    let seen = {
-        let ports = profile.host_ports().into_iter();
-        let ports = ports.map(|(key, port)| (key, port.host)).collect();
-        kind::observe(&source, &name, &image, ports).await
-    };
+    let seen = kind::observe(&source, &name, &image, &kind_ports(profile)).await;
     let refused = seen.docker.as_ref().ok().and_then(|facts| {
         let used = InUse::of(profile, PlatformChoice::Kind, Some(facts.cgroup_version));
         refuse(&loaded.tree, &used).err()

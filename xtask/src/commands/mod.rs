@@ -3,8 +3,8 @@
 mod stdout;
 
 mod cluster;
-pub(crate) mod complete;
-pub(crate) mod complete_live;
+mod complete;
+mod complete_live;
 mod completions;
 mod confirm;
 mod connector;

@@ -14,7 +14,7 @@ use crate::cli::{Global, Render};
 use crate::components::{connect, of};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
-use crate::platform::{Platform, kind};
+use crate::platform::Platform;
 use crate::report::Output;
 use crate::up;
 use crate::up::cluster::{self, Show};
@@ -52,7 +52,7 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
     let mut files = match env.platform {
         Platform::Host => processes(env)?,
         Platform::Kind => {
-            let text = kind::render(&env.templates, &cluster::kind_spec(env))?;
+            let text = cluster::kind_config(&env.templates, &cluster::kind_spec(env))?;
             let mut files = vec![("kind/cluster.yaml".to_owned(), text)];
             files.extend(objects(env)?);
             files

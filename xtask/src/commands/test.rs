@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use super::context;
 use super::doctor;
 use crate::cli::{Doctor, Global, Test};
-use crate::components;
+use crate::components::{self, kafka};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
@@ -31,9 +32,9 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     if !args.quick {
         prerequisites(global).await?;
     }
-    let engine = match args.quick {
+    let broker = match args.quick {
         true => None,
-        false => engine().await?,
+        false => Some(broker().await?),
     };
     let mut steps: Vec<(&str, Vec<String>)> = vec![
         ("format", words("cargo fmt --all --check")),
@@ -84,19 +85,15 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         .into_iter()
         .map(|(name, command)| (name, Check::Command(command)))
         .collect();
-    if !args.quick {
-        checks.push((
-            "the Kafka client and the embedded engine's server, with a real broker",
-            Check::WithBroker(engine),
-        ));
-    }
+    let with_broker_name = "the Kafka client and the embedded engine's server, with a real broker";
+    checks.extend(broker.map(|check| (with_broker_name, check)));
     let mut failed = Vec::new();
     for (name, check) in &checks {
         let begin = Instant::now();
         eprintln!("== {name}");
         let result = match check {
             Check::Command(command) => run_command(command),
-            Check::WithBroker(engine) => with_broker(engine.as_deref()),
+            Check::WithBroker(libraries, python) => with_broker(libraries, python.as_deref()),
         };
         eprintln!(
             "== {name}: {} in {}\n",
@@ -119,8 +116,9 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
 
 /// Without the records they are skipped, and counted as such.
 fn recorded() -> Vec<String> {
-    let mut tests =
-        words("cargo test --package xtask --lib -- replay bundles_are_complete bundle_says");
+    let mut tests = words(
+        "cargo test --package cdc-platform --package xtask --lib -- replay bundles_are_complete bundle_says",
+    );
     let data = std::env::var_os("CDC_TEST_CAPTURES")
         .map_or_else(|| context::root().join("../shared/data"), Into::into);
     if data.is_dir() {
@@ -174,8 +172,8 @@ fn gates() -> Vec<String> {
 enum Check {
     /// A program with its arguments.
     Command(Vec<String>),
-    /// See [`with_broker`], with the embedded engine's Python if there is one.
-    WithBroker(Option<String>),
+    /// See [`with_broker`]: Kafka's jars, and the embedded engine's Python if there is one.
+    WithBroker(PathBuf, Option<String>),
 }
 
 fn run_command(command: &[String]) -> Result<()> {
@@ -190,7 +188,7 @@ fn run_command(command: &[String]) -> Result<()> {
 }
 
 /// Runs the tests that need a broker against the one of an environment made for them.
-fn with_broker(python: Option<&str>) -> Result<()> {
+fn with_broker(libraries: &Path, python: Option<&str>) -> Result<()> {
     // PostgreSQL may have to run as another user, who must be able to enter.
     let state = std::env::temp_dir().join(format!("cdc-test-{}", std::process::id()));
     dirs::make(&state, 0o755)?;
@@ -207,13 +205,16 @@ fn with_broker(python: Option<&str>) -> Result<()> {
     let up = process::read(&job(&env, &tool, up))?;
     let report: serde_json::Value = serde_json::from_str(&up).unwrap_or_default();
     let address = report["endpoints"]["kafka"].as_str().unwrap_or_default();
-    for name in ["CDC_TEST_KAFKA", "KAFKA_BOOTSTRAP"] {
-        env.insert(name.into(), address.into());
-    }
-    let tests = "test --package xtask --lib clients::kafka::tests -- --ignored --skip measure";
+    env.insert("CDC_TEST_KAFKA".into(), address.into());
+    env.insert("KAFKA_BOOTSTRAP".into(), address.into());
+    let libraries = libraries.display().to_string();
+    env.insert("CDC_TEST_KAFKA_LIBS".into(), libraries);
+    let tests =
+        "test --package cdc-kafka --package xtask --lib broker_tests -- --ignored --skip measure";
     let tests = process::run(&job(&env, "cargo", tests));
     // It starts brokers of its own, from the libraries that `up` has just had.
-    let logins = "test --package xtask --lib clients::kafka::security_tests::broker -- --ignored";
+    let logins =
+        "test --package cdc-kafka --package xtask --lib security_tests::broker -- --ignored";
     let logins = process::run(&job(&env, "cargo", logins));
     let server = python.map_or(Ok(()), |python| {
         let script = "-B manifests/clickhouse/host/test_server.py";
@@ -248,8 +249,9 @@ fn words(text: &str) -> Vec<String> {
     text.split_whitespace().map(str::to_owned).collect()
 }
 
-/// The Python of the embedded engine, fetched if need be; none on a machine that has a server.
-async fn engine() -> Result<Option<String>> {
+/// What the tests with a broker take from the cache: Kafka's jars, and the embedded engine's Python,
+/// fetched if need be; none on a machine that has a server.
+async fn broker() -> Result<Check> {
     let root = context::root();
     let selection = Selection {
         profile: "clickhouse".into(),
@@ -261,11 +263,14 @@ async fn engine() -> Result<Option<String>> {
         Platform::Host,
         Secrets::Existing,
     )?;
+    let cache = &env.dirs.cache;
+    let libraries = kafka::libraries(&env)?.dir(cache);
     let Some(engine) = env.running().find_map(|it| components::of(it).engine(&env)) else {
-        return Ok(None);
+        return Ok(Check::WithBroker(libraries, None));
     };
-    dirs::make(&env.dirs.cache, 0o755)?;
+    crate::platform::host::dirs::make(cache, 0o755)?;
     eprintln!("== fetching {}", engine.name);
-    pypi::fetch(&engine, &env.dirs.cache, &Progress::silent()).await?;
-    Ok(Some(engine.python(&env.dirs.cache)?.display().to_string()))
+    pypi::fetch(&engine, cache, &Progress::silent()).await?;
+    let python = engine.python(cache)?.display().to_string();
+    Ok(Check::WithBroker(libraries, Some(python)))
 }

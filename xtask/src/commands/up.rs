@@ -21,6 +21,7 @@ use crate::plan::run::RunReport;
 use crate::plan::{Action, Graph};
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
+use crate::platform::host::prerequisites::Wanted;
 use crate::platform::host::{Dirs, lock, ports};
 use crate::profile::advisories::{Advisories, Vulnerable};
 use crate::profile::combinations::InUse;
@@ -110,7 +111,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
 /// One line about what runs and is known to be vulnerable.
 fn vulnerable(env: &Environment) -> Result<Option<String>> {
     let advisories = Advisories::read(&env.root, &pins::keys(&env.tree))?;
-    let used = InUse::of(&env.profile, env.platform.into(), None);
+    let used = InUse::of(&env.profile, env.platform_choice(), None);
     let phrases: Vec<String> = advisories
         .among(&used)
         .iter()
@@ -282,7 +283,7 @@ struct Taken {
 
 async fn taken_ports(dirs: &Dirs, loaded: &Loaded) -> Result<Vec<Taken>> {
     let mut taken = Vec::new();
-    for profile::OwnPort {
+    for Wanted {
         component,
         key,
         port,
@@ -302,7 +303,7 @@ async fn taken_ports(dirs: &Dirs, loaded: &Loaded) -> Result<Vec<Taken>> {
 }
 
 /// The ports of what will run here.
-fn wanted_ports(loaded: &Loaded) -> Vec<profile::OwnPort> {
+fn wanted_ports(loaded: &Loaded) -> Vec<Wanted> {
     let profile = &loaded.profile;
     let ports = profile::all_ports(profile).into_iter();
     ports

@@ -18,14 +18,15 @@ use serde_json::{Value, json};
 use super::target::Target;
 use super::{Component, Kept, Manifests, Replaced, Stage};
 use crate::clients::clickhouse::Clickhouse;
+use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::files::write_if_changed;
 use crate::plan::Plan;
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::Platform;
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::secrets;
-use crate::platform::{Endpoint, Platform};
 use crate::profile::Profile;
 use crate::profile::component::Space;
 use crate::readiness::{State, Status};
@@ -105,14 +106,7 @@ impl Component for ClickhouseSettings {
                 }),
             ),
         };
-        apply::render(
-            &env.dirs,
-            &env.templates,
-            &self.name,
-            template,
-            env.context_of(&self.name),
-            &extra,
-        )
+        env.process(&self.name, template, &extra)
     }
 
     /// Writes the engine's user, which it reads at start.

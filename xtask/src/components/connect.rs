@@ -26,13 +26,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Component, Manifests, PodSet, Replaced, Stage, kafka};
+use crate::endpoint::MASK;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::image;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
-use crate::platform::endpoint::MASK;
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
@@ -182,12 +182,9 @@ impl Component for Connect {
             .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
             .collect();
         let java = java::require()?;
-        apply::render(
-            &env.dirs,
-            &env.templates,
+        env.process(
             &self.name,
             "connect/host/process.yaml.hbs",
-            env.context_of(&self.name),
             &json!({
                 "java": java.program,
                 "class_archive": java.class_archive(&env.dirs.cache, &self.name, &libs),

@@ -17,7 +17,7 @@ use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
@@ -91,12 +91,9 @@ impl Component for Kafka {
         let libs: PathBuf = libraries(env)?.dir(&env.dirs.cache);
         let java = java::require()?;
         let format = lockfile::digest(&format!("{} {CLUSTER_ID} node 1", libs.display()));
-        apply::render(
-            &env.dirs,
-            &env.templates,
+        env.process(
             &self.name,
             "kafka/host/process.yaml.hbs",
-            env.context_of(&self.name),
             &json!({
                 "java": java.program,
                 "libs": libs,

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod members;
+mod refused;
 pub mod settings;
 pub mod source;
 
@@ -16,16 +17,17 @@ use serde_json::{Value, json};
 use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service};
 use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
+use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::Platform;
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::secrets;
 use crate::platform::kubernetes::Cluster;
-use crate::platform::{Endpoint, Platform};
 use crate::profile::Profile;
 use crate::profile::component::Space;
-use crate::readiness::{self, State, Status};
+use crate::readiness::{State, Status};
 use crate::units::Size;
 use crate::wait::{self, Patience};
 use settings::{MONGOD, MongodbSettings};
@@ -41,12 +43,9 @@ impl Component for MongodbSettings {
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
-        apply::render(
-            &env.dirs,
-            &env.templates,
+        env.process(
             &self.name,
             "mongodb/host/process.yaml.hbs",
-            env.context_of(&self.name),
             &json!({
                 "mongod": env.programs.get(MONGOD),
                 // The environment's secret is the key as it stands.
@@ -222,7 +221,7 @@ async fn refused(own: &MongodbSettings, env: &Environment, error: &MongodbError)
         Err(_) => None,
     };
     let external = own.external.is_some();
-    readiness::mongodb::refused_login(&error.to_string(), standing.as_ref(), external)
+    refused::refused_login(&error.to_string(), standing.as_ref(), external)
 }
 
 /// Initiates the replica set and creates the user on a member that this tool runs.

@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod jdbc_sink;
+mod ready;
 pub mod settings;
 pub mod slots;
 pub mod source;
@@ -21,7 +22,7 @@ use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::plan::{Outcome, Plan, Progress};
-use crate::platform::host::apply::{self, Rendered};
+use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
@@ -29,8 +30,8 @@ use crate::platform::host::secrets;
 use crate::profile::Profile;
 use crate::profile::component::Space;
 use crate::readiness::Status;
-use crate::readiness::postgres::wal_level;
 use crate::wait::{self, Patience};
+use ready::wal_level;
 use settings::{Manager, PostgresSettings};
 
 /// The systems that the binaries are published for and the tool runs on.
@@ -111,12 +112,9 @@ impl Component for PostgresSettings {
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
         let binaries = binaries(env)?;
-        apply::render(
-            &env.dirs,
-            &env.templates,
+        env.process(
             &self.name,
             "postgres/host/process.yaml.hbs",
-            env.context_of(&self.name),
             &json!({
                 "binaries": binaries.dir(&env.dirs.cache),
                 "password_file": secrets::file(&env.dirs, &self.name),

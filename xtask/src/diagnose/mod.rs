@@ -3,6 +3,7 @@
 //!
 //! `facts` asks, `rules` and `rank` are pure. A fact that could not be had is unknown, never fine.
 
+pub mod confirmed;
 pub mod facts;
 mod rank;
 pub mod rules;
@@ -16,7 +17,7 @@ use serde::Serialize;
 
 use crate::environment::Environment;
 use crate::platform::Platform;
-use crate::report::confirmed::confirmed;
+use confirmed::confirmed;
 use facts::Facts;
 
 /// What a finding is about.

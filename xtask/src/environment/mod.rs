@@ -14,6 +14,7 @@ pub(crate) mod blocked;
 mod link;
 mod login;
 mod passwords;
+mod process;
 mod sources;
 
 pub use link::{Link, connector, strimzi, targets};
@@ -26,7 +27,7 @@ use crate::platform::host::Dirs;
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Endpoint, Platform, docker};
 use crate::profile::component::Instance;
-use crate::profile::schema::Connector;
+use crate::profile::schema::{Connector, PlatformChoice};
 use crate::profile::{Loaded, Node, Profile};
 use crate::render::Templates;
 use crate::wait::Patience;
@@ -137,6 +138,15 @@ impl Environment {
             dirs,
             passwords,
         })
+    }
+
+    /// The platform as a profile would choose it.
+    pub fn platform_choice(&self) -> PlatformChoice {
+        match self.platform {
+            Platform::Host => PlatformChoice::Host,
+            Platform::Kind => PlatformChoice::Kind,
+            Platform::Kubernetes => PlatformChoice::Kubernetes,
+        }
     }
 
     /// The components that this tool runs, in the order of the profile: the one answer to "does this run here".

@@ -32,9 +32,10 @@ impl Passwords {
     ) -> Result<Self> {
         let mut all = BTreeMap::new();
         let mut add = |name: String, fixed: Option<&Password>| {
+            let fixed = fixed.map(|Password(text)| Secret::new(text.as_str()));
             let secret = match mode {
-                Secrets::Create => secrets::ensure(dirs, &name, fixed),
-                Secrets::Existing => secrets::existing(dirs, &name, fixed),
+                Secrets::Create => secrets::ensure(dirs, &name, fixed.as_ref()),
+                Secrets::Existing => secrets::existing(dirs, &name, fixed.as_ref()),
             };
             all.insert(name, secret?);
             Ok::<_, crate::error::Error>(())

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use sha2::{Digest, Sha256};
 
-use crate::platform::host::artifacts::lockfile::hex;
+use crate::files::hex;
 
 /// Everything that decides what is in the image.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 
 use super::ConnectImage;
 use crate::error::{Code, Error, Result};
+use crate::files::hex;
 use crate::files::write_atomic;
 use crate::plan::Progress;
 use crate::platform::docker::{self, failed};
-use crate::platform::host::artifacts::lockfile::hex;
 use crate::platform::host::dirs;
 
 /// Kafka's home in Strimzi's images.

@@ -14,7 +14,7 @@ use crate::components::{connect, kafka, source, target, travelled};
 use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
-use crate::platform::host::procinfo;
+use crate::process::procinfo;
 use crate::profile::schema::{Connector, Flow};
 use crate::readiness::{State, Status};
 use crate::wait::{self, Limit};

@@ -12,6 +12,7 @@ use super::schema::{Connector, Flow, Keep, Password};
 use super::types;
 use super::{Node, Profile};
 use crate::error::{Error, Result, nearest};
+use crate::platform::host::prerequisites::Wanted;
 
 /// Columns that silver has of its own.
 const OWN_COLUMNS: [&str; 7] = [
@@ -122,23 +123,12 @@ fn accounts(rules: &Rules<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A port of this machine that a profile gives to a component.
-#[derive(Clone, Debug)]
-pub struct OwnPort {
-    /// The component.
-    pub component: String,
-    /// The whole key.
-    pub key: String,
-    /// The port.
-    pub port: u16,
-}
-
 /// Every port of the profile, whether or not its component runs here.
-pub fn all_ports(profile: &Profile) -> Vec<OwnPort> {
+pub fn all_ports(profile: &Profile) -> Vec<Wanted> {
     let own = profile.components.values().filter(|it| !it.is_external());
     own.flat_map(|it| {
         let ports = it.spec.ports().into_iter();
-        ports.map(|(key, port)| OwnPort {
+        ports.map(|(key, port)| Wanted {
             component: it.name.clone(),
             key: format!("{}.{key}", it.path),
             port,
@@ -150,7 +140,7 @@ pub fn all_ports(profile: &Profile) -> Vec<OwnPort> {
 fn ports(tree: &Node, profile: &Profile) -> Result<()> {
     let ports = all_ports(profile);
     let mut owners: BTreeMap<u16, &str> = BTreeMap::new();
-    for OwnPort { key, port, .. } in &ports {
+    for Wanted { key, port, .. } in &ports {
         if *port == 0 {
             return Err(
                 invalid(tree, &path(key), format!("`{key}`: port 0 is no port"))

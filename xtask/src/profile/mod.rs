@@ -8,11 +8,8 @@ pub mod backbone;
 mod check;
 pub mod combinations;
 pub mod component;
-mod decode;
 pub mod kubernetes;
 pub mod logins;
-pub mod node;
-mod parse;
 pub mod pins;
 #[cfg(test)]
 mod properties;
@@ -20,16 +17,18 @@ pub mod rules;
 pub mod schema;
 pub mod topics;
 mod types;
-pub mod version;
 
 use std::path::{Path, PathBuf};
 
-pub use check::{OwnPort, all_ports};
+pub use cdc_profile::{node, version};
+pub use check::all_ports;
 pub use node::{Node, Value};
 pub(crate) use rules::is_secret;
 pub use schema::Profile;
 
 use self::component::{Instance, Named, Types};
+use cdc_profile::{decode, parse};
+
 use crate::error::{Code, Error, Location, Result, nearest};
 
 /// The tool's own name: at Kafka its user, on clusters who made an object.

@@ -21,14 +21,16 @@ use self::seen::{HandedOn, Seen, handed};
 use super::gates::{self, Starts};
 use super::{ClusterOptions, image, operators};
 use crate::components::{Manifests, Stage, kafka, of};
+use crate::endpoint::MASK;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
-use crate::platform::endpoint::MASK;
 use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
+use crate::profile::Profile;
 use crate::profile::component::Space;
+use crate::render::Templates;
 use crate::render::objects::Object;
 
 /// Whether passwords stand in rendered objects or are masked.
@@ -385,7 +387,8 @@ fn create(plan: &mut Plan, env: &Arc<Environment>) {
             let docker = at.docker().await?;
             let kind = Kind::find(&kind_source(&at), &progress).await?;
             let spec = kind_spec(&at);
-            let ensured = kind::ensure(&kind, docker, &at.templates, &spec, &progress).await?;
+            let config = kind_config(&at.templates, &spec)?;
+            let ensured = kind::ensure(&kind, docker, &spec, &config, &progress).await?;
             // One that runs already was connected before the plan began.
             if at.link().is_err() {
                 let cluster = Cluster::connect(&kind::context(&spec.name)).await?;
@@ -420,17 +423,29 @@ pub fn kind_spec(env: &Environment) -> kind::Spec {
         name: kind_name(env),
         node_image: kind::node_image(&env.profile.versions.kind_node),
         nodes: env.profile.kind.nodes,
-        ports: env
-            .profile
-            .host_ports()
-            .into_iter()
-            .map(|(key, port)| kind::PortMapping {
-                name: key,
-                host: port.host,
-                node: port.node,
-            })
-            .collect(),
+        ports: kind_ports(&env.profile),
     }
+}
+
+/// The configuration of a Kind cluster, as Kind reads it.
+///
+/// # Errors
+/// The template is wrong.
+pub fn kind_config(templates: &Templates, spec: &kind::Spec) -> Result<String> {
+    templates.text(kind::TEMPLATE, &spec.context())
+}
+
+/// The ports of this machine that lead into the Kind cluster.
+pub fn kind_ports(profile: &Profile) -> Vec<kind::PortMapping> {
+    profile
+        .host_ports()
+        .into_iter()
+        .map(|(name, port)| kind::PortMapping {
+            name,
+            host: port.host,
+            node: port.node,
+        })
+        .collect()
 }
 
 fn apply_options(env: &Environment) -> Options {

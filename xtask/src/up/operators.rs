@@ -6,10 +6,27 @@ use kube::core::DynamicObject;
 
 use crate::components::{Component, Stage, of};
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::Secret;
 use crate::platform::kubernetes::bundles::{self, Bundle, install};
+use crate::profile::schema::Versions;
+
+/// The operator's pinned version.
+///
+/// # Errors
+/// There is no such operator.
+pub fn pinned<'a>(operator: &str, versions: &'a Versions) -> Result<&'a str> {
+    match operator {
+        "strimzi" => Ok(&versions.strimzi),
+        "altinity" => Ok(&versions.altinity_operator),
+        "cloudnative-pg" => Ok(&versions.cloudnative_pg),
+        other => Err(Error::new(
+            Code::Plan,
+            format!("there is no operator `{other}`"),
+        )),
+    }
+}
 
 /// Every object of the operators' installations, and which of them were fetched for it. With a
 /// directory of bundles nothing is fetched.
@@ -24,7 +41,7 @@ pub async fn objects(
     let versions = &env.profile.versions;
     let bundles: Vec<Bundle> = operators(env)
         .into_iter()
-        .map(|operator| bundles::bundle(&env.root, operator, versions))
+        .map(|operator| bundles::bundle(&env.root, operator, pinned(operator, versions)?))
         .collect::<Result<_>>()?;
     let fetched = match bundle_dir {
         Some(_) => Vec::new(),

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use xtask::platform::kubernetes::Cluster;
 use xtask::platform::kubernetes::bundles::bundle;
 use xtask::platform::kubernetes::bundles::install::{Install, objects};
+use xtask::up::operators::pinned;
 
 use crate::server::{admin, api, object};
 use crate::support::crds::bundles;
@@ -245,7 +246,8 @@ async fn the_operators_are_restricted_but_for_the_one_that_the_manual_names() {
         ("altinity", "clickhouse"),
     ] {
         let versions = loaded(profile, &[]).profile.versions;
-        let bundle = bundle(&repository(), operator, &versions).unwrap();
+        let version = pinned(operator, &versions).unwrap();
+        let bundle = bundle(&repository(), operator, version).unwrap();
         let files = bundle.read_from(&bundles()).unwrap();
         let objects = objects(&bundle, &files, install, "geheim").unwrap();
         let deployments = objects

@@ -11,7 +11,7 @@ use xtask::plan::Progress;
 use xtask::platform::docker;
 use xtask::platform::kind::{self, Ensured, Spec, found};
 
-use crate::lab::{kind, spec, templates};
+use crate::lab::{config, kind, spec};
 
 #[tokio::test]
 #[ignore = "needs KIND_NODE_IMAGE and a Docker engine"]
@@ -19,12 +19,11 @@ async fn a_cluster_is_made_found_protected_and_removed() {
     let docker = docker::connect().await.unwrap();
     let dir = tempfile::tempdir().unwrap();
     let kind = kind(dir.path()).await;
-    let templates = templates();
     let quiet = Progress::silent();
     let wanted = spec("cdc-test-life", 1, 28_080);
     let ensure = |spec: Spec| {
-        let (kind, docker, templates, quiet) = (&kind, &docker, &templates, &quiet);
-        async move { kind::ensure(kind, docker, templates, &spec, quiet).await }
+        let (kind, docker, quiet) = (&kind, &docker, &quiet);
+        async move { kind::ensure(kind, docker, &spec, &config(&spec), quiet).await }
     };
 
     // A port that somebody has is told before anything is made.
@@ -107,7 +106,8 @@ async fn what_others_made_is_left_alone() {
         ..ContainerCreateBody::default()
     };
     let made = docker.create_container(Some(options), body).await.unwrap();
-    let ensured = kind::ensure(&kind, &docker, &templates(), &wanted, &Progress::silent()).await;
+    let config = config(&wanted);
+    let ensured = kind::ensure(&kind, &docker, &wanted, &config, &Progress::silent()).await;
     let deleted = kind::delete(&kind, &docker, "cdc-test-foreign").await;
     let still = found::find(&docker, "cdc-test-foreign").await.unwrap();
     let options = RemoveContainerOptionsBuilder::default().force(true).v(true);

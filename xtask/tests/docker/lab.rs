@@ -10,6 +10,7 @@ use xtask::platform::docker;
 use xtask::platform::kind::{Kind, PortMapping, Source, Spec};
 use xtask::process::{Job, capture};
 use xtask::render::Templates;
+use xtask::up::cluster::kind_config;
 
 pub const POSTGRES: &str = "io.debezium.connector.postgresql.PostgresConnector";
 
@@ -127,8 +128,8 @@ pub fn noise(bytes: usize, mut seed: u64) -> Vec<u8> {
     noise
 }
 
-pub fn templates() -> Templates {
-    Templates::new(root().join("manifests"))
+pub fn config(spec: &Spec) -> String {
+    kind_config(&Templates::new(root().join("manifests")), spec).unwrap()
 }
 
 fn root() -> std::path::PathBuf {

@@ -7,7 +7,7 @@ use xtask::plan::Progress;
 use xtask::platform::docker::{self, exec::exec};
 use xtask::platform::kind;
 
-use crate::lab::{Lab, kind, noise, spec, templates};
+use crate::lab::{Lab, config, kind, noise, spec};
 
 const NAME: &str = "cdc-test-load";
 const IMAGE: &str = "cdc-test-load:app";
@@ -32,7 +32,7 @@ async fn nodes_are_sent_only_what_they_lack_and_pods_run_from_it() {
     let quiet = Progress::silent();
     let kind = kind(lab.dir.path()).await;
     let cluster = spec(NAME, 2, 28_083);
-    kind::ensure(&kind, &engine, &templates(), &cluster, &quiet)
+    kind::ensure(&kind, &engine, &cluster, &config(&cluster), &quiet)
         .await
         .unwrap();
     kind::answers(&engine, NAME, &quiet).await.unwrap();

@@ -6,7 +6,7 @@ use mongodb::bson::{Document, doc};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::platform::Endpoint;
+use crate::endpoint::Endpoint;
 
 const QUERY: i32 = 2004;
 const MESSAGE: i32 = 2013;

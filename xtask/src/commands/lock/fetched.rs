@@ -11,8 +11,9 @@ use crate::error::Result;
 use crate::platform::host::artifacts::{Locked, staging};
 use crate::platform::host::dirs;
 use crate::platform::kind::download;
-use crate::platform::kubernetes::bundles::{OPERATORS, lock_name, measure, pinned};
+use crate::platform::kubernetes::bundles::{OPERATORS, lock_name, measure};
 use crate::profile::schema::Versions;
+use crate::up::operators::pinned;
 
 /// What the files of the pinned versions become. One that is there is compared if its release
 /// answers; where it does not (a closed network), that is said, and it stays as it is.
@@ -29,8 +30,9 @@ pub(super) async fn changes(
     let staging = staging(cache, "releases")?;
     let mut changes = Vec::new();
     for operator in OPERATORS {
-        let found = measure(root, operator, versions, &staging).await;
-        let file = lock_name(operator, pinned(operator, versions)?);
+        let version = pinned(operator, versions)?;
+        let found = measure(root, operator, version, &staging).await;
+        let file = lock_name(operator, version);
         changes.push(one(root, file, found, |file, found: Vec<Locked>| {
             lock_file(root, file, &found)
         })?);
@@ -91,9 +93,13 @@ fn lock_text(root: &Path, file: String, found: String) -> Result<Change> {
 }
 
 #[cfg(test)]
+#[path = "../../../tests/support/releases.rs"]
+mod releases;
+#[cfg(test)]
 mod tests {
+    use super::releases::serve;
     use super::*;
-    use crate::platform::kubernetes::bundles::tests::{serve, versions};
+    use crate::profile::Selection;
 
     const SUM: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
@@ -128,6 +134,21 @@ mod tests {
         serve(files)
     }
 
+    fn versions(strimzi: &str) -> Versions {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let selection = Selection {
+            profile: "clickhouse".into(),
+            set: vec![
+                format!("versions.strimzi={strimzi}"),
+                "versions.cloudnative_pg=2".into(),
+                "versions.altinity_operator=3".into(),
+                "versions.kind=9".into(),
+            ],
+        };
+        let loaded = crate::components::load(&root, &selection).expect("a profile");
+        loaded.profile.versions
+    }
+
     async fn of(root: &Path, releases: &str) -> Result<Vec<Change>> {
         let cache = tempfile::tempdir().expect("a directory");
         changes(root, &versions("0.50.0"), cache.path(), releases).await
@@ -159,11 +180,7 @@ mod tests {
         let kind = std::fs::read_to_string(root.path().join(files[3])).expect("written");
         assert_eq!(kind.lines().count(), 5);
         assert!(kind.starts_with(&format!("{SUM}  kind-linux-amd64\n")));
-        let bundle = crate::platform::kubernetes::bundles::bundle(
-            root.path(),
-            "strimzi",
-            &versions("0.50.0"),
-        );
+        let bundle = crate::platform::kubernetes::bundles::bundle(root.path(), "strimzi", "0.50.0");
         assert_eq!(bundle.expect("locked").files[0].bytes, 8);
 
         let again = of(root.path(), &url).await.expect("the same");

@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::ready::{Slot, slot};
 use super::settings::PostgresSettings;
 use super::{access, slots, table, wal};
 use crate::clients::connect::PartitionOffset;
@@ -18,7 +19,6 @@ use crate::error::Result;
 use crate::plan::{Outcome, Progress};
 use crate::platform::{Endpoint, Secret};
 use crate::profile::schema::{Connector, Flow};
-use crate::readiness::postgres::{Slot, slot};
 
 /// PostgreSQL decodes whole transactions in the order of their commits, so a later change may lie
 /// before an earlier one in the log. The high half is therefore the end of the last commit before

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 
 use super::http::{Answer, Connection, Request};
 use super::layers::Image;
-use crate::platform::host::artifacts::lockfile::hex;
+use crate::files::hex;
 
 /// The most that is kept in memory. An image that needs more comes as an archive.
 const LARGEST: u64 = 384 << 20;

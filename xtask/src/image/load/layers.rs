@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use sha2::{Digest, Sha256};
 
-use crate::platform::host::artifacts::lockfile::hex;
+use crate::files::hex;
 
 /// An image of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]

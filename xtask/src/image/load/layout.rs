@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::depot::{Pushed, size};
 use super::layers::Image;
-use crate::platform::host::artifacts::lockfile::hex;
+use crate::files::hex;
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";

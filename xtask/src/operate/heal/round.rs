@@ -16,13 +16,13 @@ use super::lease::Lease;
 use super::stuck::{Rhythm, frozen, samples, unexplained};
 use super::{Left, Options, act, alert, guard};
 use crate::clock;
+use crate::diagnose::confirmed::confirmed;
 use crate::diagnose::facts::{Facts, WAIT};
 use crate::diagnose::{self, Finding, Severity, Subject, Unseen};
 use crate::environment::Environment;
 use crate::error::{Code, Result};
 use crate::operate::bundle::Redactor;
 use crate::platform::host::lock;
-use crate::report::confirmed::confirmed;
 
 /// How long everything has to move at every look before a healer that need not go on believes it:
 /// three times as long as a connector rests by default before it tries a source again.

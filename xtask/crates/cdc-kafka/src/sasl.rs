@@ -1,0 +1,177 @@
+//! Logging in on a fresh connection.
+//!
+//! Sessions are not renewed (KIP-368): a broker with `connections.max.reauth.ms` closes a
+//! connection that is used after that time, and the client then dials and logs in again, as after
+//! every lost connection. Connections of a command-line tool rarely live that long.
+
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use kafka_protocol::messages::{SaslAuthenticateRequest, SaslHandshakeRequest};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use super::{
+    client::text,
+    connection::{Connection, Deadline},
+    error::{ErrorCode, KafkaError, check},
+    scram::{ClientFirst, Mechanism, ScramError},
+    wire::Api,
+};
+use cdc_base::endpoint::Secret;
+
+/// The largest answer accepted before the broker has proved who it is.
+const FRAME_LIMIT: usize = 64 << 10;
+
+/// As whom to log in.
+#[derive(Debug, Clone)]
+pub struct Sasl {
+    /// How the password is proved.
+    pub mechanism: Mechanism,
+    /// The user, in printable ASCII.
+    pub user: String,
+    /// The password, in printable ASCII. It is never sent.
+    pub password: Secret,
+}
+
+impl Sasl {
+    /// A login with SCRAM-SHA-512, as Strimzi's `authentication: scram-sha-512` wants it.
+    pub fn scram_sha_512(user: impl Into<String>, password: Secret) -> Self {
+        Self {
+            mechanism: Mechanism::ScramSha512,
+            user: user.into(),
+            password,
+        }
+    }
+}
+
+/// Why a login failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LoginProblem {
+    /// The broker does not let this user with this password in.
+    #[error("wrong user or password ({0})")]
+    Refused(
+        /// The broker's words. It does not say which of the two is wrong.
+        String,
+    ),
+    /// The listener does not offer the mechanism.
+    #[error("the listener does not offer {} but {}", .wanted.name(), Offered(.offered))]
+    Mechanism {
+        /// What was configured.
+        wanted: Mechanism,
+        /// What the broker enables on this listener.
+        offered: Vec<String>,
+    },
+    /// The listener lets everyone in.
+    #[error("this listener asks for no login")]
+    NotAsked,
+    /// The exchange of messages failed.
+    #[error(transparent)]
+    Scram(#[from] ScramError),
+    /// This machine could not do its part.
+    #[error("{0}")]
+    Local(
+        /// What it could not do.
+        String,
+    ),
+}
+
+struct Offered<'a>(&'a [String]);
+
+impl std::fmt::Display for Offered<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            [] => f.write_str("nothing"),
+            names => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
+/// Logs in. Nothing but ApiVersions may have been sent over the connection.
+pub(super) async fn log_in(
+    connection: &mut Connection,
+    sasl: &Sasl,
+    deadline: Deadline,
+) -> Result<(), KafkaError> {
+    let address = connection.address().to_owned();
+    let failed = |problem| KafkaError::Login {
+        address: address.clone(),
+        user: sasl.user.clone(),
+        problem,
+    };
+    let scram = |error: ScramError| failed(error.into());
+
+    let nonce = nonce().map_err(failed)?;
+    let first = ClientFirst::new(sasl.mechanism, &sasl.user, nonce).map_err(scram)?;
+    let name = sasl.mechanism.name();
+    let request = SaslHandshakeRequest::default().with_mechanism(text(name));
+    let answer = connection.call(&request, FRAME_LIMIT, deadline).await?;
+    match ErrorCode::try_from_code(answer.error_code) {
+        Some(ErrorCode::UnsupportedSaslMechanism) => {
+            let offered = answer.mechanisms.iter().map(ToString::to_string).collect();
+            let wanted = sasl.mechanism;
+            return Err(failed(LoginProblem::Mechanism { wanted, offered }));
+        }
+        Some(ErrorCode::IllegalSaslState) => return Err(failed(LoginProblem::NotAsked)),
+        _ => check(
+            SaslHandshakeRequest::NAME,
+            answer.error_code,
+            || address.clone(),
+            None,
+        )?,
+    }
+
+    let exchange = async |connection: &mut Connection, message: String| {
+        let request = SaslAuthenticateRequest::default().with_auth_bytes(message.into());
+        let answer = connection.call(&request, FRAME_LIMIT, deadline).await?;
+        let words = answer.error_message.as_deref();
+        match ErrorCode::try_from_code(answer.error_code) {
+            None => Ok(answer.auth_bytes),
+            Some(ErrorCode::SaslAuthenticationFailed) => {
+                let words = words.unwrap_or("the broker gives no reason");
+                Err(failed(LoginProblem::Refused(words.to_owned())))
+            }
+            Some(code) => Err(KafkaError::Broker {
+                api: SaslAuthenticateRequest::NAME,
+                code,
+                subject: address.clone(),
+                message: words.map(str::to_owned),
+            }),
+        }
+    };
+    let challenge = exchange(connection, first.message()).await?;
+    let password = sasl.password.clone();
+    let compute = async {
+        // Hashing thousands of times would hold up everything else on this thread.
+        let answer = move || first.answer(password.expose(), &challenge);
+        match tokio::task::spawn_blocking(answer).await {
+            Ok(answer) => answer.map_err(scram),
+            Err(error) => Err(failed(LoginProblem::Local(error.to_string()))),
+        }
+    };
+    let waited_for = || format!("the login at {address}");
+    let answer = deadline.bound(waited_for, compute).await?;
+    let proof = exchange(connection, answer.message().to_owned()).await?;
+    answer.verify(&proof).map_err(scram)
+}
+
+/// The mechanisms that a listener offers on a connection without a login; `None` if it wants none.
+pub(super) async fn offered(
+    connection: &mut Connection,
+    deadline: Deadline,
+) -> Result<Option<Vec<String>>, KafkaError> {
+    // No mechanism has this name: the broker refuses it and lists those that it has.
+    let request = SaslHandshakeRequest::default();
+    let answer = connection.call(&request, FRAME_LIMIT, deadline).await?;
+    let refused = ErrorCode::try_from_code(answer.error_code);
+    let wanted = refused == Some(ErrorCode::UnsupportedSaslMechanism);
+    Ok(wanted.then(|| answer.mechanisms.iter().map(ToString::to_string).collect()))
+}
+
+/// 192 random bits, which nobody can have seen before.
+fn nonce() -> Result<String, LoginProblem> {
+    let mut bytes = [0; 24];
+    match SystemRandom::new().fill(&mut bytes) {
+        Ok(()) => Ok(BASE64.encode(bytes)),
+        Err(_) => Err(LoginProblem::Local(
+            "the system gives no random numbers".to_owned(),
+        )),
+    }
+}

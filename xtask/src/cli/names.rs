@@ -1,0 +1,35 @@
+//! What a name on the command line is the name of. `commands` looks such names up for the shell's
+//! completion.
+
+/// What a name is the name of.
+#[derive(Clone, Copy, Debug)]
+pub enum Names {
+    /// Codes of findings and errors.
+    Codes,
+    /// Components.
+    Components,
+    /// Connectors that Connect has, and those of the profile.
+    Connectors,
+    /// The contexts of the user's kubeconfig.
+    Contexts,
+    /// Consumer groups.
+    Groups,
+    /// Keys of the profile.
+    Keys,
+    /// Connectors of the profile.
+    ProfileConnectors,
+    /// Profiles.
+    Profiles,
+    /// Dead letter queues.
+    Queues,
+    /// What can be restarted.
+    Restartable,
+    /// Replication slots.
+    Slots,
+    /// What a diagnosis can be about.
+    Subjects,
+    /// Topics.
+    Topics,
+}
+
+impl clap::builder::ArgExt for Names {}
