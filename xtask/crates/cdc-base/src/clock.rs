@@ -21,6 +21,10 @@ pub fn utc(ms: u64) -> String {
 /// Reads a date or time, `2026-11-21`, `2026-11-21T06:54[:15[.250]]`, with `Z` or an offset like
 /// `+01:00` behind it, else UTC, as milliseconds since the epoch. Years from 1970 to 9999.
 pub fn parse(text: &str) -> Option<i64> {
+    // A civil time's zone, `[Europe/Berlin]`, would be ignored.
+    if text.contains('[') {
+        return None;
+    }
     let in_utc = |time: DateTime| time.to_zoned(TimeZone::UTC);
     let time = text
         .parse::<Timestamp>()
@@ -72,6 +76,7 @@ mod tests {
             "2026-01-01T",
             "2026-01-01T1",
             "2026-01-01T01:00+1",
+            "2026-01-01T01:00[Europe/Berlin]",
         ] {
             assert_eq!(parse(text), None, "{text}");
         }
