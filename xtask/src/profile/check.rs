@@ -125,7 +125,11 @@ fn accounts(rules: &Rules<'_>) -> Result<()> {
 
 /// Every port of the profile, whether or not its component runs here.
 pub fn all_ports(profile: &Profile) -> Vec<Wanted> {
-    let own = profile.components.values().filter(|it| !it.is_external());
+    ports_of(profile.components.values())
+}
+
+fn ports_of<'a>(components: impl Iterator<Item = &'a Instance>) -> Vec<Wanted> {
+    let own = components.filter(|it| !it.is_external());
     own.flat_map(|it| {
         let ports = it.spec.ports().into_iter();
         ports.map(|(key, port)| Wanted {
@@ -138,7 +142,7 @@ pub fn all_ports(profile: &Profile) -> Vec<Wanted> {
 }
 
 fn ports(tree: &Node, profile: &Profile) -> Result<()> {
-    let ports = all_ports(profile);
+    let ports = ports_of(profile.components.values().chain(&profile.idle));
     let mut owners: BTreeMap<u16, &str> = BTreeMap::new();
     for Wanted { key, port, .. } in &ports {
         if *port == 0 {
@@ -268,7 +272,8 @@ fn source<'a>(
     let at = |message: String| invalid(tree, &["connectors", name, "source"], message);
     let readable = |it: &&Instance| it.kind.source.is_some();
     let Some(instance) = profile.components.get(reads) else {
-        let known = profile.components.values().filter(readable);
+        let known = profile.components.values().chain(&profile.idle);
+        let known = known.filter(readable);
         let error = at(format!(
             "`connectors.{name}.source`: there is no component {reads:?}"
         ));
