@@ -1,7 +1,7 @@
 //! Components as profiles know them: types with their settings, and what follows from these alone.
 //!
 //! A type registers a [`Type`]; its settings are a struct of its own that answers as [`Spec`]. Nothing in this
-//! folder names a type but Kafka and Connect, which every pipeline is made of.
+//! file names a type.
 
 use std::any::Any;
 use std::fmt::Debug;

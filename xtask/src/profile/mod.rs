@@ -1,4 +1,4 @@
-//! Profiles: load, merge, validate. The only YAML reader besides `render`.
+//! Profiles: load, merge, validate. The crate `cdc-profile` reads the YAML and merges it.
 //!
 //! Layers from bottom to top: `profiles/versions.yaml` (as `versions`), `profiles/defaults.yaml`,
 //! the profiles named by `extends`, the profile itself, `--set`.

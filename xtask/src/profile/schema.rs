@@ -1,4 +1,5 @@
-//! What a profile may hold: the whole schema on one page.
+//! What a profile may hold, but for the settings of databases: each of their types has them in its
+//! own `settings`.
 //!
 //! There are no defaults here: `profiles/defaults.yaml` and `profiles/versions.yaml` give every
 //! key, so that a value's origin can always be shown.

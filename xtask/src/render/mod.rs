@@ -1,5 +1,5 @@
-//! Templates to what Kubernetes is given: which belong to a profile, what they may name, and the
-//! objects that come of them.
+//! Templates to what Kubernetes is given. Which templates there are, and what they may name, is
+//! decided in `components` and `up::objects`.
 
 pub mod objects;
 

@@ -1,13 +1,12 @@
 //! The crate-wide error: what went wrong, where, why, and the next thing to do.
 //!
-//! Libraries below the command layer return typed errors of their own; they become an [`Error`]
-//! where a stable code and a hint can be attached, that is in `components`, `pipeline` and
-//! `commands`.
+//! Clients return typed errors of their own; these become an [`Error`] where a stable code and a
+//! hint can be attached.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Process exit codes. They are part of the command line's contract (see `xtask/README.md`).
+/// Process exit codes. They are part of the command line's contract (see `README.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Exit {
     /// The command ran and failed.

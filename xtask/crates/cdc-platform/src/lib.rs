@@ -1,5 +1,5 @@
-//! Where components run: this machine's processes, Docker, Kind and Kubernetes; and what is seen
-//! there means, as pure functions in [`readiness`]. Nothing in here reads a profile or a template.
+//! Where components run: this machine's processes, Docker, Kind and Kubernetes. [`readiness`] judges
+//! what is seen there, in pure functions. Nothing in here reads a profile or a template.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic))]
 
