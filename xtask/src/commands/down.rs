@@ -4,7 +4,6 @@
 
 use std::process::ExitCode;
 
-use futures_util::future::join_all;
 use serde_json::json;
 
 use super::stdout::say;
@@ -13,7 +12,7 @@ use crate::cli::{Down, Global};
 use crate::error::{Error, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
-use crate::platform::host::daemon::{self, Found, Stop};
+use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::{Dirs, dirs, lock};
 use crate::profile::schema::PlatformChoice;
 use crate::report::{self, Output};
@@ -57,7 +56,10 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
         )?;
     }
     let begin = std::time::Instant::now();
-    let stopped = stop_all(&dirs, &components).await?;
+    let (stopped, errors) = daemon::stop_all(&dirs, &components).await;
+    if let Some(error) = Error::together(errors) {
+        return Err(error);
+    }
     if !args.keep_data {
         daemon::wait_for_orphans(&dirs.all_data(), &Progress::silent()).await?;
         dirs::remove(&dirs.state)?;
@@ -80,39 +82,6 @@ fn running(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
         }
     }
     Ok(running)
-}
-
-/// Stops consumers before what they read from, and what is independent at the same time. Every
-/// error is reported; none keeps the others from being stopped.
-async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
-    let mut stopped = Vec::new();
-    let mut errors = Vec::new();
-    for wave in [
-        &["connect", "clickhouse"][..],
-        &["kafka", "postgres", "mongodb"],
-    ] {
-        let wave = components
-            .iter()
-            .filter(|name| wave.contains(&name.as_str()));
-        let results = join_all(wave.map(async |component| {
-            let how = if component == "postgres" {
-                Stop::Int
-            } else {
-                Stop::Term
-            };
-            let result = daemon::stop(dirs, component, how, &Progress::silent()).await;
-            (component.clone(), result)
-        }))
-        .await;
-        for (component, result) in results {
-            match result {
-                Ok(true) => stopped.push(component),
-                Ok(false) => {}
-                Err(error) => errors.push(error),
-            }
-        }
-    }
-    Error::together(errors).map_or(Ok(stopped), Err)
 }
 
 /// Prints the result; `sentence` is it for people.

@@ -287,6 +287,12 @@ pub struct Daemon {
     pub args: Vec<String>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, String>,
+    /// How it is asked to end.
+    #[serde(default)]
+    pub stop: Stop,
+    /// It reads from another process, and is ended before that one.
+    #[serde(default)]
+    pub reads: bool,
     /// A file that it makes when it ends by itself, to be published then.
     pub publish: Option<Publish>,
     /// Where it runs.
@@ -297,6 +303,19 @@ pub struct Daemon {
     pub record: PathBuf,
     /// Names the configuration that it runs with.
     pub digest: String,
+}
+
+/// How a daemon is asked to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stop {
+    /// SIGTERM: finish and end.
+    #[serde(rename = "TERM")]
+    Term,
+    /// SIGINT: PostgreSQL's fast shutdown. Every program here takes it; so it is what ends a process
+    /// that was started before its signal was kept.
+    #[default]
+    #[serde(rename = "INT")]
+    Int,
 }
 
 /// A file that gets its name only when it is known to be complete.

@@ -29,12 +29,12 @@ pub(super) fn add(
     if !fetched.is_empty() {
         up::fetch(plan, env)?;
     }
-    let (at, name, how) = (env.clone(), component.to_owned(), process.stop());
+    let (at, name) = (env.clone(), component.to_owned());
     let stopped = format!("{component}/stop");
     let mut needs: Vec<&str> = fetched.iter().map(String::as_str).collect();
     needs.extend(after);
     plan.step(&stopped, "end the process", &needs, async move |progress| {
-        let ran = daemon::stop(&at.dirs, &name, how, &progress).await?;
+        let ran = daemon::stop(&at.dirs, &name, &progress).await?;
         Ok(match ran {
             true => Outcome::Changed("ended".into()),
             false => Outcome::Unchanged("it did not run".into()),

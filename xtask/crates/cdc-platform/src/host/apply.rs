@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::daemon::{self, Found, Stop};
+use super::daemon::{self, Found};
 use super::{Dirs, artifacts::lockfile, dirs, user};
 use crate::error::{Code, Error, Result};
 use crate::files::{write_atomic, write_if_changed};
 use crate::plan::{Outcome, Progress};
-use crate::process::{Daemon, Job, Publish, User, capture};
+use crate::process::{Daemon, Job, Publish, Stop, User, capture};
 
 /// `manifests/<component>/host/process.yaml.hbs`, rendered.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +23,9 @@ pub struct ProcessTemplate {
     #[serde(default)]
     env: BTreeMap<String, String>,
     stop: Stop,
+    /// It reads from another process of the environment, and is stopped before that one.
+    #[serde(default)]
+    reads: bool,
     /// Configuration files: name in the configuration directory, template beside this one.
     #[serde(default)]
     files: BTreeMap<String, String>,
@@ -75,11 +78,6 @@ impl Rendered {
     /// Names the configuration that it would run with.
     pub fn digest(&self) -> &str {
         &self.digest
-    }
-
-    /// How it is asked to end.
-    pub fn stop(&self) -> Stop {
-        self.template.stop
     }
 }
 
@@ -147,7 +145,7 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
             return Ok(Outcome::Unchanged(format!("running, pid {}", record.pid)));
         }
         progress.observe("stopping: its configuration changed");
-        daemon::stop(dirs, component, rendered.template.stop, progress).await?;
+        daemon::stop(dirs, component, progress).await?;
     }
     for (path, text) in &rendered.files {
         if let Some(parent) = path.parent() {
@@ -172,6 +170,8 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
             program: rendered.template.program.clone(),
             args,
             env: rendered.template.env.clone(),
+            stop: rendered.template.stop,
+            reads: rendered.template.reads,
             publish,
             dir: dirs.data(component),
             user: rendered.user,

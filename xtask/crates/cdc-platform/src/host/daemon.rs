@@ -4,13 +4,14 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::Dirs;
 use crate::error::{Code, Error, Result};
 use crate::files::{tail, write_atomic};
 use crate::plan::Progress;
-use crate::process::{Daemon, Publish, Record, procinfo, spawn_daemon};
+use crate::process::{Daemon, Publish, Record, Stop, procinfo, spawn_daemon};
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 
@@ -193,27 +194,17 @@ pub fn evidence(log: &Path) -> Vec<String> {
     last
 }
 
-/// How a component is asked to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-pub enum Stop {
-    /// SIGTERM: finish and end.
-    #[serde(rename = "TERM")]
-    Term,
-    /// SIGINT: PostgreSQL's fast shutdown.
-    #[serde(rename = "INT")]
-    Int,
-}
-
 /// Stops a component's process if it runs, and forgets it. Says whether it ran.
 ///
 /// # Errors
 /// It may not be signalled, or does not end even when killed.
-pub async fn stop(dirs: &Dirs, component: &str, how: Stop, progress: &Progress) -> Result<bool> {
+pub async fn stop(dirs: &Dirs, component: &str, progress: &Progress) -> Result<bool> {
     let Found::Running(record, _) = find(dirs, component)? else {
         remove_record(dirs, component)?;
         return Ok(false);
     };
-    let signal = match how {
+    let launched = launched(dirs, component)?;
+    let signal = match launched.as_ref().map(|it| it.stop).unwrap_or_default() {
         Stop::Term => Signal::TERM,
         Stop::Int => Signal::INT,
     };
@@ -232,18 +223,55 @@ pub async fn stop(dirs: &Dirs, component: &str, how: Stop, progress: &Progress) 
         send(component, &record, Signal::KILL)?;
         wait::until(&what, patience, progress, gone).await?;
     } else {
-        publish(&dirs.launch_spec(component))?;
+        publish(launched)?;
     }
     remove_record(dirs, component)?;
     Ok(true)
 }
 
+/// What a component's process was started with; none if that was not kept.
+fn launched(dirs: &Dirs, component: &str) -> Result<Option<Daemon>> {
+    let spec = dirs.launch_spec(component);
+    let text = match std::fs::read_to_string(&spec) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", spec, &error)),
+    };
+    let read = serde_json::from_str(&text);
+    read.map(Some)
+        .map_err(|error| Error::new(Code::Io, format!("{}: {error}", spec.display())))
+}
+
+/// Stops these components: what reads from others before them, and what is independent at the same
+/// time. Returns the names of those that ran, and every error; none keeps the others running.
+pub async fn stop_all(dirs: &Dirs, components: &[String]) -> (Vec<String>, Vec<Error>) {
+    let (mut stopped, mut errors) = (Vec::new(), Vec::new());
+    let (mut readers, mut others) = (Vec::new(), Vec::new());
+    for component in components {
+        match launched(dirs, component) {
+            Ok(Some(daemon)) if daemon.reads => readers.push(component),
+            Ok(_) => others.push(component),
+            Err(error) => errors.push(error),
+        }
+    }
+    for wave in [readers, others] {
+        let ends = wave
+            .into_iter()
+            .map(async |component| (component, stop(dirs, component, &Progress::silent()).await));
+        for (component, end) in join_all(ends).await {
+            match end {
+                Ok(true) => stopped.push(component.clone()),
+                Ok(false) => {}
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    (stopped, errors)
+}
+
 /// Publishes what a daemon made as it ended by itself.
-fn publish(spec: &Path) -> Result<()> {
-    let text = std::fs::read_to_string(spec).map_err(|source| Error::io("read", spec, &source))?;
-    let daemon: Daemon = serde_json::from_str(&text)
-        .map_err(|error| Error::new(Code::Io, format!("{}: {error}", spec.display())))?;
-    match daemon.publish {
+fn publish(daemon: Option<Daemon>) -> Result<()> {
+    match daemon.and_then(|it| it.publish) {
         Some(Publish { from, to }) if from.is_file() => {
             std::fs::rename(&from, &to).map_err(|source| Error::io("create", &to, &source))
         }
