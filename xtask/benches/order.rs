@@ -37,7 +37,7 @@ use xtask::clients::kafka::OffsetAt;
 use xtask::components::clickhouse::settings::ClickhouseSettings;
 use xtask::components::mongodb::settings::MongodbSettings;
 use xtask::components::postgres::settings::PostgresSettings;
-use xtask::components::{connect, kafka, mongodb, postgres, target};
+use xtask::components::{connect, kafka, mongodb, postgres, reading_targets};
 use xtask::environment::{Environment, Secrets};
 use xtask::error::Result;
 use xtask::plan::Progress;
@@ -365,8 +365,10 @@ async fn at_once(env: &Arc<Environment>, begin: Instant) -> Vec<String> {
         }),
         tried(begin, "clickhouse tables", || async {
             let (env, silent) = at();
-            let target = target(&env)?;
-            target.create_tables(&env, &silent).await.map(drop)
+            for target in reading_targets(&env) {
+                target.create_tables(&env, &silent).await?;
+            }
+            Ok(())
         }),
     );
     let (apply, tables, access, initiate, roles, seed, topics, target) = tried;

@@ -3,7 +3,7 @@
 mod support;
 
 use support::Xtask;
-use support::refusal::{GOOD, refused, refused_line, refused_set};
+use support::refusal::{GOOD, SINK, refused, refused_line, refused_line_of, refused_set};
 
 #[test]
 fn contradictions_in_connectors_and_flows() {
@@ -468,4 +468,106 @@ fn clusters_that_cannot_be() {
         .args("up --set kafka.security=scram --set kafka.external=k.example:9092")
         .profile("own.yaml")
         .refuses(3, &["makes users only on brokers that it runs"]);
+}
+
+#[test]
+fn contradictions_in_named_components_and_sinks() {
+    let shown = Xtask::new()
+        .file("own.yaml", SINK)
+        .args("profile show")
+        .profile("own.yaml")
+        .run();
+    assert_eq!(shown.code, 0, "{}{}", shown.stdout, shown.stderr);
+    for (line, with, column, parts) in [
+        (
+            "    type: postgres",
+            "    type: postgresql",
+            5,
+            &["postgresql", "postgres"][..],
+        ),
+        (
+            "    source: left",
+            "    source: lefft",
+            5,
+            &["lefft", "did you mean `left`?"],
+        ),
+        (
+            "    sink: right",
+            "    sink: rihgt",
+            5,
+            &["there is no component \"rihgt\"", "did you mean `right`?"],
+        ),
+        (
+            "    sink: right",
+            "    sink: kafka",
+            5,
+            &["no connector writes to Kafka"],
+        ),
+        (
+            "    tasks: 1",
+            "    tasks: 0",
+            5,
+            &["0 is not between 1 and 100"],
+        ),
+        ("    tasks: 1", "    slots: 1\n    tasks: 1", 5, &["slots"]),
+        (
+            "    to: sink",
+            "    to: snik",
+            5,
+            &[
+                "flow `orders`: there is no sink \"snik\"",
+                "did you mean `sink`?",
+            ],
+        ),
+        (
+            "    to: sink",
+            "    to: elsewhere",
+            5,
+            &["define it under `connectors`"],
+        ),
+        (
+            "    port: 5443",
+            "    port: 5442",
+            5,
+            &["5442", "components.left.port"],
+        ),
+    ] {
+        refused_line_of(SINK, line, with, column, parts);
+    }
+    for (name, parts) in [
+        ("Left", &["the key \"Left\" does not fit"][..]),
+        ("kafka", &["a postgres cannot be called `kafka`"]),
+    ] {
+        refused(&SINK.replace("left", name), parts);
+    }
+    refused(
+        &SINK.replace(
+            "clickhouse: ~\ncomponents:\n",
+            "components:\n  bi: {type: clickhouse}\n",
+        ),
+        &["`components.bi`: a profile has one component that reads topics itself"],
+    );
+    refused(
+        &SINK.replace("components:\n", "components:\n  third: ~\n"),
+        &["`components.third` has no settings", "`third: {}`"],
+    );
+    refused(
+        &format!(
+            "{SINK}  others:\n    connector: pg\n    to: sink\n    table: other.orders\n    key: [order_id]\n"
+        ),
+        &["flows `orders` and `others` are written to the same table `orders` of `right`"],
+    );
+    refused(
+        &SINK.replace(
+            "flows:\n",
+            "  other:\n    sink: right\n    tasks: 1\nflows:\n",
+        ),
+        &["sink `other` writes no flow", "`to: other`"],
+    );
+    // Nothing reads the topics where there is no ClickHouse.
+    let rest = "    keep: latest\n    group: ch\n    columns: {order_id: Int64}\n";
+    refused(
+        &SINK.replace("    to: sink\n", rest),
+        &["flow `orders`: nothing here reads its topic", "`to: sink`"],
+    );
 }

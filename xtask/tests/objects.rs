@@ -89,7 +89,7 @@ fn statements(set: &[&str]) -> String {
         .expect("an environment");
     let mut text = String::new();
     for (name, flow) in &env.profile.flows {
-        let statements = target(&env)
+        let statements = target(&env, flow)
             .expect("a target")
             .statements(&env, name, flow)
             .expect("it renders");
@@ -119,7 +119,7 @@ fn one_server_has_the_same_tables_on_every_platform() {
             Environment::new(&root, loaded, platform, Secrets::Existing).expect("an environment");
         let flows = env.profile.flows.iter();
         let texts = flows.map(|(name, flow)| {
-            let statements = target(&env)
+            let statements = target(&env, flow)
                 .expect("a target")
                 .statements(&env, name, flow)
                 .expect("it renders");

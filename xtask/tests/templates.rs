@@ -22,6 +22,9 @@ connect: {config: {a: b}}
 postgres: {config: {max_connections: 20}}
 ";
 
+/// A profile with a sink.
+const SINK: &str = "extends: warehouse\n";
+
 fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().expect("a repository").to_owned()
@@ -225,7 +228,7 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
         copy(&repository().join(folder), &root.join(folder));
     }
     // The embedded engine and the server have templates of their own.
-    let render = |server: bool| {
+    let render = |server: bool, profile: &str| {
         let world = Xtask::new().program("mongod");
         let world = if server {
             world.program("clickhouse")
@@ -234,12 +237,17 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
         };
         world
             .root(&root)
-            .file("own.yaml", FULL)
+            .file("own.yaml", profile)
             .args("render")
             .profile("own.yaml")
     };
+    let all_render = || {
+        assert!(!render(false, FULL).prints().is_empty());
+        assert!(!render(true, FULL).prints().is_empty());
+        assert!(!render(false, SINK).prints().is_empty());
+    };
     assert!(!Xtask::new().root(&root).args("render").prints().is_empty());
-    assert!(!render(false).prints().is_empty() && !render(true).prints().is_empty());
+    all_render();
 
     let mut found = BTreeSet::new();
     files(&root.join("manifests"), &mut found);
@@ -257,10 +265,15 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
         let server = ["server.yaml.hbs", "config.xml.hbs"]
             .iter()
             .any(|name| template.ends_with(name));
+        let profile = if template.ends_with("jdbc-sink.yaml.hbs") {
+            SINK
+        } else {
+            FULL
+        };
         for (line, at) in names(&text) {
             let wrong = format!("{}x{}", &text[..at], &text[at..]);
             std::fs::write(template, &wrong).expect("written");
-            render(server).refuses(
+            render(server, profile).refuses(
                 3,
                 &[
                     &format!("error: {name}:{line}:"),
@@ -273,5 +286,5 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
         std::fs::write(template, &text).expect("written");
     }
     assert!(tried > 50, "{tried}");
-    assert!(!render(false).prints().is_empty() && !render(true).prints().is_empty());
+    all_render();
 }

@@ -102,9 +102,11 @@ fn described(flow: &FlowLag, palette: Palette) -> String {
         Some(count) => format!("{count} changes wait"),
         None => unknown(),
     };
-    let newest = flow.newest_ms.map_or("no row".into(), |age| {
-        format!("newest row {} old", clock::span(age))
-    });
+    let newest = match (flow.newest_ms, flow.rows) {
+        (Some(age), _) => format!("newest row {} old", clock::span(age)),
+        (None, Some(rows @ 1..)) => format!("{rows} rows"),
+        (None, Some(0) | None) => "no row".into(),
+    };
     let errors = match flow.errors {
         Some(0) | None => String::new(),
         Some(count) => palette

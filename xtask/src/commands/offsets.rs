@@ -7,7 +7,7 @@ use serde_json::json;
 use super::stdout::{self, say};
 use super::{confirm, context};
 use crate::cli::{Global, OffsetsBackup, OffsetsCommand, OffsetsRestore};
-use crate::components::target;
+use crate::components::reading_targets;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::observe::connectors::view;
@@ -105,12 +105,16 @@ async fn restore(
     for (group, offsets) in &saved.groups {
         if changes.iter().any(|change| change.name == *group) {
             // The engine's consumer must leave the group before its offsets can be set.
-            target(env)?.leave_group(env, group).await?;
+            for target in reading_targets(env) {
+                target.leave_group(env, group).await?;
+            }
             backup::restore_group(env, group, offsets, &progress).await?;
         }
     }
     // Brings back what left; also after an earlier restore that was killed in between.
-    target(env)?.create_tables(env, &progress).await?;
+    for target in reading_targets(env) {
+        target.create_tables(env, &progress).await?;
+    }
     match output {
         Output::Json => say!("{}", json!({ "dry_run": false, "changes": changes })),
         Output::Text => say!("{} offsets set", changes.len()),

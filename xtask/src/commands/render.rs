@@ -11,7 +11,7 @@ use serde_json::json;
 use super::context;
 use super::stdout::say;
 use crate::cli::{Global, Render};
-use crate::components::{connect, of};
+use crate::components::{Stage, connect, of};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
@@ -63,7 +63,10 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
         let Some(target) = component.target() else {
             continue;
         };
-        for (name, flow) in &env.profile.flows {
+        if component.stage() != Stage::Target {
+            continue;
+        }
+        for (name, flow) in env.profile.flows_to(component.name()) {
             let text = target.statements(env, name, flow)?.join(";\n\n") + ";\n";
             files.push((format!("{}/{name}.sql", component.name()), text));
         }
@@ -81,8 +84,9 @@ fn processes(env: &Environment) -> Result<Vec<(String, String)>> {
             files.push((format!("{component}/{name}"), text.clone()));
         }
     }
-    for (name, connector) in &env.profile.connectors {
-        let manifest = connect::manifest(env, name, connector)?;
+    let profile = &env.profile;
+    for name in profile.connectors.keys().chain(profile.sinks.keys()) {
+        let manifest = connect::manifest_of(env, name)?;
         let text = format!(
             "{:#}\n",
             json!({ "class": manifest.class, "config": manifest.config })

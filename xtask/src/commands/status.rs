@@ -177,6 +177,8 @@ fn flow_lines(
     };
     let newest = match flow.newest_ms {
         Some(age) => format!("newest {} ago", clock::span(age)),
+        // When its rows came stands in no column.
+        None if flow.rows > Some(0) => format!("{} rows", flow.rows.unwrap_or_default()),
         None => "no row yet".into(),
     };
     lines.push(format!(

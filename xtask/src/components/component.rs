@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::source::Source;
 use super::target::Target;
+use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -139,7 +140,12 @@ pub trait Component: Spec {
         let _ = (plan, env);
     }
 
-    /// Adds the steps that give the connectors that read it their rights; returns what they wait for.
+    /// How a JDBC sink reaches it at an address.
+    fn jdbc_url(&self, at: &Endpoint) -> String {
+        at.address()
+    }
+
+    /// Adds the steps that give the connectors that read or write it their rights; returns what they wait for.
     fn permit(&self, plan: &mut Plan, env: &Arc<Environment>) -> Vec<String> {
         let _ = (plan, env);
         Vec::new()

@@ -9,6 +9,7 @@
 //! was killed.
 
 mod anew;
+mod jdbc_sink;
 pub mod login;
 mod settled;
 
@@ -25,7 +26,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Component, Manifests, PodSet, Replaced, Stage, kafka};
+use super::{Component, Manifests, PodSet, Replaced, Stage, kafka, of};
 use crate::endpoint::MASK;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -80,7 +81,7 @@ fn plugin(env: &Environment, name: &str) -> Result<Plugin> {
 
 /// The plugins of the profile's connectors and those that it asks for, each once.
 fn needed(env: &Environment) -> Vec<&'static str> {
-    let mut all = env.profile.source_plugins();
+    let mut all = env.profile.plugins();
     for ExtraPlugin::Jdbc in &env.profile.connect.plugins {
         all.push("jdbc");
     }
@@ -205,9 +206,13 @@ impl Component for Connect {
 
     fn values(&self, made: &Manifests<'_>) -> Result<Value> {
         let env = made.env;
-        let resources = env.profile.connectors.iter();
-        let resources = resources
-            .map(|(name, connector)| resource(name, manifest(env, name, connector)?))
+        let names = env
+            .profile
+            .connectors
+            .keys()
+            .chain(env.profile.sinks.keys());
+        let resources = names
+            .map(|name| resource(name, manifest_of(env, name)?))
             .collect::<Result<Vec<_>>>()?;
         Ok(json!({
             "image": made.image,
@@ -311,7 +316,7 @@ fn mounts(made: &Manifests<'_>) -> Vec<Value> {
     let mut read: Vec<&Instance> = env.profile.components.values().collect();
     read.sort_by(|a, b| a.name.cmp(&b.name));
     read.into_iter()
-        .filter(|it| env.connectors(&it.name).next().is_some())
+        .filter(|it| env.is_joined(it))
         .filter_map(|it| {
             let user = match it.connector_login() {
                 Login::Own(user) | Login::Shared(user) => user,
@@ -352,6 +357,23 @@ pub struct ConnectorManifest {
     pub config: Settings,
 }
 
+/// A sink makes columns by the schemas that stand in the messages, which the worker leaves out by default.
+pub(super) fn with_schemas() -> Settings {
+    let converter = "org.apache.kafka.connect.json.JsonConverter";
+    ["key", "value"]
+        .into_iter()
+        .flat_map(|part| {
+            [
+                (format!("{part}.converter"), converter.to_owned()),
+                (
+                    format!("{part}.converter.schemas.enable"),
+                    "true".to_owned(),
+                ),
+            ]
+        })
+        .collect()
+}
+
 /// Renders a connector as the environment's worker gets it. The password is a reference that Connect
 /// resolves, never the password.
 ///
@@ -386,6 +408,13 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
     context["password"] = json!(password);
     let template = format!("connect/connectors/{}.yaml.hbs", read.kind.name);
     let mut manifest: ConnectorManifest = env.templates.yaml(&template, &context)?;
+    let mut flows = env.profile.flows.values();
+    if flows.any(|flow| flow.connector == name && flow.to.is_some()) {
+        manifest.config.extend(with_schemas());
+        // A number stays one: as a text the sink would make a text of its column.
+        let decimals = ("decimal.handling.mode", "precise");
+        manifest.config.insert(decimals.0.into(), decimals.1.into());
+    }
     manifest.config.extend(connector.config.clone());
     Ok(manifest)
 }
@@ -397,18 +426,18 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
 /// # Errors
 /// Connect refuses the configuration.
 pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -> Result<Outcome> {
-    let connector =
-        env.profile.connectors.get(&name).ok_or_else(|| {
-            Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
-        })?;
-    let (_, wanted) = wanted(&env, &name, connector)?;
+    let connector = env.profile.connectors.get(&name);
+    let (_, wanted) = whole(&name, manifest_of(&env, &name)?);
     let client = env.connect_client();
     // Another connector of the same profile that has just been registered makes Connect rebalance.
     let existing = settled(&progress, || client.config(&name)).await?;
     if let Some(existing) = &existing
         && drift(existing, &wanted).is_empty()
     {
-        return login::put_right(&env, &name, connector, &progress).await;
+        return match connector {
+            Some(connector) => login::put_right(&env, &name, connector, &progress).await,
+            None => mend(&env, &name, &progress).await,
+        };
     }
     let before = settled(&progress, || client.status(&name)).await?;
     settled(&progress, || client.put_config(&name, &wanted)).await?;
@@ -421,6 +450,24 @@ pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -
     }))
 }
 
+/// A connector of the profile, source or sink, as the environment's worker gets it.
+///
+/// # Errors
+/// There is none of this name, or its template is wrong.
+pub fn manifest_of(env: &Environment, name: &str) -> Result<ConnectorManifest> {
+    if let Some(connector) = env.profile.connectors.get(name) {
+        return manifest(env, name, connector);
+    }
+    match env.profile.sinks.get(name) {
+        Some(sink) => jdbc_sink::manifest(env, name, sink),
+        None => Err(unknown(name)),
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::new(Code::Plan, format!("the profile has no connector `{name}`"))
+}
+
 /// A connector's class, and its whole configuration as Connect's REST interface takes it.
 ///
 /// # Errors
@@ -430,11 +477,14 @@ pub fn wanted(
     name: &str,
     connector: &Connector,
 ) -> Result<(String, IndexMap<String, String>)> {
-    let manifest = manifest(env, name, connector)?;
+    Ok(whole(name, manifest(env, name, connector)?))
+}
+
+fn whole(name: &str, manifest: ConnectorManifest) -> (String, IndexMap<String, String>) {
     let mut config: IndexMap<String, String> = manifest.config;
     config.insert("connector.class".into(), manifest.class.clone());
     config.insert("name".into(), name.to_owned());
-    Ok((manifest.class, config))
+    (manifest.class, config)
 }
 
 /// A connector's configuration for people: what is a secret and no reference to one is masked.

@@ -195,17 +195,26 @@ pub fn flow_source<'a>(env: &'a Environment, flow: &Flow) -> Option<&'a dyn Sour
     Some(source(env, connector))
 }
 
-/// What the component that flows arrive at answers as their target.
+/// What the component that a flow arrives at answers as its target.
 ///
 /// # Errors
 /// The profile has none.
-pub fn target(env: &Environment) -> Result<&dyn Target> {
-    let mut components = env.profile.components.values().map(of);
-    let found = components.find_map(Component::target);
+pub fn target<'a>(env: &'a Environment, flow: &Flow) -> Result<&'a dyn Target> {
+    if let Some(target) = env.profile.written(flow).and_then(|it| of(it).target()) {
+        return Ok(target);
+    }
+    let found = reading_targets(env).next();
     found.ok_or_else(|| {
         let what = format!("no component of `{}` is a target of flows", env.name);
         Error::new(Code::Usage, what)
     })
+}
+
+/// The targets that read the topics themselves.
+pub fn reading_targets(env: &Environment) -> impl Iterator<Item = &dyn Target> {
+    let components = env.profile.components.values().map(of);
+    let targets = components.filter(|it| it.stage() == Stage::Target);
+    targets.filter_map(Component::target)
 }
 
 /// A typed error of a client as the user reads it.

@@ -7,6 +7,7 @@ pub mod settings;
 pub mod slots;
 pub mod source;
 mod table;
+mod target;
 mod wal;
 
 use std::sync::Arc;
@@ -17,8 +18,10 @@ use serde_json::{Value, json};
 
 use super::connect::login;
 use super::source::Source;
+use super::target::Target;
 use super::{Component, Kept, Manifests, Replaced, Seeded, Stage, service};
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
+use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::plan::{Outcome, Plan, Progress};
@@ -187,6 +190,10 @@ impl Component for PostgresSettings {
         );
     }
 
+    fn jdbc_url(&self, at: &Endpoint) -> String {
+        format!("jdbc:postgresql://{}/{}", at.address(), self.database)
+    }
+
     fn permit(&self, plan: &mut Plan, env: &Arc<Environment>) -> Vec<String> {
         let (at, own) = (env.clone(), self.clone());
         let [tables, access] = ["tables", "access"].map(|step| format!("{}/{step}", self.name));
@@ -213,6 +220,10 @@ impl Component for PostgresSettings {
     }
 
     fn source(&self) -> Option<&dyn Source> {
+        Some(self)
+    }
+
+    fn target(&self) -> Option<&dyn Target> {
         Some(self)
     }
 

@@ -32,9 +32,9 @@ impl Environment {
         match of.connector_login() {
             Login::Own(user) => {
                 let mut connectors = self.connectors(&of.name);
-                connectors
-                    .any(|(_, connector)| self.connector_user(connector) == user)
-                    .then_some(user)
+                let reads = connectors.any(|(_, it)| self.connector_user(it) == user);
+                let writes = self.profile.sinks_of(&of.name).next().is_some();
+                (reads || writes).then_some(user)
             }
             Login::Shared(_) | Login::Nobody => None,
         }
@@ -56,6 +56,12 @@ impl Environment {
             // Where the workers mount it.
             Platform::Kind | Platform::Kubernetes => format!("/mnt/{}", of.connector_secret()),
         }
+    }
+
+    /// Whether any connector reads a component or writes to it.
+    pub fn is_joined(&self, component: &Instance) -> bool {
+        let name = &component.name;
+        self.connectors(name).next().is_some() || self.profile.sinks_of(name).next().is_some()
     }
 
     /// What proves that a connector runs, for people.

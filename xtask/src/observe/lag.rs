@@ -42,6 +42,9 @@ pub struct FlowLag {
     pub unread: Option<i64>,
     /// How old the newest row at the target is, in milliseconds.
     pub newest_ms: Option<u64>,
+    /// Rows at the target, where their age is not known.
+    #[serde(skip)]
+    pub rows: Option<u64>,
     /// Messages that were no change.
     pub errors: Option<u64>,
 }
@@ -84,6 +87,7 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
                 messages: row.messages,
                 unread: row.lag,
                 newest_ms: row.newest_ms,
+                rows: row.rows,
                 errors: row.errors,
             }
         })

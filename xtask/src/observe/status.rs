@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::unread::{Unread, unread};
 use crate::clock;
 use crate::components::target::End;
-use crate::components::{connect, kafka, source, target, travelled};
+use crate::components::{connect, kafka, of, source, target, travelled};
 use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
@@ -295,10 +295,10 @@ pub(super) async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
     };
     let positions = tokio::time::timeout(PATIENCE, positions);
     let ends = async {
-        match target(env) {
-            Ok(target) => target.ends(env, PATIENCE).await,
-            Err(_) => BTreeMap::new(),
-        }
+        let targets = env.profile.components.values().map(of);
+        let targets = targets.filter_map(|it| it.target());
+        let ends = join_all(targets.map(|target| target.ends(env, PATIENCE))).await;
+        ends.into_iter().flatten().collect::<BTreeMap<_, _>>()
     };
     let (positions, mut ends) = tokio::join!(positions, ends);
     let mut positions = positions.ok().flatten().unwrap_or_default().into_iter();
@@ -322,7 +322,7 @@ fn flow_row(
         connector: flow.connector.clone(),
         messages: positions.map(|positions| positions.messages),
         lag: positions.map(|positions| positions.changes),
-        silver: target(env).map_or_else(|_| String::new(), |it| it.name(env, name)),
+        silver: target(env, flow).map_or_else(|_| String::new(), |it| it.name(env, name)),
         rows: end.map(|end| end.rows),
         newest_ms: end
             .filter(|end| end.newest > 0)

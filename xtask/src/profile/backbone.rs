@@ -13,6 +13,8 @@ pub static KAFKA: Type = Type {
     title: "Kafka",
     short: "kafka",
     source: None,
+    sink: None,
+    reads_topics: false,
     decode: decode::<Kafka>,
 };
 
@@ -22,6 +24,8 @@ pub static CONNECT: Type = Type {
     title: "Connect",
     short: "connect",
     source: None,
+    sink: None,
+    reads_topics: false,
     decode: decode::<Connect>,
 };
 

@@ -7,7 +7,7 @@ use super::combinations::{self, InUse};
 use super::component::{Instance, Source};
 use super::kubernetes;
 use super::logins::Login;
-use super::rules::{IDENTIFIER, NAME, Rules, WORD, invalid, is_name, key_obeys, obeys};
+use super::rules::{IDENTIFIER, LABEL, NAME, Rules, WORD, invalid, is_name, key_obeys, obeys};
 use super::schema::{Connector, Flow, Keep, Password};
 use super::types;
 use super::{Node, Profile};
@@ -33,6 +33,7 @@ const LONGEST_TOPIC: usize = 249;
 /// # Errors
 /// The first rule that is broken, at the place of the value that breaks it.
 pub(super) fn check(tree: &Node, profile: &Profile, manifests: Option<&Path>) -> Result<()> {
+    components(tree, profile)?;
     ports(tree, profile)?;
     versions(tree, profile)?;
     for instance in profile.components.values().chain(&profile.idle) {
@@ -48,8 +49,32 @@ pub(super) fn check(tree: &Node, profile: &Profile, manifests: Option<&Path>) ->
     }
     kubernetes::check(tree, profile)?;
     connectors(tree, profile)?;
+    sinks(tree, profile)?;
     flows(tree, profile)?;
+    idle_sinks(tree, profile)?;
     combinations::refuse(tree, &InUse::of(profile, profile.platform, None))
+}
+
+/// Names of components name processes, pods and secrets. A flow that names no sink arrives at the one
+/// component that reads topics itself.
+fn components(tree: &Node, profile: &Profile) -> Result<()> {
+    let named = profile.components.values().filter(|it| it.path != it.name);
+    for instance in named {
+        key_obeys(tree, &["components", &instance.name], &LABEL)?;
+    }
+    let mut readers = profile
+        .components
+        .values()
+        .filter(|it| it.kind.reads_topics);
+    let (Some(first), Some(second)) = (readers.next(), readers.next()) else {
+        return Ok(());
+    };
+    let path: Vec<&str> = second.path.split('.').collect();
+    let what = format!(
+        "`{}`: a profile has one component that reads topics itself, and that is `{}`",
+        second.path, first.path
+    );
+    Err(invalid(tree, &path, what).hint(format!("leave the other out: `{}: ~`", first.path)))
 }
 
 fn versions(tree: &Node, profile: &Profile) -> Result<()> {
@@ -261,6 +286,103 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
     Ok(())
 }
 
+fn sinks(tree: &Node, profile: &Profile) -> Result<()> {
+    for (name, sink) in &profile.sinks {
+        key_obeys(tree, &["connectors", name], &NAME)?;
+        for key in sink.config.keys() {
+            key_obeys(tree, &["connectors", name, "config", key], &NAME)?;
+        }
+        let at = |key: &'static str, message: String| {
+            let message = format!("`connectors.{name}.{key}`: {message}");
+            invalid(tree, &["connectors", name, key], message)
+        };
+        if !(1..=100).contains(&sink.tasks) {
+            return Err(at(
+                "tasks",
+                format!("{} is not between 1 and 100", sink.tasks),
+            ));
+        }
+        if let Some(queue) = &sink.queue {
+            obeys(tree, &["connectors", name, "queue"], queue, &NAME)?;
+        }
+        let writable = |it: &&Instance| it.kind.sink.is_some();
+        match profile.components.get(&sink.sink) {
+            Some(instance) if instance.kind.sink.is_some() => {}
+            Some(instance) => {
+                return Err(at(
+                    "sink",
+                    format!("no connector writes to {}", instance.kind.title),
+                ));
+            }
+            None => {
+                let known = profile.components.values().filter(writable);
+                let error = at("sink", format!("there is no component {:?}", sink.sink));
+                return Err(
+                    match nearest(&sink.sink, known.map(|it| it.name.as_str())) {
+                        Some(near) => error.hint(format!("did you mean `{near}`?")),
+                        None => error.hint("define it under `components`"),
+                    },
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Connect takes no sink without a topic.
+fn idle_sinks(tree: &Node, profile: &Profile) -> Result<()> {
+    let written = |sink: &String| {
+        profile
+            .flows
+            .values()
+            .any(|it| it.to.as_ref() == Some(sink))
+    };
+    let Some(idle) = profile.sinks.keys().find(|sink| !written(sink)) else {
+        return Ok(());
+    };
+    let error = invalid(
+        tree,
+        &["connectors", idle],
+        format!("sink `{idle}` writes no flow"),
+    );
+    Err(error.hint(format!(
+        "give the flows that it writes `to: {idle}`, or leave it out"
+    )))
+}
+
+/// The sink that writes a flow, if it names one.
+fn to(tree: &Node, profile: &Profile, name: &str, flow: &Flow) -> Result<()> {
+    let Some(to) = &flow.to else {
+        let mut components = profile.components.values();
+        if components.any(|it| it.kind.reads_topics) {
+            return Ok(());
+        }
+        let what =
+            format!("flow `{name}`: nothing here reads its topic, and it names no sink in `to`");
+        let error = invalid(tree, &["flows", name], what);
+        return Err(match profile.sinks.keys().next() {
+            Some(sink) => error.hint(format!("name one: `to: {sink}`")),
+            None => error.hint("define a sink under `connectors`, or do not leave ClickHouse out"),
+        });
+    };
+    if profile.sinks.contains_key(to) {
+        return Ok(());
+    }
+    let error = invalid(
+        tree,
+        &["flows", name, "to"],
+        format!("flow `{name}`: there is no sink {to:?}"),
+    );
+    Err(
+        match nearest(to, profile.sinks.keys().map(String::as_str)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint(
+                "define it under `connectors`, with the component that it writes to as `sink`",
+            ),
+        },
+    )
+}
+
 /// The component that a connector reads.
 fn source<'a>(
     tree: &Node,
@@ -294,6 +416,7 @@ fn source<'a>(
 fn flows(tree: &Node, profile: &Profile) -> Result<()> {
     let mut topics: BTreeMap<String, &str> = BTreeMap::new();
     let mut groups: BTreeMap<&str, String> = BTreeMap::new();
+    let mut written: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     groups.insert(&profile.connect.group, "the Connect worker".to_owned());
     for (name, flow) in &profile.flows {
         let place = |key: &'static str| ["flows", name.as_str(), key];
@@ -307,6 +430,7 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             .hint("choose another name: views are called `mv_<flow>`, tables `<flow>_queue` and so on"));
         }
         let connector = connector(tree, profile, name, flow)?;
+        to(tree, profile, name, flow)?;
         let (instance, source) = source(tree, profile, &flow.connector, connector)?;
         let is_table = |table: &str| {
             table.split_once('.').is_some_and(|(schema, table)| {
@@ -346,8 +470,21 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             )
             .hint("a table flows once: remove one of them"));
         }
+        let table = flow.table.rsplit('.').next().unwrap_or_default();
+        let target = profile.written(flow).map(|it| (it.name.as_str(), table));
+        if let Some((target, other)) = target.and_then(|it| Some((it, written.insert(it, name)?))) {
+            let (component, table) = target;
+            return Err(invalid(
+                tree,
+                &place("table"),
+                format!("flows `{other}` and `{name}` are written to the same table `{table}` of `{component}`"),
+            )
+            .hint("a sink calls its tables as the source does, without the schema: write one of them to another component"));
+        }
         obeys(tree, &place("group"), &flow.group, &NAME)?;
-        if let Some(other) = groups.insert(&flow.group, format!("flow `{name}`")) {
+        // Flows that one sink writes are read by one group.
+        let other = groups.insert(&flow.group, format!("flow `{name}`"));
+        if let Some(other) = other.filter(|_| flow.to.is_none()) {
             return Err(invalid(
                 tree,
                 &place("group"),
@@ -436,6 +573,11 @@ fn columns(tree: &Node, name: &str, flow: &Flow) -> Result<()> {
         )));
     }
     for (index, key) in flow.key.iter().enumerate() {
+        // What a sink writes has the source's columns.
+        if flow.to.is_some() && flow.columns.is_empty() {
+            obeys(tree, &["flows", name, "key"], key, &WORD)?;
+            continue;
+        }
         let Some(kind) = flow.columns.get(key) else {
             return Err(among_columns(
                 at_key(format!(
@@ -503,6 +645,9 @@ fn canary(tree: &Node, name: &str, flow: &Flow, source: &Source) -> Result<()> {
         )
         .hint("leave `canary` out for a flow without one"));
     };
+    if flow.to.is_some() && flow.columns.is_empty() {
+        return Ok(());
+    }
     match flow.columns.get(seen).map(String::as_str) {
         None => {
             let error = invalid(

@@ -27,6 +27,10 @@ pub struct Type {
     /// What connectors of it have in common; none where no connector reads it. A source is there where a
     /// connector reads it, any other type unless the profile leaves it out.
     pub source: Option<Source>,
+    /// What writes to it; none where no connector does.
+    pub sink: Option<Sink>,
+    /// It reads the topics itself: flows that name no sink arrive there.
+    pub reads_topics: bool,
     /// Reads a component's settings; the path is that of its keys.
     pub decode: fn(&Node, &str, &str) -> Result<Arc<dyn Spec>>,
 }
@@ -62,6 +66,12 @@ pub struct Source {
     pub user: &'static str,
     /// The one with the password.
     pub password: &'static str,
+}
+
+/// What a profile must know of the connectors that write to a type.
+pub struct Sink {
+    /// Their plugin's name in `images/connect/plugins.yaml`.
+    pub plugin: &'static str,
 }
 
 /// All types.

@@ -141,6 +141,13 @@ fn kind(name: &str, own: &Node, types: Types) -> Result<&'static component::Type
             .hint(format!("give its settings under `{wanted}`")));
     }
     let known = types.iter().copied();
+    let is_taken = single.contains(&name) || types.iter().any(|kind| kind.name == name);
+    if is_taken && wanted != name {
+        let what = format!("`components.{name}`: a {wanted} cannot be called `{name}`");
+        return Err(Error::new(Code::ProfileInvalid, what)
+            .at(own.origin.clone())
+            .hint("choose another name: that of a type is for a component of the type"));
+    }
     known
         .clone()
         .find(|kind| kind.name == wanted)
@@ -199,11 +206,64 @@ fn decoded(tree: &Node, types: Types) -> Result<Profile> {
             own.contains(&key.as_str()) || (KEYS.contains(&key.as_str()) && key != "components")
         });
     }
+    let sinks = split_sinks(&mut backbone);
+    written_flows(&mut backbone);
     let mut profile: Profile = decode::decode(&backbone)?;
+    for (name, node) in &sinks {
+        let sink = decode::decode_at(node, &format!("connectors.{name}"))?;
+        profile.sinks.insert(name.clone(), sink);
+    }
     profile.kafka.set_name(backbone::KAFKA.name);
     profile.connect.set_name(backbone::CONNECT.name);
     add_components(&mut profile, tree, types)?;
     Ok(profile)
+}
+
+/// Takes the connectors out that name a `sink`.
+fn split_sinks(tree: &mut Node) -> indexmap::IndexMap<String, Node> {
+    let mut sinks = indexmap::IndexMap::new();
+    if let Value::Map(map) = &mut tree.value
+        && let Some(connectors) = map.get_mut("connectors")
+        && let Value::Map(connectors) = &mut connectors.value
+    {
+        connectors.retain(|name, node| {
+            let is_sink = node.get("sink").is_some() && node.get("source").is_none();
+            if is_sink {
+                sinks.insert(name.clone(), node.clone());
+            }
+            !is_sink
+        });
+    }
+    sinks
+}
+
+/// Gives flows that a sink writes what they need not say: it keeps the newest row, reads in Connect's own
+/// group, and makes columns by the records' schemas.
+fn written_flows(tree: &mut Node) {
+    let Value::Map(map) = &mut tree.value else {
+        return;
+    };
+    let Some(Value::Map(flows)) = map.get_mut("flows").map(|node| &mut node.value) else {
+        return;
+    };
+    for flow in flows.values_mut() {
+        let Some(to) = flow.get("to").map(Node::scalar_text) else {
+            continue;
+        };
+        let origin = flow.origin.clone();
+        let text = |value: &str| Node::new(origin.clone(), Value::String(value.into()));
+        let columns = Node::new(origin.clone(), Value::Map(indexmap::IndexMap::new()));
+        let group = text(&format!("connect-{to}"));
+        for (key, node) in [
+            ("keep", text("latest")),
+            ("group", group),
+            ("columns", columns),
+        ] {
+            if flow.get(key).is_none() {
+                flow.set(&[key], node);
+            }
+        }
+    }
 }
 
 /// Adds the components of a profile: of each type the one without a name of its own, where it is there, and
@@ -228,11 +288,13 @@ fn add_components(profile: &mut Profile, tree: &Node, types: Types) -> Result<()
         }
         let own = instance(kind.name, kind, node, kind.name.to_owned())?;
         let is_read = |connector: &schema::Connector| connector.source == kind.name;
+        let is_written = profile.sinks.values().any(|sink| sink.sink == kind.name);
         let is_there = match kind.source {
-            Some(_) => profile.connectors.values().any(is_read),
+            Some(_) => is_written || profile.connectors.values().any(is_read),
             // What moves changes is there where something has it do so.
             None if kind.name == backbone::CONNECT.name => {
-                !profile.connectors.is_empty() || !profile.connect.plugins.is_empty()
+                let any = !profile.connectors.is_empty() || !profile.sinks.is_empty();
+                any || !profile.connect.plugins.is_empty()
             }
             None => true,
         };
@@ -243,6 +305,12 @@ fn add_components(profile: &mut Profile, tree: &Node, types: Types) -> Result<()
     }
     if let Some(Value::Map(named)) = named.map(|node| &node.value) {
         for (name, node) in named {
+            if node.value == Value::Null {
+                let what = format!("`components.{name}` has no settings");
+                return Err(Error::new(Code::ProfileInvalid, what)
+                    .at(node.origin.clone())
+                    .hint(format!("leave the line out, or write `{name}: {{}}`")));
+            }
             let mut own = node.clone();
             let kind = self::kind(name, &own, types)?;
             if let Value::Map(map) = &mut own.value {

@@ -35,6 +35,9 @@ pub struct Profile {
     pub idle: Vec<Instance>,
     /// Source connectors by name.
     pub connectors: IndexMap<String, Connector>,
+    /// Sink connectors by name: those of `connectors` that name a `sink`.
+    #[serde(skip)]
+    pub sinks: IndexMap<String, Sink>,
     /// Tables that flow from a source to a target, by name.
     pub flows: IndexMap<String, Flow>,
 }
@@ -291,6 +294,21 @@ pub struct Connector {
     pub config: Settings,
 }
 
+/// A sink connector: it writes topics to a component.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sink {
+    /// The component that it writes to.
+    pub sink: String,
+    /// How many tasks share the topics' partitions.
+    pub tasks: u16,
+    /// The topic of records that it cannot write; without one such a record stops it.
+    pub queue: Option<String>,
+    /// More connector settings; they win over the template's.
+    #[serde(default)]
+    pub config: Settings,
+}
+
 /// What silver keeps of a key's changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -317,6 +335,8 @@ pub struct Flow {
     pub group: String,
     /// Silver's columns and ClickHouse types, in order.
     pub columns: IndexMap<String, String>,
+    /// The sink connector that writes it; none arrives at the component that reads the topics itself.
+    pub to: Option<String>,
     /// Text columns of the row that gates and `verify` send through, `{id}` standing for a unique
     /// number; its key is a number that no sequence gives. None leaves the flow without a canary.
     pub canary: Option<Settings>,
@@ -340,8 +360,8 @@ impl Profile {
         format!("__debezium-heartbeat.{prefix}")
     }
 
-    /// The plugins of the profile's source connectors, each once, in the order of their types.
-    pub fn source_plugins(&self) -> Vec<&'static str> {
+    /// The plugins of the profile's connectors, each once.
+    pub fn plugins(&self) -> Vec<&'static str> {
         let read = self.components.values().filter(|it| {
             let mut connectors = self.connectors.values();
             connectors.any(|connector| connector.source == it.name)
@@ -352,7 +372,35 @@ impl Profile {
                 plugins.push(source.plugin);
             }
         }
+        let written = self.sinks.values();
+        let written = written.filter_map(|sink| self.components.get(&sink.sink));
+        for sink in written.filter_map(|it| it.kind.sink.as_ref()) {
+            if !plugins.contains(&sink.plugin) {
+                plugins.push(sink.plugin);
+            }
+        }
         plugins
+    }
+
+    /// The component that a flow arrives at, through a sink.
+    pub fn written(&self, flow: &Flow) -> Option<&Instance> {
+        let sink = self.sinks.get(flow.to.as_ref()?)?;
+        self.components.get(&sink.sink)
+    }
+
+    /// The sinks that write to a component.
+    pub fn sinks_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Sink)> {
+        self.sinks.iter().filter(move |(_, sink)| sink.sink == name)
+    }
+
+    /// The flows that arrive at a component: through sinks, or where it reads the topics itself.
+    pub fn flows_to<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Flow)> {
+        let reads = self.sinks_of(name).next().is_none();
+        let of = move |flow: &Flow| match self.written(flow) {
+            Some(written) => written.name == name,
+            None => reads,
+        };
+        self.flows.iter().filter(move |(_, flow)| of(flow))
     }
 
     /// The component that a flow reads.
@@ -373,9 +421,12 @@ impl Profile {
         self.components.shift_remove(name);
         self.connectors
             .retain(|_, connector| connector.source != name);
-        let connectors = &self.connectors;
-        self.flows
-            .retain(|_, flow| connectors.contains_key(&flow.connector));
+        self.sinks.retain(|_, sink| sink.sink != name);
+        let (connectors, sinks) = (&self.connectors, &self.sinks);
+        self.flows.retain(|_, flow| {
+            let written = flow.to.as_ref().is_none_or(|to| sinks.contains_key(to));
+            written && connectors.contains_key(&flow.connector)
+        });
         self
     }
 }

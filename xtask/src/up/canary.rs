@@ -64,7 +64,7 @@ impl<'a> Canary<'a> {
             fields: fields(template, id),
             id,
             source: of.table(env, flow).await?,
-            target: target(env)?.table(env, flow_name, flow),
+            target: target(env, flow)?.table(env, flow_name, flow),
         })
     }
 
@@ -157,9 +157,11 @@ impl<'a> Canary<'a> {
     /// # Errors
     /// It does not within a minute and a half, or cannot: its connector has failed, say.
     pub async fn arrives(&self, wanted: Option<&str>, progress: &Progress) -> Result<()> {
-        let what = match wanted {
-            None => "the canary's delete reaches silver",
-            Some(_) => "the canary row reaches silver",
+        let what = match (wanted, &self.flow.to) {
+            (None, None) => "the canary's delete reaches silver",
+            (Some(_), None) => "the canary row reaches silver",
+            (None, Some(_)) => "the canary's delete reaches the target",
+            (Some(_), Some(_)) => "the canary row reaches the target",
         };
         let patience = Patience {
             deadline: ARRIVES,
@@ -197,7 +199,12 @@ impl<'a> Canary<'a> {
                 });
             }
         }
-        connect::hindrance(self.env, &self.flow.connector).await
+        for name in [Some(&self.flow.connector), self.flow.to.as_ref()] {
+            if let Some(blocked) = connect::hindrance(self.env, name?).await {
+                return Some(blocked);
+            }
+        }
+        None
     }
 
     /// Removes what is left of the canary at the target.
@@ -246,7 +253,11 @@ pub async fn gate(env: &Environment, flow: &str, progress: &Progress) -> Result<
     canary.arrives(None, progress).await?;
     canary.sweep().await?;
     Ok(Outcome::Unchanged(format!(
-        "insert to silver in {} ms",
+        "insert to {} in {} ms",
+        match canary.flow.to {
+            Some(_) => "the target",
+            None => "silver",
+        },
         took.as_millis()
     )))
 }

@@ -140,7 +140,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         Platform::Kind | Platform::Kubernetes => "connect/apply",
     };
     let read = env.profile.components.values();
-    let read = read.filter(|it| env.connectors(&it.name).next().is_some());
+    let read = read.filter(|it| env.is_joined(it));
     let permitted: BTreeMap<&str, Vec<String>> = read
         .map(|it| (it.name.as_str(), of(it).permit(plan, env)))
         .collect();
@@ -188,6 +188,31 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
             async move |progress| running::gate(&at, &connector_name, &spec, &progress).await,
         );
     }
+    for (name, sink) in &env.profile.sinks {
+        let mut needs = vec![before, "kafka/topics"];
+        let permitted = permitted.get(sink.sink.as_str());
+        needs.extend(permitted.into_iter().flatten().map(String::as_str));
+        let (at, sink_name, own) = (env.clone(), name.clone(), objects.clone());
+        let registered = format!("{name}/register");
+        plan.step(
+            &registered,
+            "register the sink",
+            &needs,
+            async move |progress| match at.platform {
+                Platform::Host => connect::register(at, sink_name, progress).await,
+                Platform::Kind | Platform::Kubernetes => {
+                    cluster::register(&at, &own, sink_name, &progress).await
+                }
+            },
+        );
+        let (at, sink_name) = (env.clone(), name.clone());
+        plan.gate(
+            &format!("{name}/running"),
+            "tasks run",
+            &[&registered, "connect/ready"],
+            async move |progress| running::sink(&at, &sink_name, &progress).await,
+        );
+    }
     let targets = env.profile.components.values().map(of);
     let targets = targets.filter(|it| it.stage() == Stage::Target);
     let tables: Vec<String> = targets.map(|it| format!("{}/tables", it.name())).collect();
@@ -198,10 +223,18 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         let (at, flow_name) = (env.clone(), name.clone());
         let running = format!("{}/running", flow.connector);
         let mut needs = vec![running.as_str()];
-        needs.extend(tables.iter().map(String::as_str));
+        let written = flow.to.as_ref().map(|to| format!("{to}/running"));
+        let title = match &written {
+            Some(_) => "a row travels to the target and is removed again",
+            None => "a row travels to silver and is removed again",
+        };
+        match &written {
+            Some(written) => needs.push(written),
+            None => needs.extend(tables.iter().map(String::as_str)),
+        }
         plan.gate(
             &format!("{name}/canary"),
-            "a row travels to silver and is removed again",
+            title,
             &needs,
             async move |progress| canary::gate(&at, &flow_name, &progress).await,
         );

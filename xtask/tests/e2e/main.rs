@@ -27,3 +27,4 @@ mod silver;
 mod stuck;
 mod topics;
 mod unassigned;
+mod warehouse;

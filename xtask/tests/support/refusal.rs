@@ -40,6 +40,34 @@ flows:
       _id: String
 ";
 
+/// A profile with a second PostgreSQL and a sink to it that is right, for mistakes to be made in.
+pub(crate) const SINK: &str = "\
+clickhouse: ~
+components:
+  left:
+    type: postgres
+    port: 5442
+  right:
+    type: postgres
+    port: 5443
+connectors:
+  pg:
+    source: left
+    prefix: app
+    slot: app_slot
+    publication: app_pub
+    config: {}
+  sink:
+    sink: right
+    tasks: 1
+flows:
+  orders:
+    connector: pg
+    to: sink
+    table: public.orders
+    key: [order_id]
+";
+
 /// Refuses `up` with this profile, with exit code 3 and all of `parts`.
 #[track_caller]
 pub(crate) fn refused(text: &str, parts: &[&str]) {
@@ -53,11 +81,17 @@ pub(crate) fn refused(text: &str, parts: &[&str]) {
 /// Replaces one line of [`GOOD`] and expects the refusal at that line, at this column from 1.
 #[track_caller]
 pub(crate) fn refused_line(line: &str, with: &str, column: usize, parts: &[&str]) {
-    let at = GOOD
+    refused_line_of(GOOD, line, with, column, parts);
+}
+
+/// Replaces one line of `good` and expects the refusal at that line, at this column from 1.
+#[track_caller]
+pub(crate) fn refused_line_of(good: &str, line: &str, with: &str, column: usize, parts: &[&str]) {
+    let at = good
         .lines()
         .position(|text| text == line)
         .unwrap_or_else(|| panic!("no line {line:?}"));
-    let text = GOOD.replacen(line, with, 1);
+    let text = good.replacen(line, with, 1);
     let place = format!("own.yaml:{}:{column}: ", at + 1);
     let parts: Vec<&str> = std::iter::once(place.as_str())
         .chain(parts.iter().copied())

@@ -16,6 +16,8 @@ pub static TYPE: Type = Type {
     title: "ClickHouse",
     short: "clickhouse",
     source: None,
+    sink: None,
+    reads_topics: true,
     decode: decode::<ClickhouseSettings>,
 };
 

@@ -233,7 +233,7 @@ pub(super) async fn leave_group(
     env: &Environment,
     group: &str,
 ) -> Result<()> {
-    let flows = env.profile.flows.iter();
+    let flows = env.profile.flows_to(&own.name);
     for (name, _) in flows.filter(|(_, flow)| flow.group == group) {
         let names = Names::of(own, env, name);
         for server in own.each_server(env) {
@@ -271,7 +271,7 @@ pub(super) async fn create(
         existing.push(tables.map_err(|error| service(&error))?);
     }
     let mut changed = Vec::new();
-    for (name, flow) in &env.profile.flows {
+    for (name, flow) in env.profile.flows_to(&own.name) {
         let names = Names::of(own, env, name);
         let statements = statements(own, env, name, flow)?;
         let mut wrong = Vec::new();
@@ -310,7 +310,7 @@ pub(super) async fn create(
     Ok(if changed.is_empty() {
         Outcome::Unchanged(format!(
             "tables of {} flows are there",
-            env.profile.flows.len()
+            env.profile.flows_to(&own.name).count()
         ))
     } else {
         Outcome::Changed(format!("made the tables of {}", changed.join(", ")))
@@ -460,7 +460,7 @@ pub(super) async fn probe(own: &ClickhouseSettings, env: &Environment) -> Status
             Err(error) => return Status::in_progress(error.to_string()),
         };
         wanted = 0;
-        for flow in env.profile.flows.keys() {
+        for (flow, _) in env.profile.flows_to(&own.name) {
             for table in Names::of(own, env, flow).all() {
                 wanted += 1;
                 if !has(&tables, table) {

@@ -39,7 +39,7 @@ impl Target for ClickhouseSettings {
         let client = self.client(env);
         let mut found = BTreeMap::new();
         let ask = async {
-            for flow in env.profile.flows.keys() {
+            for (flow, _) in env.profile.flows_to(&self.name) {
                 if let Some(end) = end(self, env, &client, flow).await {
                     found.insert(flow.clone(), end);
                 }

@@ -25,6 +25,8 @@ pub static TYPE: Type = Type {
         user: "mongodb.user",
         password: "mongodb.password",
     }),
+    sink: None,
+    reads_topics: false,
     decode: decode::<MongodbSettings>,
 };
 

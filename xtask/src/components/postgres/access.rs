@@ -39,8 +39,13 @@ pub async fn grant(
     let user = env.profile.component(&own.name);
     if let Some(user) = user.and_then(|it| env.own_connector_user(it)) {
         done.extend(role(own, env, &session, user, progress).await?);
-        let tables = tables(own, env, |connector| env.connector_user(connector) == user);
-        done.extend(rights(own, env, &session, user, &tables).await?);
+        if env.connectors(&own.name).next().is_some() {
+            let tables = tables(own, env, |connector| env.connector_user(connector) == user);
+            done.extend(rights(own, env, &session, user, &tables).await?);
+        }
+        if env.profile.sinks_of(&own.name).next().is_some() {
+            done.extend(writes(&session, user).await?);
+        }
     }
     for (_, connector) in env.connectors(&own.name) {
         done.extend(publish(own, env, &session, connector).await?);
@@ -123,13 +128,24 @@ async fn role(
     }
     let password = env.password(&format!("{}-connector", own.name));
     let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());
-    run(session, &sql::login(user, exists, &verifier)).await?;
+    let replicates = env.connectors(&own.name).next().is_some();
+    run(session, &sql::login(user, exists, replicates, &verifier)).await?;
     // What was done counts once it helps: a rule of pg_hba.conf may stand in the way.
     match own.session_as_connector(env).await {
         Ok(_) if exists => Ok(Some(format!("set the password of {user}"))),
         Ok(_) => Ok(Some(format!("made the user {user}"))),
         Err(error) => Err(service(&error).detail(format!("before: {refused}"))),
     }
+}
+
+/// Has the user make tables where sinks write them.
+async fn writes(session: &Postgres, user: &str) -> Result<Option<String>> {
+    let may = session.value(&sql::may_write(user)).await;
+    if may.map_err(|error| service(&error))?.as_deref() == Some("true") {
+        return Ok(None);
+    }
+    run(session, &sql::let_write(user)).await?;
+    Ok(Some(format!("{user} may make tables in schema public")))
 }
 
 fn is_refused(error: &PostgresError) -> bool {

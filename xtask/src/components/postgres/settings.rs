@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::profile::combinations::Subject;
 use crate::profile::component::{
-    Accounts, ConnectorAccount, Named, ObjectName, Port, Source, Space, Spec, Type, decode,
+    Accounts, ConnectorAccount, Named, ObjectName, Port, Sink, Source, Space, Spec, Type, decode,
 };
 use crate::profile::rules::{LOGIN, NAME, Owned, QUANTITY, Rule, Rules, is_size};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources, Settings, Versions};
@@ -25,6 +25,8 @@ pub static TYPE: Type = Type {
         user: "database.user",
         password: "database.password",
     }),
+    sink: Some(Sink { plugin: "jdbc" }),
+    reads_topics: false,
     decode: decode::<PostgresSettings>,
 };
 

@@ -33,12 +33,14 @@ pub struct Errors {
 /// Counts the unreadable messages of every flow. A table that does not answer says so in its row:
 /// the queues of sinks are worth showing without it.
 pub async fn errors(env: &Environment) -> Vec<Errors> {
+    // What a sink writes has its queue.
     let flows = env.profile.flows.iter();
+    let flows = flows.filter(|(_, flow)| flow.to.is_none());
     futures_util::future::join_all(flows.map(|(name, flow)| of_flow(env, name, flow))).await
 }
 
 async fn of_flow(env: &Environment, name: &str, flow: &Flow) -> Errors {
-    let target = target(env).map(|target| target.table(env, name, flow));
+    let target = target(env, flow).map(|target| target.table(env, name, flow));
     let mut errors = Errors {
         flow: name.to_owned(),
         table: target
@@ -80,7 +82,7 @@ pub async fn rejected(
         let what = format!("the profile has no flow `{name}`");
         Error::new(Code::Usage, what)
     })?;
-    let target = target(env)?.table(env, name, flow);
+    let target = target(env, flow)?.table(env, name, flow);
     let rows = target.rejected(super::scan::LOOKED_AT).await?;
     let entries = rows.into_iter().enumerate().map(|(index, row)| {
         let origin = Place {

@@ -32,7 +32,7 @@ pub async fn mark(
     progress: &Progress,
     mut found: impl FnMut(&[Key]) -> Result<()>,
 ) -> Result<usize> {
-    let target = target(env)?.table(env, name, flow);
+    let target = target(env, flow)?.table(env, name, flow);
     let of = flow_source(env, flow).ok_or_else(|| {
         let what = format!("flow `{name}` has no connector");
         Error::new(Code::ProfileInvalid, what)

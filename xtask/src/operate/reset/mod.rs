@@ -212,9 +212,9 @@ impl Reset {
         let journal = self.journal().clone();
         let mut flows = Vec::new();
         for (name, flow) in self.flows() {
-            let table = target(&self.env)?.table(&self.env, name, flow);
+            let table = target(&self.env, flow)?.table(&self.env, name, flow);
             let Loaded { rows, first, last } = table.snapshot(journal.begun).await?;
-            let since = |at: u64| (rows > 0).then(|| at.saturating_sub(journal.begun));
+            let since = |at: u64| (rows > 0 && at > 0).then(|| at.saturating_sub(journal.begun));
             let deleted = journal.missing.get(name).cloned().unwrap_or_default();
             flows.push(FlowSummary {
                 flow: name.clone(),

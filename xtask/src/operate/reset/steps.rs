@@ -123,7 +123,7 @@ impl Reset {
             return Ok(earlier());
         }
         for (name, flow) in self.flows() {
-            target(&self.env)?
+            target(&self.env, flow)?
                 .table(&self.env, name, flow)
                 .truncate()
                 .await?;

@@ -79,7 +79,7 @@ impl InUse {
     pub fn of(profile: &Profile, platform: PlatformChoice, cgroup: Option<u8>) -> Self {
         let versions = &profile.versions;
         let mut used = InUse::default();
-        for plugin in profile.source_plugins() {
+        for plugin in profile.plugins() {
             used = used.with(Subject::Plugin(plugin), versions.plugin(plugin));
         }
         if profile.connect.plugins.contains(&ExtraPlugin::Jdbc) {

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
 use crate::profile::schema::Connector;
+use crate::readiness::connect::connector;
 use crate::readiness::{State, Status};
 use crate::wait;
 
@@ -49,6 +50,25 @@ pub(super) async fn gate(
     })
     .await?;
     Ok(watcher.outcome(message))
+}
+
+/// Waits until a sink and its tasks run.
+///
+/// # Errors
+/// They do not, and why.
+pub(super) async fn sink(env: &Environment, name: &str, progress: &Progress) -> Result<Outcome> {
+    let what = format!("{name} runs");
+    wait::until(&what, env.patience(), progress, || async {
+        if let Some(blocked) = env.still_blocked_by(&env.profile.connect.name).await {
+            return blocked;
+        }
+        match env.connect_client().status(name).await {
+            Ok(status) => connector(status.as_ref()),
+            Err(error) => Status::in_progress(error.to_string()),
+        }
+    })
+    .await
+    .map(Outcome::Unchanged)
 }
 
 /// What Connect reports, unless the operator has a reason to wait, or against it.

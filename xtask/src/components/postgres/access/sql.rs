@@ -56,11 +56,12 @@ pub(super) fn role_exists(user: &str) -> String {
 }
 
 /// Makes the user, or gives the one that is there its password.
-pub(super) fn login(user: &str, exists: bool, verifier: &str) -> String {
+pub(super) fn login(user: &str, exists: bool, replicates: bool, verifier: &str) -> String {
     let (user, verifier) = (ident(user), literal(verifier));
-    match exists {
-        true => format!("ALTER ROLE {user} LOGIN PASSWORD {verifier}"),
-        false => format!("CREATE ROLE {user} LOGIN REPLICATION PASSWORD {verifier}"),
+    match (exists, replicates) {
+        (true, _) => format!("ALTER ROLE {user} LOGIN PASSWORD {verifier}"),
+        (false, true) => format!("CREATE ROLE {user} LOGIN REPLICATION PASSWORD {verifier}"),
+        (false, false) => format!("CREATE ROLE {user} LOGIN PASSWORD {verifier}"),
     }
 }
 
@@ -98,6 +99,21 @@ pub(super) fn found(user: &str, tables: &BTreeSet<String>) -> String {
 }
 
 /// The attributes that the user shall have, and those that it shall not.
+/// Whether the user may make tables where sinks write them.
+pub(super) fn may_write(user: &str) -> String {
+    let user = literal(user);
+    // Of several privileges that are named together any one would do.
+    format!(
+        "SELECT (has_schema_privilege({user}, 'public', 'USAGE') \
+         AND has_schema_privilege({user}, 'public', 'CREATE'))::text"
+    )
+}
+
+/// Lets the user make tables there, which are its own.
+pub(super) fn let_write(user: &str) -> String {
+    format!("GRANT USAGE, CREATE ON SCHEMA public TO {}", ident(user))
+}
+
 const NEEDED: [&str; 2] = ["LOGIN", "REPLICATION"];
 const EXCESS: [&str; 3] = ["SUPERUSER", "CREATEDB", "CREATEROLE"];
 

@@ -103,11 +103,15 @@ fn row_level_security_never_hides_rows_in_silence() {
 #[test]
 fn a_password_is_set_by_its_verifier() {
     assert_eq!(
-        login("cdc", false, "SCRAM-SHA-256$4096:a'b"),
+        login("cdc", false, true, "SCRAM-SHA-256$4096:a'b"),
         "CREATE ROLE \"cdc\" LOGIN REPLICATION PASSWORD 'SCRAM-SHA-256$4096:a''b'"
     );
     assert_eq!(
-        login("c\"c", true, "v"),
+        login("cdc", false, false, "v"),
+        "CREATE ROLE \"cdc\" LOGIN PASSWORD 'v'"
+    );
+    assert_eq!(
+        login("c\"c", true, true, "v"),
         "ALTER ROLE \"c\"\"c\" LOGIN PASSWORD 'v'"
     );
 }

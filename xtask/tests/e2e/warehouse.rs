@@ -1,0 +1,121 @@
+//! Two PostgreSQL instances of one profile: rows go from the one into the other through a JDBC sink.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use xtask::clients::postgres::Postgres;
+use xtask::platform::{Endpoint, Secret};
+
+use crate::ports;
+use crate::sandbox::{Sandbox, kill};
+
+const SOURCE: &str = "components.source.port";
+const TARGET: &str = "components.warehouse.port";
+
+/// Every row as its column names and values, in the order of its key.
+const TABLES: [(&str, &str); 3] = [
+    ("customers", "customer_id"),
+    ("orders", "order_id"),
+    ("line_items", "order_id, line_no"),
+];
+
+async fn database(sandbox: &Sandbox, port: &str, component: &str, name: &str) -> Postgres {
+    let password = Secret::new(sandbox.password(component));
+    let at = Endpoint::loopback(sandbox.ports[port]).login("postgres", password);
+    Postgres::connect(&at, name).await.expect("a session")
+}
+
+async fn source(sandbox: &Sandbox) -> Postgres {
+    database(sandbox, SOURCE, "source", "warehouse_source").await
+}
+
+async fn rows(database: &Postgres) -> Vec<String> {
+    let mut all = Vec::new();
+    for (table, key) in TABLES {
+        let rows = database
+            .query(&format!(
+                "SELECT '{table} ' || to_jsonb(it)::text FROM public.{table} it ORDER BY {key}"
+            ))
+            .await;
+        // The sink makes a table with its first row.
+        let rows = rows.unwrap_or_default();
+        all.extend(rows.into_iter().filter_map(|row| row.into_iter().next()?));
+    }
+    all
+}
+
+/// Waits until the target has the source's rows and no others, and returns them.
+async fn same(sandbox: &Sandbox) -> Vec<String> {
+    let source = source(sandbox).await;
+    let target = database(sandbox, TARGET, "warehouse", "warehouse_target").await;
+    let begin = Instant::now();
+    loop {
+        let (there, here) = (rows(&source).await, rows(&target).await);
+        if there == here {
+            return there;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(90),
+            "source {there:#?}\ntarget {here:#?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn rows_go_from_one_postgresql_to_another() {
+    let mut sandbox = Sandbox::new("warehouse");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    sandbox.profile = Some(root.join("profiles/warehouse.yaml"));
+    sandbox
+        .ports
+        .retain(|key, _| !["postgres.port", "mongodb.port", "clickhouse.port"].contains(key));
+    sandbox.ports.insert(SOURCE, ports::free(21_000));
+    sandbox.ports.insert(TARGET, ports::free(21_000));
+    sandbox.ok(&["up"]);
+    assert_eq!(same(&sandbox).await.len(), 5);
+
+    let again = sandbox.json(&["up"]);
+    assert_eq!(again["counts"]["changed"], 0, "{again}");
+    let verify = sandbox.json(&["verify"]);
+    let changes: Vec<&str> = verify["proofs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|proof| proof["change"].as_str().unwrap())
+        .collect();
+    assert_eq!(changes, ["insert", "update", "delete"], "{verify}");
+
+    for change in [
+        "INSERT INTO public.customers (customer_id, name, email, created_at) \
+         VALUES (900, 'Zoë ''x''', 'zoe@example.com', '1969-12-31 23:59:59.999999')",
+        "INSERT INTO public.orders (order_id, customer_id, total) VALUES (900, 900, 9999999999.99)",
+        "INSERT INTO public.line_items VALUES (900, 1, '', -1, 0.01), (900, 2, 'Cup', 2, 5.50)",
+        "UPDATE public.line_items SET price = 19.95 WHERE order_id = 1 AND line_no = 1",
+        "DELETE FROM public.line_items WHERE order_id = 1 AND line_no = 2",
+    ] {
+        source(&sandbox).await.execute(change).await.unwrap();
+    }
+    let after = same(&sandbox).await;
+    assert!(
+        after.iter().any(|row| row.contains("9999999999.99")),
+        "{after:#?}"
+    );
+
+    // Nothing is lost with a killed worker, nor is a delete from a time when nobody read.
+    kill(sandbox.pid("connect"));
+    source(&sandbox)
+        .await
+        .execute("DELETE FROM public.line_items WHERE order_id = 900 AND line_no = 1")
+        .await
+        .unwrap();
+    sandbox.ok(&["up"]);
+    assert_eq!(same(&sandbox).await.len(), after.len() - 1);
+
+    sandbox.ok(&["reset-connector", "warehouse-source", "--yes"]);
+    same(&sandbox).await;
+    let status = sandbox.json(&["status"]);
+    assert_eq!(status["current"], true, "{status}");
+    let diagnosis = sandbox.json(&["diagnose"]);
+    assert_eq!(diagnosis["findings"], serde_json::json!([]), "{diagnosis}");
+}
