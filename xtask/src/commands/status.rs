@@ -11,7 +11,7 @@ use crate::clock;
 use crate::diagnose::Finding;
 use crate::environment::Environment;
 use crate::error::{Exit, Result};
-use crate::observe::status::{Component, ConnectorRow, FlowRow, Overview, gather};
+use crate::observe::status::{Component, ConnectorRow, FlowRow, Overview, SinkRow, gather};
 use crate::readiness::{State, Status};
 use crate::report::text::{Ink, Palette, bytes};
 use crate::report::{self, Output};
@@ -114,8 +114,10 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
             .connectors
             .iter()
             .find(|connector| connector.name == flow.connector);
+        let to = |sink: &&SinkRow| Some(&sink.name) == flow.to.as_ref();
+        let sink = overview.sinks.iter().find(to);
         lines.push(String::new());
-        flow_lines(flow, connector, palette, &mut lines);
+        flow_lines(flow, connector, sink, palette, &mut lines);
     }
     lines.push(String::new());
     lines.push(format!("  passwords: {}", env.dirs.secrets().display()));
@@ -158,6 +160,7 @@ fn trouble(status: &Status, lines: &mut Vec<String>) {
 fn flow_lines(
     flow: &FlowRow,
     connector: Option<&ConnectorRow>,
+    sink: Option<&SinkRow>,
     palette: Palette,
     lines: &mut Vec<String>,
 ) {
@@ -181,9 +184,16 @@ fn flow_lines(
         None if flow.rows > Some(0) => format!("{} rows", flow.rows.unwrap_or_default()),
         None => "no row yet".into(),
     };
+    let target = match sink {
+        Some(row) => {
+            let mark = mark(&row.status, palette);
+            format!("{mark} {} ─▶ {} {}", row.name, row.sink, flow.silver)
+        }
+        None => flow.silver.clone(),
+    };
     lines.push(format!(
-        "  {}: {head} ─▶ {} ─▶ {}",
-        flow.name, flow.topic, flow.silver
+        "  {}: {head} ─▶ {} ─▶ {target}",
+        flow.name, flow.topic
     ));
     let mut notes: Vec<String> = note.into_iter().collect();
     notes.push(format!("{} messages", number(flow.messages)));
@@ -198,6 +208,11 @@ fn flow_lines(
     }
     lines.push(format!("    {}", notes.join(" · ")));
     if let Some(row) = connector
+        && row.status.state != State::Current
+    {
+        trouble(&row.status, lines);
+    }
+    if let Some(row) = sink
         && row.status.state != State::Current
     {
         trouble(&row.status, lines);

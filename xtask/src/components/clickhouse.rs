@@ -313,16 +313,6 @@ async fn answer(endpoint: Endpoint) -> Status {
     }
 }
 
-/// What stands behind the interface, for `status`.
-pub fn flavour(env: &Environment) -> &'static str {
-    let own = env.profile.first::<ClickhouseSettings>();
-    match own.is_some_and(|own| own.external.is_some()) {
-        true => "external",
-        false if program(env).is_some() => "server",
-        false => "embedded engine",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -520,11 +520,7 @@ pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
 
 /// The connector and all its tasks run, and its source sees it read, if that tells.
 pub async fn probe_connector(env: &Environment, name: &str, connector: &Connector) -> Status {
-    let status = match env.connect_client().status(name).await {
-        Ok(status) => readiness::connect::connector(status.as_ref()),
-        Err(error) if error.is_transient() => return Status::in_progress(error.to_string()),
-        Err(error) => return Status::failed(error.to_string()),
-    };
+    let status = probe_tasks(env, name).await;
     if status.state != readiness::State::Current {
         return status;
     }
@@ -532,5 +528,14 @@ pub async fn probe_connector(env: &Environment, name: &str, connector: &Connecto
         Some(reading) if reading.status.state != readiness::State::Current => reading.status,
         Some(_) => Status::current(format!("{}, slot active", status.message)),
         None => status,
+    }
+}
+
+/// Whether a connector and its tasks run, by Connect.
+pub async fn probe_tasks(env: &Environment, name: &str) -> Status {
+    match env.connect_client().status(name).await {
+        Ok(status) => readiness::connect::connector(status.as_ref()),
+        Err(error) if error.is_transient() => Status::in_progress(error.to_string()),
+        Err(error) => Status::failed(error.to_string()),
     }
 }

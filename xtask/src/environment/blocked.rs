@@ -93,13 +93,6 @@ impl Environment {
         link.connector_blocked_by(&self.profile, name, status).await
     }
 
-    /// Why the operator will not submit a connector to Connect, where an operator does: Connect itself
-    /// knows nothing of one whose configuration it refused.
-    pub async fn refused_connector(&self, name: &str) -> Option<Status> {
-        let refused = self.connector_blocked_by(name, None).await;
-        refused.filter(|status| status.state == State::Failed)
-    }
-
     /// Asks the operator to look at a connector again, as [`Environment::nudge_operator`]; also where
     /// Connect has `changed` what the operator made of it.
     ///

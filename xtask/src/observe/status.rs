@@ -15,7 +15,7 @@ use crate::environment::Environment;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::process::procinfo;
-use crate::profile::schema::{Connector, Flow};
+use crate::profile::schema::{Connector, Flow, Sink};
 use crate::readiness::{State, Status};
 use crate::wait::{self, Limit};
 
@@ -34,6 +34,9 @@ pub struct Overview {
     pub components: Vec<Component>,
     /// Source connectors.
     pub connectors: Vec<ConnectorRow>,
+    /// Sink connectors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkRow>,
     /// Flows.
     pub flows: Vec<FlowRow>,
 }
@@ -83,6 +86,17 @@ pub struct ConnectorRow {
     pub unconfirmed_wal: Option<u64>,
 }
 
+/// One sink connector.
+#[derive(Debug, Serialize)]
+pub struct SinkRow {
+    /// Name.
+    pub name: String,
+    /// The component it writes to.
+    pub sink: String,
+    /// State of connector and tasks.
+    pub status: Status,
+}
+
 /// One flow.
 #[derive(Debug, Serialize)]
 pub struct FlowRow {
@@ -90,6 +104,9 @@ pub struct FlowRow {
     pub name: String,
     /// Its connector.
     pub connector: String,
+    /// The sink that writes it, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// Its topic.
     pub topic: String,
     /// Messages in the topic.
@@ -113,6 +130,7 @@ impl Overview {
             .iter()
             .map(|component| &component.status)
             .chain(self.connectors.iter().map(|connector| &connector.status))
+            .chain(self.sinks.iter().map(|sink| &sink.status))
             .all(|status| status.state == State::Current)
     }
 }
@@ -120,13 +138,18 @@ impl Overview {
 /// Gathers everything, concurrently.
 pub async fn gather(env: &Arc<Environment>) -> Overview {
     let limit = Limit::fixed(PATIENCE);
-    let (components, connectors, flows) =
-        tokio::join!(components(env, &limit), connectors(env), flows(env));
+    let (components, connectors, sinks, flows) = tokio::join!(
+        components(env, &limit),
+        connectors(env),
+        sinks(env),
+        flows(env)
+    );
     Overview {
         profile: env.name.clone(),
         platform: env.platform,
         components,
         connectors,
+        sinks,
         flows,
     }
 }
@@ -283,6 +306,16 @@ async fn connector_row(env: &Arc<Environment>, name: &str, connector: &Connector
     }
 }
 
+async fn sinks(env: &Environment) -> Vec<SinkRow> {
+    let limit = Limit::fixed(PATIENCE);
+    let row = async |(name, sink): (&String, &Sink)| SinkRow {
+        name: name.clone(),
+        sink: sink.sink.clone(),
+        status: patiently(&limit, connect::probe_tasks(env, name)).await,
+    };
+    join_all(env.profile.sinks.iter().map(row)).await
+}
+
 /// The flows. The broker and the target are asked at the same time.
 pub(super) async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
     let flows = env.profile.flows.iter();
@@ -320,6 +353,7 @@ fn flow_row(
     FlowRow {
         name: name.to_owned(),
         connector: flow.connector.clone(),
+        to: flow.to.clone(),
         messages: positions.map(|positions| positions.messages),
         lag: positions.map(|positions| positions.changes),
         silver: target(env, flow).map_or_else(|_| String::new(), |it| it.name(env, name)),
