@@ -69,7 +69,7 @@ pub async fn it_is_back_when_it_leads(cluster: &Cluster) {
     made["metadata"] = json!({"name": OPERATOR});
     create(client, Some(space), made).await;
 
-    let plan = restart::plan(&env, What::Operator).unwrap();
+    let plan = restart::plan(&env, &What::Operator).unwrap();
     let (graph, actions) = plan.build().unwrap();
     assert_eq!(graph.nodes()[0].id, "strimzi/roll");
     let roll = actions.into_iter().next().unwrap();

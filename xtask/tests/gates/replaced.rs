@@ -248,7 +248,7 @@ pub async fn strimzi_is_asked(cluster: &Cluster) {
     }
     worker(client, space).await;
 
-    let plan = restart::plan(&env, What::Component("connect")).unwrap();
+    let plan = restart::plan(&env, &What::Component("connect".into())).unwrap();
     let (graph, actions) = plan.build().unwrap();
     let ids: Vec<&str> = graph.nodes().iter().map(|node| node.id.as_str()).collect();
     assert_eq!(ids[..2], ["connect/roll", "connect/ready"]);
@@ -280,7 +280,7 @@ pub async fn strimzi_is_asked(cluster: &Cluster) {
     );
 
     // Nothing is there of the operators: that is said, and nothing waits for it.
-    let plan = restart::plan(&env, What::Operator).unwrap();
+    let plan = restart::plan(&env, &What::Operator).unwrap();
     let (graph, actions) = plan.build().unwrap();
     assert_eq!(graph.nodes()[0].id, "strimzi/roll");
     let roll = actions.into_iter().next().unwrap();

@@ -13,7 +13,7 @@ use xtask::plan::Progress;
 use xtask::platform::Platform;
 use xtask::platform::kubernetes::Cluster;
 use xtask::platform::kubernetes::watch::{Gate, Target};
-use xtask::profile::{self, Selection};
+use xtask::profile::Selection;
 use xtask::{error, wait};
 
 /// Waits as a plan does.
