@@ -28,6 +28,8 @@ pub struct Kind {
     pub state: PathBuf,
     pub ports: BTreeMap<&'static str, u16>,
     pub extra: Vec<String>,
+    /// Another profile than the default one.
+    pub profile: Option<&'static str>,
     /// Another checkout of the repository than this one.
     pub root: Option<PathBuf>,
 }
@@ -48,6 +50,7 @@ impl Kind {
             extra: ["kafka", "connect", "postgres", "mongodb", "clickhouse"]
                 .map(|component| format!("{component}.resources.cpu=50m"))
                 .to_vec(),
+            profile: None,
             root: None,
         }
     }
@@ -63,6 +66,9 @@ impl Kind {
             .env("DOCKER_BUILDKIT", "0")
             .env("CI", "true")
             .stdin(Stdio::null());
+        if let Some(profile) = self.profile {
+            command.args(["--profile", profile]);
+        }
         if let Some(root) = &self.root {
             command.env("CARGO_MANIFEST_DIR", root.join("xtask"));
         }

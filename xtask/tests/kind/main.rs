@@ -22,6 +22,7 @@ mod production;
 mod recovery;
 mod rotation;
 mod trouble;
+mod warehouse;
 
 /// For trying things by hand: builds what is missing and says which node image to use.
 #[test]
