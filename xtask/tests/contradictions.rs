@@ -564,6 +564,10 @@ fn contradictions_in_named_components_and_sinks() {
         ),
         &["sink `other` writes no flow", "`to: other`"],
     );
+    refused(
+        &format!("kafka: {{security: scram}}\nplatform: kind\n{SINK}"),
+        &["own.yaml:1:9: sink `sink`", "use `kafka.security: plain`"],
+    );
     // Nothing reads the topics where there is no ClickHouse.
     let rest = "    keep: latest\n    group: ch\n    columns: {order_id: Int64}\n";
     refused(

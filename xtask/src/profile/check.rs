@@ -289,6 +289,13 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
 fn sinks(tree: &Node, profile: &Profile) -> Result<()> {
     for (name, sink) in &profile.sinks {
         key_obeys(tree, &["connectors", name], &NAME)?;
+        if profile.kafka.is_secured() {
+            let what = format!(
+                "sink `{name}`: its user in Kafka would need rights that `kafka.security: scram` does not give in this version"
+            );
+            return Err(invalid(tree, &["kafka", "security"], what)
+                .hint("use `kafka.security: plain` with sinks"));
+        }
         for key in sink.config.keys() {
             key_obeys(tree, &["connectors", name, "config", key], &NAME)?;
         }
