@@ -328,8 +328,10 @@ pub(super) async fn flows(env: &Arc<Environment>) -> Vec<FlowRow> {
     };
     let positions = tokio::time::timeout(PATIENCE, positions);
     let ends = async {
-        let targets = env.profile.components.values().map(of);
-        let targets = targets.filter_map(|it| it.target());
+        // A type that can be a target may be a source here.
+        let components = env.profile.components.values();
+        let reached = components.filter(|it| env.profile.flows_to(&it.name).next().is_some());
+        let targets = reached.filter_map(|it| of(it).target());
         let ends = join_all(targets.map(|target| target.ends(env, PATIENCE))).await;
         ends.into_iter().flatten().collect::<BTreeMap<_, _>>()
     };

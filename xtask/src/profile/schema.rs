@@ -395,7 +395,8 @@ impl Profile {
 
     /// The flows that arrive at a component: through sinks, or where it reads the topics itself.
     pub fn flows_to<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Flow)> {
-        let reads = self.sinks_of(name).next().is_none();
+        let own = self.components.get(name);
+        let reads = own.is_some_and(|it| it.kind.reads_topics);
         let of = move |flow: &Flow| match self.written(flow) {
             Some(written) => written.name == name,
             None => reads,
@@ -428,5 +429,47 @@ impl Profile {
             written && connectors.contains_key(&flow.connector)
         });
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::components::load;
+    use crate::profile::Selection;
+
+    /// Each component that flows arrive at, with them.
+    fn arrivals(profile: &str) -> Vec<(String, Vec<String>)> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .expect("a repository");
+        let selection = Selection {
+            profile: profile.into(),
+            set: Vec::new(),
+        };
+        let profile = load(root, &selection).expect("a profile").profile;
+        let flows = |name: &String| {
+            let flows = profile.flows_to(name).map(|(flow, _)| flow.clone());
+            (name.clone(), flows.collect::<Vec<_>>())
+        };
+        let all = profile.components.keys().map(flows);
+        all.filter(|(_, flows)| !flows.is_empty()).collect()
+    }
+
+    #[test]
+    fn flows_arrive_where_they_are_written_or_read_and_nowhere_else() {
+        let to = |name: &str, flows: &[&str]| {
+            let flows = flows.iter().map(|flow| (*flow).to_owned());
+            vec![(name.to_owned(), flows.collect::<Vec<_>>())]
+        };
+        assert_eq!(
+            arrivals("clickhouse"),
+            to("clickhouse", &["users", "events"])
+        );
+        assert_eq!(
+            arrivals("warehouse"),
+            to("warehouse", &["customers", "orders", "line_items"])
+        );
     }
 }
