@@ -9,7 +9,7 @@ use serde_json::json;
 use super::stdout::say;
 use super::{confirm, context, down_cluster};
 use crate::cli::{Down, Global};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
@@ -56,10 +56,7 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
         )?;
     }
     let begin = std::time::Instant::now();
-    let (stopped, errors) = daemon::stop_all(&dirs, &components).await;
-    if let Some(error) = Error::together(errors) {
-        return Err(error);
-    }
+    let stopped = daemon::stop_all(&dirs, &components).await?;
     if !args.keep_data {
         daemon::wait_for_orphans(&dirs.all_data(), &Progress::silent()).await?;
         dirs::remove(&dirs.state)?;

@@ -84,8 +84,7 @@ fn processes(env: &Environment) -> Result<Vec<(String, String)>> {
             files.push((format!("{component}/{name}"), text.clone()));
         }
     }
-    let profile = &env.profile;
-    for name in profile.connectors.keys().chain(profile.sinks.keys()) {
+    for name in env.profile.connector_names() {
         let manifest = connect::manifest_of(env, name)?;
         let text = format!(
             "{:#}\n",

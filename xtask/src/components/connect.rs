@@ -206,11 +206,7 @@ impl Component for Connect {
 
     fn values(&self, made: &Manifests<'_>) -> Result<Value> {
         let env = made.env;
-        let names = env
-            .profile
-            .connectors
-            .keys()
-            .chain(env.profile.sinks.keys());
+        let names = env.profile.connector_names();
         let resources = names
             .map(|name| resource(name, manifest_of(env, name)?))
             .collect::<Result<Vec<_>>>()?;

@@ -581,7 +581,7 @@ fn columns(tree: &Node, name: &str, flow: &Flow) -> Result<()> {
     }
     for (index, key) in flow.key.iter().enumerate() {
         // What a sink writes has the source's columns.
-        if flow.to.is_some() && flow.columns.is_empty() {
+        if flow.has_source_columns() {
             obeys(tree, &["flows", name, "key"], key, &WORD)?;
             continue;
         }
@@ -652,7 +652,7 @@ fn canary(tree: &Node, name: &str, flow: &Flow, source: &Source) -> Result<()> {
         )
         .hint("leave `canary` out for a flow without one"));
     };
-    if flow.to.is_some() && flow.columns.is_empty() {
+    if flow.has_source_columns() {
         return Ok(());
     }
     match flow.columns.get(seen).map(String::as_str) {

@@ -342,6 +342,13 @@ pub struct Flow {
     pub canary: Option<Settings>,
 }
 
+impl Flow {
+    /// Whether its table gets the columns of the source: a sink writes it, and it names none.
+    pub fn has_source_columns(&self) -> bool {
+        self.to.is_some() && self.columns.is_empty()
+    }
+}
+
 impl Profile {
     /// The topic that a flow's changes arrive in: `<prefix>.<table>`, Debezium's naming.
     pub fn topic(&self, flow: &Flow) -> String {
@@ -380,6 +387,11 @@ impl Profile {
             }
         }
         plugins
+    }
+
+    /// The names of all connectors, sources before sinks.
+    pub fn connector_names(&self) -> impl Iterator<Item = &String> {
+        self.connectors.keys().chain(self.sinks.keys())
     }
 
     /// The component that a flow arrives at, through a sink.

@@ -225,11 +225,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         .collect();
     gates::add(&mut plan, env, &starts, &own);
     image::proof(&mut plan, env, pushed);
-    let connectors = env
-        .profile
-        .connectors
-        .keys()
-        .chain(env.profile.sinks.keys());
+    let connectors = env.profile.connector_names();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
     needs.extend(["connect/apply", target]);

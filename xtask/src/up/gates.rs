@@ -133,6 +133,28 @@ pub(crate) fn ready(plan: &mut Plan, env: &Arc<Environment>, name: &str, needs: 
     );
 }
 
+/// Adds the step that registers a connector; returns its name.
+fn register(
+    plan: &mut Plan,
+    env: &Arc<Environment>,
+    objects: &Arc<Vec<Object>>,
+    name: &str,
+    title: &str,
+    needs: &[&str],
+) -> String {
+    let step = format!("{name}/register");
+    let (at, own, name) = (env.clone(), objects.clone(), name.to_owned());
+    plan.step(&step, title, needs, async move |progress| {
+        match at.platform {
+            Platform::Host => connect::register(at, name, progress).await,
+            Platform::Kind | Platform::Kubernetes => {
+                cluster::register(&at, &own, name, &progress).await
+            }
+        }
+    });
+    step
+}
+
 fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>>) {
     // An operator waits by itself for the worker to be ready.
     let before = match env.platform {
@@ -149,19 +171,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         let permitted = permitted.get(connector.source.as_str());
         needs.extend(permitted.into_iter().flatten().map(String::as_str));
         needs.push("kafka/topics");
-        let (at, connector_name, own) = (env.clone(), name.clone(), objects.clone());
-        plan.step(
-            &format!("{name}/register"),
-            "register the connector",
-            &needs,
-            async move |progress| match at.platform {
-                Platform::Host => connect::register(at, connector_name, progress).await,
-                Platform::Kind | Platform::Kubernetes => {
-                    cluster::register(&at, &own, connector_name, &progress).await
-                }
-            },
-        );
-        let mut registered = format!("{name}/register");
+        let mut registered = register(plan, env, objects, name, "register the connector", &needs);
         if env.platform != Platform::Host {
             // The operator restarts nothing, and need not have registered what was there before.
             let (at, connector_name, spec) = (env.clone(), name.clone(), connector.clone());
@@ -192,19 +202,7 @@ fn connectors(plan: &mut Plan, env: &Arc<Environment>, objects: &Arc<Vec<Object>
         let mut needs = vec![before, "kafka/topics"];
         let permitted = permitted.get(sink.sink.as_str());
         needs.extend(permitted.into_iter().flatten().map(String::as_str));
-        let (at, sink_name, own) = (env.clone(), name.clone(), objects.clone());
-        let registered = format!("{name}/register");
-        plan.step(
-            &registered,
-            "register the sink",
-            &needs,
-            async move |progress| match at.platform {
-                Platform::Host => connect::register(at, sink_name, progress).await,
-                Platform::Kind | Platform::Kubernetes => {
-                    cluster::register(&at, &own, sink_name, &progress).await
-                }
-            },
-        );
+        let registered = register(plan, env, objects, name, "register the sink", &needs);
         let (at, sink_name) = (env.clone(), name.clone());
         plan.gate(
             &format!("{name}/running"),

@@ -243,8 +243,11 @@ fn launched(dirs: &Dirs, component: &str) -> Result<Option<Daemon>> {
 }
 
 /// Stops these components: what reads from others before them, and what is independent at the same
-/// time. Returns the names of those that ran, and every error; none keeps the others running.
-pub async fn stop_all(dirs: &Dirs, components: &[String]) -> (Vec<String>, Vec<Error>) {
+/// time. Returns the names of those that ran.
+///
+/// # Errors
+/// All that [`stop`] had; none keeps the others running.
+pub async fn stop_all(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
     let (mut stopped, mut errors) = (Vec::new(), Vec::new());
     let (mut readers, mut others) = (Vec::new(), Vec::new());
     for component in components {
@@ -266,7 +269,7 @@ pub async fn stop_all(dirs: &Dirs, components: &[String]) -> (Vec<String>, Vec<E
             }
         }
     }
-    (stopped, errors)
+    Error::together(errors).map_or(Ok(stopped), Err)
 }
 
 /// Publishes what a daemon made as it ended by itself.
