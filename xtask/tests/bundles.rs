@@ -11,6 +11,7 @@ use support::crds::bundles;
 use support::objects::{Cluster, environment, loaded, repository};
 use xtask::platform::kubernetes::bundles::install::{Install, objects};
 use xtask::platform::kubernetes::bundles::{Bundle, bundle};
+use xtask::profile::parts;
 use xtask::up::operators::{operators, pinned};
 
 const INSTALL: Install<'static> = Install {
@@ -89,7 +90,8 @@ fn a_version_that_is_not_locked_is_refused_with_those_that_are() {
     let versions = loaded("clickhouse", &["versions.strimzi=0.50.9"])
         .profile
         .versions;
-    let error = bundle(&repository(), "strimzi", &versions.strimzi).expect_err("unlocked");
+    let error =
+        bundle(&repository(), "strimzi", versions.of(&parts::STRIMZI)).expect_err("unlocked");
     let said = error.to_string();
     assert!(said.contains("strimzi 0.50.9"), "{said}");
     assert!(said.contains("0.50.0, 0.50.1, 1.2.0"), "{said}");

@@ -13,6 +13,8 @@ mod objects;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use xtask::profile::parts;
+
 /// The scripts directly in `/opt/kafka` of the genuine image.
 fn genuine(strimzi: &str) -> BTreeSet<String> {
     let list = crds::bundles().join(format!("image-contents/strimzi-kafka-{strimzi}.txt"));
@@ -25,7 +27,11 @@ fn genuine(strimzi: &str) -> BTreeSet<String> {
 }
 
 fn strimzi(profile: &str) -> String {
-    objects::loaded(profile, &[]).profile.versions.strimzi
+    objects::loaded(profile, &[])
+        .profile
+        .versions
+        .of(&parts::STRIMZI)
+        .to_owned()
 }
 
 fn is_script(name: &str) -> bool {

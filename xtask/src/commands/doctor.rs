@@ -15,6 +15,7 @@ use crate::platform::kubernetes::prerequisites as kubernetes;
 use crate::platform::{self, Platform};
 use crate::process::{Job, run_visible};
 use crate::profile::combinations::{InUse, refuse};
+use crate::profile::parts;
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Profile};
 use crate::report::{self, Output};
@@ -119,12 +120,12 @@ fn needs_of(profile: &Profile) -> Needs {
 async fn kind(loaded: &Loaded) -> Vec<Check> {
     let profile = &loaded.profile;
     let source = platform::kind::Source {
-        version: profile.versions.kind.clone(),
+        version: profile.versions.of(&parts::KIND).to_owned(),
         root: context::root(),
         cache: PathBuf::new(),
     };
     let name = profile.kind_name(&loaded.name);
-    let image = platform::kind::node_image(&profile.versions.kind_node);
+    let image = platform::kind::node_image(profile.versions.of(&parts::KIND_NODE));
     let seen = kind::observe(&source, &name, &image, &kind_ports(profile)).await;
     let refused = seen.docker.as_ref().ok().and_then(|facts| {
         let used = InUse::of(profile, PlatformChoice::Kind, Some(facts.cgroup_version));

@@ -25,6 +25,7 @@ use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::{Dirs, artifacts, dirs, lock};
 use crate::platform::kind::download::RELEASES;
+use crate::profile::parts;
 use crate::profile::schema::Versions;
 use crate::report::Output;
 
@@ -76,11 +77,14 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
 }
 
 fn kafka_lock(versions: &Versions) -> String {
-    format!("manifests/kafka/libs-{}.lock", versions.kafka)
+    format!("manifests/kafka/libs-{}.lock", versions.of(&parts::KAFKA))
 }
 
 fn postgres_lock(versions: &Versions) -> String {
-    format!("manifests/postgres/binaries-{}.lock", versions.postgres)
+    format!(
+        "manifests/postgres/binaries-{}.lock",
+        versions.of(&postgres::settings::SERVER)
+    )
 }
 
 /// What becomes of a file.
@@ -127,7 +131,7 @@ fn parse_plugins(text: &str) -> Result<IndexMap<String, Plugin>> {
 fn binaries(versions: &Versions) -> impl Iterator<Item = Coordinates> {
     postgres::SYSTEMS
         .into_iter()
-        .map(|system| postgres::coordinates(system, &versions.postgres))
+        .map(|system| postgres::coordinates(system, versions.of(&postgres::settings::SERVER)))
 }
 
 /// What Maven is asked for, in the order in which `up` asks.
@@ -142,7 +146,7 @@ fn wanted(versions: &Versions, plugins: &IndexMap<String, Plugin>) -> Vec<MavenA
     vec![
         artifact(
             "Kafka",
-            kafka::coordinates(&versions.kafka, &versions.log4j),
+            kafka::coordinates(versions.of(&parts::KAFKA), versions.of(&parts::LOG4J)),
             true,
         ),
         artifact(
@@ -171,7 +175,7 @@ async fn resolve(wanted: &[MavenArtifact], versions: &Versions, cache: &Path) ->
     let lock = lock::wait(&cache.join("maven.lock"), "cargo xtask lock").await?;
     let staging = artifacts::staging(cache, "maven")?;
     eprintln!("Maven resolves Kafka, Debezium and PostgreSQL for all systems");
-    let plugin = &versions.maven_dependency_plugin;
+    let plugin = versions.of(&parts::MAVEN_PLUGIN);
     let dir = maven::resolve(wanted, plugin, &staging, &lock, &Progress::silent()).await?;
     let names = |artifact: &MavenArtifact| -> Vec<String> {
         let names = artifact.coordinates.iter().map(maven::file_name);

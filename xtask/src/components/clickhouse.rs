@@ -7,6 +7,7 @@ pub mod settings;
 mod silver;
 mod tables;
 pub mod target;
+mod types;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,7 +70,7 @@ impl Component for ClickhouseSettings {
 
     fn engine(&self, env: &Environment) -> Option<PypiEnvironment> {
         let embedded = program(env).is_none();
-        embedded.then(|| embedded_engine(&env.root, &env.profile.versions.chdb))
+        embedded.then(|| embedded_engine(&env.root, env.profile.versions.of(&settings::ENGINE)))
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {

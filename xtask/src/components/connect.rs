@@ -44,6 +44,7 @@ use crate::profile::component::{Instance, Space};
 use crate::profile::is_secret;
 use crate::profile::logins::Login;
 use crate::profile::schema::{Connect, Connector, ExtraPlugin, Settings};
+use crate::profile::parts::{self, Part};
 use crate::readiness::{self, Status};
 use crate::wait;
 
@@ -66,7 +67,8 @@ struct Digest {
     sha256: String,
 }
 
-fn plugin(env: &Environment, name: &str) -> Result<Plugin> {
+fn plugin(env: &Environment, part: &Part) -> Result<Plugin> {
+    let name = part.plugin_name().unwrap_or(part.key);
     let path = env.root.join("images/connect/plugins.yaml");
     let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
     let malformed = |why: String| {
@@ -80,10 +82,10 @@ fn plugin(env: &Environment, name: &str) -> Result<Plugin> {
 }
 
 /// The plugins of the profile's connectors and those that it asks for, each once.
-fn needed(env: &Environment) -> Vec<&'static str> {
+fn needed(env: &Environment) -> Vec<&'static Part> {
     let mut all = env.profile.plugins();
     for ExtraPlugin::Jdbc in &env.profile.connect.plugins {
-        all.push("jdbc");
+        all.push(&parts::JDBC);
     }
     all.dedup();
     all
@@ -100,9 +102,10 @@ pub fn plugins(env: &Environment) -> Result<Vec<MavenArtifact>> {
         .collect()
 }
 
-fn artifact(env: &Environment, name: &str) -> Result<MavenArtifact> {
-    let version = env.profile.versions.plugin(name);
-    let plugin = plugin(env, name)?;
+fn artifact(env: &Environment, part: &Part) -> Result<MavenArtifact> {
+    let version = env.profile.versions.of(part);
+    let name = part.plugin_name().unwrap_or(part.key);
+    let plugin = plugin(env, part)?;
     let Some(digest) = plugin.digests.get(version) else {
         let known: Vec<&str> = plugin.digests.keys().map(String::as_str).collect();
         return Err(Error::new(

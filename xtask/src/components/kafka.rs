@@ -26,6 +26,7 @@ use crate::platform::kubernetes::watch::{Target, one};
 use crate::profile::Profile;
 use crate::profile::backbone::{KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
 use crate::profile::component::{Space, Spec};
+use crate::profile::parts;
 use crate::profile::schema::Kafka;
 use crate::profile::topics::topics;
 use crate::readiness::Status;
@@ -37,10 +38,10 @@ use crate::readiness::kubernetes::certificate;
 /// The version has no lock file.
 pub fn libraries(env: &Environment) -> Result<MavenArtifact> {
     let versions = &env.profile.versions;
-    let kafka = &versions.kafka;
+    let kafka = versions.of(&parts::KAFKA);
     let files = lockfile::read(&env.root.join(format!("manifests/kafka/libs-{kafka}.lock")))?;
     // Every Kafka was locked with the Log4j of its own time: another Kafka needs no second override.
-    let log4j = locked_log4j(&files).unwrap_or(&versions.log4j);
+    let log4j = locked_log4j(&files).unwrap_or(versions.of(&parts::LOG4J));
     Ok(MavenArtifact {
         name: format!("kafka-{kafka}"),
         coordinates: coordinates(kafka, log4j),
@@ -188,7 +189,7 @@ impl Component for Kafka {
     async fn version(&self, env: &Environment) -> Option<String> {
         // The broker tells API versions, not its own; the profile's is what was started.
         let own = self.external.is_none();
-        own.then(|| env.profile.versions.kafka.clone())
+        own.then(|| env.profile.versions.of(&parts::KAFKA).to_owned())
     }
 
     fn page(&self) -> Result<&'static str, &'static str> {

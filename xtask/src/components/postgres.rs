@@ -68,7 +68,7 @@ fn system() -> Option<&'static str> {
 /// # Errors
 /// The version has no lock file, or there are no binaries for this system.
 pub fn binaries(env: &Environment) -> Result<MavenArtifact> {
-    let version = &env.profile.versions.postgres;
+    let version = env.profile.versions.of(&settings::SERVER);
     let locked = lockfile::read(
         &env.root
             .join(format!("manifests/postgres/binaries-{version}.lock")),

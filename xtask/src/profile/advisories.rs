@@ -8,7 +8,8 @@ use std::path::Path;
 use jiff::civil::Date;
 use serde::Deserialize;
 
-use super::combinations::{InUse, Subject};
+use super::combinations::InUse;
+use super::parts::Part;
 use super::version::{numbers, within};
 use super::{Node, Value, decode, parse};
 use crate::error::{Code, Error, Result, nearest};
@@ -67,7 +68,7 @@ pub struct Known<'a> {
 #[derive(Clone, Debug)]
 pub struct Vulnerable<'a> {
     /// The part.
-    pub subject: Subject,
+    pub part: &'static Part,
     /// Its version.
     pub version: String,
     /// Why.
@@ -168,10 +169,10 @@ impl Advisories {
     /// Which of the parts in use are known to be vulnerable.
     pub fn among(&self, used: &InUse) -> Vec<Vulnerable<'_>> {
         used.parts()
-            .filter_map(|(subject, version)| {
-                let known = self.of(&subject.key()?, version);
+            .filter_map(|(part, version)| {
+                let known = self.of(part.key, version);
                 (!known.is_empty()).then(|| Vulnerable {
-                    subject,
+                    part,
                     version: version.to_owned(),
                     known,
                 })
@@ -217,7 +218,7 @@ impl Vulnerable<'_> {
             all => all.join(", "),
         };
         let version = super::version::bare(&self.version);
-        format!("{} {version} ({shown})", self.subject.name())
+        format!("{} {version} ({shown})", self.part.title)
     }
 }
 
@@ -275,8 +276,8 @@ advisories:
         }
         assert!(all.of("strimzi", "4.0.0").is_empty());
         let used = InUse::default()
-            .with(Subject::Kafka, "4.0.0")
-            .with(Subject::Strimzi, "0.1");
+            .with(&super::super::parts::KAFKA, "4.0.0")
+            .with(&super::super::parts::STRIMZI, "0.1");
         let phrases: Vec<String> = all.among(&used).iter().map(Vulnerable::phrase).collect();
         assert_eq!(phrases, ["Kafka 4.0.0 (CVE-2026-35554)"]);
     }

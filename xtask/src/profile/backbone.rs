@@ -1,8 +1,8 @@
 //! Kafka and Connect, which every pipeline is made of: the two types whose settings all others may ask for.
 
-use super::combinations::Subject;
 use super::component::{Key, Named, ObjectName, Port, Space, Spec, Type, decode};
 use super::kubernetes::BrokerPort;
+use super::parts::{self, Part};
 use super::rules::{IMAGE, JVM_SIZE, NAME, Owned, QUANTITY, Rules};
 use super::schema::{Connect, Kafka, KafkaSecurity, PlatformChoice, Profile};
 use crate::error::Result;
@@ -14,7 +14,9 @@ pub static KAFKA: Type = Type {
     short: "kafka",
     source: None,
     sink: None,
-    reads_topics: false,
+    reads_topics: None,
+    parts: &[],
+    has_node_port: true,
     decode: decode::<Kafka>,
 };
 
@@ -25,7 +27,9 @@ pub static CONNECT: Type = Type {
     short: "connect",
     source: None,
     sink: None,
-    reads_topics: false,
+    reads_topics: None,
+    parts: &[],
+    has_node_port: true,
     decode: decode::<Connect>,
 };
 
@@ -179,7 +183,7 @@ impl Spec for Kafka {
         Some(objects)
     }
 
-    fn versions(&self, _: PlatformChoice) -> Vec<Subject> {
+    fn versions(&self, _: PlatformChoice) -> Vec<&'static Part> {
         // Its libraries are Connect's too, which has them also where the brokers are somebody else's.
         Vec::new()
     }
@@ -213,11 +217,13 @@ impl Spec for Connect {
     }
 
     fn host_ports(&self, profile: &Profile) -> Vec<Port> {
-        vec![Port {
+        let port = |node| Port {
             key: "port",
             host: self.port,
-            node: profile.kind.node_ports.connect,
-        }]
+            node,
+        };
+        let node = profile.kind.node_port(CONNECT.name);
+        node.map(port).into_iter().collect()
     }
 
     fn check(&self, rules: &Rules<'_>) -> Result<()> {
@@ -241,13 +247,13 @@ impl Spec for Connect {
         vec![object("KafkaConnect", CONNECT_CLUSTER)]
     }
 
-    fn versions(&self, platform: PlatformChoice) -> Vec<Subject> {
+    fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         match platform {
-            PlatformChoice::Host => vec![Subject::Kafka, Subject::Log4j],
+            PlatformChoice::Host => vec![&parts::KAFKA, &parts::LOG4J],
             PlatformChoice::Kind | PlatformChoice::Kubernetes => {
-                vec![Subject::Kafka, Subject::Strimzi]
+                vec![&parts::KAFKA, &parts::STRIMZI]
             }
-            PlatformChoice::Auto => vec![Subject::Kafka],
+            PlatformChoice::Auto => vec![&parts::KAFKA],
         }
     }
 }

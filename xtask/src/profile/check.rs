@@ -1,16 +1,17 @@
 //! Rules between values, which no single type can express.
 
 use std::collections::BTreeMap;
+use std::iter::once;
 use std::path::Path;
 
 use super::combinations::{self, InUse};
-use super::component::{Instance, Source};
+use super::component::{ColumnTypes, Instance, Source};
 use super::kubernetes;
 use super::logins::Login;
+use super::parts::parts;
 use super::rules::{IDENTIFIER, LABEL, NAME, Rules, WORD, invalid, is_name, key_obeys, obeys};
 use super::schema::{Connector, Flow, Keep, Password};
-use super::types;
-use super::{Node, Profile};
+use super::{Node, Profile, Value};
 use crate::error::{Error, Result, nearest};
 use crate::platform::host::prerequisites::Wanted;
 
@@ -65,7 +66,7 @@ fn components(tree: &Node, profile: &Profile) -> Result<()> {
     let mut readers = profile
         .components
         .values()
-        .filter(|it| it.kind.reads_topics);
+        .filter(|it| it.kind.reads_topics.is_some());
     let (Some(first), Some(second)) = (readers.next(), readers.next()) else {
         return Ok(());
     };
@@ -78,20 +79,12 @@ fn components(tree: &Node, profile: &Profile) -> Result<()> {
 }
 
 fn versions(tree: &Node, profile: &Profile) -> Result<()> {
-    let versions = &profile.versions;
-    for (key, text) in [
-        ("kafka", &versions.kafka),
-        ("log4j", &versions.log4j),
-        ("debezium", &versions.debezium),
-        ("postgres", &versions.postgres),
-        ("chdb", &versions.chdb),
-        ("maven_dependency_plugin", &versions.maven_dependency_plugin),
-    ] {
-        obeys(tree, &["versions", key], text, &NAME)?;
-    }
-    for (plugin, version) in versions.plugins.each() {
-        if let Some(version) = version {
-            obeys(tree, &["versions", "plugins", plugin], version, &NAME)?;
+    for part in parts(profile.types) {
+        let path: Vec<&str> = once("versions").chain(part.key.split('.')).collect();
+        let given = tree.at(path.iter().copied());
+        let given = given.filter(|node| node.value != Value::Null);
+        if let (Some(form), Some(_)) = (part.form, given) {
+            obeys(tree, &path, profile.versions.of(part), form)?;
         }
     }
     Ok(())
@@ -361,7 +354,7 @@ fn idle_sinks(tree: &Node, profile: &Profile) -> Result<()> {
 fn to(tree: &Node, profile: &Profile, name: &str, flow: &Flow) -> Result<()> {
     let Some(to) = &flow.to else {
         let mut components = profile.components.values();
-        if components.any(|it| it.kind.reads_topics) {
+        if components.any(|it| it.kind.reads_topics.is_some()) {
             return Ok(());
         }
         let what =
@@ -369,7 +362,16 @@ fn to(tree: &Node, profile: &Profile, name: &str, flow: &Flow) -> Result<()> {
         let error = invalid(tree, &["flows", name], what);
         return Err(match profile.sinks.keys().next() {
             Some(sink) => error.hint(format!("name one: `to: {sink}`")),
-            None => error.hint("define a sink under `connectors`, or do not leave ClickHouse out"),
+            None => {
+                let mut readers = profile.types.iter().filter(|it| it.reads_topics.is_some());
+                error.hint(match readers.next() {
+                    Some(reader) => format!(
+                        "define a sink under `connectors`, or do not leave {} out",
+                        reader.title
+                    ),
+                    None => "define a sink under `connectors`".to_owned(),
+                })
+            }
         });
     };
     if profile.sinks.contains_key(to) {
@@ -513,8 +515,9 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
             )
             .hint("use `keep: every`"));
         }
-        columns(tree, name, flow)?;
-        canary(tree, name, flow, source)?;
+        let types = column_types(profile, flow);
+        columns(tree, name, flow, types)?;
+        canary(tree, name, flow, source, types)?;
     }
     Ok(())
 }
@@ -553,7 +556,19 @@ fn taken_names(profile: &Profile, name: &str) -> Option<String> {
         .map(|other| format!("flow `{other}`"))
 }
 
-fn columns(tree: &Node, name: &str, flow: &Flow) -> Result<()> {
+/// The types that a flow's columns may have: those of what reads its topic; none where a sink writes it.
+fn column_types(profile: &Profile, flow: &Flow) -> Option<&'static ColumnTypes> {
+    let mut components = profile.components.values();
+    let reader = components.find_map(|it| it.kind.reads_topics);
+    reader.filter(|_| flow.to.is_none())
+}
+
+fn columns(
+    tree: &Node,
+    name: &str,
+    flow: &Flow,
+    types: Option<&'static ColumnTypes>,
+) -> Result<()> {
     for (column, kind) in &flow.columns {
         let path = ["flows", name, "columns", column];
         key_obeys(tree, &path, &WORD)?;
@@ -565,13 +580,15 @@ fn columns(tree: &Node, name: &str, flow: &Flow) -> Result<()> {
             )
             .hint("leave it out"));
         }
-        types::check(kind).map_err(|fault| {
-            let error = invalid(tree, &path, format!("column `{column}`: {}", fault.message));
-            match fault.hint {
-                Some(hint) => error.hint(hint),
-                None => error,
-            }
-        })?;
+        types
+            .map_or(Ok(()), |types| (types.check)(kind))
+            .map_err(|wrong| {
+                let error = invalid(tree, &path, format!("column `{column}`: {}", wrong.message));
+                match wrong.hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            })?;
     }
     let at_key = |message: String| invalid(tree, &["flows", name, "key"], message);
     if flow.key.is_empty() {
@@ -594,7 +611,7 @@ fn columns(tree: &Node, name: &str, flow: &Flow) -> Result<()> {
                 flow,
             ));
         };
-        if types::is_nullable(kind) {
+        if types.is_some_and(|types| (types.is_nullable)(kind)) {
             return Err(at_key(format!(
                 "flow `{name}`: key column `{key}` is {kind}, and a key is never NULL"
             ))
@@ -621,7 +638,13 @@ fn among_columns(error: Error, name: &str, flow: &Flow) -> Error {
 
 /// The row that is sent through: it needs a column whose change can be seen at the target, and at most
 /// sources a key that takes its negative number.
-fn canary(tree: &Node, name: &str, flow: &Flow, source: &Source) -> Result<()> {
+fn canary(
+    tree: &Node,
+    name: &str,
+    flow: &Flow,
+    source: &Source,
+    types: Option<&'static ColumnTypes>,
+) -> Result<()> {
     let Some(canary) = &flow.canary else {
         return Ok(());
     };
@@ -666,7 +689,7 @@ fn canary(tree: &Node, name: &str, flow: &Flow, source: &Source) -> Result<()> {
             );
             return Err(among_columns(error, seen, flow));
         }
-        Some(kind) if !kind.contains("String") => {
+        Some(kind) if types.is_some_and(|types| !(types.is_text)(kind)) => {
             return Err(invalid(
                 tree,
                 &["flows", name, "canary", seen],
@@ -680,7 +703,7 @@ fn canary(tree: &Node, name: &str, flow: &Flow, source: &Source) -> Result<()> {
     if source.numbers_canaries
         && let Some(key) = flow.key.first()
         && let Some(kind) = flow.columns.get(key)
-        && !types::is_signed_integer(kind)
+        && types.is_some_and(|types| !(types.is_signed_integer)(kind))
     {
         return Err(invalid(
             tree,

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::Node;
-use super::combinations::Subject;
 use super::decode;
+use super::parts::Part;
 use super::rules::Rules;
 use super::schema::{Password, PlatformChoice, Profile};
 use crate::error::Result;
@@ -29,8 +29,12 @@ pub struct Type {
     pub source: Option<Source>,
     /// What writes to it; none where no connector does.
     pub sink: Option<Sink>,
-    /// It reads the topics itself: flows that name no sink arrive there.
-    pub reads_topics: bool,
+    /// It reads the topics itself: flows that name no sink arrive there, in columns of its own types.
+    pub reads_topics: Option<&'static ColumnTypes>,
+    /// What it uses that has a version.
+    pub parts: &'static [&'static Part],
+    /// Whether one that is called as the type has a port of Kind's node, below `kind.node_ports`.
+    pub has_node_port: bool,
     /// Reads a component's settings; the path is that of its keys.
     pub decode: fn(&Node, &str, &str) -> Result<Arc<dyn Spec>>,
 }
@@ -58,8 +62,8 @@ pub struct Source {
     pub has_positions: bool,
     /// Whether a canary's key is a number, which is negative then.
     pub numbers_canaries: bool,
-    /// Its plugin's name in `images/connect/plugins.yaml`.
-    pub plugin: &'static str,
+    /// Its plugin.
+    pub plugin: &'static Part,
     /// How the name of the plugin's class ends.
     pub class: &'static str,
     /// The setting in which a connector's configuration may name another user.
@@ -70,8 +74,29 @@ pub struct Source {
 
 /// What a profile must know of the connectors that write to a type.
 pub struct Sink {
-    /// Their plugin's name in `images/connect/plugins.yaml`.
-    pub plugin: &'static str,
+    /// Their plugin.
+    pub plugin: &'static Part,
+}
+
+/// The types that the columns of a flow's table may have.
+pub struct ColumnTypes {
+    /// Checks one.
+    pub check: fn(&str) -> Result<(), WrongType>,
+    /// Whether a column of it may be NULL.
+    pub is_nullable: fn(&str) -> bool,
+    /// Whether it holds texts.
+    pub is_text: fn(&str) -> bool,
+    /// Whether it is an integer that may be negative and holds a canary's number.
+    pub is_signed_integer: fn(&str) -> bool,
+}
+
+/// What is wrong with a column's type, and what to do about it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WrongType {
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: Option<String>,
 }
 
 /// All types.
@@ -266,7 +291,7 @@ pub trait Spec: Any + Debug + Send + Sync {
     }
 
     /// What it uses that has a version, where the tool runs it, on a platform.
-    fn versions(&self, platform: PlatformChoice) -> Vec<Subject> {
+    fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         let _ = platform;
         Vec::new()
     }

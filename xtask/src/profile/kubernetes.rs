@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::backbone::KAFKA;
 use super::component::Port;
-use super::rules::{LABEL, NAME, ONE_LINE, WITH_DIGEST, invalid, obeys};
-use super::schema::{PlatformChoice, Profile};
+use super::rules::{LABEL, NAME, ONE_LINE, invalid, obeys};
+use super::schema::{PlatformChoice, Profile, WEB};
 use super::{Node, Value};
 use crate::error::Result;
 
@@ -33,13 +34,15 @@ impl Profile {
 
     /// Each broker's ports on Kind.
     pub fn broker_ports(&self) -> Vec<BrokerPort> {
-        self.kafka.broker_ports(self.kind.node_ports.kafka)
+        let first = self.kind.node_port(KAFKA.name);
+        first.map_or_else(Vec::new, |first| self.kafka.broker_ports(first))
     }
 
     /// The ports of this machine that lead into a Kind cluster, with the keys that give them.
     pub fn host_ports(&self) -> Vec<(String, Port)> {
-        let web = self.kind.web_port.map(|host| {
-            let (key, node) = ("web_port", self.kind.node_ports.web);
+        let web = self.kind.web_port.zip(self.kind.node_port(WEB));
+        let web = web.map(|(host, node)| {
+            let key = "web_port";
             ("kind.web_port".to_owned(), Port { key, host, node })
         });
         let own = self.components.values().filter(|it| !it.is_external());
@@ -79,19 +82,8 @@ pub(super) fn check(tree: &Node, profile: &Profile) -> Result<()> {
 }
 
 fn texts(tree: &Node, profile: &Profile) -> Result<()> {
-    let (kubernetes, versions) = (&profile.kubernetes, &profile.versions);
+    let kubernetes = &profile.kubernetes;
     let given = [
-        ("versions.strimzi", &versions.strimzi, &NAME),
-        (
-            "versions.altinity_operator",
-            &versions.altinity_operator,
-            &NAME,
-        ),
-        ("versions.cloudnative_pg", &versions.cloudnative_pg, &NAME),
-        ("versions.clickhouse", &versions.clickhouse, &NAME),
-        ("versions.mongodb", &versions.mongodb, &WITH_DIGEST),
-        ("versions.kind", &versions.kind, &NAME),
-        ("versions.kind_node", &versions.kind_node, &WITH_DIGEST),
         (
             "kubernetes.kafka_namespace",
             &kubernetes.kafka_namespace,
@@ -119,19 +111,16 @@ fn texts(tree: &Node, profile: &Profile) -> Result<()> {
 }
 
 fn node_ports(tree: &Node, profile: &Profile) -> Result<()> {
-    let ports = &profile.kind.node_ports;
     let mut owners: BTreeMap<u16, &str> = BTreeMap::new();
     let brokers = profile
         .broker_ports()
         .into_iter()
-        .map(|port| ("kafka", port.node));
-    for (key, port) in [
-        ("web", ports.web),
-        ("postgres", ports.postgres),
-        ("connect", ports.connect),
-    ]
-    .into_iter()
-    .chain(brokers)
+        .map(|port| (KAFKA.name, port.node));
+    let ports = profile.kind.node_ports.iter();
+    let others = ports.filter(|(key, _)| *key != KAFKA.name);
+    for (key, port) in others
+        .map(|(key, port)| (key.as_str(), *port))
+        .chain(brokers)
     {
         let path = ["kind", "node_ports", key];
         if !NODE_PORTS.contains(&port) {

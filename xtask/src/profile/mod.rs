@@ -10,13 +10,13 @@ pub mod combinations;
 pub mod component;
 pub mod kubernetes;
 pub mod logins;
+pub mod parts;
 pub mod pins;
 #[cfg(test)]
 mod properties;
 pub mod rules;
 pub mod schema;
 pub mod topics;
-mod types;
 
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,6 @@ pub struct Loaded {
     pub tree: Node,
     /// The tree decoded and checked.
     pub profile: Profile,
-    types: Types,
 }
 
 impl Loaded {
@@ -73,7 +72,7 @@ impl Loaded {
             }
         }
         mask("", &mut self.tree);
-        self.profile = decoded(&self.tree, self.types)?;
+        self.profile = decoded(&self.tree, self.profile.types)?;
         Ok(self)
     }
 }
@@ -107,7 +106,6 @@ pub fn load(root: &Path, selection: &Selection, types: Types) -> Result<Loaded> 
         name,
         tree,
         profile,
-        types,
     })
 }
 
@@ -183,40 +181,96 @@ const KEYS: [&str; 7] = [
     "flows",
 ];
 
+/// Refuses a key that is none of the known ones.
+fn known_keys<'a>(node: &Node, path: &str, known: impl Iterator<Item = &'a str>) -> Result<()> {
+    let known: Vec<&str> = known.collect();
+    let Value::Map(map) = &node.value else {
+        return Ok(());
+    };
+    let Some((key, node)) = map.iter().find(|(key, _)| !known.contains(&key.as_str())) else {
+        return Ok(());
+    };
+    let key = match path {
+        "" => key.clone(),
+        path => format!("{path}.{key}"),
+    };
+    let error = Error::new(Code::ProfileInvalid, format!("unknown key `{key}`"));
+    let last = key.rsplit('.').next().unwrap_or_default();
+    Err(match nearest(last, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("known here: `{}`", known.join("`, `"))),
+    }
+    .at(node.origin.clone()))
+}
+
 /// Decodes a merged tree.
 fn decoded(tree: &Node, types: Types) -> Result<Profile> {
     let names = || types.iter().map(|kind| kind.name);
-    if let Value::Map(map) = &tree.value
-        && let Some((key, node)) = map
-            .iter()
-            .find(|(key, _)| !KEYS.contains(&key.as_str()) && names().all(|name| name != *key))
-    {
-        let error = Error::new(Code::ProfileInvalid, format!("unknown key `{key}`"));
-        let known: Vec<&str> = KEYS.into_iter().chain(names()).collect();
-        return Err(match nearest(key, known.iter().copied()) {
-            Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!("known here: `{}`", known.join("`, `"))),
-        }
-        .at(node.origin.clone()));
-    }
+    known_keys(tree, "", KEYS.into_iter().chain(names()))?;
     let mut backbone = tree.clone();
     if let Value::Map(map) = &mut backbone.value {
         let own = [backbone::KAFKA.name, backbone::CONNECT.name];
+        let elsewhere = ["components", VERSIONS];
         map.retain(|key, _| {
-            own.contains(&key.as_str()) || (KEYS.contains(&key.as_str()) && key != "components")
+            let key = key.as_str();
+            own.contains(&key) || (KEYS.contains(&key) && !elsewhere.contains(&key))
         });
     }
     let sinks = split_sinks(&mut backbone);
     written_flows(&mut backbone);
     let mut profile: Profile = decode::decode(&backbone)?;
+    profile.types = types;
+    profile.versions = versions(tree, types)?;
     for (name, node) in &sinks {
         let sink = decode::decode_at(node, &format!("connectors.{name}"))?;
         profile.sinks.insert(name.clone(), sink);
+    }
+    if let Some(ports) = tree.at(["kind", "node_ports"]) {
+        let with_port = types.iter().filter(|kind| kind.has_node_port);
+        let known = std::iter::once(schema::WEB).chain(with_port.map(|kind| kind.name));
+        known_keys(ports, "kind.node_ports", known)?;
     }
     profile.kafka.set_name(backbone::KAFKA.name);
     profile.connect.set_name(backbone::CONNECT.name);
     add_components(&mut profile, tree, types)?;
     Ok(profile)
+}
+
+const VERSIONS: &str = "versions";
+
+/// Reads the pins: those of the parts that there are, and each of them but a plugin's, which may be
+/// Debezium's.
+fn versions(tree: &Node, types: Types) -> Result<schema::Versions> {
+    const PLUGINS: &str = "plugins";
+    let pinned = || parts::parts(types).filter(|part| part.form.is_some());
+    let alone = || pinned().filter(|part| part.plugin_name().is_none());
+    let empty = Node::empty("profiles/versions.yaml");
+    let mut own = tree.get(VERSIONS).unwrap_or(&empty).clone();
+    let known = alone().map(|part| part.key).chain([PLUGINS]);
+    known_keys(&own, VERSIONS, known)?;
+    let mut plugins: Option<Node> = None;
+    if let Value::Map(map) = &mut own.value {
+        plugins = map.shift_remove(PLUGINS);
+    }
+    let mut all: indexmap::IndexMap<String, String> = decode::decode_at(&own, VERSIONS)?;
+    if let Some(part) = alone().find(|part| !all.contains_key(part.key)) {
+        let what = format!("`{VERSIONS}`: missing field `{}`", part.key);
+        return Err(Error::new(Code::ProfileInvalid, what).at(own.origin.clone()));
+    }
+    if let Some(plugins) = &plugins {
+        let path = format!("{VERSIONS}.{PLUGINS}");
+        known_keys(
+            plugins,
+            &path,
+            pinned().filter_map(|part| part.plugin_name()),
+        )?;
+        let given: indexmap::IndexMap<String, Option<String>> = decode::decode_at(plugins, &path)?;
+        let given = given
+            .into_iter()
+            .filter_map(|(name, version)| Some((name, version?)));
+        all.extend(given.map(|(name, version)| (format!("{PLUGINS}.{name}"), version)));
+    }
+    Ok(schema::Versions(all))
 }
 
 /// Takes the connectors out that name a `sink`.
@@ -333,7 +387,7 @@ fn lay(mut below: Node, over: Node) -> Node {
     node::merge(below, over)
 }
 
-const DEBEZIUM: [&str; 2] = ["versions", "debezium"];
+const DEBEZIUM: [&str; 2] = [VERSIONS, parts::DEBEZIUM.key];
 
 fn forget_plugins(tree: &mut Node, origin: &Location) {
     let plugins = tree.at(["versions", "plugins"]).map(|node| &node.value);

@@ -9,7 +9,8 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use super::component::Instance;
+use super::component::{Instance, Types};
+use super::parts::{DEBEZIUM, KIND_NODE, Part};
 
 /// The expanded profile.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,7 +18,11 @@ use super::component::Instance;
 pub struct Profile {
     /// Where components run.
     pub platform: PlatformChoice,
+    /// The types that components may be of.
+    #[serde(skip)]
+    pub types: Types,
     /// Pins, from `profiles/versions.yaml`.
+    #[serde(skip)]
     pub versions: Versions,
     /// What every component on Kubernetes shares.
     pub kubernetes: Kubernetes,
@@ -56,74 +61,27 @@ pub enum PlatformChoice {
     Kubernetes,
 }
 
-/// Pins of everything that is downloaded.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Versions {
-    /// Kafka broker and Connect.
-    pub kafka: String,
-    /// Log4j, which Kafka logs with.
-    pub log4j: String,
-    /// Debezium connectors.
-    pub debezium: String,
-    /// Plugins that have a version of their own.
-    pub plugins: PluginVersions,
-    /// PostgreSQL binaries.
-    pub postgres: String,
-    /// The embedded ClickHouse engine.
-    pub chdb: String,
-    /// The Maven plugin that resolves coordinates.
-    pub maven_dependency_plugin: String,
-    /// Kafka's operator.
-    pub strimzi: String,
-    /// ClickHouse's operator.
-    pub altinity_operator: String,
-    /// PostgreSQL's operator.
-    pub cloudnative_pg: String,
-    /// ClickHouse server image.
-    pub clickhouse: String,
-    /// MongoDB server image.
-    pub mongodb: String,
-    /// The `kind` program.
-    pub kind: String,
-    /// Image of Kind's nodes: Kubernetes version and digest.
-    pub kind_node: String,
-}
-
-/// A plugin's own version; none has it of Debezium's.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PluginVersions {
-    /// The PostgreSQL connector.
-    pub postgres: Option<String>,
-    /// The MongoDB connector.
-    pub mongodb: Option<String>,
-    /// The JDBC sink.
-    pub jdbc: Option<String>,
-}
-
-impl PluginVersions {
-    /// Every plugin, by its name in `images/connect/plugins.yaml`, with its own version.
-    pub fn each(&self) -> [(&'static str, Option<&str>); 3] {
-        [
-            ("postgres", self.postgres.as_deref()),
-            ("mongodb", self.mongodb.as_deref()),
-            ("jdbc", self.jdbc.as_deref()),
-        ]
-    }
-}
+/// Pins of everything that is downloaded, by the parts' keys.
+#[derive(Clone, Debug, Default)]
+pub struct Versions(pub(super) IndexMap<String, String>);
 
 impl Versions {
+    /// The version of a part: a plugin without one of its own has Debezium's. Empty for what no profile pins.
+    pub fn of(&self, part: &Part) -> &str {
+        let own = self.0.get(part.key);
+        let shared = || part.plugin_name().and_then(|_| self.0.get(DEBEZIUM.key));
+        own.or_else(shared).map_or("", String::as_str)
+    }
+
     /// The version of a plugin, by its name in `images/connect/plugins.yaml`.
     pub fn plugin(&self, name: &str) -> &str {
-        let mut own = self.plugins.each().into_iter();
-        let own = own.find_map(|(plugin, version)| version.filter(|_| plugin == name));
-        own.unwrap_or(&self.debezium)
+        let own = self.0.get(&format!("plugins.{name}"));
+        own.map_or_else(|| self.of(&DEBEZIUM), String::as_str)
     }
 
     /// The image of Kind's nodes.
     pub fn kind_node_image(&self) -> String {
-        format!("kindest/node:v{}", self.kind_node)
+        format!("kindest/node:v{}", self.of(&KIND_NODE))
     }
 }
 
@@ -178,22 +136,19 @@ pub struct Kind {
     pub nodes: u16,
     /// This machine's port for a web UI that users bring.
     pub web_port: Option<u16>,
-    /// Ports of the node that lead to services.
-    pub node_ports: NodePorts,
+    /// Ports of the node that lead to services: to the components of those types that have one, and to a web
+    /// UI of the user's.
+    pub node_ports: IndexMap<String, u16>,
 }
 
-/// Ports of the node that lead to services.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NodePorts {
-    /// A web UI that users bring.
-    pub web: u16,
-    /// PostgreSQL.
-    pub postgres: u16,
-    /// Connect's REST interface.
-    pub connect: u16,
-    /// The first broker; the others follow.
-    pub kafka: u16,
+/// The port of a Kind node that a web UI of the user's gets.
+pub const WEB: &str = "web";
+
+impl Kind {
+    /// The port of the node that leads to what has this name.
+    pub fn node_port(&self, name: &str) -> Option<u16> {
+        self.node_ports.get(name).copied()
+    }
 }
 
 /// What a container asks the scheduler for.
@@ -368,12 +323,12 @@ impl Profile {
     }
 
     /// The plugins of the profile's connectors, each once.
-    pub fn plugins(&self) -> Vec<&'static str> {
+    pub fn plugins(&self) -> Vec<&'static Part> {
         let read = self.components.values().filter(|it| {
             let mut connectors = self.connectors.values();
             connectors.any(|connector| connector.source == it.name)
         });
-        let mut plugins: Vec<&str> = Vec::new();
+        let mut plugins: Vec<&Part> = Vec::new();
         for source in read.filter_map(|it| it.kind.source.as_ref()) {
             if !plugins.contains(&source.plugin) {
                 plugins.push(source.plugin);
@@ -408,7 +363,7 @@ impl Profile {
     /// The flows that arrive at a component: through sinks, or where it reads the topics itself.
     pub fn flows_to<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a String, &'a Flow)> {
         let own = self.components.get(name);
-        let reads = own.is_some_and(|it| it.kind.reads_topics);
+        let reads = own.is_some_and(|it| it.kind.reads_topics.is_some());
         let of = move |flow: &Flow| match self.written(flow) {
             Some(written) => written.name == name,
             None => reads,

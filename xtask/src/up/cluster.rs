@@ -30,6 +30,7 @@ use crate::platform::kind::{self, Ensured, Kind};
 use crate::platform::kubernetes::{Applied, Change, Cluster, ObjectRef, Options, Owned, said};
 use crate::profile::Profile;
 use crate::profile::component::Space;
+use crate::profile::parts;
 use crate::render::Templates;
 use crate::render::objects::Object;
 
@@ -406,7 +407,7 @@ fn create(plan: &mut Plan, env: &Arc<Environment>) {
 /// Where Kind's own command comes from.
 pub fn kind_source(env: &Environment) -> kind::Source {
     kind::Source {
-        version: env.profile.versions.kind.clone(),
+        version: env.profile.versions.of(&parts::KIND).to_owned(),
         root: env.root.clone(),
         cache: env.dirs.cache.clone(),
     }
@@ -421,7 +422,7 @@ pub fn kind_name(env: &Environment) -> String {
 pub fn kind_spec(env: &Environment) -> kind::Spec {
     kind::Spec {
         name: kind_name(env),
-        node_image: kind::node_image(&env.profile.versions.kind_node),
+        node_image: kind::node_image(env.profile.versions.of(&parts::KIND_NODE)),
         nodes: env.profile.kind.nodes,
         ports: kind_ports(&env.profile),
     }

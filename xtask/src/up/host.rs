@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::plan::{Outcome, Plan};
 use crate::platform::host::apply::{self, Rendered};
 use crate::platform::host::artifacts::{MavenArtifact, maven, pypi};
+use crate::profile::parts;
 
 /// Everything that Maven brings, each once.
 ///
@@ -72,7 +73,7 @@ pub(crate) fn fetch(plan: &mut Plan, env: &Arc<Environment>) -> Result<()> {
         "what Maven brings",
         &[],
         async move |progress| {
-            let plugin = &at.profile.versions.maven_dependency_plugin;
+            let plugin = at.profile.versions.of(&parts::MAVEN_PLUGIN);
             let fetched = maven::fetch(&wanted, plugin, &at.dirs.cache, &progress).await?;
             Ok(if fetched.is_empty() {
                 Outcome::Unchanged("in the cache".into())

@@ -16,6 +16,7 @@ use crate::platform::host::artifacts::maven;
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Platform, kind};
 use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
+use crate::profile::parts;
 use crate::readiness::kubernetes::{WantedImage, pulled};
 use crate::readiness::{State, Status};
 
@@ -28,8 +29,8 @@ pub fn recipe(env: &Environment) -> Result<ConnectImage> {
     let registry = env.profile.connect.registry.clone();
     Ok(ConnectImage {
         repository: registry.unwrap_or_else(|| image::REPOSITORY.to_owned()),
-        version: versions.debezium.clone(),
-        base: ConnectImage::base(&versions.strimzi, &versions.kafka),
+        version: versions.of(&parts::DEBEZIUM).to_owned(),
+        base: ConnectImage::base(versions.of(&parts::STRIMZI), versions.of(&parts::KAFKA)),
         source: env.root.join("images/connect"),
         plugins: connect::image_plugins(env)?,
     })
@@ -204,7 +205,7 @@ const PROVEN_WITHIN: Duration = Duration::from_secs(300);
 /// # Errors
 /// A plugin cannot be had, the build fails, or the image is not what the workers need.
 pub async fn build_step(env: &Environment, progress: &Progress) -> Result<Outcome> {
-    let plugin = &env.profile.versions.maven_dependency_plugin;
+    let plugin = env.profile.versions.of(&parts::MAVEN_PLUGIN);
     let image = recipe(env)?;
     maven::fetch(&connect::plugins(env)?, plugin, &env.dirs.cache, progress).await?;
     let docker = env.docker().await?;

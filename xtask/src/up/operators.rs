@@ -4,12 +4,13 @@ use std::path::Path;
 
 use kube::core::DynamicObject;
 
-use crate::components::{Component, Stage, of};
+use crate::components::{Component, Stage, clickhouse, of, postgres};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
 use crate::platform::Secret;
 use crate::platform::kubernetes::bundles::{self, Bundle, install};
+use crate::profile::parts;
 use crate::profile::schema::Versions;
 
 /// The operator's pinned version.
@@ -17,15 +18,18 @@ use crate::profile::schema::Versions;
 /// # Errors
 /// There is no such operator.
 pub fn pinned<'a>(operator: &str, versions: &'a Versions) -> Result<&'a str> {
-    match operator {
-        "strimzi" => Ok(&versions.strimzi),
-        "altinity" => Ok(&versions.altinity_operator),
-        "cloudnative-pg" => Ok(&versions.cloudnative_pg),
-        other => Err(Error::new(
-            Code::Plan,
-            format!("there is no operator `{other}`"),
-        )),
-    }
+    let part = match operator {
+        "strimzi" => &parts::STRIMZI,
+        "altinity" => &clickhouse::settings::OPERATOR,
+        "cloudnative-pg" => &postgres::settings::OPERATOR,
+        other => {
+            return Err(Error::new(
+                Code::Plan,
+                format!("there is no operator `{other}`"),
+            ));
+        }
+    };
+    Ok(versions.of(part))
 }
 
 /// Every object of the operators' installations, and which of them were fetched for it. With a

@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
-use xtask::components::{clickhouse, kafka, postgres};
+use xtask::components::{clickhouse, kafka, mongodb, postgres};
 use xtask::environment::{Environment, Secrets};
 use xtask::plan::Progress;
 use xtask::platform::Platform;
 use xtask::platform::host::artifacts::{maven, pypi};
-use xtask::profile::{self, Selection};
+use xtask::profile::{self, Selection, parts};
 
 const LABEL: &str = "cdc-xtask.test/inputs";
 const NODE: &str = "kindest/node:cdc-test";
@@ -89,11 +89,11 @@ fn images() -> Vec<Image> {
     let versions = &env.profile.versions;
     let libraries = kafka::libraries(&env).expect("Kafka's lock file");
     let binaries = postgres::binaries(&env).expect("PostgreSQL's lock file");
-    let engine = clickhouse::embedded_engine(&root, &versions.chdb);
+    let engine = clickhouse::embedded_engine(&root, versions.of(&clickhouse::settings::ENGINE));
     let cache = env.dirs.cache.clone();
     std::fs::create_dir_all(&cache).expect("a cache");
     let artifacts = [libraries.clone(), binaries.clone()];
-    let plugin = versions.maven_dependency_plugin.clone();
+    let plugin = versions.of(&parts::MAVEN_PLUGIN).to_owned();
     block_on(async {
         let progress = Progress::silent();
         maven::fetch(&artifacts, &plugin, &cache, &progress)
@@ -103,7 +103,11 @@ fn images() -> Vec<Image> {
     });
     let mongo = mongo(&cache);
     let packages = site_packages(&engine.dir(&cache).expect("a lock file"));
-    let postgres = versions.postgres.rsplit_once('.').expect("a version").0;
+    let postgres = versions
+        .of(&postgres::settings::SERVER)
+        .rsplit_once('.')
+        .expect("a version")
+        .0;
     let operator = |tag: String, script: &str| Image {
         tag,
         folder: "operator",
@@ -114,13 +118,14 @@ fn images() -> Vec<Image> {
         Image {
             tag: format!(
                 "quay.io/strimzi/kafka:{}-kafka-{}",
-                versions.strimzi, versions.kafka
+                versions.of(&parts::STRIMZI),
+                versions.of(&parts::KAFKA)
             ),
             folder: "kafka",
             parts: vec![("libs", libraries.dir(&cache))],
             arguments: vec![
-                format!("KAFKA={}", versions.kafka),
-                format!("STRIMZI={}", versions.strimzi),
+                format!("KAFKA={}", versions.of(&parts::KAFKA)),
+                format!("STRIMZI={}", versions.of(&parts::STRIMZI)),
             ],
         },
         Image {
@@ -130,7 +135,7 @@ fn images() -> Vec<Image> {
             arguments: Vec::new(),
         },
         Image {
-            tag: format!("mongo:{}", tag_of(&versions.mongodb)),
+            tag: format!("mongo:{}", tag_of(versions.of(&mongodb::settings::SERVER))),
             folder: "mongo",
             parts: vec![
                 ("libs", mongo.join("libs")),
@@ -139,7 +144,10 @@ fn images() -> Vec<Image> {
             arguments: Vec::new(),
         },
         Image {
-            tag: format!("clickhouse/clickhouse-server:{}", versions.clickhouse),
+            tag: format!(
+                "clickhouse/clickhouse-server:{}",
+                versions.of(&clickhouse::settings::SERVER)
+            ),
             folder: "clickhouse",
             parts: vec![
                 // The engine's alone: pip's own are of this machine's Python.
@@ -150,18 +158,21 @@ fn images() -> Vec<Image> {
             arguments: Vec::new(),
         },
         operator(
-            format!("quay.io/strimzi/operator:{}", versions.strimzi),
+            format!("quay.io/strimzi/operator:{}", versions.of(&parts::STRIMZI)),
             "cluster_operator.py",
         ),
         operator(
             format!(
                 "altinity/clickhouse-operator:{}",
-                versions.altinity_operator
+                versions.of(&clickhouse::settings::OPERATOR)
             ),
             "clickhouse_operator.py",
         ),
         operator(
-            format!("altinity/metrics-exporter:{}", versions.altinity_operator),
+            format!(
+                "altinity/metrics-exporter:{}",
+                versions.of(&clickhouse::settings::OPERATOR)
+            ),
             "metrics_exporter.py",
         ),
     ]
@@ -196,7 +207,12 @@ fn tag_of(pin: &str) -> &str {
 pub fn mongodb() -> String {
     format!(
         "versions.mongodb={}",
-        tag_of(&default_profile().profile.versions.mongodb)
+        tag_of(
+            default_profile()
+                .profile
+                .versions
+                .of(&mongodb::settings::SERVER)
+        )
     )
 }
 

@@ -12,6 +12,7 @@ use crate::platform::host::artifacts::{Locked, staging};
 use crate::platform::host::dirs;
 use crate::platform::kind::download;
 use crate::platform::kubernetes::bundles::{OPERATORS, lock_name, measure};
+use crate::profile::parts;
 use crate::profile::schema::Versions;
 use crate::up::operators::pinned;
 
@@ -37,8 +38,8 @@ pub(super) async fn changes(
             lock_file(root, file, &found)
         })?);
     }
-    let published = download::published(releases, &versions.kind).await;
-    let file = download::lock_name(&versions.kind);
+    let published = download::published(releases, versions.of(&parts::KIND)).await;
+    let file = download::lock_name(versions.of(&parts::KIND));
     changes.push(one(root, file, published, |file, text| {
         lock_text(root, file, text)
     })?);

@@ -2,11 +2,12 @@
 
 use serde::Deserialize;
 
+use super::types::COLUMNS;
 use crate::error::Result;
-use crate::profile::combinations::Subject;
 use crate::profile::component::{
     Accounts, Key, Named, ObjectName, Port, Program, Space, Spec, Type, decode,
 };
+use crate::profile::parts::{Part, Update};
 use crate::profile::rules::{LOGIN, MEMORY, NAME, QUANTITY, Rule, Rules};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources};
 
@@ -17,9 +18,41 @@ pub static TYPE: Type = Type {
     short: "clickhouse",
     source: None,
     sink: None,
-    reads_topics: true,
+    reads_topics: Some(&COLUMNS),
+    parts: &[&ENGINE, &OPERATOR, &SERVER],
+    has_node_port: false,
     decode: decode::<ClickhouseSettings>,
 };
+
+/// The embedded engine.
+pub static ENGINE: Part = Part::new(
+    "chdb",
+    "chdb",
+    Update {
+        host: "clickhouse restarts on the data that is there; an older engine may refuse what a newer one wrote",
+        clusters: "",
+    },
+);
+
+/// The operator.
+pub static OPERATOR: Part = Part::new(
+    "altinity_operator",
+    "Altinity's operator",
+    Update {
+        host: "",
+        clusters: "the operator's definitions, roles and Deployment are applied; ClickHouse's pods stay unless it wants them otherwise",
+    },
+);
+
+/// The server.
+pub static SERVER: Part = Part::new(
+    "clickhouse",
+    "ClickHouse",
+    Update {
+        host: "",
+        clusters: "the pods of ClickHouseInstallation `clickhouse` roll, and its keepers",
+    },
+);
 
 /// A network in CIDR form.
 const NETWORK: Rule = Rule {
@@ -217,11 +250,11 @@ impl Spec for ClickhouseSettings {
         objects
     }
 
-    fn versions(&self, platform: PlatformChoice) -> Vec<Subject> {
+    fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         match platform {
-            PlatformChoice::Host => vec![Subject::Chdb],
+            PlatformChoice::Host => vec![&ENGINE],
             PlatformChoice::Kind | PlatformChoice::Kubernetes => {
-                vec![Subject::Clickhouse, Subject::AltinityOperator]
+                vec![&SERVER, &OPERATOR]
             }
             PlatformChoice::Auto => Vec::new(),
         }

@@ -3,11 +3,11 @@
 use serde::Deserialize;
 
 use crate::error::Result;
-use crate::profile::combinations::Subject;
 use crate::profile::component::{
     Accounts, ConnectorAccount, Key, Named, ObjectName, Program, Source, Space, Spec, Type, decode,
 };
-use crate::profile::rules::{MEMORY, NAME, QUANTITY, Rules};
+use crate::profile::parts::{Bad, Part, Update, Versions};
+use crate::profile::rules::{MEMORY, NAME, QUANTITY, Rules, WITH_DIGEST};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources};
 
 /// The type.
@@ -20,14 +20,50 @@ pub static TYPE: Type = Type {
         keys: &[],
         has_positions: false,
         numbers_canaries: false,
-        plugin: "mongodb",
+        plugin: &PLUGIN,
         class: "MongoDbConnector",
         user: "mongodb.user",
         password: "mongodb.password",
     }),
     sink: None,
-    reads_topics: false,
+    reads_topics: None,
+    parts: &[&PLUGIN, &SERVER],
+    has_node_port: false,
     decode: decode::<MongodbSettings>,
+};
+
+// The ranges of servers are those of Debezium's release pages, series 2.7 and 3.4 to 3.7 (debezium.github.io,
+// `_data/releases/<series>/series.yml`).
+static PLUGIN: Part = Part::plugin(
+    "plugins.mongodb",
+    "Debezium's `mongodb` plugin",
+    &[
+        Bad {
+            versions: Versions::series("2.7", "3.0"),
+            with: (&SERVER, Versions::from("8.0")),
+            why: "this connector is tested with MongoDB 5.0 to 7.0",
+            instead: (&SERVER, "7.0.41"),
+        },
+        Bad {
+            versions: Versions::series("3.4", "3.8"),
+            with: (&SERVER, Versions::below("6.0")),
+            why: "this connector is tested with MongoDB 6.0 to 8.0",
+            instead: (&SERVER, "8.0.30"),
+        },
+    ],
+);
+
+/// The server.
+pub static SERVER: Part = Part {
+    form: Some(&WITH_DIGEST),
+    ..Part::new(
+        "mongodb",
+        "MongoDB",
+        Update {
+            host: "",
+            clusters: "the pods of StatefulSet `mongo` roll, one after the other",
+        },
+    )
 };
 
 /// The server's program.
@@ -176,10 +212,10 @@ impl Spec for MongodbSettings {
         vec![(Space::Database, object)]
     }
 
-    fn versions(&self, platform: PlatformChoice) -> Vec<Subject> {
+    fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         // On `host` it is whatever is installed.
         match platform {
-            PlatformChoice::Kind | PlatformChoice::Kubernetes => vec![Subject::Mongodb],
+            PlatformChoice::Kind | PlatformChoice::Kubernetes => vec![&SERVER],
             PlatformChoice::Host | PlatformChoice::Auto => Vec::new(),
         }
     }

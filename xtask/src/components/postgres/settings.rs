@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::profile::combinations::Subject;
 use crate::profile::component::{
     Accounts, ConnectorAccount, Named, ObjectName, Port, Sink, Source, Space, Spec, Type, decode,
 };
+use crate::profile::parts::{self, Bad, Part, Update, Versions as Span};
 use crate::profile::rules::{LOGIN, NAME, Owned, QUANTITY, Rule, Rules, is_size};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources, Settings, Versions};
 
@@ -20,15 +20,66 @@ pub static TYPE: Type = Type {
         keys: &["slot", "publication"],
         has_positions: true,
         numbers_canaries: true,
-        plugin: "postgres",
+        plugin: &PLUGIN,
         class: "PostgresConnector",
         user: "database.user",
         password: "database.password",
     }),
-    sink: Some(Sink { plugin: "jdbc" }),
-    reads_topics: false,
+    sink: Some(Sink {
+        plugin: &parts::JDBC,
+    }),
+    reads_topics: None,
+    parts: &[&PLUGIN, &SERVER, &OPERATOR],
+    has_node_port: true,
     decode: decode::<PostgresSettings>,
 };
+
+// The ranges of servers are those of Debezium's release pages, series 2.7 and 3.4 to 3.7 (debezium.github.io,
+// `_data/releases/<series>/series.yml`, and 3.4's overview for PostgreSQL 18).
+static PLUGIN: Part = Part::plugin(
+    "plugins.postgres",
+    "Debezium's `postgres` plugin",
+    &[
+        Bad {
+            versions: Span::series("2.7", "3.0"),
+            with: (&SERVER, Span::from("17")),
+            why: "this connector is tested with PostgreSQL 10 to 16",
+            instead: (&SERVER, "16.10.0"),
+        },
+        Bad {
+            versions: Span::series("3.4", "3.8"),
+            with: (&SERVER, Span::below("14")),
+            why: "this connector is tested with PostgreSQL 14 to 18",
+            instead: (&SERVER, "17.11.0"),
+        },
+        Bad {
+            versions: Span::series("3.4", "3.8"),
+            with: (&SERVER, Span::from("19")),
+            why: "this connector is tested with PostgreSQL 14 to 18",
+            instead: (&SERVER, "17.11.0"),
+        },
+    ],
+);
+
+/// The server.
+pub static SERVER: Part = Part::new(
+    "postgres",
+    "PostgreSQL",
+    Update {
+        host: "postgres restarts; another major version refuses the data that is there: dump and load it, or `down` first",
+        clusters: "the pods of StatefulSet or Cluster `postgres` roll; another major version refuses the volume that is there",
+    },
+);
+
+/// Its operator.
+pub static OPERATOR: Part = Part::new(
+    "cloudnative_pg",
+    "CloudNativePG",
+    Update {
+        host: "",
+        clusters: "the operator's definitions, roles and Deployment are applied; then PostgreSQL's pods roll, as they carry its manager",
+    },
+);
 
 const SIZE: Rule = Rule {
     fits: |text| is_size(text, &["kb", "mb", "gb"]),
@@ -102,7 +153,8 @@ impl Named for PostgresSettings {
 impl PostgresSettings {
     /// Its port of Kind's node; those that have names of their own are reached through the API server.
     pub fn node_port(&self, profile: &Profile) -> Option<u16> {
-        (self.name == TYPE.name).then_some(profile.kind.node_ports.postgres)
+        let own = self.name == TYPE.name;
+        own.then(|| profile.kind.node_port(&self.name)).flatten()
     }
 
     /// Whether CloudNativePG runs it on clusters.
@@ -190,10 +242,10 @@ impl Spec for PostgresSettings {
         vec![(Space::Database, ObjectName { api, kind, name })]
     }
 
-    fn versions(&self, platform: PlatformChoice) -> Vec<Subject> {
+    fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         let clusters = matches!(platform, PlatformChoice::Kind | PlatformChoice::Kubernetes);
-        let mut used = vec![Subject::Postgres];
-        used.extend((clusters && self.is_operated()).then_some(Subject::CloudnativePg));
+        let mut used = vec![&SERVER];
+        used.extend((clusters && self.is_operated()).then_some(&OPERATOR));
         used
     }
 }
@@ -201,7 +253,7 @@ impl Spec for PostgresSettings {
 /// The tag of PostgreSQL's image: the binaries' version without its last part, which is not the
 /// server's.
 pub fn image_tag(versions: &Versions) -> &str {
-    let version = &versions.postgres;
+    let version = versions.of(&SERVER);
     match version.match_indices('.').nth(1) {
         Some((at, _)) => &version[..at],
         None => version,
@@ -210,7 +262,7 @@ pub fn image_tag(versions: &Versions) -> &str {
 
 /// PostgreSQL's major version.
 pub fn major(versions: &Versions) -> Option<u32> {
-    versions.postgres.split('.').next()?.parse().ok()
+    versions.of(&SERVER).split('.').next()?.parse().ok()
 }
 
 /// Where PostgreSQL's image wants its volume. 18 moved it, and refuses to make its first data while

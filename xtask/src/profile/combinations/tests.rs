@@ -1,6 +1,13 @@
 //! What is refused, and what is said to go together.
 
 use super::*;
+use crate::components::TYPES;
+use crate::profile::parts::{KAFKA, SQLSERVER, STRIMZI};
+
+/// The part of a key below `versions`.
+fn part(key: &str) -> &'static Part {
+    parts(TYPES).find(|part| part.key == key).expect(key)
+}
 
 const GOOD: &str = "versions: {kafka: 4.0.0, strimzi: 0.50.1, debezium: 3.4.0.Final, \
                     postgres: 17.6.0, mongodb: 8.0, kind_node: 1.34.11}";
@@ -9,7 +16,7 @@ fn tree() -> Node {
     crate::profile::parse::parse("own.yaml", GOOD).expect("YAML")
 }
 
-fn refused(used: &[(Subject, &str)]) -> Option<String> {
+fn refused(used: &[(&'static Part, &str)]) -> Option<String> {
     let used = used
         .iter()
         .fold(InUse::default(), |used, (subject, version)| {
@@ -20,76 +27,90 @@ fn refused(used: &[(Subject, &str)]) -> Option<String> {
 
 #[test]
 fn what_is_known_to_be_bad_is_refused_with_what_is_good() {
-    use Subject::{Cgroup, Kafka, KindNode, Mongodb, Plugin, Postgres, Strimzi};
     for (used, place, says, instead) in [
         (
-            [(Plugin("jdbc"), "2.7.0.Final"), (Kafka, "4.0.0")],
+            [(&JDBC, "2.7.0.Final"), (&KAFKA, "4.0.0")],
             "own.yaml:1:43: ",
             "Debezium's `jdbc` plugin 2.7.0.Final and Kafka 4.0.0 do not work together",
             "set `versions.debezium: 3.5.0.Final`",
         ),
         (
-            [(Plugin("sqlserver"), "2.7.4.Final"), (Kafka, "4.1.1")],
+            [(&SQLSERVER, "2.7.4.Final"), (&KAFKA, "4.1.1")],
             "own.yaml:1:43: ",
             "poll(long)",
             "versions.debezium: 3.5",
         ),
         (
-            [(Strimzi, "0.50.0"), (Kafka, "4.2.0")],
+            [(&STRIMZI, "0.50.0"), (&KAFKA, "4.2.0")],
             "own.yaml:1:26: ",
             "runs 4.0.0, 4.0.1, 4.1.0 and 4.1.1 only",
             "versions.strimzi: 1.2.0",
         ),
         (
-            [(Strimzi, "1.2.0"), (Kafka, "4.1.1")],
+            [(&STRIMZI, "1.2.0"), (&KAFKA, "4.1.1")],
             "own.yaml:1:12: ",
             "runs 4.2.0, 4.2.1, 4.3.0 and 4.3.1 only",
             "versions.kafka: 4.3.1",
         ),
         (
-            [(Strimzi, "0.51.0"), (Kafka, "4.0.0")],
+            [(&STRIMZI, "0.51.0"), (&KAFKA, "4.0.0")],
             "own.yaml:1:26: ",
             "no longer runs",
             "versions.strimzi: 0.50.1",
         ),
         (
-            [(Strimzi, "0.45.0"), (Kafka, "4.0.0")],
+            [(&STRIMZI, "0.45.0"), (&KAFKA, "4.0.0")],
             "own.yaml:1:26: ",
             "kafka.strimzi.io/v1",
             "versions.strimzi: 1.2.0",
         ),
         (
-            [(Plugin("postgres"), "2.7.0.Final"), (Postgres, "17.6.0")],
+            [
+                (part("plugins.postgres"), "2.7.0.Final"),
+                (part("postgres"), "17.6.0"),
+            ],
             "own.yaml:1:66: ",
             "10 to 16",
             "versions.postgres: 16.10.0",
         ),
         (
-            [(Plugin("postgres"), "3.4.0.Final"), (Postgres, "19.0.0")],
+            [
+                (part("plugins.postgres"), "3.4.0.Final"),
+                (part("postgres"), "19.0.0"),
+            ],
             "own.yaml:1:66: ",
             "14 to 18",
             "versions.postgres: 17.11.0",
         ),
         (
-            [(Plugin("postgres"), "3.7.0.Final"), (Postgres, "13.2")],
+            [
+                (part("plugins.postgres"), "3.7.0.Final"),
+                (part("postgres"), "13.2"),
+            ],
             "own.yaml:1:66: ",
             "14 to 18",
             "versions.postgres: 17.11.0",
         ),
         (
-            [(Plugin("mongodb"), "2.7.0.Final"), (Mongodb, "8.0")],
+            [
+                (part("plugins.mongodb"), "2.7.0.Final"),
+                (part("mongodb"), "8.0"),
+            ],
             "own.yaml:1:84: ",
             "5.0 to 7.0",
             "versions.mongodb: 7.0.41",
         ),
         (
-            [(Plugin("mongodb"), "3.4.1.Final"), (Mongodb, "5.0.9")],
+            [
+                (part("plugins.mongodb"), "3.4.1.Final"),
+                (part("mongodb"), "5.0.9"),
+            ],
             "own.yaml:1:84: ",
             "6.0 to 8.0",
             "versions.mongodb: 8.0.30",
         ),
         (
-            [(KindNode, "1.35.0@sha256:00"), (Cgroup, "1")],
+            [(&KIND_NODE, "1.35.0@sha256:00"), (&CGROUP, "1")],
             "own.yaml:1:98: ",
             "Kind's node image 1.35.0 and cgroup v1",
             "versions.kind_node: 1.34.11@sha256:",
@@ -104,21 +125,35 @@ fn what_is_known_to_be_bad_is_refused_with_what_is_good() {
 
 #[test]
 fn everything_else_passes() {
-    use Subject::{Cgroup, Kafka, KindNode, Mongodb, Plugin, Postgres, Strimzi};
     for used in [
-        [(Plugin("jdbc"), "2.7.0.Final"), (Kafka, "3.9.1")],
-        [(Plugin("jdbc"), "3.1.2.Final"), (Kafka, "4.0.0")],
-        [(Plugin("postgres"), "2.7.0.Final"), (Kafka, "4.0.0")],
-        [(Plugin("postgres"), "2.7.0.Final"), (Postgres, "16.10.0")],
-        [(Plugin("postgres"), "3.4.0.Final"), (Postgres, "18.1.0")],
-        [(Plugin("mongodb"), "3.4.0.Final"), (Mongodb, "8.0")],
-        [(Strimzi, "0.50.1"), (Kafka, "4.1.1")],
-        [(Strimzi, "1.2.0"), (Kafka, "4.2.1")],
-        [(Plugin("postgres"), "3.7.0.Final"), (Postgres, "18.4.0")],
-        [(Strimzi, "0.51.0"), (Kafka, "4.1.0")],
-        [(KindNode, "1.34.11@sha256:44e2"), (Cgroup, "1")],
-        [(KindNode, "1.35.0"), (Cgroup, "2")],
-        [(Plugin("mongodb"), "3.4.0.Final"), (Mongodb, "latest")],
+        [(&JDBC, "2.7.0.Final"), (&KAFKA, "3.9.1")],
+        [(&JDBC, "3.1.2.Final"), (&KAFKA, "4.0.0")],
+        [(part("plugins.postgres"), "2.7.0.Final"), (&KAFKA, "4.0.0")],
+        [
+            (part("plugins.postgres"), "2.7.0.Final"),
+            (part("postgres"), "16.10.0"),
+        ],
+        [
+            (part("plugins.postgres"), "3.4.0.Final"),
+            (part("postgres"), "18.1.0"),
+        ],
+        [
+            (part("plugins.mongodb"), "3.4.0.Final"),
+            (part("mongodb"), "8.0"),
+        ],
+        [(&STRIMZI, "0.50.1"), (&KAFKA, "4.1.1")],
+        [(&STRIMZI, "1.2.0"), (&KAFKA, "4.2.1")],
+        [
+            (part("plugins.postgres"), "3.7.0.Final"),
+            (part("postgres"), "18.4.0"),
+        ],
+        [(&STRIMZI, "0.51.0"), (&KAFKA, "4.1.0")],
+        [(&KIND_NODE, "1.34.11@sha256:44e2"), (&CGROUP, "1")],
+        [(&KIND_NODE, "1.35.0"), (&CGROUP, "2")],
+        [
+            (part("plugins.mongodb"), "3.4.0.Final"),
+            (part("mongodb"), "latest"),
+        ],
     ] {
         assert_eq!(refused(&used), None, "{used:?}");
     }
@@ -127,12 +162,14 @@ fn everything_else_passes() {
 /// Following the hint must not lead to the next refusal of the same part.
 #[test]
 fn what_is_said_to_be_good_is_good() {
-    for row in ROWS {
-        let (subject, value) = row.instead;
-        let sides = [&row.first, &row.second];
-        let mended: Vec<_> = sides.iter().filter(|side| side.0 == subject).collect();
-        assert_eq!(mended.len(), 1, "{row:?}");
-        assert!(!mended[0].1.has(value), "{row:?}");
+    for owner in parts(TYPES) {
+        for bad in owner.bad {
+            let (part, value) = bad.instead;
+            let sides = [(owner, bad.versions), bad.with];
+            let changed: Vec<_> = sides.iter().filter(|side| side.0 == part).collect();
+            assert_eq!(changed.len(), 1, "{owner:?}: {}", bad.why);
+            assert!(!changed[0].1.has(value), "{owner:?}: {}", bad.why);
+        }
     }
 }
 
@@ -141,8 +178,8 @@ fn a_plugin_with_a_version_of_its_own_is_the_one_to_mend() {
     let text = "versions: {kafka: 4.3.1, debezium: 3.5.0.Final, plugins: {jdbc: 2.7.0.Final, postgres: ~}}";
     let tree = crate::profile::parse::parse("own.yaml", text).expect("YAML");
     let used = InUse::default()
-        .with(Subject::Kafka, "4.3.1")
-        .with(Subject::Plugin("jdbc"), "2.7.0.Final");
+        .with(&KAFKA, "4.3.1")
+        .with(part("plugins.jdbc"), "2.7.0.Final");
     let error = refuse(&tree, &used).expect_err("too old").to_string();
     assert!(error.starts_with("own.yaml:1:59: "), "{error}");
     assert!(
@@ -150,8 +187,8 @@ fn a_plugin_with_a_version_of_its_own_is_the_one_to_mend() {
         "{error}"
     );
     let used = InUse::default()
-        .with(Subject::Postgres, "13.0")
-        .with(Subject::Plugin("postgres"), "3.5.0.Final");
+        .with(part("postgres"), "13.0")
+        .with(part("plugins.postgres"), "3.5.0.Final");
     let error = refuse(&tree, &used).expect_err("too old").to_string();
     assert!(error.contains("set `versions.postgres: "), "{error}");
 }
@@ -159,18 +196,10 @@ fn a_plugin_with_a_version_of_its_own_is_the_one_to_mend() {
 #[test]
 fn what_a_version_runs_with_is_the_table_read_the_other_way_round() {
     for (subject, version, with) in [
+        (&STRIMZI, "1.2.0", &["Kafka 4.2.0, 4.2.1, 4.3.0, 4.3.1"][..]),
+        (&STRIMZI, "0.50.0", &["Kafka 4.0.0, 4.0.1, 4.1.0, 4.1.1"]),
         (
-            Subject::Strimzi,
-            "1.2.0",
-            &["Kafka 4.2.0, 4.2.1, 4.3.0, 4.3.1"][..],
-        ),
-        (
-            Subject::Strimzi,
-            "0.50.0",
-            &["Kafka 4.0.0, 4.0.1, 4.1.0, 4.1.1"],
-        ),
-        (
-            Subject::Kafka,
+            &KAFKA,
             "4.3.1",
             &[
                 "Debezium's `jdbc` plugin 3.0 or newer",
@@ -179,25 +208,29 @@ fn what_a_version_runs_with_is_the_table_read_the_other_way_round() {
             ],
         ),
         (
-            Subject::Plugin("postgres"),
+            part("plugins.postgres"),
             "3.7.0.Final",
             &["PostgreSQL 14 or newer, before 19"],
         ),
         (
-            Subject::Plugin("mongodb"),
+            part("plugins.mongodb"),
             "2.7.0.Final",
             &["MongoDB before 8.0"],
         ),
         (
-            Subject::Postgres,
+            part("postgres"),
             "17.11.0",
             &["Debezium's `postgres` plugin not from 2.7 to before 3.0"],
         ),
-        (Subject::KindNode, "1.35.0", &["cgroup 2 or newer"]),
-        (Subject::KindNode, "1.34.11@sha256:44", &[]),
-        (Subject::Chdb, "4.0.0", &[]),
+        (&KIND_NODE, "1.35.0", &["cgroup 2 or newer"]),
+        (&KIND_NODE, "1.34.11@sha256:44", &[]),
+        (part("chdb"), "4.0.0", &[]),
     ] {
-        assert_eq!(runs_with(subject, version), with, "{subject:?} {version}");
+        assert_eq!(
+            runs_with(TYPES, subject, version),
+            with,
+            "{subject:?} {version}"
+        );
     }
 }
 
@@ -223,7 +256,7 @@ fn what_an_operator_runs_is_what_its_bundle_says() {
         runs.dedup();
         assert!(runs.len() > 2, "{deployment}");
         assert_eq!(
-            runs_with(Subject::Strimzi, strimzi),
+            runs_with(TYPES, &STRIMZI, strimzi),
             [format!("Kafka {}", runs.join(", "))]
         );
     }

@@ -4,6 +4,7 @@
 //! in the form in which the server itself names it, so that `up` can compare the two.
 
 use crate::error::nearest;
+use crate::profile::component::{ColumnTypes, WrongType};
 
 /// Types without arguments.
 const SIMPLE: [&str; 23] = [
@@ -24,22 +25,23 @@ const COMPOSITE: [&str; 7] = [
     "Array", "Map", "Tuple", "Nested", "JSON", "Variant", "Dynamic",
 ];
 
-/// What is wrong with a type, and what to do about it.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Fault {
-    pub(super) message: String,
-    pub(super) hint: Option<String>,
-}
+/// Them, for who loads a profile.
+pub(super) static COLUMNS: ColumnTypes = ColumnTypes {
+    check,
+    is_nullable: |kind| kind.contains("Nullable("),
+    is_text: |kind| kind.contains("String"),
+    is_signed_integer: |kind| ["Int32", "Int64", "Int128", "Int256"].contains(&kind),
+};
 
-fn fault<T>(message: String, hint: Option<String>) -> Result<T, Fault> {
-    Err(Fault { message, hint })
+fn fault<T>(message: String, hint: Option<String>) -> Result<T, WrongType> {
+    Err(WrongType { message, hint })
 }
 
 /// Checks a type.
 ///
 /// # Errors
 /// It is no type, or none that a column of silver can have.
-pub(super) fn check(kind: &str) -> Result<(), Fault> {
+fn check(kind: &str) -> Result<(), WrongType> {
     if let Some(inner) = wrapped(kind, "Nullable") {
         return scalar(inner);
     }
@@ -57,23 +59,13 @@ pub(super) fn check(kind: &str) -> Result<(), Fault> {
     scalar(kind)
 }
 
-/// Whether a column of this type may be NULL.
-pub(super) fn is_nullable(kind: &str) -> bool {
-    kind.contains("Nullable(")
-}
-
-/// Whether it is an integer that may be negative and holds a canary's number.
-pub(super) fn is_signed_integer(kind: &str) -> bool {
-    ["Int32", "Int64", "Int128", "Int256"].contains(&kind)
-}
-
 fn wrapped<'a>(kind: &'a str, wrapper: &str) -> Option<&'a str> {
     kind.strip_prefix(wrapper)?
         .strip_prefix('(')?
         .strip_suffix(')')
 }
 
-fn scalar(kind: &str) -> Result<(), Fault> {
+fn scalar(kind: &str) -> Result<(), WrongType> {
     if SIMPLE.contains(&kind) {
         return Ok(());
     }
