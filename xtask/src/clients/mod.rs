@@ -3,6 +3,7 @@
 pub mod clickhouse;
 pub mod connect;
 pub mod mongodb;
+pub mod mysql;
 pub mod postgres;
 
 pub use cdc_kafka as kafka;

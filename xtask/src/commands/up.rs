@@ -199,8 +199,13 @@ fn endpoints(env: &Environment) -> BTreeMap<&str, String> {
     names.map(|name| (name.as_str(), address(name))).collect()
 }
 
-/// Refuses to leave out what `--require` names.
+/// Refuses to leave out what `--require` names, and a profile of which no connector is left.
 fn require(env: &Environment, required: &[String]) -> Result<()> {
+    let mut connectors = env.profile.connector_names();
+    if let (None, [first, ..]) = (connectors.next(), env.left_out.as_slice()) {
+        let what = format!("nothing of `{}` is left: {}", env.name, first.reason);
+        return Err(Error::new(Code::Missing, what).hint("cargo xtask doctor"));
+    }
     for name in required {
         if let Some(left_out) = env.left_out.iter().find(|left| left.component == *name) {
             return Err(Error::new(

@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::source::Reader;
 use super::{Component, Manifests, PodSet, Replaced, Stage, kafka, of};
 use crate::endpoint::MASK;
 use crate::environment::Environment;
@@ -43,8 +44,8 @@ use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
 use crate::profile::component::{Instance, Space};
 use crate::profile::is_secret;
 use crate::profile::logins::Login;
-use crate::profile::schema::{Connect, Connector, ExtraPlugin, Settings};
 use crate::profile::parts::{self, Part};
+use crate::profile::schema::{Connect, Connector, ExtraPlugin, Settings};
 use crate::readiness::{self, Status};
 use crate::wait;
 
@@ -396,12 +397,14 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         .map(|flow| flow.table.as_str())
         .collect();
     let source = env.connector_endpoint(read);
-    let mut context = super::source(env, connector).connection(&source, &tables);
-    context["connector"] = json!({
-        "prefix": connector.prefix,
-        "slot": connector.slot,
-        "publication": connector.publication,
-    });
+    let reader = Reader {
+        connector,
+        tables: &tables,
+        at: &source,
+        kafka: env.inside(&env.profile.kafka.name).address(),
+    };
+    let mut context = super::source(env, connector).connection(&reader);
+    context["prefix"] = json!(connector.prefix);
     context["tables"] = json!(tables.join(","));
     context["user"] = json!(source.user);
     context["password"] = json!(password);

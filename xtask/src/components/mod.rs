@@ -2,10 +2,12 @@
 //! that it works, what it needs before changes can flow. `ALL` is the only list of them.
 
 pub mod clickhouse;
+mod columns;
 mod component;
 pub mod connect;
 pub mod kafka;
 pub mod mongodb;
+pub mod mysql;
 pub mod position;
 pub mod postgres;
 pub mod source;
@@ -45,7 +47,7 @@ fn component<T: Component>(spec: &dyn Spec) -> Option<&dyn Component> {
 }
 
 /// Every type, in the order in which components are listed.
-static ALL: [Registered; 5] = [
+static ALL: [Registered; 6] = [
     Registered {
         kind: &backbone::KAFKA,
         component: component::<Kafka>,
@@ -67,6 +69,11 @@ static ALL: [Registered; 5] = [
         position: mongodb::source::position,
     },
     Registered {
+        kind: &mysql::settings::TYPE,
+        component: component::<mysql::settings::MysqlSettings>,
+        position: mysql::source::position,
+    },
+    Registered {
         kind: &clickhouse::settings::TYPE,
         component: component::<clickhouse::settings::ClickhouseSettings>,
         position: |_| None,
@@ -80,6 +87,7 @@ pub static TYPES: Types = &[
     ALL[2].kind,
     ALL[3].kind,
     ALL[4].kind,
+    ALL[5].kind,
 ];
 
 /// Loads a profile with the types that there are.

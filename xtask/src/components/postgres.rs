@@ -16,6 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::columns::{self, Column};
 use super::connect::login;
 use super::source::Source;
 use super::target::Target;
@@ -23,7 +24,7 @@ use super::{Component, Kept, Manifests, Replaced, Seeded, Stage, service};
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result, nearest};
+use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::lockfile;
@@ -333,8 +334,6 @@ async fn create_database(
     }
 }
 
-/// Holds the profile's columns against the source's: one that is not there would be empty at the
-/// target for ever, and a time of another precision would be read a thousandfold wrong.
 async fn check_columns(
     own: &PostgresSettings,
     env: &Environment,
@@ -354,50 +353,18 @@ async fn check_columns(
             ))
             .await
             .map_err(|error| service(&error))?;
-        if rows.is_empty() {
-            return Err(Error::new(
-                Code::Drift,
-                format!(
-                    "flow `{name}`: there is no table {} at the source",
-                    flow.table
-                ),
-            )
-            .hint("create it, or name a file of manifests/postgres/sql in postgres.schema"));
-        }
-        for (column, kind) in &flow.columns {
-            let found = rows.iter().find(|row| row[0].as_deref() == Some(column));
-            let Some(found) = found else {
-                let names = rows.iter().filter_map(|row| row[0].as_deref());
-                let error = Error::new(
-                    Code::Drift,
-                    format!("flow `{name}`: {} has no column `{column}`", flow.table),
-                );
-                return Err(match nearest(column, names) {
-                    Some(near) => error.hint(format!("did you mean `{near}`?")),
-                    None => error.hint("correct flows.*.columns in the profile"),
-                });
-            };
-            let precision = found[2]
-                .as_deref()
-                .and_then(|text| text.parse::<u32>().ok());
-            let plain = found[1].as_deref() == Some("timestamp without time zone");
-            let scale = kind.split_once("DateTime64(").and_then(|(_, rest)| {
-                let digits = rest.split([',', ')']).next()?;
-                digits.trim().parse::<u32>().ok()
-            });
-            // Debezium writes milliseconds up to three digits and microseconds beyond.
-            if let (true, Some(precision), Some(scale)) = (plain, precision, scale)
-                && (precision <= 3) != (scale <= 3)
-            {
-                return Err(Error::new(
-                    Code::Drift,
-                    format!(
-                        "flow `{name}`: `{column}` is timestamp({precision}) at the source and {kind} in the profile"
-                    ),
-                )
-                .hint(format!("declare it as DateTime64({})", if precision <= 3 { 3 } else { 6 })));
-            }
-        }
+        let rows = rows.into_iter().map(|mut row| Column {
+            local_time: match (row[1].as_deref(), row[2].as_deref()) {
+                (Some("timestamp without time zone"), Some(digits)) => {
+                    digits.parse().ok().map(|it| ("timestamp", it))
+                }
+                _ => None,
+            },
+            name: row[0].take().unwrap_or_default(),
+        });
+        let found: Vec<Column> = rows.collect();
+        let files = "manifests/postgres/sql in postgres.schema";
+        columns::check(name, flow, &found, files)?;
     }
     Ok(())
 }

@@ -19,8 +19,8 @@ use crate::readiness::Status;
 /// answer or refuses.
 #[async_trait]
 pub trait Source: Sync {
-    /// What the connector's template names of a source at `at` beside the login.
-    fn connection(&self, at: &Endpoint, tables: &[&str]) -> Value;
+    /// What the connector's template names beside prefix, tables and login.
+    fn connection(&self, reader: &Reader<'_>) -> Value;
 
     /// Whether it takes this login; none if it cannot be told.
     async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool>;
@@ -83,6 +83,18 @@ pub trait Source: Sync {
     async fn prepare(&self, _env: &Environment, _connector: &Connector) -> Result<()> {
         Ok(())
     }
+}
+
+/// A connector that reads a source.
+pub struct Reader<'a> {
+    /// It.
+    pub connector: &'a Connector,
+    /// The tables that it captures.
+    pub tables: &'a [&'a str],
+    /// Where it finds the source.
+    pub at: &'a Endpoint,
+    /// Where it finds Kafka, `host:port`.
+    pub kafka: String,
 }
 
 /// The table that a flow reads, in a session at its source.

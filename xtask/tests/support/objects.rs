@@ -67,7 +67,7 @@ pub(crate) fn objects_with(profile: &str, set: &[&str], cluster: Cluster) -> Vec
 }
 
 /// A profile and the kind of cluster that it is rendered for.
-pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 7] = [
+pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 8] = [
     ("kind", "clickhouse", &[], Cluster::Kind),
     ("existing", "clickhouse", &[], Cluster::Existing),
     ("manual", "clickhouse-manual", &[], Cluster::Kind),
@@ -96,6 +96,7 @@ pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 7] = [
         Cluster::Kind,
     ),
     ("warehouse", "warehouse", &[], Cluster::Kind),
+    ("mysql", "mysql", &[], Cluster::Kind),
     (
         "external",
         "clickhouse",

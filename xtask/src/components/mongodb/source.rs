@@ -12,18 +12,20 @@ use crate::clock;
 use crate::components::position::{Position, is_of_snapshot};
 use crate::components::service;
 use crate::components::source::{
-    CANARY, CanaryChange, CanaryKey, Changes, Key, Oplog, Retention, Source, SourceTable, Values,
+    CANARY, CanaryChange, CanaryKey, Changes, Key, Oplog, Reader, Retention, Source, SourceTable,
+    Values,
 };
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::platform::{Endpoint, Secret};
+use crate::platform::Secret;
 use crate::profile::schema::{Connector, Flow};
 
 #[async_trait]
 impl Source for MongodbSettings {
-    fn connection(&self, at: &Endpoint, tables: &[&str]) -> Value {
-        let (address, set) = (at.address(), &self.replica_set);
-        let databases: BTreeSet<&str> = tables
+    fn connection(&self, reader: &Reader<'_>) -> Value {
+        let (address, set) = (reader.at.address(), &self.replica_set);
+        let databases: BTreeSet<&str> = reader
+            .tables
             .iter()
             .map(|table| {
                 table

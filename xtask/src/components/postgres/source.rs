@@ -12,12 +12,13 @@ use crate::clients::postgres::{Postgres as Session, PostgresError, Row, ident, l
 use crate::components::position::{Position, is_of_snapshot};
 use crate::components::service;
 use crate::components::source::{
-    CanaryKey, Changes, Mark, ROW, Reading, Retention, Source, SourceTable, Undo, UndoStep, Values,
+    CanaryKey, Changes, Mark, ROW, Reader, Reading, Retention, Source, SourceTable, Undo, UndoStep,
+    Values,
 };
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Progress};
-use crate::platform::{Endpoint, Secret};
+use crate::platform::Secret;
 use crate::profile::schema::{Connector, Flow};
 
 /// PostgreSQL decodes whole transactions in the order of their commits, so a later change may lie
@@ -33,8 +34,14 @@ const POSITION: &str = "if(op = 'r', bitShiftLeft(toUInt128(JSONExtractUInt(raw,
 
 #[async_trait]
 impl Source for PostgresSettings {
-    fn connection(&self, at: &Endpoint, _tables: &[&str]) -> Value {
-        json!({ "host": at.host, "port": at.port, "database": self.database })
+    fn connection(&self, reader: &Reader<'_>) -> Value {
+        json!({
+            "host": reader.at.host,
+            "port": reader.at.port,
+            "database": self.database,
+            "slot": reader.connector.slot,
+            "publication": reader.connector.publication,
+        })
     }
 
     async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool> {

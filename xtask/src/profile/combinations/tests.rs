@@ -20,7 +20,7 @@ fn refused(used: &[(&'static Part, &str)]) -> Option<String> {
     let used = used
         .iter()
         .fold(InUse::default(), |used, (subject, version)| {
-            used.with(*subject, version)
+            used.with(subject, version)
         });
     refuse(&tree(), &used).err().map(|error| error.to_string())
 }

@@ -1,0 +1,146 @@
+//! MySQL as a source: what Debezium's connector is told and writes. The server keeps its binary log for a
+//! time, whoever reads it, and remembers nobody.
+//!
+//! A connector poses as a replica, and two replicas of one server must not have the same number. It is made
+//! of the connector's prefix, which is unique in a profile.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::settings::MysqlSettings;
+use super::table::Table;
+use crate::clients::connect::PartitionOffset;
+use crate::clients::mysql::Mysql;
+use crate::components::position::{Position, is_of_snapshot};
+use crate::components::service;
+use crate::components::source::{
+    CanaryKey, Changes, ROW, Reader, Retention, Source, SourceTable, Values,
+};
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::platform::Secret;
+use crate::profile::schema::{Connector, Flow};
+
+/// File, place in the file, row within the event. The number in a file's name grows with every file; one
+/// event may hold several rows.
+const POSITION: &str = "bitOr(bitShiftLeft(toUInt128(toUInt64OrZero(\
+     extract(JSONExtractString(raw, 'source', 'file'), '[0-9]+$'))), 96), \
+     bitOr(bitShiftLeft(toUInt128(JSONExtractUInt(raw, 'source', 'pos')), 32), \
+     toUInt128(JSONExtractUInt(raw, 'source', 'row'))))";
+
+#[async_trait]
+impl Source for MysqlSettings {
+    fn connection(&self, reader: &Reader<'_>) -> Value {
+        let tables = reader.tables.iter();
+        let databases: BTreeSet<&str> = tables
+            .filter_map(|it| Some(it.split_once('.')?.0))
+            .collect();
+        let databases: Vec<&str> = databases.into_iter().collect();
+        json!({
+            "host": reader.at.host,
+            "port": reader.at.port,
+            "databases": databases.join(","),
+            "kafka": reader.kafka,
+            "replica": replica(&reader.connector.prefix),
+        })
+    }
+
+    async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool> {
+        let login = env.endpoint(&self.name).login(user, password);
+        match Mysql::connect(&login).await {
+            Ok(_) => Some(true),
+            Err(error) => error.is_refused_login().then_some(false),
+        }
+    }
+
+    fn changes(&self) -> Changes {
+        Changes {
+            image: ROW,
+            position: POSITION,
+            values: Values::Columns,
+        }
+    }
+
+    /// The server says which files it keeps and not how old their entries are.
+    async fn retention(&self, _: &Environment, _: &Connector) -> Option<Retention> {
+        None
+    }
+
+    fn canary_key(&self, id: i64) -> CanaryKey {
+        CanaryKey::Number(id)
+    }
+
+    async fn table<'a>(
+        &self,
+        env: &Environment,
+        flow: &'a Flow,
+    ) -> Result<Box<dyn SourceTable + 'a>> {
+        Ok(Box::new(Table::open(self, env, flow).await?))
+    }
+
+    async fn lost(
+        &self,
+        env: &Environment,
+        _: &Connector,
+        offsets: &[PartitionOffset],
+    ) -> Result<Option<String>> {
+        let mut files = offsets
+            .iter()
+            .filter_map(|one| one.offset.get("file")?.as_str());
+        let Some(file) = files.next() else {
+            return Ok(None);
+        };
+        let session = self.session(env).await.map_err(|error| service(&error))?;
+        let kept = session.query("SHOW BINARY LOGS").await;
+        let kept = kept.map_err(|error| service(&error))?;
+        let names: Vec<&str> = kept
+            .iter()
+            .filter_map(|row| row.first()?.as_deref())
+            .collect();
+        let oldest = names.first().copied().unwrap_or("none");
+        let is_kept = names.contains(&file);
+        Ok((!is_kept).then(|| {
+            format!(
+                "it is in {file}, which MySQL no longer has: the oldest that it keeps is {oldest}"
+            )
+        }))
+    }
+}
+
+/// The number of the replica that a connector poses as. Those that people give are small.
+fn replica(prefix: &str) -> u32 {
+    let digest = Sha256::digest(prefix.as_bytes());
+    u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]) | 1 << 31
+}
+
+/// What an offset of its connector means; none of another type's.
+pub(crate) fn position(offset: &Value) -> Option<Position> {
+    let file = offset.get("file")?.as_str()?;
+    let place = offset.get("pos")?.as_u64()?;
+    let at = offset.get("ts_sec").and_then(Value::as_u64);
+    Some(Position {
+        place: format!("{file}:{place}"),
+        at: at.filter(|seconds| *seconds > 0).map(|it| it * 1000),
+        snapshot: is_of_snapshot(offset),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_a_file_and_a_place_in_it() {
+        let found = position(&json!({
+            "file": "binlog.000003", "pos": 197, "ts_sec": 1_700_000_000, "row": 1, "server_id": 1,
+        }));
+        let found = found.expect("a position");
+        assert_eq!(found.place, "binlog.000003:197");
+        assert_eq!(found.at, Some(1_700_000_000_000));
+        assert!(!found.snapshot);
+        assert_eq!(position(&json!({ "lsn": 5 })), None);
+    }
+}

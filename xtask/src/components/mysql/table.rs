@@ -1,0 +1,182 @@
+//! A table of MySQL that a flow reads.
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+
+use super::settings::MysqlSettings;
+use crate::clients::mysql::{Mysql, ident, literal, table};
+use crate::components::service;
+use crate::components::source::{CanaryChange, Key, SourceTable};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::profile::schema::Flow;
+
+/// So many keys are looked up by one statement.
+const KEYS: usize = 200;
+
+/// It, in a session.
+pub(super) struct Table<'a> {
+    session: Mysql,
+    flow: &'a Flow,
+    /// Which columns of the key are numbers, once they were asked for.
+    numbers: OnceCell<Vec<bool>>,
+}
+
+impl<'a> Table<'a> {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The server does not answer, or refuses the login.
+    pub(super) async fn open(
+        own: &MysqlSettings,
+        env: &Environment,
+        flow: &'a Flow,
+    ) -> Result<Self> {
+        let session = own.session(env).await;
+        Ok(Table {
+            session: session.map_err(|error| service(&error))?,
+            flow,
+            numbers: OnceCell::new(),
+        })
+    }
+
+    async fn numbers(&self) -> Result<Vec<bool>> {
+        let (database, name) = self.flow.table.split_once('.').unwrap_or_default();
+        let sql = format!(
+            "SELECT column_name, data_type FROM information_schema.columns \
+             WHERE table_schema = {} AND table_name = {}",
+            literal(database),
+            literal(name)
+        );
+        let rows = self.session.query(&sql).await;
+        let rows = rows.map_err(|error| service(&error))?;
+        let is_number = |column: &String| {
+            let row = rows.iter().find(|row| row[0].as_ref() == Some(column));
+            let kind = row.and_then(|row| row[1].as_deref()).ok_or_else(|| {
+                let what = format!("{} has no column `{column}` at the source", self.flow.table);
+                Error::new(Code::Drift, what)
+            })?;
+            Ok(kind.ends_with("int") || kind == "decimal")
+        };
+        self.flow.key.iter().map(is_number).collect()
+    }
+}
+
+#[async_trait]
+impl SourceTable for Table<'_> {
+    async fn canary(&self, id: i64, change: CanaryChange<'_>) -> Result<()> {
+        let sql = canary_sql(self.flow, id, change);
+        let done = self.session.execute(&sql).await;
+        done.map(drop).map_err(|error| service(&error))
+    }
+
+    async fn absent(&self, keys: &[Key]) -> Result<Vec<Key>> {
+        let numbers = self.numbers.get_or_try_init(|| self.numbers()).await?;
+        let mut absent = Vec::new();
+        for keys in keys.chunks(KEYS) {
+            let rows = self
+                .session
+                .query(&present_sql(self.flow, numbers, keys))
+                .await;
+            let rows = rows.map_err(|error| service(&error))?;
+            let present: Vec<usize> = rows
+                .iter()
+                .filter_map(|row| row[0].as_ref()?.parse().ok())
+                .collect();
+            let keys = keys.iter().enumerate();
+            let gone = keys.filter(|(number, _)| !present.contains(number));
+            absent.extend(gone.map(|(_, key)| key.clone()));
+        }
+        Ok(absent)
+    }
+}
+
+fn canary_sql(flow: &Flow, id: i64, change: CanaryChange<'_>) -> String {
+    let name = table(&flow.table);
+    let key = ident(flow.key.first().map_or("", String::as_str));
+    match change {
+        CanaryChange::Insert(fields) => {
+            let fields = fields.iter();
+            let fields = fields.map(|(name, value)| (ident(name), literal(value)));
+            let (names, values): (Vec<String>, Vec<String>) =
+                std::iter::once((key, id.to_string())).chain(fields).unzip();
+            let (names, values) = (names.join(", "), values.join(", "));
+            format!("INSERT INTO {name} ({names}) VALUES ({values})")
+        }
+        CanaryChange::Update { column, value } => {
+            let (column, value) = (ident(column), literal(value));
+            format!("UPDATE {name} SET {column} = {value} WHERE {key} = {id}")
+        }
+        CanaryChange::Delete => format!("DELETE FROM {name} WHERE {key} = {id}"),
+        CanaryChange::DeleteOlder {
+            than,
+            column,
+            template,
+        } => {
+            let (column, like) = (ident(column), literal(&template.replace("{id}", "%")));
+            format!(
+                "DELETE FROM {name} WHERE {key} < 0 AND {key} > {than} AND {column} LIKE {like}"
+            )
+        }
+    }
+}
+
+/// Which of these keys are in a row, by their number. A number is compared as one: as a text MySQL would
+/// round it to a float first.
+fn present_sql(flow: &Flow, numbers: &[bool], keys: &[Key]) -> String {
+    let name = table(&flow.table);
+    let value = |text: &str, is_number: bool| {
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let plain = !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+        match is_number && plain {
+            true => text.to_owned(),
+            false => literal(text),
+        }
+    };
+    let one = |(number, key): (usize, &Key)| {
+        let same: Vec<String> = flow
+            .key
+            .iter()
+            .zip(numbers)
+            .zip(key)
+            .map(|((column, is_number), text)| {
+                format!("{} = {}", ident(column), value(text, *is_number))
+            })
+            .collect();
+        format!("SELECT {number} FROM {name} WHERE {}", same.join(" AND "))
+    };
+    let all: Vec<String> = keys.iter().enumerate().map(one).collect();
+    all.join(" UNION ALL ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        let flow: Flow = serde_json::from_value(serde_json::json!({
+            "connector": "c", "table": "shop.orders", "keep": "latest", "key": ["id", "code"],
+            "group": "g", "columns": { "id": "Int64", "code": "String" }, "canary": null,
+        }))
+        .expect("a flow");
+        let keys = [
+            vec!["9007199254740993".to_owned(), "it's".to_owned()],
+            vec!["1 OR 1".to_owned(), "7".to_owned()],
+        ];
+        assert_eq!(
+            present_sql(&flow, &[true, false], &keys),
+            "SELECT 0 FROM `shop`.`orders` WHERE `id` = 9007199254740993 AND `code` = 'it''s' \
+             UNION ALL SELECT 1 FROM `shop`.`orders` WHERE `id` = '1 OR 1' AND `code` = '7'"
+        );
+        let older = CanaryChange::DeleteOlder {
+            than: -5,
+            column: "name",
+            template: "canary-{id}",
+        };
+        assert_eq!(
+            canary_sql(&flow, -9, older),
+            "DELETE FROM `shop`.`orders` WHERE `id` < 0 AND `id` > -5 AND `name` LIKE 'canary-%'"
+        );
+    }
+}
