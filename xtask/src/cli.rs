@@ -53,6 +53,9 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// The profile of a command line that names none.
+pub const DEFAULT_PROFILE: &str = "clickhouse";
+
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
 pub struct Global {
@@ -61,7 +64,7 @@ pub struct Global {
         long,
         global = true,
         value_name = "NAME|PATH",
-        default_value = "clickhouse",
+        default_value = DEFAULT_PROFILE,
         env = "CDC_PROFILE",
         add = Names::Profiles
     )]

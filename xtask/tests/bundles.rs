@@ -7,34 +7,19 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use support::crds::bundles;
+use support::crds::installed;
 use support::objects::{Cluster, environment, loaded, repository};
-use xtask::platform::kubernetes::bundles::install::{Install, objects};
-use xtask::platform::kubernetes::bundles::{Bundle, bundle};
+use xtask::platform::kubernetes::bundles::bundle;
 use xtask::profile::parts;
-use xtask::up::operators::{operators, pinned};
+use xtask::up::operators::operators;
 
-const INSTALL: Install<'static> = Install {
-    environment: "env",
-    kafka_namespace: "streams",
-    database_namespace: "stores",
-};
+const SPACES: [&str; 2] = [
+    "kubernetes.kafka_namespace=streams",
+    "kubernetes.database_namespace=stores",
+];
 
-fn installed(bundle: &Bundle) -> Vec<Value> {
-    let files = bundle
-        .read_from(&bundles())
-        .unwrap_or_else(|error| panic!("{error}"));
-    objects(bundle, &files, INSTALL, "geheim")
-        .unwrap_or_else(|error| panic!("{error}"))
-        .iter()
-        .map(|object| serde_json::to_value(&object.object).expect("JSON"))
-        .collect()
-}
-
-fn of(operator: &'static str, profile: &str) -> Vec<Value> {
-    let versions = loaded(profile, &[]).profile.versions;
-    let bundle = pinned(operator, &versions).and_then(|it| bundle(&repository(), operator, it));
-    installed(&bundle.unwrap_or_else(|e| panic!("{e}")))
+fn of(operator: &str, profile: &str) -> Vec<Value> {
+    installed(operator, &loaded(profile, &SPACES).profile)
 }
 
 /// Every namespace that the objects name, wherever.
@@ -72,8 +57,10 @@ fn kinds(objects: &[Value], kind: &str) -> usize {
 
 #[test]
 fn a_profile_has_the_operators_that_it_needs() {
-    let of =
-        |profile, set: &[&str]| operators(&environment(loaded(profile, set), Cluster::Existing));
+    let of = |profile, set: &[&str]| -> Vec<&str> {
+        let operators = operators(&environment(loaded(profile, set), Cluster::Existing));
+        operators.iter().map(|it| it.name).collect()
+    };
     assert_eq!(of("clickhouse", &[]), ["strimzi", "altinity"]);
     assert_eq!(
         of("clickhouse-production", &[]),

@@ -11,7 +11,7 @@ use clap_complete::engine::{
 };
 
 use super::{complete_live as live, context};
-use crate::cli::{Cli, Names};
+use crate::cli::{Cli, DEFAULT_PROFILE, Names};
 use crate::components;
 use crate::diagnose::rules;
 use crate::error::Code;
@@ -156,7 +156,7 @@ pub(super) fn profile_name() -> String {
     let words: Vec<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    chosen(&words).unwrap_or_else(|| "clickhouse".into())
+    chosen(&words).unwrap_or_else(|| DEFAULT_PROFILE.into())
 }
 
 fn profile_of_line() -> Option<profile::Loaded> {

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{context, stdout};
 use crate::cli::{Doctor, Global};
+use crate::components::of;
 use crate::error::{Code, Error, Result};
-use crate::platform::host::prerequisites::{self, Check, Needs, Rights, Status, System};
+use crate::platform::host::prerequisites::{self, Check, Needed, Rights, Status, System};
 use crate::platform::kind::prerequisites as kind;
 use crate::platform::kubernetes::prerequisites as kubernetes;
 use crate::platform::{self, Platform};
@@ -17,7 +18,7 @@ use crate::process::{Job, run_visible};
 use crate::profile::combinations::{InUse, refuse};
 use crate::profile::parts;
 use crate::profile::schema::PlatformChoice;
-use crate::profile::{self, Loaded, Profile};
+use crate::profile::{self, Loaded};
 use crate::report::{self, Output};
 use crate::up::cluster::kind_ports;
 
@@ -83,17 +84,14 @@ pub(super) async fn check(
 async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check> {
     let profile = &loaded.profile;
     if platform == Platform::Host {
-        let needs = needs_of(profile);
+        let components = profile.components.values().filter(|it| !it.is_external());
+        let needed = Needed::of(components.map(|it| (it.path.as_str(), of(it).needs())));
         let ports = profile::all_ports(profile);
-        let seen = prerequisites::observe(&loaded.name, needs, ports).await;
-        return prerequisites::evaluate(needs, &seen, system);
+        let seen = prerequisites::observe(&loaded.name, &needed, ports).await;
+        return prerequisites::evaluate(&needed, &seen, system);
     }
-    let nothing = Needs {
-        postgres: false,
-        mongodb: false,
-        clickhouse: false,
-    };
-    let shared = prerequisites::observe(&loaded.name, nothing, Vec::new());
+    let nothing = Needed::default();
+    let shared = prerequisites::observe(&loaded.name, &nothing, Vec::new());
     let mut checks = if platform == Platform::Kind {
         kind(loaded).await
     } else {
@@ -102,19 +100,6 @@ async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check
     };
     checks.extend(prerequisites::evaluate_shared(&shared.await, system));
     checks
-}
-
-/// What of the platform a profile uses. Connect always runs here, and with it Java and what Maven brings.
-fn needs_of(profile: &Profile) -> Needs {
-    let runs = |kind: &str| {
-        let mut components = profile.components.values();
-        components.any(|it| it.kind.name == kind && !it.is_external())
-    };
-    Needs {
-        postgres: runs("postgres"),
-        mongodb: runs("mongodb"),
-        clickhouse: runs("clickhouse"),
-    }
 }
 
 async fn kind(loaded: &Loaded) -> Vec<Check> {

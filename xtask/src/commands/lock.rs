@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::{context, stdout};
 use crate::cli::Global;
-use crate::components::{kafka, postgres};
+use crate::components::{self, Lock, connect};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
 use crate::plan::Progress;
@@ -27,7 +27,7 @@ use crate::platform::host::{Dirs, artifacts, dirs, lock};
 use crate::platform::kind::download::RELEASES;
 use crate::profile::parts;
 use crate::profile::schema::Versions;
-use crate::report::Output;
+use crate::report::{Output, text};
 
 const PLUGINS: &str = "images/connect/plugins.yaml";
 
@@ -37,14 +37,14 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     let versions = &loaded.profile.versions;
     let plugins_text = read(&root.join(PLUGINS))?.unwrap_or_default();
     let plugins = parse_plugins(&plugins_text)?;
-    let wanted = wanted(versions, &plugins);
+    let locks = components::locks(versions);
     let cache = Dirs::of(&loaded.name)?.cache;
-    let files = resolve(&wanted, versions, &cache).await?;
+    let files = resolve(&locks, at_versions(&plugins, versions), versions, &cache).await?;
     // Everything is compared before anything is written.
-    let mut changes = vec![
-        lock_file(&root, kafka_lock(versions), &files.kafka)?,
-        lock_file(&root, postgres_lock(versions), &files.postgres)?,
-    ];
+    let mut changes = Vec::new();
+    for (lock, found) in locks.into_iter().zip(&files.locks) {
+        changes.push(lock_file(&root, lock.file, found)?);
+    }
     changes.push(lock_plugins(
         plugins_text,
         &plugins,
@@ -74,17 +74,6 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     };
     stdout::print(&lines)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn kafka_lock(versions: &Versions) -> String {
-    format!("manifests/kafka/libs-{}.lock", versions.of(&parts::KAFKA))
-}
-
-fn postgres_lock(versions: &Versions) -> String {
-    format!(
-        "manifests/postgres/binaries-{}.lock",
-        versions.of(&postgres::settings::SERVER)
-    )
 }
 
 /// What becomes of a file.
@@ -128,62 +117,52 @@ fn parse_plugins(text: &str) -> Result<IndexMap<String, Plugin>> {
         .map_err(|error| Error::new(Code::Artifact, format!("{PLUGINS} is malformed: {error}")))
 }
 
-fn binaries(versions: &Versions) -> impl Iterator<Item = Coordinates> {
-    postgres::SYSTEMS
-        .into_iter()
-        .map(|system| postgres::coordinates(system, versions.of(&postgres::settings::SERVER)))
-}
-
-/// What Maven is asked for, in the order in which `up` asks.
-fn wanted(versions: &Versions, plugins: &IndexMap<String, Plugin>) -> Vec<MavenArtifact> {
-    let artifact = |name: &str, coordinates, transitive| MavenArtifact {
-        name: name.to_owned(),
-        coordinates,
-        transitive,
-        files: Vec::new(),
-        unpack: Unpack::Copy,
-    };
-    vec![
-        artifact(
-            "Kafka",
-            kafka::coordinates(versions.of(&parts::KAFKA), versions.of(&parts::LOG4J)),
-            true,
-        ),
-        artifact(
-            "Debezium",
-            plugins
-                .iter()
-                .map(|(name, plugin)| plugin.at(versions.plugin(name)))
-                .collect(),
-            false,
-        ),
-        artifact("PostgreSQL", binaries(versions).collect(), false),
-    ]
+fn at_versions(plugins: &IndexMap<String, Plugin>, versions: &Versions) -> Vec<Coordinates> {
+    let plugins = plugins.iter();
+    plugins
+        .map(|(name, plugin)| plugin.at(versions.plugin(name)))
+        .collect()
 }
 
 /// What Maven brought, measured.
 #[derive(Debug)]
 struct Files {
-    kafka: Vec<Locked>,
-    postgres: Vec<Locked>,
+    /// Those of each lock file.
+    locks: Vec<Vec<Locked>>,
     /// One file for each plugin, in their order.
     plugins: Vec<Locked>,
 }
 
-async fn resolve(wanted: &[MavenArtifact], versions: &Versions, cache: &Path) -> Result<Files> {
+async fn resolve(
+    locks: &[Lock],
+    plugins: Vec<Coordinates>,
+    versions: &Versions,
+    cache: &Path,
+) -> Result<Files> {
     dirs::make(cache, 0o755)?;
     let lock = lock::wait(&cache.join("maven.lock"), "cargo xtask lock").await?;
     let staging = artifacts::staging(cache, "maven")?;
-    eprintln!("Maven resolves Kafka, Debezium and PostgreSQL for all systems");
-    let plugin = versions.of(&parts::MAVEN_PLUGIN);
-    let dir = maven::resolve(wanted, plugin, &staging, &lock, &Progress::silent()).await?;
-    let names = |artifact: &MavenArtifact| -> Vec<String> {
-        let names = artifact.coordinates.iter().map(maven::file_name);
-        names.collect()
+    let names = |coordinates: &[Coordinates]| -> Vec<String> {
+        coordinates.iter().map(maven::file_name).collect()
     };
-    let (plugins, postgres) = (names(&wanted[1]), names(&wanted[2]));
+    let named = names(&plugins);
+    let own = locks
+        .iter()
+        .map(|it| (!it.transitive).then(|| names(&it.coordinates)));
+    let own: Vec<Option<Vec<String>>> = own.collect();
+    let mut wanted: Vec<MavenArtifact> = locks
+        .iter()
+        .map(|it| artifact(it.title, it.coordinates.clone(), it.transitive))
+        .collect();
+    // The order in which `up` asks: what takes dependencies comes first.
+    let debezium = artifact(connect::PLUGINS, plugins, false);
+    wanted.insert(wanted.len().min(1), debezium);
+    let titles: Vec<&str> = wanted.iter().map(|it| it.title).collect();
+    eprintln!("Maven resolves {} for all systems", text::list(&titles));
+    let plugin = versions.of(&parts::MAVEN_PLUGIN);
+    let dir = maven::resolve(&wanted, plugin, &staging, &lock, &Progress::silent()).await?;
     let files = tokio::task::spawn_blocking(move || {
-        let files = measure(&dir, &plugins, &postgres)?;
+        let files = measure(&dir, &named, &own)?;
         dirs::remove(&staging)?;
         Ok(files)
     });
@@ -192,28 +171,44 @@ async fn resolve(wanted: &[MavenArtifact], versions: &Versions, cache: &Path) ->
         .map_err(|error| Error::new(Code::Artifact, format!("measuring failed: {error}")))?
 }
 
-/// Measures everything in a directory; what is neither a plugin nor PostgreSQL's is Kafka's.
-fn measure(dir: &Path, plugins: &[String], postgres: &[String]) -> Result<Files> {
+/// What Maven is asked for.
+fn artifact(title: &'static str, coordinates: Vec<Coordinates>, transitive: bool) -> MavenArtifact {
+    MavenArtifact {
+        name: title.to_owned(),
+        title,
+        coordinates,
+        transitive,
+        files: Vec::new(),
+        unpack: Unpack::Copy,
+    }
+}
+
+/// Measures everything in a directory; what is neither a plugin nor named by a lock belongs to the one that
+/// takes dependencies, which names none.
+fn measure(dir: &Path, plugins: &[String], locks: &[Option<Vec<String>>]) -> Result<Files> {
     let io = |source: std::io::Error| Error::io("read", dir, &source);
-    let one = |name: &String| {
-        lockfile::measure(&dir.join(name))
-            .map_err(|source| Error::io("read", dir.join(name), &source))
+    let all = |names: &[String]| -> Result<Vec<Locked>> {
+        let measured = names.iter().map(|name| {
+            lockfile::measure(&dir.join(name))
+                .map_err(|source| Error::io("read", dir.join(name), &source))
+        });
+        measured.collect()
     };
-    let mut kafka = Vec::new();
+    let mut rest = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(io)? {
-        let name = entry
-            .map_err(io)?
-            .file_name()
-            .to_string_lossy()
-            .into_owned();
-        if !plugins.contains(&name) && !postgres.contains(&name) {
-            kafka.push(one(&name)?);
+        let name = entry.map_err(io)?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        let named = locks.iter().flatten().map(Vec::as_slice);
+        if !named.chain([plugins]).any(|names| names.contains(&name)) {
+            rest.push(name);
         }
     }
+    let locks = locks
+        .iter()
+        .map(|names| all(names.as_ref().unwrap_or(&rest)));
     Ok(Files {
-        kafka,
-        postgres: postgres.iter().map(one).collect::<Result<_>>()?,
-        plugins: plugins.iter().map(one).collect::<Result<_>>()?,
+        locks: locks.collect::<Result<_>>()?,
+        plugins: all(plugins)?,
     })
 }
 

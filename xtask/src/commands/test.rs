@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
+use indexmap::IndexMap;
+
 use super::context;
 use super::doctor;
-use crate::cli::{Doctor, Global, Test};
+use crate::cli::{DEFAULT_PROFILE, Doctor, Global, Test};
 use crate::components::{self, kafka};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
@@ -22,11 +24,7 @@ use crate::report::text::duration;
 
 /// What end-to-end tests want of this machine, by the variable that tells where it is, and the part of
 /// their names.
-const WANTED: [(&str, &str); 3] = [
-    ("CDC_TEST_MONGODB", "external_member"),
-    ("CDC_TEST_MONGOD", "connector_of_documents"),
-    ("CDC_TEST_MOUNT", "full_disk"),
-];
+const WANTED: &str = "xtask/tests/e2e/wanted.yaml";
 
 pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     if !args.quick {
@@ -68,10 +66,10 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         // Each environment wants a machine's worth of memory and processor: one after the other.
         let e2e = words("cargo test --package xtask --test e2e -- --test-threads=1");
         // What a test wants that is not there leaves it ignored, and counted.
-        let there = WANTED
-            .iter()
+        let there = wanted()?
+            .into_iter()
             .filter(|(name, _)| std::env::var_os(name).is_some());
-        let more: Vec<String> = there.map(|(_, tests)| (*tests).to_owned()).collect();
+        let more: Vec<String> = there.map(|(_, tests)| tests).collect();
         steps.push(("end-to-end tests", e2e.clone()));
         if !more.is_empty() {
             let ignored = vec!["--ignored".to_owned()];
@@ -101,7 +99,7 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         eprintln!("== {name}");
         let result = match check {
             Check::Command(command) => run_command(command),
-            Check::WithBroker(libraries, python) => with_broker(libraries, python.as_deref()),
+            Check::WithBroker(libraries, server) => with_broker(libraries, server.as_ref()),
         };
         eprintln!(
             "== {name}: {} in {}\n",
@@ -120,6 +118,13 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         Code::Check,
         format!("failed: {}", failed.join(", ")),
     ))
+}
+
+fn wanted() -> Result<IndexMap<String, String>> {
+    let path = context::root().join(WANTED);
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
+    serde_yaml::from_str(&text)
+        .map_err(|error| Error::new(Code::Check, format!("{WANTED} is malformed: {error}")))
 }
 
 /// Without the records they are skipped, and counted as such.
@@ -180,9 +185,12 @@ fn gates() -> Vec<String> {
 enum Check {
     /// A program with its arguments.
     Command(Vec<String>),
-    /// See [`with_broker`]: Kafka's jars, and the embedded engine's Python if there is one.
-    WithBroker(PathBuf, Option<String>),
+    /// See [`with_broker`]: Kafka's jars, and the test of the embedded engine's server if there is one.
+    WithBroker(PathBuf, Option<Script>),
 }
+
+/// A program with its arguments.
+type Script = (String, Vec<String>);
 
 fn run_command(command: &[String]) -> Result<()> {
     let Some((program, args)) = command.split_first() else {
@@ -196,17 +204,18 @@ fn run_command(command: &[String]) -> Result<()> {
 }
 
 /// Runs the tests that need a broker against the one of an environment made for them.
-fn with_broker(libraries: &Path, python: Option<&str>) -> Result<()> {
+fn with_broker(libraries: &Path, server: Option<&Script>) -> Result<()> {
     // PostgreSQL may have to run as another user, who must be able to enter.
     let state = std::env::temp_dir().join(format!("cdc-test-{}", std::process::id()));
     dirs::make(&state, 0o755)?;
     let tool = this_program().unwrap_or_else(|_| "xtask".into());
     let tool = tool.display().to_string();
-    let job = |env: &BTreeMap<String, String>, program: &str, args: &str| Job {
+    let job_of = |env: &BTreeMap<String, String>, program: &str, args: &[String]| Job {
         dir: Some(context::root()),
         env: env.clone(),
-        ..Job::new(program, words(args))
+        ..Job::new(program, args)
     };
+    let job = |env: &_, program: &str, args: &str| job_of(env, program, &words(args));
     let mut env = BTreeMap::from([("XDG_STATE_HOME".into(), state.display().to_string())]);
     let up = "up --platform host --ports auto --output json \
               --set kafka.config.auto.create.topics.enable=true";
@@ -224,9 +233,8 @@ fn with_broker(libraries: &Path, python: Option<&str>) -> Result<()> {
     let logins =
         "test --package cdc-kafka --package xtask --lib security_tests::broker -- --ignored";
     let logins = process::run(&job(&env, "cargo", logins));
-    let server = python.map_or(Ok(()), |python| {
-        let script = "-B manifests/clickhouse/host/test_server.py";
-        process::run(&job(&env, python, script))
+    let server = server.map_or(Ok(()), |(python, args)| {
+        process::run(&job_of(&env, python, args))
     });
     process::run(&job(&env, &tool, "down --yes"))?;
     std::fs::remove_dir_all(&state).map_err(|error| Error::io("remove", &state, &error))?;
@@ -262,7 +270,7 @@ fn words(text: &str) -> Vec<String> {
 async fn broker() -> Result<Check> {
     let root = context::root();
     let selection = Selection {
-        profile: "clickhouse".into(),
+        profile: DEFAULT_PROFILE.into(),
         set: Vec::new(),
     };
     let env = Environment::new(
@@ -280,5 +288,8 @@ async fn broker() -> Result<Check> {
     eprintln!("== fetching {}", engine.name);
     pypi::fetch(&engine, cache, &Progress::silent()).await?;
     let python = engine.python(cache)?.display().to_string();
-    Ok(Check::WithBroker(libraries, Some(python)))
+    // It stands beside what the engine is made of.
+    let script = engine.requirements.with_file_name("test_server.py");
+    let args = vec!["-B".to_owned(), script.display().to_string()];
+    Ok(Check::WithBroker(libraries, Some((python, args))))
 }

@@ -3,6 +3,7 @@
 //! The embedded engine limits each query to `clickhouse.memory`; it does not limit its total.
 
 mod changes;
+pub(super) mod operator;
 pub mod settings;
 mod silver;
 mod tables;
@@ -17,7 +18,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::target::Target;
-use super::{Component, Kept, Manifests, Replaced, Stage};
+use super::{Component, Kept, Manifests, Operator, Replaced, Stage};
 use crate::clients::clickhouse::Clickhouse;
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
@@ -27,6 +28,7 @@ use crate::plan::Plan;
 use crate::platform::Platform;
 use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
+use crate::platform::host::prerequisites::{InPath, Needs, Without};
 use crate::platform::host::secrets;
 use crate::profile::Profile;
 use crate::profile::component::Space;
@@ -49,7 +51,10 @@ pub fn embedded_engine(root: &Path, version: &str) -> PypiEnvironment {
     let requirements = format!("manifests/clickhouse/host/requirements-{version}.lock");
     PypiEnvironment {
         name: format!("chdb-{version}"),
+        title: "the embedded ClickHouse engine",
+        instead: PROGRAM,
         requirements: root.join(requirements),
+        locks: "manifests/clickhouse/host/requirements-*.lock",
     }
 }
 
@@ -71,6 +76,21 @@ impl Component for ClickhouseSettings {
     fn engine(&self, env: &Environment) -> Option<PypiEnvironment> {
         let embedded = program(env).is_none();
         embedded.then(|| embedded_engine(&env.root, env.profile.versions.of(&settings::ENGINE)))
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            program: Some(InPath {
+                name: PROGRAM,
+                why: "the target",
+                without: Without::Python {
+                    why: "runs the embedded ClickHouse engine",
+                    oldest: (3, 9),
+                },
+            }),
+            memory: Some("memory"),
+            ..Needs::default()
+        }
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
@@ -145,8 +165,8 @@ impl Component for ClickhouseSettings {
         }))
     }
 
-    fn operator(&self) -> Option<&'static str> {
-        Some("altinity")
+    fn operator(&self) -> Option<&'static Operator> {
+        Some(&operator::ALTINITY)
     }
 
     fn pods(&self) -> (Space, String) {

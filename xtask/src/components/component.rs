@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::operator::Operator;
 use super::source::Source;
 use super::target::Target;
 use crate::endpoint::Endpoint;
@@ -13,11 +14,14 @@ use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::platform::host::apply::Rendered;
+use crate::platform::host::artifacts::maven::Coordinates;
 use crate::platform::host::artifacts::{MavenArtifact, PypiEnvironment};
+use crate::platform::host::prerequisites::Needs;
 use crate::platform::kubernetes::Cluster;
 use crate::platform::kubernetes::watch;
 use crate::profile::Profile;
 use crate::profile::component::{Space, Spec};
+use crate::profile::schema::Versions;
 use crate::readiness::Status;
 
 /// Where a component stands on a change's way.
@@ -65,10 +69,24 @@ pub trait Component: Spec {
         Ok(Vec::new())
     }
 
+    /// The type's own lock file for what Maven brings, at these versions.
+    fn lock(versions: &Versions) -> Option<Lock>
+    where
+        Self: Sized,
+    {
+        let _ = versions;
+        None
+    }
+
     /// What PyPI brings for it on `host`.
     fn engine(&self, env: &Environment) -> Option<PypiEnvironment> {
         let _ = env;
         None
+    }
+
+    /// What it needs of the machine on `host`.
+    fn needs(&self) -> Needs {
+        Needs::default()
     }
 
     /// Its process on `host`, rendered.
@@ -98,8 +116,8 @@ pub trait Component: Spec {
         Ok(json!({}))
     }
 
-    /// The operator that runs it on clusters, by its folder in `manifests/`.
-    fn operator(&self) -> Option<&'static str> {
+    /// The operator that runs it on clusters.
+    fn operator(&self) -> Option<&'static Operator> {
         None
     }
 
@@ -195,6 +213,18 @@ pub trait Component: Spec {
         let _ = env;
         None
     }
+}
+
+/// A lock file with the digests of what Maven brings.
+pub struct Lock {
+    /// The file, below the repository's root.
+    pub file: String,
+    /// What it locks, for people.
+    pub title: &'static str,
+    /// What Maven is asked for: for every system.
+    pub coordinates: Vec<Coordinates>,
+    /// Whether what they depend on is locked too. Of all types at most one asks for that.
+    pub transitive: bool,
 }
 
 /// A password in a Secret of a cluster.

@@ -27,7 +27,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::source::Reader;
-use super::{Component, Manifests, PodSet, Replaced, Stage, kafka, of};
+use super::{Component, Manifests, Operator, PodSet, Replaced, Stage, kafka, of};
 use crate::endpoint::MASK;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -39,6 +39,7 @@ use crate::platform::host::artifacts::Locked;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
+use crate::platform::host::prerequisites::Needs;
 use crate::platform::kubernetes::watch::Target;
 use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
 use crate::profile::component::{Instance, Space};
@@ -48,6 +49,9 @@ use crate::profile::parts::{self, Part};
 use crate::profile::schema::{Connect, Connector, ExtraPlugin, Settings};
 use crate::readiness::{self, Status};
 use crate::wait;
+
+/// What the plugins are, for people.
+pub const PLUGINS: &str = "Debezium";
 
 /// `images/connect/plugins.yaml`: the plugins by name.
 type Plugins = BTreeMap<String, Plugin>;
@@ -119,6 +123,7 @@ fn artifact(env: &Environment, part: &Part) -> Result<MavenArtifact> {
     let artifact = coordinates.split(':').nth(1).unwrap_or_default();
     Ok(MavenArtifact {
         name: format!("{artifact}-{version}"),
+        title: PLUGINS,
         files: vec![Locked {
             file: format!("{artifact}-{version}-plugin.tar.gz"),
             sha256: digest.sha256.clone(),
@@ -180,6 +185,14 @@ impl Component for Connect {
         Ok(artifacts)
     }
 
+    fn needs(&self) -> Needs {
+        Needs {
+            maven: &[kafka::TITLE, PLUGINS],
+            memory: Some("heap"),
+            ..Needs::default()
+        }
+    }
+
     fn process(&self, env: &Environment) -> Result<Rendered> {
         let libs: PathBuf = kafka::libraries(env)?.dir(&env.dirs.cache);
         let plugin_path: Vec<String> = plugins(env)?
@@ -222,8 +235,8 @@ impl Component for Connect {
         }))
     }
 
-    fn operator(&self) -> Option<&'static str> {
-        Some("strimzi")
+    fn operator(&self) -> Option<&'static Operator> {
+        Some(&kafka::operator::STRIMZI)
     }
 
     fn pods(&self) -> (Space, String) {

@@ -3,6 +3,8 @@
 //! `kafka/ready` waits for the brokers alone; that the operator reports Kafka ready is a gate of
 //! its own (`kafka/operated`). On `host` Kafka's formatted data directory is cached.
 
+pub(super) mod operator;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::{Value, json};
 
-use super::{Component, Kept, Manifests, PodSet, Replaced, Stage, of, service};
+use super::{Component, Kept, Lock, Manifests, Operator, PodSet, Replaced, Stage, of, service};
 use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
 use crate::error::{Code, Error, Result};
@@ -22,15 +24,19 @@ use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
+use crate::platform::host::prerequisites::Needs;
 use crate::platform::kubernetes::watch::{Target, one};
 use crate::profile::Profile;
-use crate::profile::backbone::{KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
+use crate::profile::backbone::{KAFKA, KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
 use crate::profile::component::{Space, Spec};
 use crate::profile::parts;
-use crate::profile::schema::Kafka;
+use crate::profile::schema::{Kafka, Versions};
 use crate::profile::topics::topics;
 use crate::readiness::Status;
 use crate::readiness::kubernetes::certificate;
+
+/// What Maven brings, for people.
+pub(super) const TITLE: &str = KAFKA.title;
 
 /// The jars of broker and Connect.
 ///
@@ -39,16 +45,21 @@ use crate::readiness::kubernetes::certificate;
 pub fn libraries(env: &Environment) -> Result<MavenArtifact> {
     let versions = &env.profile.versions;
     let kafka = versions.of(&parts::KAFKA);
-    let files = lockfile::read(&env.root.join(format!("manifests/kafka/libs-{kafka}.lock")))?;
+    let files = lockfile::read(&env.root.join(lock_file(kafka)))?;
     // Every Kafka was locked with the Log4j of its own time: another Kafka needs no second override.
     let log4j = locked_log4j(&files).unwrap_or(versions.of(&parts::LOG4J));
     Ok(MavenArtifact {
         name: format!("kafka-{kafka}"),
+        title: TITLE,
         coordinates: coordinates(kafka, log4j),
         transitive: true,
         files,
         unpack: Unpack::Copy,
     })
+}
+
+fn lock_file(version: &str) -> String {
+    format!("manifests/kafka/libs-{version}.lock")
 }
 
 fn locked_log4j(files: &[Locked]) -> Option<&str> {
@@ -59,7 +70,7 @@ fn locked_log4j(files: &[Locked]) -> Option<&str> {
 }
 
 /// What Maven is asked for; their dependencies come along.
-pub fn coordinates(kafka: &str, log4j: &str) -> Vec<Coordinates> {
+fn coordinates(kafka: &str, log4j: &str) -> Vec<Coordinates> {
     [
         format!("org.apache.kafka:kafka_2.13:{kafka}"),
         format!("org.apache.kafka:connect-runtime:{kafka}"),
@@ -86,6 +97,23 @@ impl Component for Kafka {
 
     fn artifacts(&self, env: &Environment) -> Result<Vec<MavenArtifact>> {
         Ok(vec![libraries(env)?])
+    }
+
+    fn lock(versions: &Versions) -> Option<Lock> {
+        Some(Lock {
+            file: lock_file(versions.of(&parts::KAFKA)),
+            title: TITLE,
+            coordinates: coordinates(versions.of(&parts::KAFKA), versions.of(&parts::LOG4J)),
+            transitive: true,
+        })
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            maven: &[TITLE],
+            memory: Some("heap"),
+            ..Needs::default()
+        }
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
@@ -135,8 +163,8 @@ impl Component for Kafka {
         }))
     }
 
-    fn operator(&self) -> Option<&'static str> {
-        Some("strimzi")
+    fn operator(&self) -> Option<&'static Operator> {
+        Some(&operator::STRIMZI)
     }
 
     fn pods(&self) -> (Space, String) {

@@ -1,5 +1,6 @@
 //! The component types, one folder each: what a profile says of one (`settings`), how it is run, what proves
-//! that it works, what it needs before changes can flow. `ALL` is the only list of them.
+//! that it works, what it needs before changes can flow. `ALL` is the only list of them, `OPERATORS` that of
+//! what runs them on clusters.
 
 pub mod clickhouse;
 mod columns;
@@ -8,6 +9,7 @@ pub mod connect;
 pub mod kafka;
 pub mod mongodb;
 pub mod mysql;
+mod operator;
 pub mod position;
 pub mod postgres;
 pub mod source;
@@ -24,13 +26,18 @@ use self::target::Target;
 /// Rows that a JDBC sink writes to a database of the environment.
 pub use postgres::jdbc_sink::Rows as SinkRows;
 
-pub use component::{Component, Kept, Manifests, PodSet, Replaced, Seeded, Stage};
+pub use component::{Component, Kept, Lock, Manifests, PodSet, Replaced, Seeded, Stage};
+pub use operator::Operator;
 
+use self::clickhouse::settings::ClickhouseSettings;
+use self::mongodb::settings::MongodbSettings;
+use self::mysql::settings::MysqlSettings;
 use self::position::Position;
+use self::postgres::settings::PostgresSettings;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result, nearest};
 use crate::profile::component::{Instance, Spec, Type, Types};
-use crate::profile::schema::{Connect, Connector, Flow, Kafka};
+use crate::profile::schema::{Connect, Connector, Flow, Kafka, Versions};
 use crate::profile::{self, Loaded, Profile, Selection, backbone};
 
 /// A registered type: what profiles know of it, and the settings that are a component of it.
@@ -39,6 +46,20 @@ struct Registered {
     component: fn(&dyn Spec) -> Option<&dyn Component>,
     /// What an offset of its connectors means; none of another type's.
     position: fn(&Value) -> Option<Position>,
+    /// See [`Component::lock`].
+    lock: fn(&Versions) -> Option<Lock>,
+}
+
+const fn registered<T: Component>(
+    kind: &'static Type,
+    position: fn(&Value) -> Option<Position>,
+) -> Registered {
+    Registered {
+        kind,
+        component: component::<T>,
+        position,
+        lock: T::lock,
+    }
 }
 
 fn component<T: Component>(spec: &dyn Spec) -> Option<&dyn Component> {
@@ -48,47 +69,39 @@ fn component<T: Component>(spec: &dyn Spec) -> Option<&dyn Component> {
 
 /// Every type, in the order in which components are listed.
 static ALL: [Registered; 6] = [
-    Registered {
-        kind: &backbone::KAFKA,
-        component: component::<Kafka>,
-        position: |_| None,
-    },
-    Registered {
-        kind: &backbone::CONNECT,
-        component: component::<Connect>,
-        position: |_| None,
-    },
-    Registered {
-        kind: &postgres::settings::TYPE,
-        component: component::<postgres::settings::PostgresSettings>,
-        position: postgres::source::position,
-    },
-    Registered {
-        kind: &mongodb::settings::TYPE,
-        component: component::<mongodb::settings::MongodbSettings>,
-        position: mongodb::source::position,
-    },
-    Registered {
-        kind: &mysql::settings::TYPE,
-        component: component::<mysql::settings::MysqlSettings>,
-        position: mysql::source::position,
-    },
-    Registered {
-        kind: &clickhouse::settings::TYPE,
-        component: component::<clickhouse::settings::ClickhouseSettings>,
-        position: |_| None,
-    },
+    registered::<Kafka>(&backbone::KAFKA, |_| None),
+    registered::<Connect>(&backbone::CONNECT, |_| None),
+    registered::<PostgresSettings>(&postgres::settings::TYPE, postgres::source::position),
+    registered::<MongodbSettings>(&mongodb::settings::TYPE, mongodb::source::position),
+    registered::<MysqlSettings>(&mysql::settings::TYPE, mysql::source::position),
+    registered::<ClickhouseSettings>(&clickhouse::settings::TYPE, |_| None),
 ];
 
-/// The types, for who loads a profile.
-pub static TYPES: Types = &[
-    ALL[0].kind,
-    ALL[1].kind,
-    ALL[2].kind,
-    ALL[3].kind,
-    ALL[4].kind,
-    ALL[5].kind,
+/// Every operator; those of the databases that changes are read from come last. One may run several types.
+pub static OPERATORS: [&Operator; 3] = [
+    &kafka::operator::STRIMZI,
+    &clickhouse::operator::ALTINITY,
+    &postgres::operator::CLOUDNATIVE_PG,
 ];
+
+/// The lock files of all types.
+pub fn locks(versions: &Versions) -> Vec<Lock> {
+    let locks = ALL.iter().filter_map(|it| (it.lock)(versions));
+    locks.collect()
+}
+
+/// The types, for who loads a profile.
+pub static TYPES: Types = &KINDS;
+
+static KINDS: [&Type; ALL.len()] = {
+    let mut kinds = [ALL[0].kind; ALL.len()];
+    let mut at = 1;
+    while at < kinds.len() {
+        kinds[at] = ALL[at].kind;
+        at += 1;
+    }
+    kinds
+};
 
 /// Loads a profile with the types that there are.
 ///

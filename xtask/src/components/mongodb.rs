@@ -23,6 +23,7 @@ use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::host::apply::Rendered;
+use crate::platform::host::prerequisites::{InPath, Manager, Needs, Without};
 use crate::platform::host::secrets;
 use crate::platform::kubernetes::Cluster;
 use crate::profile::Profile;
@@ -32,6 +33,17 @@ use crate::units::Size;
 use crate::wait::{self, Patience};
 use settings::{MONGOD, MongodbSettings};
 
+/// The server's program, as `doctor` looks for it.
+const IN_PATH: InPath = InPath {
+    name: MONGOD,
+    why: "optional: without it the profile's MongoDB branch is left out",
+    without: Without::LeftOut {
+        // Distributions dropped MongoDB with its change of licence.
+        packages: &[(Manager::Brew, &["mongodb/brew/mongodb-community"])],
+        page: "https://www.mongodb.com/docs/manual/administration/install-on-linux/",
+    },
+};
+
 #[async_trait]
 impl Component for MongodbSettings {
     fn stage(&self) -> Stage {
@@ -40,6 +52,13 @@ impl Component for MongodbSettings {
 
     fn proof(&self) -> &'static str {
         "primary of its replica set"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            program: Some(IN_PATH),
+            ..Needs::default()
+        }
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
@@ -406,4 +425,18 @@ fn document(value: &serde_json::Value, path: &std::path::Path) -> Result<Documen
         document.insert("timestamp", DateTime::now());
     }
     Ok(document)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_homebrew_has_the_server() {
+        let Without::LeftOut { packages, .. } = IN_PATH.without else {
+            panic!("it can be left out");
+        };
+        let managers: Vec<Manager> = packages.iter().map(|(manager, _)| *manager).collect();
+        assert_eq!(managers, [Manager::Brew]);
+    }
 }

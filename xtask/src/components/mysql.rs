@@ -25,10 +25,23 @@ use crate::error::{Error, Result};
 use crate::files::write_if_changed;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::host::apply::Rendered;
+use crate::platform::host::prerequisites::{InPath, Manager, Needs, Without};
+use crate::platform::host::user::RefusesRoot;
 use crate::profile::Profile;
 use crate::profile::component::Space;
 use crate::readiness::Status;
-use settings::{MYSQLD, MysqlSettings};
+use settings::{MYSQLD, MysqlSettings, TYPE};
+
+/// The server's program, as `doctor` looks for it.
+const IN_PATH: InPath = InPath {
+    name: MYSQLD,
+    why: "optional: without it the profile's MySQL branch is left out",
+    without: Without::LeftOut {
+        // Distributions have MariaDB instead.
+        packages: &[(Manager::Brew, &["mysql"])],
+        page: "https://dev.mysql.com/doc/refman/en/installing.html",
+    },
+};
 
 #[async_trait]
 impl Component for MysqlSettings {
@@ -38,6 +51,17 @@ impl Component for MysqlSettings {
 
     fn proof(&self) -> &'static str {
         "login, binary log of rows"
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            program: Some(IN_PATH),
+            refuses_root: Some(RefusesRoot {
+                title: TYPE.title,
+                user: "mysql",
+            }),
+            ..Needs::default()
+        }
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {

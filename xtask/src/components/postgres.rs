@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod jdbc_sink;
+pub(super) mod operator;
 mod ready;
 pub mod settings;
 pub mod slots;
@@ -20,7 +21,7 @@ use super::columns::{self, Column};
 use super::connect::login;
 use super::source::Source;
 use super::target::Target;
-use super::{Component, Kept, Manifests, Replaced, Seeded, Stage, service};
+use super::{Component, Kept, Lock, Manifests, Operator, Replaced, Seeded, Stage, service};
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
@@ -30,16 +31,21 @@ use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
+use crate::platform::host::prerequisites::Needs;
 use crate::platform::host::secrets;
+use crate::platform::host::user::RefusesRoot;
 use crate::profile::Profile;
 use crate::profile::component::Space;
+use crate::profile::schema::Versions;
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 use ready::wal_level;
 use settings::{Manager, PostgresSettings};
 
+const TITLE: &str = settings::TYPE.title;
+
 /// The systems that the binaries are published for and the tool runs on.
-pub const SYSTEMS: [&str; 4] = [
+const SYSTEMS: [&str; 4] = [
     "darwin-amd64",
     "darwin-arm64v8",
     "linux-amd64",
@@ -47,10 +53,14 @@ pub const SYSTEMS: [&str; 4] = [
 ];
 
 /// The binaries' coordinates for a system.
-pub fn coordinates(system: &str, version: &str) -> Coordinates {
+fn coordinates(system: &str, version: &str) -> Coordinates {
     Coordinates(format!(
         "io.zonky.test.postgres:embedded-postgres-binaries-{system}:{version}"
     ))
+}
+
+fn lock_file(version: &str) -> String {
+    format!("manifests/postgres/binaries-{version}.lock")
 }
 
 /// The artifact's name for this system, `linux-amd64`; none where there is none.
@@ -70,10 +80,7 @@ fn system() -> Option<&'static str> {
 /// The version has no lock file, or there are no binaries for this system.
 pub fn binaries(env: &Environment) -> Result<MavenArtifact> {
     let version = env.profile.versions.of(&settings::SERVER);
-    let locked = lockfile::read(
-        &env.root
-            .join(format!("manifests/postgres/binaries-{version}.lock")),
-    )?;
+    let locked = lockfile::read(&env.root.join(lock_file(version)))?;
     let found = system().and_then(|system| {
         let coordinates = coordinates(system, version);
         let file = maven::file_name(&coordinates);
@@ -93,6 +100,7 @@ pub fn binaries(env: &Environment) -> Result<MavenArtifact> {
     };
     Ok(MavenArtifact {
         name: format!("postgres-{version}"),
+        title: TITLE,
         coordinates: vec![coordinates],
         transitive: false,
         files: vec![locked],
@@ -112,6 +120,30 @@ impl Component for PostgresSettings {
 
     fn artifacts(&self, env: &Environment) -> Result<Vec<MavenArtifact>> {
         Ok(vec![binaries(env)?])
+    }
+
+    fn lock(versions: &Versions) -> Option<Lock> {
+        let version = versions.of(&settings::SERVER);
+        Some(Lock {
+            file: lock_file(version),
+            title: TITLE,
+            coordinates: SYSTEMS
+                .iter()
+                .map(|system| coordinates(system, version))
+                .collect(),
+            transitive: false,
+        })
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            maven: &[TITLE],
+            refuses_root: Some(RefusesRoot {
+                title: TITLE,
+                user: "postgres",
+            }),
+            ..Needs::default()
+        }
     }
 
     fn process(&self, env: &Environment) -> Result<Rendered> {
@@ -146,8 +178,8 @@ impl Component for PostgresSettings {
         }))
     }
 
-    fn operator(&self) -> Option<&'static str> {
-        self.is_operated().then_some("cloudnative-pg")
+    fn operator(&self) -> Option<&'static Operator> {
+        self.is_operated().then_some(&operator::CLOUDNATIVE_PG)
     }
 
     fn pods(&self) -> (Space, String) {

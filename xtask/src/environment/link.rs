@@ -13,7 +13,7 @@ use kube::api::{DynamicObject, ListParams};
 use tokio::sync::Mutex;
 
 use super::Addresses;
-use super::altinity::Waits;
+use super::operator_log::Waits;
 use crate::clients::kafka::{Broker, Route};
 use crate::error::{Code, Error, Result};
 use crate::platform::Endpoint;
@@ -34,6 +34,8 @@ const SERVING: &str = "serving/";
 pub(super) const CONNECTOR: &str = "connector/";
 /// The operator of Kafka and Connect.
 const OPERATOR: &str = "operator";
+/// The Deployment of its installation.
+pub const STRIMZI_DEPLOYMENT: &str = "strimzi-cluster-operator";
 
 /// A connection. Its forwards end when it is dropped.
 pub struct Link {
@@ -46,7 +48,7 @@ pub struct Link {
     servers: BTreeMap<String, Vec<(u16, Endpoint)>>,
     /// What runs there. Watches begin when something asks for their kind.
     pub watches: Watches,
-    /// Why ClickHouse's operator waits.
+    /// Why operators wait.
     waits: Waits,
     /// The gates that were looked at, by component.
     gates: Mutex<BTreeMap<String, Vec<Gate>>>,
@@ -116,8 +118,9 @@ impl Link {
         for gate in self.of(&mut gates, profile, component) {
             let status = gate.look().await;
             if status.state == State::InProgress
-                && gate.awaits_operator()
-                && let Some(why) = self.waits.why(&self.cluster, profile).await
+                && let Some(operator) = gate.awaits_operator()
+                && let Some(space) = gate.target().namespace.as_deref()
+                && let Some(why) = self.waits.why(&self.cluster, space, operator).await
             {
                 let message = format!("{}; {why}", status.message);
                 return Some(Status { message, ..status });
@@ -362,12 +365,7 @@ pub fn connector(profile: &Profile, name: &str) -> Target {
 /// Strimzi's own Deployment.
 pub fn strimzi(profile: &Profile) -> Target {
     let namespace = &profile.kubernetes.kafka_namespace;
-    Target::of(
-        "apps/v1",
-        "Deployment",
-        namespace,
-        "strimzi-cluster-operator",
-    )
+    Target::of("apps/v1", "Deployment", namespace, STRIMZI_DEPLOYMENT)
 }
 
 /// The objects that a component, a connector (`connector/NAME`) or the operator is made of.

@@ -9,15 +9,15 @@ use bollard::Docker;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-mod altinity;
 pub(crate) mod blocked;
 mod link;
 mod login;
+mod operator_log;
 mod passwords;
 mod process;
 mod sources;
 
-pub use link::{Link, connector, strimzi, targets};
+pub use link::{Link, STRIMZI_DEPLOYMENT, connector, strimzi, targets};
 pub(crate) use login::text;
 pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
 

@@ -11,7 +11,7 @@ impl Environment {
     /// into the context.
     ///
     /// # Errors
-    /// A template is wrong; or root has no unprivileged user for a program that needs one.
+    /// A template is wrong.
     pub fn process(&self, component: &str, template: &str, extra: &Value) -> Result<Rendered> {
         let mut context = self.context_of(component);
         for more in [&apply::paths(&self.dirs, component), extra] {

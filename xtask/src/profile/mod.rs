@@ -190,13 +190,13 @@ fn known_keys<'a>(node: &Node, path: &str, known: impl Iterator<Item = &'a str>)
     let Some((key, node)) = map.iter().find(|(key, _)| !known.contains(&key.as_str())) else {
         return Ok(());
     };
-    let key = match path {
-        "" => key.clone(),
-        path => format!("{path}.{key}"),
+    let within = match path {
+        "" => String::new(),
+        path => format!(" in `{path}`"),
     };
-    let error = Error::new(Code::ProfileInvalid, format!("unknown key `{key}`"));
-    let last = key.rsplit('.').next().unwrap_or_default();
-    Err(match nearest(last, known.iter().copied()) {
+    let message = format!("unknown key `{key}`{within}");
+    let error = Error::new(Code::ProfileInvalid, message);
+    Err(match nearest(key, known.iter().copied()) {
         Some(near) => error.hint(format!("did you mean `{near}`?")),
         None => error.hint(format!("known here: `{}`", known.join("`, `"))),
     }

@@ -22,7 +22,7 @@ use super::gates::{self, Starts};
 use super::{ClusterOptions, image, operators};
 use crate::components::{Manifests, Stage, kafka, of};
 use crate::endpoint::MASK;
-use crate::environment::Environment;
+use crate::environment::{Environment, STRIMZI_DEPLOYMENT};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
@@ -217,7 +217,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
         .running()
         .map(|instance| {
             let applied = match of(instance).stage() {
-                Stage::Target => target,
+                Stage::Target => target.as_str(),
                 Stage::Mover => "connect/apply",
                 Stage::Source | Stage::Log => "cluster/apply",
             };
@@ -229,7 +229,7 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
     let connectors = env.profile.connector_names();
     let registered: Vec<String> = connectors.map(|name| format!("{name}/register")).collect();
     let mut needs: Vec<&str> = registered.iter().map(String::as_str).collect();
-    needs.extend(["connect/apply", target]);
+    needs.extend(["connect/apply", target.as_str()]);
     let at = env.clone();
     plan.step(
         "cluster/prune",
@@ -241,11 +241,14 @@ pub(super) fn plan(env: &Arc<Environment>, options: &ClusterOptions) -> Result<P
 }
 
 /// Adds the steps after which the target is applied; the last of them is returned.
-fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
+fn target(plan: &mut Plan, env: &Arc<Environment>) -> String {
     let mut reads = env.running().map(of);
-    if !env.kafka_asks_for_login() || !reads.any(|it| it.stage() == Stage::Target) {
-        return "cluster/apply";
-    }
+    let target = reads.find(|it| it.stage() == Stage::Target);
+    let (true, Some(target)) = (env.kafka_asks_for_login(), target) else {
+        return "cluster/apply".into();
+    };
+    // All of them are applied together.
+    let id = format!("{}/apply", target.name());
     let at = env.clone();
     plan.gate(
         "kafka/authority",
@@ -258,7 +261,7 @@ fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
     );
     let at = env.clone();
     plan.step(
-        "clickhouse/apply",
+        &id,
         "the target, which trusts it",
         &["kafka/authority"],
         async move |progress| {
@@ -266,7 +269,7 @@ fn target(plan: &mut Plan, env: &Arc<Environment>) -> &'static str {
             apply(&at, &target, &progress).await
         },
     );
-    "clickhouse/apply"
+    id
 }
 
 /// The operator makes it before anything else, but its own image may have to be pulled.
@@ -308,7 +311,7 @@ pub async fn left(
 pub fn pods<'a>(env: &'a Environment, component: &str) -> (&'a str, String) {
     let (space, labels) = match env.profile.component(component) {
         Some(instance) => of(instance).pods(),
-        None => (Space::Kafka, "name=strimzi-cluster-operator".to_owned()),
+        None => (Space::Kafka, format!("name={STRIMZI_DEPLOYMENT}")),
     };
     (env.profile.namespace(space), labels)
 }

@@ -37,7 +37,9 @@ pub fn artifacts(env: &Environment) -> Result<Vec<MavenArtifact>> {
 pub fn processes(env: &Environment) -> Result<Vec<Rendered>> {
     let mut components: Vec<&dyn Component> = env.running().map(of).collect();
     components.sort_by_key(|it| it.stage() != Stage::Source);
-    let processes = components.into_iter().map(|it| it.process(env));
+    let processes = components
+        .into_iter()
+        .map(|it| it.process(env)?.refusing_root(it.needs().refuses_root));
     processes.collect()
 }
 

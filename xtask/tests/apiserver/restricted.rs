@@ -6,13 +6,10 @@ use std::collections::BTreeMap;
 use kube::api::{DynamicObject, PostParams};
 use serde_json::{Value, json};
 use xtask::platform::kubernetes::Cluster;
-use xtask::platform::kubernetes::bundles::bundle;
-use xtask::platform::kubernetes::bundles::install::{Install, objects};
-use xtask::up::operators::pinned;
 
 use crate::server::{admin, api, object};
-use crate::support::crds::bundles;
-use crate::support::objects::{CASES, loaded, objects_with, repository};
+use crate::support::crds::{bundles, installed};
+use crate::support::objects::{CASES, loaded, objects_with};
 
 /// A namespace that enforces the standard. Nothing else is ever made in it.
 async fn enforcing(cluster: &Cluster, name: &str) {
@@ -234,25 +231,14 @@ async fn the_pods_that_strimzi_makes_are_restricted_by_the_templates() {
 async fn the_operators_are_restricted_but_for_the_one_that_the_manual_names() {
     let cluster = admin().await;
     enforcing(&cluster, "operators").await;
-    let install = Install {
-        environment: "env",
-        kafka_namespace: "operators",
-        database_namespace: "operators",
-    };
     for (operator, profile) in [
         ("strimzi", "clickhouse"),
         ("strimzi", "clickhouse-manual"),
         ("cloudnative-pg", "clickhouse"),
         ("altinity", "clickhouse"),
     ] {
-        let versions = loaded(profile, &[]).profile.versions;
-        let version = pinned(operator, &versions).unwrap();
-        let bundle = bundle(&repository(), operator, version).unwrap();
-        let files = bundle.read_from(&bundles()).unwrap();
-        let objects = objects(&bundle, &files, install, "geheim").unwrap();
-        let deployments = objects
-            .iter()
-            .map(|it| serde_json::to_value(&it.object).unwrap());
+        let objects = installed(operator, &loaded(profile, &[]).profile);
+        let deployments = objects.into_iter();
         let mut judged = 0;
         for deployment in deployments.filter(|it| it["kind"] == "Deployment") {
             let spec = &deployment["spec"]["template"]["spec"];

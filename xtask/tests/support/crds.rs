@@ -7,6 +7,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use xtask::components::Operator;
+use xtask::platform::kubernetes::bundles::bundle;
+use xtask::platform::kubernetes::bundles::install::objects;
+use xtask::profile::Profile;
 use xtask::render::objects::parse;
 
 /// Schemas by `apiVersion` and `kind`.
@@ -18,6 +22,21 @@ pub(crate) fn bundles() -> PathBuf {
         Some(path) => path.into(),
         None => super::objects::repository().join("../shared/data"),
     }
+}
+
+/// An operator's objects as they go into an environment `env`, at the profile's version.
+pub(crate) fn installed(operator: &str, profile: &Profile) -> Vec<Value> {
+    let operator = Operator::named(operator).unwrap_or_else(|error| panic!("{error}"));
+    let version = profile.versions.of(operator.part);
+    let namespace = (operator.namespace)(profile);
+    let fit = |object: &mut Value| (operator.fit)(object, namespace, "geheim");
+    let objects = bundle(&super::objects::repository(), operator.name, version)
+        .and_then(|it| objects(&it, &it.read_from(&bundles())?, "env", fit))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let objects = objects.iter();
+    objects
+        .map(|object| serde_json::to_value(&object.object).expect("JSON"))
+        .collect()
 }
 
 impl Crds {

@@ -7,14 +7,14 @@
 use std::path::Path;
 
 use super::{Change, difference, lock_file, read, refused};
+use crate::components::OPERATORS;
 use crate::error::Result;
 use crate::platform::host::artifacts::{Locked, staging};
 use crate::platform::host::dirs;
 use crate::platform::kind::download;
-use crate::platform::kubernetes::bundles::{OPERATORS, lock_name, measure};
+use crate::platform::kubernetes::bundles::{lock_name, measure};
 use crate::profile::parts;
 use crate::profile::schema::Versions;
-use crate::up::operators::pinned;
 
 /// What the files of the pinned versions become. One that is there is compared if its release
 /// answers; where it does not (a closed network), that is said, and it stays as it is.
@@ -31,7 +31,7 @@ pub(super) async fn changes(
     let staging = staging(cache, "releases")?;
     let mut changes = Vec::new();
     for operator in OPERATORS {
-        let version = pinned(operator, versions)?;
+        let (operator, version) = (operator.name, versions.of(operator.part));
         let found = measure(root, operator, version, &staging).await;
         let file = lock_name(operator, version);
         changes.push(one(root, file, found, |file, found: Vec<Locked>| {
@@ -106,7 +106,7 @@ mod tests {
 
     fn repository(url: &str) -> tempfile::TempDir {
         let root = tempfile::tempdir().expect("a directory");
-        for operator in OPERATORS {
+        for operator in OPERATORS.map(|it| it.name) {
             let dir = root.path().join("manifests").join(operator);
             std::fs::create_dir_all(&dir).expect("a directory");
             let place = format!("url: {url}\ndir: d\nfiles: [{operator}.yaml]\n");
@@ -210,7 +210,7 @@ mod tests {
             &of(root.path(), &url).await.expect("all there"),
         );
         let other = release("kind: X\n");
-        for operator in OPERATORS {
+        for operator in OPERATORS.map(|it| it.name) {
             let path = root
                 .path()
                 .join(format!("manifests/{operator}/bundle.yaml"));

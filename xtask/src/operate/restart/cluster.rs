@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::components::{Replaced, of};
-use crate::environment::{self, Environment, targets};
+use crate::components::{Operator, Replaced, of};
+use crate::environment::{Environment, STRIMZI_DEPLOYMENT, targets};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::kubernetes::restart::{LOOK, RESTARTED, ROLL, now};
@@ -36,7 +36,7 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str) {
 pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
     let mut rolled = Vec::new();
     for operator in operators(env) {
-        let id = format!("{operator}/roll");
+        let id = format!("{}/roll", operator.name);
         let at = env.clone();
         plan.step(
             &id,
@@ -77,11 +77,15 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
 
 /// Replaces an operator's pods by deleting them: a rolled Deployment has the new pod wait until the old
 /// one ends and gives up its lease, which it does only when the new one is ready.
-async fn operator_pods(env: &Environment, operator: &str, progress: &Progress) -> Result<Outcome> {
+async fn operator_pods(
+    env: &Environment,
+    operator: &Operator,
+    progress: &Progress,
+) -> Result<Outcome> {
     let cluster = &env.link()?.cluster;
-    let target = deployment(env, operator);
+    let target = operator.target(&env.profile);
     let before = cluster.pods_of(&target).await?;
-    if operator != "strimzi" {
+    if target.name != STRIMZI_DEPLOYMENT {
         let ask = || cluster.delete_pods(&target, &before);
         return replaced(env, target.clone(), None, progress, ask).await;
     }
@@ -89,17 +93,6 @@ async fn operator_pods(env: &Environment, operator: &str, progress: &Progress) -
     // It works as soon as it leads; its probe tells half a minute later.
     let leads = up::operator_leads(env, &before, progress).await?;
     Ok(Outcome::Changed(leads.message().to_owned()))
-}
-
-/// The Deployment that an operator's own installation makes.
-fn deployment(env: &Environment, operator: &str) -> Target {
-    let spaces = &env.profile.kubernetes;
-    let (namespace, name) = match operator {
-        "strimzi" => return environment::strimzi(&env.profile),
-        "altinity" => (spaces.database_namespace.as_str(), "clickhouse-operator"),
-        _ => ("cnpg-system", "cnpg-controller-manager"),
-    };
-    Target::of("apps/v1", "Deployment", namespace, name)
 }
 
 /// Whose pods Strimzi replaces, and the object that it looks at.

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::daemon::{self, Found};
-use super::{Dirs, artifacts::lockfile, dirs, user};
+use super::user::{RefusesRoot, Unprivileged};
+use super::{Dirs, artifacts::lockfile, dirs};
 use crate::error::{Code, Error, Result};
 use crate::files::{write_atomic, write_if_changed};
 use crate::plan::{Outcome, Progress};
@@ -37,9 +38,6 @@ pub struct ProcessTemplate {
     /// A JVM's archive of loaded classes. It is used if it is there, and made at a clean stop if it
     /// is not; so it is no part of the configuration.
     class_archive: Option<PathBuf>,
-    /// The program refuses to run as root.
-    #[serde(default)]
-    refuses_root: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -63,10 +61,26 @@ pub struct Rendered {
     pub files: Vec<(PathBuf, String)>,
     template: ProcessTemplate,
     digest: String,
-    user: Option<User>,
+    runs_as: Option<Unprivileged>,
 }
 
 impl Rendered {
+    /// Has root run it as another user, if its program refuses root.
+    ///
+    /// # Errors
+    /// There is no such user.
+    pub fn refusing_root(mut self, refuses: Option<RefusesRoot>) -> Result<Self> {
+        self.runs_as = match refuses {
+            Some(who) => who.unprivileged()?,
+            None => None,
+        };
+        Ok(self)
+    }
+
+    fn user(&self) -> Option<User> {
+        self.runs_as.map(|it| it.user)
+    }
+
     /// The command line, for people.
     pub fn command_line(&self) -> String {
         std::iter::once(self.template.program.display().to_string())
@@ -96,7 +110,7 @@ impl ProcessTemplate {
     /// `seen` is what else its configuration depends on.
     ///
     /// # Errors
-    /// A file's template is wrong; or root has no unprivileged user for a program that needs one.
+    /// A file's template is wrong.
     pub fn rendered(
         self,
         dirs: &Dirs,
@@ -117,17 +131,12 @@ impl ProcessTemplate {
             "files": files,
             "digest_extra": seen,
         });
-        let user = if self.refuses_root {
-            user::unprivileged()?
-        } else {
-            None
-        };
         Ok(Rendered {
             component: component.to_owned(),
             files,
             template: self,
             digest: lockfile::digest(&described.to_string()),
-            user,
+            runs_as: None,
         })
     }
 }
@@ -174,7 +183,7 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
             reads: rendered.template.reads,
             publish,
             dir: dirs.data(component),
-            user: rendered.user,
+            user: rendered.user(),
             record: dirs.record(component),
             digest: rendered.digest.clone(),
         },
@@ -258,11 +267,13 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
     daemon::wait_for_orphans(&unfinished, progress).await?;
     dirs::remove(&unfinished)?;
     dirs::make(&unfinished, 0o700)?;
-    if let Some(user) = rendered.user {
-        user::check_reachable(&dirs.state, user)?;
-        user::check_reachable(&rendered.template.program, user)?;
+    if let Some(stranger) = rendered.runs_as {
+        stranger.check_reachable(&dirs.state)?;
+        stranger.check_reachable(&rendered.template.program)?;
         #[cfg(unix)]
-        std::os::unix::fs::chown(&unfinished, Some(user.uid), Some(user.gid))
+        let User { uid, gid } = stranger.user;
+        #[cfg(unix)]
+        std::os::unix::fs::chown(&unfinished, Some(uid), Some(gid))
             .map_err(|source| Error::io("change the owner of", &unfinished, &source))?;
     }
     let cached = rendered
@@ -279,14 +290,14 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
             args: init.args.clone(),
             env: rendered.template.env.clone(),
             dir: Some(unfinished.clone()),
-            user: rendered.user,
+            user: rendered.user(),
             input: None,
         };
         let copy = match &init.secret {
             Some(secret) => Some(SecretCopy::new(
                 secret,
                 &init_secret(dirs, component),
-                rendered.user,
+                rendered.user(),
             )?),
             None => None,
         };

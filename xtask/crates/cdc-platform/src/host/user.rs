@@ -1,7 +1,6 @@
 //! Who runs this command, and whom a component that refuses root runs as.
 //!
-//! Only PostgreSQL changes its user when root runs it, because it refuses root. The others run as
-//! the caller.
+//! Only a program that refuses root changes its user when root runs it. The others run as the caller.
 
 use std::path::Path;
 
@@ -20,28 +19,52 @@ pub fn is_root() -> bool {
     false
 }
 
-/// The user for components that refuse root: `postgres` if the system has it, else `nobody`.
-/// None when this command does not run as root: everything then runs as the caller.
-///
-/// # Errors
-/// The system has neither user.
-pub fn unprivileged() -> Result<Option<User>> {
-    if !is_root() {
-        return Ok(None);
+/// A program that refuses to run as root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusesRoot {
+    /// Its name for people.
+    pub title: &'static str,
+    /// The system's user for it.
+    pub user: &'static str,
+}
+
+/// Whom a program runs as that refuses root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unprivileged {
+    title: &'static str,
+    /// The user.
+    pub user: User,
+}
+
+impl RefusesRoot {
+    /// Whom it runs as: its own user if the system has it, else `nobody`. None when this command does not
+    /// run as root: everything then runs as the caller.
+    ///
+    /// # Errors
+    /// The system has neither user.
+    pub fn unprivileged(self) -> Result<Option<Unprivileged>> {
+        if !is_root() {
+            return Ok(None);
+        }
+        let passwd = std::fs::read_to_string("/etc/passwd")
+            .map_err(|source| Error::io("read", "/etc/passwd", &source))?;
+        let RefusesRoot { title, user } = self;
+        [user, "nobody"]
+            .iter()
+            .find_map(|name| find(&passwd, name))
+            .map(|user| Some(Unprivileged { title, user }))
+            .ok_or_else(|| {
+                Error::new(
+                    Code::Missing,
+                    format!(
+                        "{title} refuses to run as root, and there is no user `{user}` or `nobody`"
+                    ),
+                )
+                .hint(format!(
+                    "run `cargo xtask up` as a normal user, or create one: useradd --system {user}"
+                ))
+            })
     }
-    let passwd = std::fs::read_to_string("/etc/passwd")
-        .map_err(|source| Error::io("read", "/etc/passwd", &source))?;
-    ["postgres", "nobody"]
-        .iter()
-        .find_map(|name| find(&passwd, name))
-        .map(Some)
-        .ok_or_else(|| {
-            Error::new(
-                Code::Missing,
-                "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`",
-            )
-            .hint("run `cargo xtask up` as a normal user, or create one: useradd --system postgres")
-        })
 }
 
 /// passwd(5): name:password:uid:gid:...
@@ -57,48 +80,51 @@ fn find(passwd: &str, name: &str) -> Option<User> {
     })
 }
 
-/// Checks that the user can enter every directory on the way to `path`.
-///
-/// # Errors
-/// Names the directory that is closed.
-#[cfg(unix)]
-pub fn check_reachable(path: &Path, user: User) -> Result<()> {
-    use std::os::unix::fs::MetadataExt;
-    let mut ancestors: Vec<&Path> = path.ancestors().collect();
-    ancestors.reverse();
-    for dir in ancestors {
-        let Ok(meta) = std::fs::metadata(dir) else {
-            break;
-        };
-        let bit = if meta.uid() == user.uid {
-            0o100
-        } else if meta.gid() == user.gid {
-            0o010
-        } else {
-            0o001
-        };
-        if meta.is_dir() && meta.mode() & bit == 0 {
-            return Err(Error::new(
-                Code::Directory,
-                format!(
-                    "user id {} runs PostgreSQL (which refuses root) and may not enter {}",
-                    user.uid,
-                    dir.display()
-                ),
-            )
-            .hint("leave XDG_STATE_HOME and XDG_CACHE_HOME unset for root, or set them to directories that others may enter"));
+impl Unprivileged {
+    /// Checks that the user can enter every directory on the way to `path`.
+    ///
+    /// # Errors
+    /// Names the directory that is closed.
+    #[cfg(unix)]
+    pub fn check_reachable(&self, path: &Path) -> Result<()> {
+        use std::os::unix::fs::MetadataExt;
+        let Unprivileged { title, user } = self;
+        let mut ancestors: Vec<&Path> = path.ancestors().collect();
+        ancestors.reverse();
+        for dir in ancestors {
+            let Ok(meta) = std::fs::metadata(dir) else {
+                break;
+            };
+            let bit = if meta.uid() == user.uid {
+                0o100
+            } else if meta.gid() == user.gid {
+                0o010
+            } else {
+                0o001
+            };
+            if meta.is_dir() && meta.mode() & bit == 0 {
+                return Err(Error::new(
+                    Code::Directory,
+                    format!(
+                        "user id {} runs {title} (which refuses root) and may not enter {}",
+                        user.uid,
+                        dir.display()
+                    ),
+                )
+                .hint("leave XDG_STATE_HOME and XDG_CACHE_HOME unset for root, or set them to directories that others may enter"));
+            }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Checks that the user can enter every directory on the way to `path`.
-///
-/// # Errors
-/// Never here.
-#[cfg(not(unix))]
-pub fn check_reachable(_path: &Path, _user: User) -> Result<()> {
-    Ok(())
+    /// Checks that the user can enter every directory on the way to `path`.
+    ///
+    /// # Errors
+    /// Never here.
+    #[cfg(not(unix))]
+    pub fn check_reachable(&self, _path: &Path) -> Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use crate::host::dirs;
 use crate::host::lock::{self, Lock};
 use crate::plan::Progress;
 use crate::process::{Job, capture};
+use crate::report::text;
 use crate::units::Size;
 
 /// Maven coordinates, `group:artifact:version[:type[:classifier]]`.
@@ -23,6 +24,8 @@ pub struct Coordinates(pub String);
 pub struct MavenArtifact {
     /// Name in the cache and in messages, such as `kafka-4.0.0`.
     pub name: String,
+    /// What it is, for people.
+    pub title: &'static str,
     /// What to ask Maven for.
     pub coordinates: Vec<Coordinates>,
     /// Whether what they depend on belongs to it.
@@ -104,7 +107,10 @@ pub async fn resolve(
     let maven = which::which("mvn").map_err(|_| {
         Error::new(
             Code::Missing,
-            "Maven (mvn) is not in PATH; Kafka, Debezium and PostgreSQL are fetched with it",
+            format!(
+                "Maven (mvn) is not in PATH; {} fetched with it",
+                titles(wanted)
+            ),
         )
         .hint("cargo xtask doctor shows how to install it here")
     })?;
@@ -169,6 +175,14 @@ fn names(artifacts: &[MavenArtifact]) -> Vec<String> {
         .iter()
         .map(|artifact| artifact.name.clone())
         .collect()
+}
+
+/// What the artifacts are, each once, with its verb: `Kafka and Debezium are`.
+fn titles(artifacts: &[MavenArtifact]) -> String {
+    let mut titles: Vec<&str> = artifacts.iter().map(|artifact| artifact.title).collect();
+    titles.dedup();
+    let verb = if titles.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", text::list(&titles))
 }
 
 fn install(artifact: &MavenArtifact, files: &Path, staging: &Path, cache: &Path) -> Result<()> {
@@ -248,6 +262,7 @@ mod tests {
     fn artifact(coordinates: &str) -> MavenArtifact {
         MavenArtifact {
             name: "x".into(),
+            title: "x",
             coordinates: vec![Coordinates(coordinates.into())],
             transitive: false,
             files: Vec::new(),

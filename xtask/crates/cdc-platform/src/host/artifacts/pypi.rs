@@ -17,8 +17,14 @@ use crate::wait;
 pub struct PypiEnvironment {
     /// Name in the cache and in messages.
     pub name: String,
+    /// What it is, for people.
+    pub title: &'static str,
+    /// The program that does instead.
+    pub instead: &'static str,
     /// pip's requirements file with `--hash` lines.
     pub requirements: PathBuf,
+    /// Which of them there are, below the repository's root.
+    pub locks: &'static str,
 }
 
 impl PypiEnvironment {
@@ -36,7 +42,7 @@ impl PypiEnvironment {
                     self.name
                 ),
             )
-            .hint("use a version that is locked: manifests/clickhouse/host/requirements-*.lock")
+            .hint(format!("use a version that is locked: {}", self.locks))
         })?;
         let key = lockfile::digest(&text);
         Ok(cache.join(format!("{}-{}", self.name, &key[..12])))
@@ -74,7 +80,10 @@ pub async fn fetch(
     let python = which::which("python3").map_err(|_| {
         Error::new(
             Code::Missing,
-            "there is no `clickhouse` in PATH, and no `python3` to run the embedded engine with",
+            format!(
+                "there is no `{}` in PATH, and no `python3` to run the embedded engine with",
+                environment.instead
+            ),
         )
         .hint("cargo xtask doctor shows how to install one of them here")
     })?;
@@ -118,7 +127,7 @@ pub async fn fetch(
         &install,
         progress,
         &downloads,
-        "pip could not install the embedded ClickHouse engine",
+        &format!("pip could not install {}", environment.title),
         "check the network or pip's index settings (pip config list) and rerun",
     )
     .await?;

@@ -2,25 +2,27 @@
 //!
 //! [`probe`] looks, [`evaluate`] decides. Only the first does IO.
 
+mod needs;
 mod probe;
 mod system;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use needs::{InPath, Needed, Needs, Without};
 pub use probe::observe;
 pub use system::{Manager, Rights, System, Tool};
 
 use super::java;
+use super::user::RefusesRoot;
 use crate::report::text;
 
-/// Kafka, Debezium, PostgreSQL, the engine, and a pipeline's first data.
+/// What is downloaded for the default profile, and a pipeline's first data.
 const DISK: u64 = 2_000_000_000;
-/// Two JVMs, PostgreSQL and the engine with the default profile's limits.
+/// Two JVMs and the databases with the default profile's limits.
 const MEMORY: u64 = 2_500_000_000;
-/// The oldest Python that the embedded engine's wheels are built for.
-const PYTHON: (u32, u32) = (3, 9);
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -126,29 +128,21 @@ impl Check {
     }
 
     /// Adds how to install it, where that is known.
-    fn install(mut self, system: &System, tool: Tool) -> Self {
-        let packages = system.packages(tool);
+    fn install(self, system: &System, tool: Tool) -> Self {
+        let mut check = self.packages(system, system.packages(tool));
+        if let Some(then) = system.after_install(tool) {
+            check.hint = Some(then.to_owned());
+        }
+        check
+    }
+
+    fn packages(mut self, system: &System, packages: &'static [&'static str]) -> Self {
         if let Some(command) = system.install(packages) {
             self.install = Some(command.join(" "));
             self.fix = Some(Fix::Packages(packages));
         }
-        if let Some(then) = system.after_install(tool) {
-            self.hint = Some(then.to_owned());
-        }
         self
     }
-}
-
-/// What of the platform a profile uses. Connect always runs here, and with it Java and what Maven
-/// brings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Needs {
-    /// The tool runs PostgreSQL.
-    pub postgres: bool,
-    /// The tool runs MongoDB.
-    pub mongodb: bool,
-    /// The tool runs ClickHouse.
-    pub clickhouse: bool,
 }
 
 /// A port of this machine that a component is given.
@@ -222,14 +216,12 @@ pub struct Observed {
     pub java_home: Option<String>,
     /// Maven.
     pub maven: Option<Found>,
-    /// A `clickhouse` binary.
-    pub clickhouse: Option<Found>,
+    /// The programs that run components, by their names.
+    pub programs: BTreeMap<&'static str, Found>,
     /// Python.
     pub python: Option<Python>,
-    /// The MongoDB server.
-    pub mongod: Option<Found>,
-    /// The user id for what refuses root; none when the caller is not root.
-    pub user: Result<Option<u32>, String>,
+    /// The user ids for what refuses root, by the system's user for it; none when the caller is not root.
+    pub users: BTreeMap<&'static str, Result<Option<u32>, String>>,
     /// The directories.
     pub directories: Vec<Directory>,
     /// Free bytes per file system, named by the directory there.
@@ -243,20 +235,21 @@ pub struct Observed {
 }
 
 /// Decides on what was seen, in the order in which a person would fix it.
-pub fn evaluate(needs: Needs, seen: &Observed, system: &System) -> Vec<Check> {
-    let mut checks = vec![java(seen, system), maven(seen, system)];
-    if needs.clickhouse {
-        checks.push(engine(seen, system));
-    }
-    if needs.mongodb {
-        checks.push(mongod(seen, system));
-    }
-    if needs.postgres {
-        checks.extend(user(seen, system));
-    }
+pub fn evaluate(needed: &Needed, seen: &Observed, system: &System) -> Vec<Check> {
+    let fetches = format!("fetches {}", text::list(&needed.maven));
+    let mut checks = vec![java(seen, system), maven(fetches, seen, system)];
+    checks.extend(needed.programs.iter().map(|it| program(it, seen, system)));
+    checks.extend(needed.refusals.iter().enumerate().filter_map(|(at, it)| {
+        let mut check = user(it, seen, system)?;
+        // The first keeps the plain id, whichever type it is of.
+        if at > 0 {
+            check.id = format!("user.{}", it.user);
+        }
+        Some(check)
+    }));
     checks.extend(seen.directories.iter().map(directory));
     checks.extend(seen.disk.iter().map(|(path, free)| disk(path, *free)));
-    checks.push(memory(seen.memory));
+    checks.push(memory(&needed.memory, seen.memory));
     checks.push(docker(&seen.docker));
     checks.extend(seen.ports.iter().map(port));
     checks
@@ -264,10 +257,8 @@ pub fn evaluate(needs: Needs, seen: &Observed, system: &System) -> Vec<Check> {
 
 /// What every platform needs: what is not here goes into an image, which is made here.
 pub fn evaluate_shared(seen: &Observed, system: &System) -> Vec<Check> {
-    let mut checks = vec![Check {
-        why: "fetches Debezium for the workers' image".into(),
-        ..maven(seen, system)
-    }];
+    let fetches = "fetches Debezium for the workers' image".into();
+    let mut checks = vec![maven(fetches, seen, system)];
     checks.extend(seen.directories.iter().map(directory));
     checks.extend(seen.disk.iter().map(|(path, free)| disk(path, *free)));
     checks
@@ -304,25 +295,42 @@ fn java(seen: &Observed, system: &System) -> Check {
     }
 }
 
-fn maven(seen: &Observed, system: &System) -> Check {
-    let check = Check::new("maven", "mvn", "fetches Kafka, Debezium and PostgreSQL");
+fn maven(why: String, seen: &Observed, system: &System) -> Check {
+    let check = Check::new("maven", "mvn", why);
     match &seen.maven {
         None => check.status(Status::Missing).install(system, Tool::Maven),
         Some(found) => check.found(found),
     }
 }
 
-/// Either a `clickhouse` binary or what runs the embedded engine.
-fn engine(seen: &Observed, system: &System) -> Check {
-    if let Some(found) = &seen.clickhouse {
-        return Check::new("clickhouse", "clickhouse", "the target").found(found);
+/// A program that runs a component, or what there is without it.
+fn program(program: &InPath, seen: &Observed, system: &System) -> Check {
+    let check = Check::new(program.name, program.name, program.why);
+    let found = seen.programs.get(program.name);
+    match (found, program.without) {
+        (Some(found), _) => check.found(found),
+        (None, Without::Python { why, oldest }) => {
+            let instead = format!("a `{}` binary in PATH does instead", program.name);
+            python(why, oldest, &instead, seen, system)
+        }
+        (None, Without::LeftOut { packages, page }) => {
+            let mut packages = packages.iter();
+            let packages = packages.find(|(manager, _)| system.manager == Some(*manager));
+            let check = check
+                .status(Status::OptionalMissing)
+                .packages(system, packages.map_or(&[], |(_, packages)| packages));
+            match check.install {
+                Some(_) => check,
+                None => check.hint(page),
+            }
+        }
     }
-    let check = Check::new(
-        "python",
-        "python3",
-        "runs the embedded ClickHouse engine: 3.9 or newer, with venv and ensurepip",
-    );
-    let instead = "a `clickhouse` binary in PATH does instead";
+}
+
+fn python(why: &str, oldest: (u32, u32), instead: &str, seen: &Observed, system: &System) -> Check {
+    let (major, minor) = oldest;
+    let why = format!("{why}: {major}.{minor} or newer, with venv and ensurepip");
+    let check = Check::new("python", "python3", why);
     let Some(python) = &seen.python else {
         return check
             .status(Status::Missing)
@@ -342,7 +350,7 @@ fn engine(seen: &Observed, system: &System) -> Check {
     };
     let mut parts = python.found.version.as_deref().unwrap_or("0").split('.');
     let mut next = || parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
-    if (next(), next()) < PYTHON {
+    if (next(), next()) < oldest {
         return check
             .status(Status::TooOld)
             .install(system, Tool::Python)
@@ -358,33 +366,14 @@ fn engine(seen: &Observed, system: &System) -> Check {
         .hint(instead)
 }
 
-fn mongod(seen: &Observed, system: &System) -> Check {
-    let check = Check::new(
-        "mongod",
-        "mongod",
-        "optional: without it the profile's MongoDB branch is left out",
-    );
-    match &seen.mongod {
-        Some(found) => check.found(found),
-        None => {
-            let check = check
-                .status(Status::OptionalMissing)
-                .install(system, Tool::Mongod);
-            if check.install.is_some() {
-                return check;
-            }
-            check.hint("https://www.mongodb.com/docs/manual/administration/install-on-linux/")
-        }
-    }
-}
-
-fn user(seen: &Observed, system: &System) -> Option<Check> {
-    let check = Check::new("user", "user", "PostgreSQL refuses to run as root");
-    match &seen.user {
+fn user(who: &RefusesRoot, seen: &Observed, system: &System) -> Option<Check> {
+    let why = format!("{} refuses to run as root", who.title);
+    let check = Check::new("user", "user", why);
+    match seen.users.get(who.user)? {
         Ok(None) => None,
         Ok(Some(uid)) => Some(check.message(format!("user id {uid} instead of root"))),
         Err(reason) => {
-            let command = system.create_user("postgres");
+            let command = system.create_user(who.user);
             let mut check = check.status(Status::Missing).message(reason);
             check.install = Some(command.join(" "));
             check.fix = Some(Fix::Command(command));
@@ -417,7 +406,7 @@ fn disk(path: &std::path::Path, free: u64) -> Check {
     }
 }
 
-fn memory(available: Option<u64>) -> Check {
+fn memory(keys: &[String], available: Option<u64>) -> Check {
     let why = format!(
         "{} wanted for two JVMs and the databases",
         text::bytes(MEMORY)
@@ -431,7 +420,7 @@ fn memory(available: Option<u64>) -> Check {
         MEMORY.. => check,
         _ => check
             .status(Status::Low)
-            .hint("end something, or lower kafka.heap, connect.heap and clickhouse.memory"),
+            .hint(format!("end something, or lower {}", text::list(keys))),
     }
 }
 

@@ -1,15 +1,19 @@
 //! Looks at this machine, at everything at once. Changes nothing.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Directory, Found, Holder, Needs, Observed, Port, Python, System, Wanted};
+use futures_util::future::join_all;
+
+use super::{Directory, Found, Holder, Needed, Observed, Port, Python, System, Wanted};
 use crate::docker;
 use crate::error::Error;
 use crate::host::daemon::{self, Found as Process};
-use crate::host::{Dirs, java, ports, user};
-use crate::process::{Job, ProcessError, User, capture};
+use crate::host::user::{self, RefusesRoot, Unprivileged};
+use crate::host::{Dirs, java, ports};
+use crate::process::{Job, ProcessError, capture};
 
 /// A program that does not even tell its version in this time is taken as it is.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -41,19 +45,20 @@ impl System {
 
 /// Sees everything that [`super::evaluate`] decides on. `wanted` are the profile's ports:
 /// component, key and number.
-pub async fn observe(environment: &str, needs: Needs, wanted: Vec<Wanted>) -> Observed {
+pub async fn observe(environment: &str, needed: &Needed, wanted: Vec<Wanted>) -> Observed {
     let dirs = Dirs::of(environment);
-    let (java, maven, clickhouse, python, mongod, docker, here) = tokio::join!(
+    let refusals = needed.refusals.clone();
+    let programs = needed.programs.iter().map(|it| asked(it.name));
+    let (java, maven, programs, python, docker, here) = tokio::join!(
         java(),
         maven(),
-        asked("clickhouse"),
+        join_all(programs),
         python(),
-        asked("mongod"),
         docker::version(),
-        tokio::task::spawn_blocking(move || here(dirs, needs, &wanted)),
+        tokio::task::spawn_blocking(move || here(dirs, &refusals, &wanted)),
     );
     let here = here.unwrap_or_else(|_| Here {
-        user: Ok(None),
+        users: BTreeMap::new(),
         directories: Vec::new(),
         disk: Vec::new(),
         memory: None,
@@ -65,10 +70,9 @@ pub async fn observe(environment: &str, needs: Needs, wanted: Vec<Wanted>) -> Ob
             .ok()
             .filter(|home| !home.is_empty()),
         maven,
-        clickhouse,
+        programs: programs.into_iter().flatten().collect(),
         python,
-        mongod,
-        user: here.user,
+        users: here.users,
         directories: here.directories,
         disk: here.disk,
         memory: here.memory,
@@ -106,8 +110,9 @@ async fn asked_at(path: PathBuf, arg: &str) -> Found {
     Found { path, version }
 }
 
-async fn asked(name: &str) -> Option<Found> {
-    Some(asked_at(which::which(name).ok()?, "--version").await)
+async fn asked(name: &'static str) -> Option<(&'static str, Found)> {
+    let path = which::which(name).ok()?;
+    Some((name, asked_at(path, "--version").await))
 }
 
 async fn java() -> Option<Found> {
@@ -178,26 +183,21 @@ async fn python() -> Option<Python> {
 
 /// What is seen without running anything.
 struct Here {
-    user: Result<Option<u32>, String>,
+    users: BTreeMap<&'static str, Result<Option<u32>, String>>,
     directories: Vec<Directory>,
     disk: Vec<(PathBuf, u64)>,
     memory: Option<u64>,
     ports: Vec<Port>,
 }
 
-fn here(dirs: Result<Dirs, Error>, needs: Needs, wanted: &[Wanted]) -> Here {
-    let user = user::unprivileged();
-    // Only PostgreSQL runs as somebody else.
-    let stranger = user
-        .as_ref()
-        .ok()
-        .copied()
-        .flatten()
-        .filter(|_| needs.postgres);
-    let user = match user {
-        Ok(user) => Ok(user.map(|user| user.uid)),
-        Err(error) => Err(error.message),
-    };
+fn here(dirs: Result<Dirs, Error>, refusals: &[RefusesRoot], wanted: &[Wanted]) -> Here {
+    let mut users = BTreeMap::new();
+    let mut strangers = Vec::new();
+    for who in refusals {
+        let found = who.unprivileged().map_err(|error| error.message);
+        strangers.extend(found.clone().ok().flatten());
+        users.insert(who.user, found.map(|it| it.map(|it| it.user.uid)));
+    }
     let dirs = match dirs {
         Ok(dirs) => dirs,
         Err(error) => {
@@ -208,7 +208,7 @@ fn here(dirs: Result<Dirs, Error>, needs: Needs, wanted: &[Wanted]) -> Here {
                 problem: problem.clone(),
             };
             return Here {
-                user,
+                users,
                 directories: vec![directory("state"), directory("cache")],
                 disk: Vec::new(),
                 memory: memory(),
@@ -220,7 +220,7 @@ fn here(dirs: Result<Dirs, Error>, needs: Needs, wanted: &[Wanted]) -> Here {
         .map(|(id, path)| Directory {
             id,
             path: Some(path.clone()),
-            problem: problem(path, stranger),
+            problem: problem(path, &strangers),
         })
         .to_vec();
     let running: u64 = daemon::recorded(&dirs)
@@ -232,7 +232,7 @@ fn here(dirs: Result<Dirs, Error>, needs: Needs, wanted: &[Wanted]) -> Here {
         })
         .sum();
     Here {
-        user,
+        users,
         directories,
         disk: disk(&[&dirs.state, &dirs.cache]),
         memory: memory().map(|bytes| bytes + running),
@@ -268,7 +268,7 @@ fn existing(path: &Path) -> Option<&Path> {
     path.ancestors().find(|dir| dir.symlink_metadata().is_ok())
 }
 
-fn problem(path: &Path, stranger: Option<User>) -> Option<(String, Option<String>)> {
+fn problem(path: &Path, strangers: &[Unprivileged]) -> Option<(String, Option<String>)> {
     let places =
         || Some("choose other directories with XDG_STATE_HOME and XDG_CACHE_HOME".to_owned());
     let dir = existing(path)?;
@@ -282,7 +282,8 @@ fn problem(path: &Path, stranger: Option<User>) -> Option<(String, Option<String
             return Some((format!("cannot write {}: {error}", dir.display()), places()));
         }
     }
-    let error = user::check_reachable(path, stranger?).err()?;
+    let mut strangers = strangers.iter();
+    let error = strangers.find_map(|it| it.check_reachable(path).err())?;
     Some((error.message, error.hint))
 }
 
@@ -367,8 +368,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("file");
         std::fs::write(&file, "").expect("written");
-        assert_eq!(problem(&dir.path().join("a/b"), None), None);
-        let (problem, _) = problem(&file.join("a/b"), None).expect("a problem");
+        assert_eq!(problem(&dir.path().join("a/b"), &[]), None);
+        let (problem, _) = problem(&file.join("a/b"), &[]).expect("a problem");
         assert!(problem.ends_with("file is no directory"), "{problem}");
         assert_eq!(disk(&[&dir.path().join("a"), dir.path()]).len(), 1);
     }

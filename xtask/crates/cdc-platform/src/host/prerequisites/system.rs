@@ -70,8 +70,6 @@ pub enum Tool {
     Python,
     /// What a Python that is there lacks to make virtual environments.
     PythonVenv,
-    /// The MongoDB server.
-    Mongod,
 }
 
 /// How a command gets the rights to install.
@@ -170,9 +168,6 @@ impl System {
             (Tool::Python | Tool::PythonVenv, Manager::Pacman | Manager::Brew) => &["python"],
             (Tool::PythonVenv, Manager::Apt) => &["python3-venv"],
             (Tool::Python | Tool::PythonVenv, _) => &["python3"],
-            (Tool::Mongod, Manager::Brew) => &["mongodb/brew/mongodb-community"],
-            // Distributions dropped MongoDB with its change of licence.
-            (Tool::Mongod, _) => &[],
         }
     }
 
@@ -337,7 +332,6 @@ mod tests {
         let debian = linux("ID=debian\n", &[]);
         assert_eq!(debian.packages(Tool::Python), ["python3", "python3-venv"]);
         assert_eq!(debian.packages(Tool::PythonVenv), ["python3-venv"]);
-        assert!(debian.packages(Tool::Mongod).is_empty());
         assert_eq!(debian.install(&[]), None);
     }
 }

@@ -1,10 +1,45 @@
 use super::*;
 
-const ALL: Needs = Needs {
-    postgres: true,
-    mongodb: true,
-    clickhouse: true,
-};
+/// What the types of components say that the default profile has.
+fn all() -> Needed {
+    let server = InPath {
+        name: "mongod",
+        why: "optional",
+        without: Without::LeftOut {
+            packages: &[(Manager::Brew, &["mongodb"])],
+            page: "https://mongodb.example",
+        },
+    };
+    let target = InPath {
+        name: "clickhouse",
+        why: "the target",
+        without: Without::Python {
+            why: "runs it",
+            oldest: (3, 9),
+        },
+    };
+    let refuses_root = Some(RefusesRoot {
+        title: "PostgreSQL",
+        user: "postgres",
+    });
+    let program = |program| Needs {
+        program: Some(program),
+        ..Needs::default()
+    };
+    let own = Needs {
+        maven: &["Kafka", "PostgreSQL"],
+        memory: Some("heap"),
+        refuses_root,
+        ..Needs::default()
+    };
+    let components = [
+        ("own", own),
+        ("documents", program(server)),
+        ("more", program(server)),
+        ("target", program(target)),
+    ];
+    Needed::of(components)
+}
 
 fn found(path: &str, version: &str) -> Option<Found> {
     Some(Found {
@@ -20,15 +55,22 @@ fn python(version: &str, lacks: &[&str]) -> Option<Python> {
     })
 }
 
+fn programs(there: &[(&'static str, &str)]) -> BTreeMap<&'static str, Found> {
+    let at = |name: &str, version| found(&format!("/usr/bin/{name}"), version);
+    let there = there.iter();
+    there
+        .filter_map(|(name, version)| Some((*name, at(name, version)?)))
+        .collect()
+}
+
 fn complete() -> Observed {
     Observed {
         java: found("/usr/bin/java", "17.0.15"),
         java_home: None,
         maven: found("/usr/bin/mvn", "3.8.7"),
-        clickhouse: None,
+        programs: programs(&[("mongod", "8.0.4")]),
         python: python("3.11.2", &[]),
-        mongod: found("/usr/bin/mongod", "8.0.4"),
-        user: Ok(Some(105)),
+        users: BTreeMap::from([("postgres", Ok(Some(105)))]),
         directories: vec![Directory {
             id: "state",
             path: Some("/var/lib/cdc-xtask/x".into()),
@@ -55,7 +97,7 @@ fn debian() -> System {
 }
 
 fn check(seen: &Observed, id: &str) -> Check {
-    evaluate(ALL, seen, &debian())
+    evaluate(&all(), seen, &debian())
         .into_iter()
         .find(|check| check.id == id)
         .expect(id)
@@ -63,7 +105,7 @@ fn check(seen: &Observed, id: &str) -> Check {
 
 #[test]
 fn a_complete_machine_needs_nothing() {
-    let checks = evaluate(ALL, &complete(), &debian());
+    let checks = evaluate(&all(), &complete(), &debian());
     for check in &checks {
         assert_eq!(check.status, Status::Ok, "{check:?}");
     }
@@ -76,10 +118,10 @@ fn everything_that_is_missing_comes_with_one_call() {
         java: None,
         maven: None,
         python: python("3.11.2", &["ensurepip"]),
-        mongod: None,
+        programs: programs(&[]),
         ..complete()
     };
-    let checks = evaluate(ALL, &seen, &debian());
+    let checks = evaluate(&all(), &seen, &debian());
     let blocking: Vec<&str> = checks
         .iter()
         .filter(|check| check.status.blocks())
@@ -148,12 +190,12 @@ fn clickhouse_replaces_python_and_a_python_that_does_not_run_blocks() {
     };
     assert!(check(&broken, "python").status.blocks());
     let seen = Observed {
-        clickhouse: found("/usr/bin/clickhouse", "25.8.1"),
+        programs: programs(&[("clickhouse", "25.8.1")]),
         ..broken
     };
     assert_eq!(check(&seen, "clickhouse").status, Status::Ok);
     assert!(
-        !evaluate(ALL, &seen, &debian())
+        !evaluate(&all(), &seen, &debian())
             .iter()
             .any(|check| check.id == "python")
     );
@@ -161,18 +203,13 @@ fn clickhouse_replaces_python_and_a_python_that_does_not_run_blocks() {
 
 #[test]
 fn external_components_need_nothing() {
-    let needs = Needs {
-        postgres: false,
-        mongodb: false,
-        clickhouse: false,
-    };
     let seen = Observed {
         python: None,
-        mongod: None,
-        user: Err("no user".into()),
+        programs: programs(&[]),
+        users: BTreeMap::from([("postgres", Err("no user".into()))]),
         ..complete()
     };
-    let checks = evaluate(needs, &seen, &debian());
+    let checks = evaluate(&Needed::default(), &seen, &debian());
     assert!(checks.iter().all(|check| !check.status.blocks()));
     assert!(
         !checks
@@ -206,10 +243,13 @@ fn little_room_warns_and_a_taken_port_blocks() {
 #[test]
 fn a_missing_user_is_created() {
     let seen = Observed {
-        user: Err("there is no user `postgres` or `nobody`".into()),
+        users: BTreeMap::from([(
+            "postgres",
+            Err("there is no user `postgres` or `nobody`".into()),
+        )]),
         ..complete()
     };
-    let checks = evaluate(ALL, &seen, &debian());
+    let checks = evaluate(&all(), &seen, &debian());
     assert_eq!(
         fixes(&checks, &debian()),
         [[
@@ -220,4 +260,35 @@ fn a_missing_user_is_created() {
             "postgres"
         ]]
     );
+}
+
+#[test]
+fn what_several_components_need_is_checked_once_and_named() {
+    let seen = Observed {
+        memory: Some(1),
+        ..complete()
+    };
+    let checks = evaluate(&all(), &seen, &debian());
+    let ids: Vec<&str> = checks.iter().map(|check| check.id.as_str()).collect();
+    assert_eq!(
+        ids[..5],
+        ["java", "maven", "python", "mongod", "user"],
+        "{ids:?}"
+    );
+    assert_eq!(checks[1].why, "fetches Kafka and PostgreSQL");
+    let hint = check(&seen, "memory").hint.expect("a hint");
+    assert_eq!(hint, "end something, or lower own.heap");
+}
+
+#[test]
+fn a_program_is_installed_where_the_package_manager_has_it() {
+    let mac = System::detect("macos", "", false, |_| false);
+    let seen = Observed {
+        programs: programs(&[]),
+        ..complete()
+    };
+    let checks = evaluate(&all(), &seen, &mac);
+    let found = checks.iter().find(|check| check.id == "mongod");
+    let install = found.and_then(|check| check.install.as_deref());
+    assert_eq!(install, Some("brew install mongodb"));
 }

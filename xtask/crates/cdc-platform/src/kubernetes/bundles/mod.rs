@@ -21,9 +21,6 @@ use crate::host::artifacts::{Locked, lockfile, staging};
 use crate::host::{dirs, lock};
 use crate::plan::Progress;
 
-/// Every operator that has a bundle: its folder in `manifests/`.
-pub const OPERATORS: [&str; 3] = ["strimzi", "altinity", "cloudnative-pg"];
-
 /// Downloads at once.
 const AT_ONCE: usize = 8;
 /// How long a server may be silent.

@@ -21,7 +21,9 @@ use super::table::Table;
 use super::{Target, Watches};
 use crate::clock;
 use crate::kubernetes::said;
-use crate::readiness::kubernetes::{self as readiness, Ages, LogOf, Missing, Seen, Verdict};
+use crate::readiness::kubernetes::{
+    self as readiness, Ages, LogOf, Missing, OperatorLog, Seen, Verdict,
+};
 use crate::readiness::{State, Status};
 use crate::wait;
 
@@ -170,8 +172,8 @@ impl Gate {
         }
     }
 
-    /// Whether only the object's operator keeps it from being current, and does not say why.
-    pub fn awaits_operator(&mut self) -> bool {
+    /// The operator that alone keeps the object from being current, and does not say why but in its log.
+    pub fn awaits_operator(&mut self) -> Option<&'static OperatorLog> {
         readiness::awaits_operator(&self.seen())
     }
 

@@ -7,8 +7,17 @@ use kube::core::DynamicObject;
 
 use super::fields::{list, number, short, text};
 use super::pods;
-use super::{Ages, Seen, Verdict, judge};
+use super::{Ages, OperatorLog, Seen, Verdict, judge};
 use crate::readiness::Status;
+
+/// The operator logs in to ClickHouse as a user of its own, and until it can it reports nothing but
+/// `InProgress`. Beside its container there is one with metrics.
+pub static ALTINITY_LOG: OperatorLog = OperatorLog {
+    name: OPERATOR,
+    why: refused_login,
+};
+
+const OPERATOR: &str = "clickhouse-operator";
 
 pub(super) fn evaluate(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
     judge(progress(object, seen), pods::all_troubles(seen), ages)
@@ -71,4 +80,24 @@ fn progress(object: &DynamicObject, seen: &Seen) -> Status {
         return Status::in_progress(format!("Completed, but {counted}{said}"));
     }
     Status::current(format!("Completed, {counted}"))
+}
+
+/// The login that the operator has tried in vain since it last had what it wanted of a host.
+pub(super) fn refused_login(log: &str) -> Option<String> {
+    let mut refused = None;
+    for line in log.lines() {
+        if line.contains("Reconcile Host completed") || line.contains("reconcile completed") {
+            refused = None;
+        } else if let Some((_, rest)) = line.split_once("FAILED connect(") {
+            // `http://user:***@host:8123) for SQL: ...`
+            let login = rest.split(')').next().unwrap_or_default();
+            let login = login.split_once("://").map_or(login, |(_, rest)| rest);
+            refused = login.split_once('@').or(refused);
+        }
+    }
+    let (user, host) = refused?;
+    let user = user.split(':').next().unwrap_or_default();
+    Some(format!(
+        "its operator cannot log in to {host} as {user} (kubectl logs deployment/{OPERATOR} -c {OPERATOR})"
+    ))
 }

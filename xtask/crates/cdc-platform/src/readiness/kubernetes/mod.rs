@@ -28,6 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
+pub use clickhouse::ALTINITY_LOG;
 pub use connector::{not_as_wanted, observed};
 pub use images::{Wanted as WantedImage, pulled, stale};
 pub use leader::{leads, seen_by_another};
@@ -161,14 +162,21 @@ pub fn untaken(object: &DynamicObject) -> Option<i64> {
     waits.then(|| fields::last_written(object))?
 }
 
-/// Whether only an object's operator keeps it from being current, and does not say why: its pods are ready.
-pub fn awaits_operator(seen: &Seen) -> bool {
-    let Some(object) = seen.object.as_deref() else {
-        return false;
-    };
-    let types = object.types.as_ref();
-    types.is_some_and(|types| types.kind == "ClickHouseInstallation")
-        && clickhouse::awaits_operator(object, &seen.without_ended())
+/// An operator whose log tells why it waits, where the object that it runs does not.
+pub struct OperatorLog {
+    /// Its name: of its Deployment, of its pods' label `app`, and of its container. It is in the namespace
+    /// of the object.
+    pub name: &'static str,
+    /// Why it waits, by its log; none if that does not tell.
+    pub why: fn(&str) -> Option<String>,
+}
+
+/// The operator that alone keeps an object from being current, and does not say why: its pods are ready.
+pub fn awaits_operator(seen: &Seen) -> Option<&'static OperatorLog> {
+    let object = seen.object.as_deref()?;
+    let waits = object.types.as_ref()?.kind == "ClickHouseInstallation"
+        && clickhouse::awaits_operator(object, &seen.without_ended());
+    waits.then_some(&ALTINITY_LOG)
 }
 
 /// What besides the object itself has to be seen.

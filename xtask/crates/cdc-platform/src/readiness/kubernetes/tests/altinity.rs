@@ -5,6 +5,7 @@ use std::sync::Arc;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
+use super::super::clickhouse::refused_login;
 use super::super::{Ages, Seen, awaits_operator, evaluate};
 use super::recorded::{data, ms};
 use super::{object, ready};
@@ -68,10 +69,10 @@ fn an_installation_waits_for_its_operator_s_login_and_lies_over_a_deleted_pod() 
         let status = told(time);
         assert_eq!(status.state, State::InProgress, "{time}: {status:?}");
         assert_eq!(status.message, "InProgress; 1 of 1 pod ready", "{time}");
-        assert!(awaits_operator(&seen(time)), "{time}");
+        assert!(awaits_operator(&seen(time)).is_some(), "{time}");
     }
     // That a pod is not there is reason enough.
-    assert!(!awaits_operator(&seen("11:53:41.000Z")));
+    assert!(awaits_operator(&seen("11:53:41.000Z")).is_none());
     let done = told("11:58:54.000Z");
     assert_eq!(done.state, State::Current, "{done:?}");
     // Deleted: the installation stays Completed.
@@ -109,11 +110,47 @@ fn only_a_trouble_of_its_own_is_told_of_an_operator() {
     let grave = "2026-11-29T11:52:00.1Z FAILED to reconcile StatefulSet database/x: quota";
     let told = |it| evaluate(&errors(it), &mut Ages::default()).status.message;
     assert_eq!(told(json!([harmless])), "InProgress; 1 of 1 pod ready");
-    assert!(awaits_operator(&errors(json!([harmless]))));
+    assert!(awaits_operator(&errors(json!([harmless]))).is_some());
     let said = told(json!([harmless, grave]));
     assert_eq!(
         said,
         "InProgress; 1 of 1 pod ready; FAILED to reconcile StatefulSet database/x: quota"
     );
-    assert!(!awaits_operator(&errors(json!([harmless, grave]))));
+    assert!(awaits_operator(&errors(json!([harmless, grave]))).is_none());
+}
+
+/// As Altinity's operator 0.25.6 writes it.
+const LINE: &str = "E1129 11:53:51.226646       1 connection.go:197] QueryContext():FAILED connect(\
+    http://clickhouse_operator:***@chi-clickhouse-my-cluster-0-0.database.svc.cluster.local:8123) \
+    for SQL: SELECT version()";
+
+#[test]
+fn a_login_that_failed_is_told_until_the_host_was_had() {
+    let said = refused_login(LINE).expect("told");
+    assert!(
+        said.contains("as clickhouse_operator")
+            && said.contains("chi-clickhouse-my-cluster-0-0.database")
+            && !said.contains("***"),
+        "{said}"
+    );
+    let done = "I1129 11:58:48.132826 1 x.go:918] f():Host:0-0:Reconcile Host completed. Host: 0-0";
+    assert_eq!(refused_login(&format!("{LINE}\n{done}")), None);
+    assert_eq!(
+        refused_login("W1129 f():Setting option SetWaitUntilReady"),
+        None
+    );
+}
+
+#[test]
+#[ignore = "needs the recorded statuses: CDC_TEST_CAPTURES or ../shared/data"]
+fn the_recorded_log_tells_of_the_login_while_the_host_is_in_progress() {
+    let log = std::fs::read_to_string(data().join("captures/altinity-0.25.6/operator.log"))
+        .expect("the recorded log");
+    assert_eq!(refused_login(&log), None, "in the end it was had");
+    let waiting: Vec<&str> = log
+        .lines()
+        .take_while(|it| !it.contains("11:58:48"))
+        .collect();
+    let said = refused_login(&waiting.join("\n")).expect("told");
+    assert!(said.contains("as clickhouse_operator"), "{said}");
 }
