@@ -127,7 +127,7 @@ pub enum Command {
     RollingRestart(RollingRestart),
     /// Show how far behind each part of each flow is, from the source's log to the newest row.
     Lag(Lag),
-    /// List PostgreSQL's replication slots, and drop one.
+    /// List the sources' replication slots, and drop one.
     #[command(subcommand)]
     Slot(SlotCommand),
     /// Save and restore the positions of connectors and of the target's consumer groups.
@@ -142,9 +142,9 @@ pub enum Command {
     /// Show, send back and delete what sinks could not process.
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// Run a statement in PostgreSQL or ClickHouse, and print its rows.
+    /// Run a statement in a database, and print its rows.
     Query(Query),
-    /// Run statements interactively in PostgreSQL, ClickHouse, MongoDB or Kafka.
+    /// Run statements interactively, in a database or about Kafka.
     Shell(ShellArgs),
     /// Keep loopback ports to a cluster's services open, or print where services listen.
     Forward(Forward),

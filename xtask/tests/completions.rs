@@ -81,6 +81,28 @@ fn bash_completes_names_as_they_are_now() {
         offered(&["cargo", "xtask", "up", "--require", "mo"]),
         ["mongodb"]
     );
+    // Where no word has begun, options are offered too.
+    let names = |words: &[&str]| -> Vec<String> {
+        let offered = offered(words).into_iter();
+        offered.filter(|word| !word.starts_with("--")).collect()
+    };
+    assert_eq!(
+        names(&["cargo", "xtask", "query", ""]),
+        ["postgres", "clickhouse"]
+    );
+    assert_eq!(
+        names(&["cargo", "xtask", "shell", ""]),
+        ["kafka", "postgres", "mongodb", "clickhouse"]
+    );
+    let warehouse = ["cargo", "xtask", "--profile", "warehouse"];
+    for words in [
+        &["query", ""][..],
+        &["slot", "list", "--component", ""],
+        &["slot", "drop", "--component", ""],
+    ] {
+        let words = [&warehouse, words].concat();
+        assert_eq!(names(&words), ["source", "warehouse"], "{words:?}");
+    }
     assert!(offered(&["cargo", "xtask", "up", "--profile", "cl"]).contains(&"clickhouse".into()));
     assert_eq!(
         offered(&["cargo", "xtask", "up", "--context", "kind"]),

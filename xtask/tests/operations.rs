@@ -39,6 +39,32 @@ fn bad_input_is_refused_without_an_environment() {
         ("open postgres", "postgres has no page for a browser"),
         ("shell connect", "connect has no statements"),
         ("shell postgers", "did you mean `postgres`?"),
+        ("query postgers x", "did you mean `postgres`?"),
+        ("query connect x", "connect has no statements"),
+        (
+            "shell connect",
+            "next: cargo xtask open connect --print, cargo xtask logs connect",
+        ),
+        ("query mongodb x", "mongodb takes no SQL"),
+        ("query mongodb x", "next: cargo xtask shell mongodb"),
+        ("query kafka x", "next: cargo xtask shell kafka"),
+        // Names of a profile's own.
+        (
+            "query sorce x --profile warehouse",
+            "did you mean `source`?",
+        ),
+        (
+            "query postgres x --profile warehouse",
+            "did you mean `source` or `warehouse`?",
+        ),
+        (
+            "shell postgres --profile warehouse",
+            "did you mean `source` or `warehouse`?",
+        ),
+        (
+            "open source --profile warehouse",
+            "next: cargo xtask query source \"SELECT ...\", or: cargo xtask shell source",
+        ),
     ] {
         let ran = ran(words);
         assert_eq!(ran.code, 3, "{words}: {}", ran.stderr);
@@ -80,7 +106,11 @@ fn nothing_is_up() {
         "group list",
         "group describe x",
         "query postgres x",
+        "query source x --profile warehouse",
         "shell clickhouse",
+        "shell warehouse --profile warehouse",
+        "slot list",
+        "slot drop x --component source --profile warehouse",
         "forward",
         "open connect --print",
     ] {

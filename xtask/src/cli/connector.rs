@@ -15,14 +15,14 @@ use super::Names;
   cargo xtask connector restart postgres-connector --only-failed
   cargo xtask connector validate postgres
 
-A NAME is a connector's name, a source (postgres, mongo), or a pattern with `*` and `?`.
+A NAME is a connector's name, the source that it reads, or a pattern with `*` and `?`.
 On clusters a state goes into the KafkaConnector resource, so that the operator does not undo it.")]
 pub enum ConnectorCommand {
     /// List connectors with their states and tasks.
     List,
     /// Show states, tasks, the root cause of a failure, and the position in the source.
     Status(Connectors),
-    /// Pause the tasks; offsets stay, and so does the slot, which keeps WAL meanwhile.
+    /// Pause the tasks; offsets stay, and the source keeps its log for them meanwhile.
     Pause(ChangeConnectors),
     /// Resume a paused or stopped connector, and wait until it runs.
     Resume(ChangeConnectors),
@@ -79,10 +79,18 @@ pub struct RestartConnectors {
   cargo xtask slot list
   cargo xtask slot drop old_slot")]
 pub enum SlotCommand {
-    /// List PostgreSQL's replication slots: who reads them, and how much WAL they keep.
-    List,
+    /// List the replication slots: who reads them, and how much of its log the source keeps for them.
+    List(SlotKeeper),
     /// Drop a slot that nobody reads. Its connector loses what it had not read.
     Drop(SlotDrop),
+}
+
+/// Whose slots.
+#[derive(Clone, Debug, Args)]
+pub struct SlotKeeper {
+    /// Only those of this component, where several keep slots.
+    #[arg(long, value_name = "NAME", add = Names::SlotKeepers)]
+    pub component: Option<String>,
 }
 
 /// Options of `slot drop`.
@@ -91,6 +99,9 @@ pub struct SlotDrop {
     /// The slot.
     #[arg(add = Names::Slots)]
     pub name: String,
+    /// Whose.
+    #[command(flatten)]
+    pub of: SlotKeeper,
     /// Do not ask.
     #[arg(long)]
     pub yes: bool,
@@ -118,7 +129,7 @@ Connect is not restarted, and no other connector is touched.
 
 After a kill at any point the same command continues where it was.")]
 pub struct ResetConnector {
-    /// postgres, mongo, or a connector's name.
+    /// A connector's name, or the source that it reads.
     #[arg(add = Names::ProfileConnectors)]
     pub name: String,
     /// Empty the target's tables of this connector's flows before the new snapshot.

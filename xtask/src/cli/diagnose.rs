@@ -14,14 +14,14 @@ use super::heal::interval;
   cargo xtask diagnose
   cargo xtask diagnose postgres-connector
   cargo xtask diagnose --fix
-  cargo xtask diagnose --bundle report.tar.gz   a report for somebody else, without secrets
+  cargo xtask diagnose --bundle report.tar.gz   a report to hand on, without secrets
 
 Facts are gathered at once. The timeout for each follows the machine: two seconds where nothing else runs,
 longer under load, never longer than --wait. Rules judge the facts. Causes come first, and consequences are
 listed below their cause. What could not be seen is reported as unknown, never as fine.
 
 --fix does what is safe: it starts and restarts, and never drops a slot, changes a password, resumes
-what somebody paused, or re-snapshots a table.
+what a person paused, or re-snapshots a table.
 
 Exit code 0: changes arrive. 1: they do not, or something could not be seen.")]
 pub struct Diagnose {

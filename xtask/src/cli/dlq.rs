@@ -16,8 +16,8 @@ use super::Names;
   cargo xtask dlq purge dlq.orders --before 7d
 
 A NAME is a queue's topic, a sink connector, or a pattern with `*` and `?`. Dead letter queues are for
-sink connectors: on a source the errors.deadletterqueue.* settings do nothing. What ClickHouse could
-not read is in its flow's own table; `list` and `show` read it too.")]
+sink connectors: on a source the errors.deadletterqueue.* settings do nothing. What a target that reads
+topics itself could not read is in its flow's own table; `list` and `show` read it too.")]
 pub enum DlqCommand {
     /// List queues with their connectors, ages and exceptions, and sinks without a queue, which lose records.
     List,
@@ -45,7 +45,7 @@ pub struct DlqFilter {
   cargo xtask dlq show
   cargo xtask dlq show dlq.orders --max 50 --filter exception=DataException --filter partition=0
   cargo xtask dlq show orders-sink --filter key=4711 --stack
-  cargo xtask dlq show users            what ClickHouse could not read of the flow `users`
+  cargo xtask dlq show users            what the target could not read of the flow `users`
 
 The newest records are shown, the newest last. Times are those of the records that failed, as Connect
 keeps them. Keys and values are JSON or text where they are, else bytes with escapes; `--output json`
@@ -82,7 +82,7 @@ of the topic reads it again. It stays in the queue, and is named, if
 
 Sent records are marked in their topics: nothing is sent twice, also after a kill. The command then
 waits until the sink has read past each record or has put it into its queue again, and looks up the rows of
-Debezium's JDBC sinks that write to this environment's PostgreSQL. Exit code 1 if some came back.")]
+Debezium's JDBC sinks that write to a database of this environment. Exit code 1 if some came back.")]
 pub struct DlqRedrive {
     /// Which queues; without a name all.
     #[arg(value_name = "NAME", add = Names::Queues)]

@@ -20,16 +20,22 @@ pub enum Names {
     ProfileConnectors,
     /// Profiles.
     Profiles,
+    /// Components that take SQL.
+    Queried,
     /// Dead letter queues.
     Queues,
     /// What can be restarted.
     Restartable,
+    /// Components that keep replication slots.
+    SlotKeepers,
     /// Replication slots.
     Slots,
     /// What a diagnosis can be about.
     Subjects,
     /// Topics.
     Topics,
+    /// Components to which statements are typed.
+    Typed,
 }
 
 impl clap::builder::ArgExt for Names {}

@@ -21,7 +21,7 @@ restart is restarted once.
 
 After a kill at any point the same command restarts what is left and proves it.")]
 pub struct Restart {
-    /// kafka, connect, postgres, mongodb, clickhouse, or operator.
+    /// A component of the profile, by its name, or `operator`.
     #[arg(value_name = "COMPONENT", add = Names::Restartable)]
     pub component: String,
     /// Show what would be done, and change nothing.

@@ -1,6 +1,6 @@
 //! The commands that talk to one service.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use super::Names;
 
@@ -13,25 +13,16 @@ use super::Names;
   echo \"SELECT 1; SELECT 2\" | cargo xtask query postgres -
   cargo xtask query postgres \"SELECT 1 AS n\" --output json
 
-It logs in as the profile's user, in the profile's database. PostgreSQL runs several statements as one
-transaction, ClickHouse one at a time. In JSON, PostgreSQL's values are texts as its protocol gives
-them, ClickHouse's are of their types.")]
+It logs in as the profile's user, in the profile's database. Several statements run as one transaction
+where the database takes several at a time. In JSON, values are as the database's protocol gives them:
+texts, or of their types.")]
 pub struct Query {
-    /// Which one.
-    #[arg(value_enum)]
-    pub service: QueryService,
+    /// A component of the profile that takes SQL, by its name.
+    #[arg(value_name = "COMPONENT", add = Names::Queried)]
+    pub component: String,
     /// The statement; `-` reads it from standard input.
     #[arg(value_name = "SQL", allow_hyphen_values = true)]
     pub sql: String,
-}
-
-/// What `query` can ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum QueryService {
-    /// The relational source.
-    Postgres,
-    /// The target.
-    Clickhouse,
 }
 
 /// Options of `shell`.
@@ -42,13 +33,13 @@ pub enum QueryService {
   cargo xtask shell kafka
   echo 'SELECT 1;' | cargo xtask shell postgres
 
-PostgreSQL and ClickHouse take SQL, ended by `;` (PostgreSQL in one session, so that transactions
-work), Kafka the subcommands of `topic` and `group`, MongoDB commands as JSON. This tool itself reads and
-answers, on every platform: psql's backslash commands are not supported. Errors are printed and the shell
-continues; a script ends with its first error. `exit` or Ctrl-D ends it.")]
+Databases take SQL, ended by `;`, in one session, so that transactions work where the database has them, or
+commands as JSON; Kafka takes the subcommands of `topic` and `group`. This tool itself reads and answers, on
+every platform: psql's backslash commands are not supported. Errors are printed and the shell continues; a
+script ends with its first error. `exit` or Ctrl-D ends it.")]
 pub struct ShellArgs {
-    /// postgres, mongodb, clickhouse or kafka.
-    #[arg(add = Names::Components)]
+    /// A component of the profile, by its name.
+    #[arg(add = Names::Typed)]
     pub component: String,
 }
 
@@ -63,7 +54,7 @@ services listen already: their addresses are printed, and the command ends. Kafk
 whichever broker answers first; clients then follow the addresses that brokers advertise, which lead
 nowhere from here: use `topic` and `group`.")]
 pub struct Forward {
-    /// kafka, connect, postgres, mongodb or clickhouse; all of them by default.
+    /// A component of the profile, by its name; all of them by default.
     #[arg(add = Names::Components)]
     pub service: Option<String>,
 }
@@ -76,7 +67,7 @@ pub struct Forward {
 
 On a cluster a loopback port leads there until Ctrl-C.")]
 pub struct Open {
-    /// clickhouse or connect; the others have no page.
+    /// A component of the profile that has a page, by its name.
     #[arg(add = Names::Components)]
     pub service: String,
     /// Print the address and open nothing.

@@ -1,5 +1,6 @@
 //! Thin, typed clients: an endpoint in, plain data out, typed errors. No decisions.
 
+pub mod answer;
 pub mod clickhouse;
 pub mod connect;
 pub mod mongodb;

@@ -6,6 +6,7 @@ use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Row as Cells, Value};
 use tokio::sync::Mutex;
 
+use super::answer::{Answer, Row};
 use crate::endpoint::Endpoint;
 
 /// What can go wrong.
@@ -52,20 +53,6 @@ impl MysqlError {
             }
         )
     }
-}
-
-/// A row of texts; none is NULL.
-pub type Row = Vec<Option<String>>;
-
-/// What one statement gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Names of the columns; none of a statement that gives no rows.
-    pub columns: Vec<String>,
-    /// Rows.
-    pub rows: Vec<Row>,
-    /// How many rows it gave or changed.
-    pub count: u64,
 }
 
 /// One session.

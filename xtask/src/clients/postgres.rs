@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
+use super::answer::{Answer, Row};
 use crate::endpoint::Endpoint;
 
 /// What can go wrong.
@@ -39,20 +40,6 @@ impl PostgresError {
             PostgresError::Connect { .. } => None,
         }
     }
-}
-
-/// A row of texts; none is NULL.
-pub type Row = Vec<Option<String>>;
-
-/// What one statement gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Names of the columns; none of a statement that gives no rows.
-    pub columns: Vec<String>,
-    /// Rows.
-    pub rows: Vec<Row>,
-    /// How many rows it gave or changed.
-    pub count: u64,
 }
 
 /// One session.

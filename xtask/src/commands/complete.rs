@@ -12,7 +12,8 @@ use clap_complete::engine::{
 
 use super::{complete_live as live, context};
 use crate::cli::{Cli, DEFAULT_PROFILE, Names};
-use crate::components;
+use crate::components::console::Console;
+use crate::components::{self, Component};
 use crate::diagnose::rules;
 use crate::error::Code;
 use crate::platform::kubernetes::Cluster;
@@ -50,11 +51,14 @@ fn completer(names: Names) -> fn(&OsStr) -> Vec<CompletionCandidate> {
         Names::Keys => keys,
         Names::ProfileConnectors => connectors,
         Names::Profiles => profiles,
+        Names::Queried => queried,
         Names::Queues => live::dlqs,
         Names::Restartable => restartable,
+        Names::SlotKeepers => slot_keepers,
         Names::Slots => live::slots,
         Names::Subjects => subjects,
         Names::Topics => live::topics,
+        Names::Typed => typed,
     }
 }
 
@@ -100,6 +104,31 @@ fn names() -> Vec<String> {
 /// Components.
 fn components(current: &OsStr) -> Vec<CompletionCandidate> {
     beginning(current, names())
+}
+
+/// The chosen profile's components that are capable of something.
+fn capable(current: &OsStr, can: fn(&dyn Component) -> bool) -> Vec<CompletionCandidate> {
+    let names = of_profile(|profile| {
+        let components = profile.components.values();
+        let capable = components.filter(|it| can(components::of(it)));
+        capable.map(|it| it.name.clone()).collect()
+    });
+    beginning(current, names)
+}
+
+/// Components that take SQL.
+fn queried(current: &OsStr) -> Vec<CompletionCandidate> {
+    capable(current, |it| Console::sql(it).is_ok())
+}
+
+/// Components to which statements are typed.
+fn typed(current: &OsStr) -> Vec<CompletionCandidate> {
+    capable(current, |it| it.console().is_ok())
+}
+
+/// Components that keep replication slots.
+fn slot_keepers(current: &OsStr) -> Vec<CompletionCandidate> {
+    capable(current, |it| it.slots().is_some())
 }
 
 /// What a diagnosis can be about.

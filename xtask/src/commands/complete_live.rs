@@ -9,13 +9,13 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use clap_complete::engine::CompletionCandidate;
+use futures_util::future::try_join_all;
 
 use super::complete::{beginning, connector_names, of_profile, profile_name};
 use super::context;
 use crate::cli::Global;
 use crate::clients::kafka::{KafkaClient, KafkaError};
-use crate::components::kafka;
-use crate::components::postgres::slots;
+use crate::components::{kafka, slots};
 use crate::environment::Environment;
 use crate::operate::dlq::queues;
 use crate::platform::Platform;
@@ -70,8 +70,10 @@ pub(super) fn connectors(current: &OsStr) -> Vec<CompletionCandidate> {
 /// Replication slots.
 pub(super) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
     let live = ask(async |env| {
-        let slots = slots::list(env.profile.first()?, env).await.ok()?;
-        Some(slots.into_iter().map(|slot| slot.name).collect())
+        let lists = slots::keepers(env).into_iter();
+        let lists = try_join_all(lists.map(|(_, slots)| slots.list(env)));
+        let slots = lists.await.ok()?.into_iter().flatten();
+        Some(slots.map(|slot| slot.name).collect())
     });
     let of_profile = || {
         of_profile(|profile| {

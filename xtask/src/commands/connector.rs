@@ -194,7 +194,7 @@ async fn status(output: Output, env: &Environment, names: &[String]) -> Result<E
             }
         }
     }
-    // One that somebody paused or stopped is as it should be.
+    // One that a user paused or stopped is as it should be.
     let is_well = |detail: &Detail| {
         let row = &detail.row;
         (row.is_running() || row.is_resting()) && detail.unknown.is_none()

@@ -58,7 +58,7 @@ pub(super) fn load(selection: &Selection) -> Result<Loaded> {
     let mut selection = selection.clone();
     for Wanted { key, port, .. } in profile::all_ports(&loaded.profile) {
         let choice = chosen.get(&key);
-        // Somebody who has set another port since means that one.
+        // A user who has set another port since means that one.
         if let Some(choice) = choice.filter(|choice| choice.wanted == port) {
             selection.set.push(format!("{key}={}", choice.chosen));
         }

@@ -12,7 +12,6 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::platform::{Endpoint, Platform};
 use crate::process::{Job, run_visible};
-use crate::profile::Profile;
 use crate::report::Output;
 use crate::report::table::{Side, Table};
 
@@ -95,15 +94,14 @@ pub(super) async fn run(global: &Global, args: &Forward) -> Result<ExitCode> {
 
 pub(super) async fn open(global: &Global, args: &Open) -> Result<ExitCode> {
     let name = &args.service;
-    let none = |instead: &str| {
+    let none = |instead: String| {
         let what = format!("{name} has no page for a browser");
         Error::new(Code::Usage, what).hint(instead)
     };
-    let page = |profile: &Profile| match profile.any(name) {
-        Some(instance) => components::of(instance).page().map(drop).map_err(none),
-        None => components::known(name).map(drop),
-    };
-    let env = context::existing_for(global, page).await?;
+    let env = context::existing_for(global, |profile| {
+        components::able(profile, name, |it| it.page().map(drop).map_err(none))
+    });
+    let env = env.await?;
     let (component, endpoint) = service(&env, name)?;
     let own = components::named(&env, component)?;
     let page = own.page().map_err(none)?;

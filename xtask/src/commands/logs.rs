@@ -269,7 +269,7 @@ impl Log {
         };
         let mut old = Vec::new();
         if self.file.stream_position()? > self.file.metadata()?.len() {
-            // Somebody emptied it.
+            // Another program emptied it.
             self.file.seek(SeekFrom::Start(0))?;
         }
         self.file.read_to_end(&mut old)?;

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::report;
 use crate::report::text::Palette;
 
-/// Whether there is still somebody to write for.
+/// Whether whoever reads the results is still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
     /// It reads.

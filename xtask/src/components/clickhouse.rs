@@ -3,6 +3,7 @@
 //! The embedded engine limits each query to `clickhouse.memory`; it does not limit its total.
 
 mod changes;
+mod console;
 pub(super) mod operator;
 pub mod settings;
 mod silver;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use super::console::Console;
 use super::target::Target;
 use super::{Component, Kept, Manifests, Operator, Replaced, Stage};
 use crate::clients::clickhouse::Clickhouse;
@@ -235,15 +237,22 @@ impl Component for ClickhouseSettings {
         Some(self)
     }
 
-    fn page(&self) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, String> {
         Ok("/play")
     }
 
-    fn instead_of_page(&self, env: &Environment) -> Option<&'static str> {
+    fn instead_of_page(&self, env: &Environment) -> Option<String> {
         let embedded = env.platform == Platform::Host && program(env).is_none();
-        (embedded && self.external.is_none()).then_some(
-            "the embedded engine has none: cargo xtask query clickhouse \"SELECT ...\", or: cargo xtask shell clickhouse",
-        )
+        let name = &self.name;
+        (embedded && self.external.is_none()).then(|| {
+            format!(
+                "the embedded engine has none: cargo xtask query {name} \"SELECT ...\", or: cargo xtask shell {name}"
+            )
+        })
+    }
+
+    fn console(&self) -> Result<Console<'_>, String> {
+        Ok(Console::Sql(self))
     }
 }
 

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::console::Console;
 use super::operator::Operator;
+use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
 use crate::endpoint::Endpoint;
@@ -202,17 +204,28 @@ pub trait Component: Spec {
         None
     }
 
+    /// The replication slots that it keeps, if it is of a type that does.
+    fn slots(&self) -> Option<&dyn Slots> {
+        None
+    }
+
     /// The page that it has for browsers.
     ///
     /// # Errors
     /// What to do instead.
-    fn page(&self) -> Result<&'static str, &'static str>;
+    fn page(&self) -> Result<&'static str, String>;
 
     /// What to do instead where what runs has no such page.
-    fn instead_of_page(&self, env: &Environment) -> Option<&'static str> {
+    fn instead_of_page(&self, env: &Environment) -> Option<String> {
         let _ = env;
         None
     }
+
+    /// What people type to it.
+    ///
+    /// # Errors
+    /// Nothing; what to do instead.
+    fn console(&self) -> Result<Console<'_>, String>;
 }
 
 /// A lock file with the digests of what Maven brings.

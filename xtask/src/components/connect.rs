@@ -26,6 +26,7 @@ use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::console::Console;
 use super::source::Reader;
 use super::{Component, Manifests, Operator, PodSet, Replaced, Stage, kafka, of};
 use crate::endpoint::MASK;
@@ -300,9 +301,16 @@ impl Component for Connect {
         Some(worker.version)
     }
 
-    fn page(&self) -> Result<&'static str, &'static str> {
+    fn page(&self) -> Result<&'static str, String> {
         // Its REST interface, which browsers show.
         Ok("/connectors?expand=status")
+    }
+
+    fn console(&self) -> Result<Console<'_>, String> {
+        let name = &self.name;
+        Err(format!(
+            "cargo xtask open {name} --print, cargo xtask logs {name}"
+        ))
     }
 }
 

@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::{Value, json};
 
+use super::console::Console;
 use super::{Component, Kept, Lock, Manifests, Operator, PodSet, Replaced, Stage, of, service};
 use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
 use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
@@ -220,8 +221,15 @@ impl Component for Kafka {
         own.then(|| env.profile.versions.of(&parts::KAFKA).to_owned())
     }
 
-    fn page(&self) -> Result<&'static str, &'static str> {
-        Err("cargo xtask topic list, or: cargo xtask shell kafka")
+    fn page(&self) -> Result<&'static str, String> {
+        let name = &self.name;
+        Err(format!(
+            "cargo xtask topic list, or: cargo xtask shell {name}"
+        ))
+    }
+
+    fn console(&self) -> Result<Console<'_>, String> {
+        Ok(Console::Subcommands)
     }
 }
 

@@ -6,12 +6,14 @@ pub mod clickhouse;
 mod columns;
 mod component;
 pub mod connect;
+pub mod console;
 pub mod kafka;
 pub mod mongodb;
 pub mod mysql;
 mod operator;
 pub mod position;
 pub mod postgres;
+pub mod slots;
 pub mod source;
 pub mod target;
 
@@ -147,34 +149,61 @@ pub fn named<'a>(env: &'a Environment, name: &str) -> Result<&'a dyn Component> 
     if let Some(left) = env.left_out.iter().find(|left| left.component == name) {
         return Err(error.detail(left.reason.clone()));
     }
-    known(name)?;
+    fits(&env.profile, name)?;
     Err(error.detail("no connector of the profile uses it"))
 }
 
 /// Checks that a name may be one of a profile's components: those of types that it does not use may.
 ///
 /// # Errors
-/// It may not; with the nearest name.
+/// It may not; with the nearest name, or those of its type.
 pub fn fits(profile: &Profile, name: &str) -> Result<()> {
-    match profile.component(name) {
-        Some(_) => Ok(()),
-        None => known(name).map(drop),
+    let own = || profile.components.keys().map(String::as_str);
+    known(name, own())?;
+    let mut of_type = profile.components.values();
+    match of_type.any(|it| it.kind.name == name) && profile.component(name).is_none() {
+        true => Err(nameless(profile, name)),
+        false => Ok(()),
     }
 }
 
-/// Checks that a name may be a component's, where the profile is not at hand: those of the types are.
+/// Checks that a name may be one of a profile's components, and that the component is capable of something:
+/// one that the profile does not use, too.
+///
+/// # Errors
+/// See [`fits`]; or it is not, with what to do instead.
+pub fn able(
+    profile: &Profile,
+    name: &str,
+    can: impl FnOnce(&dyn Component) -> Result<()>,
+) -> Result<()> {
+    fits(profile, name)?;
+    profile.any(name).map_or(Ok(()), |it| can(of(it)))
+}
+
+/// The error for the name of a type whose components have names of their own.
+fn nameless(profile: &Profile, kind: &str) -> Error {
+    let names = profile.components.values();
+    let names = names.filter(|it| it.kind.name == kind);
+    let names: Vec<String> = names.map(|it| format!("`{}`", it.name)).collect();
+    Error::new(Code::Usage, format!("there is no component `{kind}`"))
+        .hint(format!("did you mean {}?", names.join(" or ")))
+}
+
+/// Checks that a name may be a component's: the types are, and a profile's own.
 ///
 /// # Errors
 /// It is none; with the nearest name.
-pub fn known(name: &str) -> Result<&'static str> {
-    types().find(|known| *known == name).ok_or_else(|| {
+fn known<'a>(name: &str, own: impl Iterator<Item = &'a str>) -> Result<&'a str> {
+    let mut names: Vec<&str> = types().collect();
+    let own: Vec<&str> = own.filter(|name| !names.contains(name)).collect();
+    names.extend(own);
+    let found = names.iter().find(|known| **known == name);
+    found.copied().ok_or_else(|| {
         let error = Error::new(Code::Usage, format!("there is no component `{name}`"));
-        match nearest(name, types()) {
+        match nearest(name, names.iter().copied()) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
-            None => error.hint(format!(
-                "components: {}",
-                types().collect::<Vec<_>>().join(", ")
-            )),
+            None => error.hint(format!("components: {}", names.join(", "))),
         }
     })
 }
@@ -249,7 +278,11 @@ mod tests {
 
     #[test]
     fn components_are_exact_and_typos_are_answered() {
+        let known = |name: &str| known(name, ["shop"].into_iter());
         assert_eq!(known("kafka").expect("known"), "kafka");
+        assert_eq!(known("shop").expect("the profile's own"), "shop");
+        let error = known("shopp").expect_err("unknown");
+        assert!(error.hint.expect("a hint").contains("`shop`"));
         let error = known("konnect").expect_err("unknown");
         assert_eq!(error.code, Code::Usage);
         assert!(error.hint.expect("a hint").contains("`connect`"));

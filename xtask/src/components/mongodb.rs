@@ -1,6 +1,7 @@
 //! The document source: `mongod` from PATH, or a member that the user runs.
 
 pub mod access;
+mod console;
 pub mod members;
 mod refused;
 pub mod settings;
@@ -14,6 +15,7 @@ use mongodb::bson::{DateTime, Document, doc};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::console::Console;
 use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service};
 use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
@@ -198,8 +200,12 @@ impl Component for MongodbSettings {
         }
     }
 
-    fn page(&self) -> Result<&'static str, &'static str> {
-        Err("cargo xtask shell mongodb")
+    fn page(&self) -> Result<&'static str, String> {
+        Err(format!("cargo xtask shell {}", self.name))
+    }
+
+    fn console(&self) -> Result<Console<'_>, String> {
+        Ok(Console::Commands(console::HOW, self))
     }
 }
 

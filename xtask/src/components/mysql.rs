@@ -5,6 +5,7 @@
 //! On clusters the image does the same.
 
 mod access;
+mod console;
 pub mod settings;
 pub mod source;
 mod table;
@@ -17,6 +18,7 @@ use serde_json::json;
 
 use super::columns::{self, Column};
 use super::connect::login;
+use super::console::Console;
 use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service};
 use crate::clients::mysql::{Mysql, MysqlError, literal};
@@ -163,8 +165,15 @@ impl Component for MysqlSettings {
         session.value("SELECT version()").await.ok()?
     }
 
-    fn page(&self) -> Result<&'static str, &'static str> {
-        Err("mysql -h 127.0.0.1")
+    fn page(&self) -> Result<&'static str, String> {
+        Err(format!(
+            "cargo xtask query {0} \"SELECT ...\", or: cargo xtask shell {0}",
+            self.name
+        ))
+    }
+
+    fn console(&self) -> Result<Console<'_>, String> {
+        Ok(Console::Sql(self))
     }
 }
 

@@ -1,6 +1,7 @@
 //! The relational source.
 
 pub mod access;
+mod console;
 pub mod jdbc_sink;
 pub(super) mod operator;
 mod ready;
@@ -19,6 +20,8 @@ use serde_json::{Value, json};
 
 use super::columns::{self, Column};
 use super::connect::login;
+use super::console::Console;
+use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
 use super::{Component, Kept, Lock, Manifests, Operator, Replaced, Seeded, Stage, service};
@@ -276,8 +279,19 @@ impl Component for PostgresSettings {
         session.value("SHOW server_version").await.ok()?
     }
 
-    fn page(&self) -> Result<&'static str, &'static str> {
-        Err("cargo xtask query postgres \"SELECT ...\", or: cargo xtask shell postgres")
+    fn slots(&self) -> Option<&dyn Slots> {
+        Some(self)
+    }
+
+    fn page(&self) -> Result<&'static str, String> {
+        let name = &self.name;
+        Err(format!(
+            "cargo xtask query {name} \"SELECT ...\", or: cargo xtask shell {name}"
+        ))
+    }
+
+    fn console(&self) -> Result<Console<'_>, String> {
+        Ok(Console::Sql(self))
     }
 }
 

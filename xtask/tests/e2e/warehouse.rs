@@ -118,4 +118,55 @@ async fn rows_go_from_one_postgresql_to_another() {
     assert_eq!(status["current"], true, "{status}");
     let diagnosis = sandbox.json(&["diagnose"]);
     assert_eq!(diagnosis["findings"], serde_json::json!([]), "{diagnosis}");
+    each_by_its_name(&sandbox).await;
+}
+
+/// Statements and slots of the one server and of the other.
+async fn each_by_its_name(sandbox: &Sandbox) {
+    for (component, name) in [
+        ("source", "warehouse_source"),
+        ("warehouse", "warehouse_target"),
+    ] {
+        let found = sandbox.json(&["query", component, "SELECT current_database()"]);
+        assert_eq!(found["results"][0]["rows"], serde_json::json!([[name]]));
+    }
+    let target = database(sandbox, TARGET, "warehouse", "warehouse_target").await;
+    let make = "SELECT pg_create_physical_replication_slot(name) \
+                FROM unnest(ARRAY['warehouse', 'spare']) name";
+    target.query(make).await.expect("slots");
+    let found = sandbox.json(&["slot", "list"]);
+    let slots: Vec<_> = found["slots"].as_array().expect("slots").iter().collect();
+    let shown: Vec<_> = slots
+        .iter()
+        .map(|slot| [&slot["component"], &slot["name"], &slot["connector"]])
+        .collect();
+    let connector = serde_json::json!("warehouse-source");
+    let none = serde_json::Value::Null;
+    assert_eq!(
+        serde_json::json!(shown),
+        serde_json::json!([
+            ["source", "warehouse", connector],
+            ["warehouse", "spare", none],
+            ["warehouse", "warehouse", none],
+        ])
+    );
+    assert!(sandbox.ok(&["slot", "list"]).starts_with("COMPONENT"));
+    let found = sandbox.json(&["slot", "list", "--component", "source"]);
+    assert_eq!(found["slots"].as_array().map(Vec::len), Some(1));
+    let said = sandbox.fails(&["slot", "drop", "warehouse", "--yes"], 3);
+    assert!(
+        said.contains("is at source and at warehouse") && said.contains("--component=source"),
+        "{said}"
+    );
+    let said = sandbox.ok(&["slot", "drop", "spare", "--yes"]);
+    assert_eq!(said, "dropped slot spare of warehouse\n");
+    sandbox.ok(&[
+        "slot",
+        "drop",
+        "warehouse",
+        "--component=warehouse",
+        "--yes",
+    ]);
+    let said = sandbox.fails(&["slot", "list", "--component", "kafka"], 3);
+    assert!(said.contains("these do: source, warehouse"), "{said}");
 }

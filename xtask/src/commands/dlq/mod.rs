@@ -11,7 +11,8 @@ use super::context;
 use super::topic::explained;
 use crate::cli::{DlqCommand, Global};
 use crate::components::kafka;
-use crate::error::{Error, Result};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
 use crate::operate::dlq::filter::Filter;
 
 pub(super) async fn run(global: &Global, command: &DlqCommand) -> Result<ExitCode> {
@@ -39,11 +40,20 @@ pub(super) async fn run(global: &Global, command: &DlqCommand) -> Result<ExitCod
 }
 
 /// The error for a flow's name where only queues can be meant.
-fn no_flow(name: &str, verb: &str) -> Error {
+fn no_flow(env: &Environment, name: &str, verb: &str) -> Error {
+    let flow = env.profile.flows.get(name);
+    if let Some(sink) = flow.and_then(|flow| flow.to.as_ref()) {
+        let what =
+            format!("{name} is a flow: what its sink could not process is in the queue of {sink}");
+        return Error::new(Code::Usage, what).hint(format!("cargo xtask dlq show {sink}"));
+    }
+    let mut components = env.profile.components.values();
+    let target = components.find(|it| it.kind.reads_topics.is_some());
+    let target = target.map_or("the target", |it| it.kind.title);
     Error::new(
-        crate::error::Code::Usage,
+        Code::Usage,
         format!(
-            "{name} is a flow: what ClickHouse could not read of it is in the table {name}_errors, which no command \
+            "{name} is a flow: what {target} could not read of it is in the table {name}_errors, which no command \
              can {verb}"
         ),
     )

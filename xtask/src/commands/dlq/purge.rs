@@ -34,7 +34,7 @@ pub(super) async fn run(
     let found = queues::find(env, client).await?;
     let chosen = found.choose(Some(&args.name)).map_err(|error| {
         match env.profile.flows.contains_key(&args.name) {
-            true => no_flow(&args.name, "purge"),
+            true => no_flow(env, &args.name, "purge"),
             false => error,
         }
     })?;

@@ -90,7 +90,7 @@ pub(super) async fn run(
 /// A flow's name is a name that `list` shows: it deserves its own answer.
 fn of_flow(env: &Environment, args: &DlqRedrive, error: Error) -> Error {
     match &args.name {
-        Some(name) if env.profile.flows.contains_key(name) => no_flow(name, "send back"),
+        Some(name) if env.profile.flows.contains_key(name) => no_flow(env, name, "send back"),
         _ => error,
     }
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(
     let entries = match chosen {
         Err(flow) => dlq::rejected(env, flow, filter, max)
             .await
-            .map_err(|error| error.hint(no_flow(flow, "be shown").hint.unwrap_or_default()))?,
+            .map_err(|error| error.hint(no_flow(env, flow, "be shown").hint.unwrap_or_default()))?,
         Ok(queues) => {
             let mut entries = Vec::new();
             for topic in queues.iter().filter_map(|queue| queue.topic.as_ref()) {

@@ -5,58 +5,72 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use async_trait::async_trait;
 
 use super::settings::PostgresSettings;
 use crate::clients::postgres::{Postgres, literal};
 use crate::components::service;
+pub use crate::components::slots::Slot;
+use crate::components::slots::Slots;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result, unknown};
+use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 
-/// One slot.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Slot {
-    /// Name.
-    pub name: String,
-    /// The connector of the profile that reads it.
-    pub connector: Option<String>,
-    /// The output plugin; none for a physical slot.
-    pub plugin: Option<String>,
-    /// Its database; none for a physical slot.
-    pub database: Option<String>,
-    /// Whether somebody reads it now.
-    pub active: bool,
-    /// Who does: process of the server, application, address.
-    pub reader: Option<String>,
-    /// `reserved`, `extended`, `unreserved` or `lost`.
-    pub wal_status: Option<String>,
-    /// The oldest WAL that is kept for it.
-    pub restart_lsn: Option<String>,
-    /// Up to where its reader has confirmed.
-    pub confirmed_flush_lsn: Option<String>,
-    /// WAL in bytes that is kept for it.
-    pub retained: Option<u64>,
-    /// WAL in bytes that its reader has not confirmed.
-    pub unconfirmed: Option<u64>,
-    /// Committed transactions that the server has decoded for it.
-    pub transactions: Option<u64>,
-    /// WAL on disk in bytes that its sender leaves alone although it waits for some; none while it
-    /// works.
-    pub untouched: Option<u64>,
-    /// For how many seconds nobody has read it; none while somebody does, and before PostgreSQL 17.
-    pub unread_s: Option<u64>,
-}
+#[async_trait]
+impl Slots for PostgresSettings {
+    async fn list(&self, env: &Environment) -> Result<Vec<Slot>> {
+        let session = session(self, env).await?;
+        let mut slots = read(env, &session, "").await?;
+        // Connectors of other servers may have slots of the same names there.
+        let own = |name: &String| env.connectors(&self.name).any(|(own, _)| own == name);
+        for slot in &mut slots {
+            slot.connector = slot.connector.take().filter(own);
+        }
+        Ok(slots)
+    }
 
-/// All slots.
-///
-/// # Errors
-/// PostgreSQL does not answer.
-pub async fn list(own: &PostgresSettings, env: &Environment) -> Result<Vec<Slot>> {
-    let session = session(own, env).await?;
-    read(env, &session, "").await
+    /// Between two attempts of a connector nobody reads its slot for a moment: it has to be stopped.
+    async fn check_drop(&self, env: &Environment, slot: &Slot) -> Result<Option<String>> {
+        let name = &slot.name;
+        let error = Error::new(Code::Service, format!("slot `{name}` is being read"))
+            .details(slot.reader.as_ref().map(|reader| format!("by {reader}")));
+        let Some(connector) = &slot.connector else {
+            return match slot.active {
+                false => Ok(None),
+                true => {
+                    Err(error.hint("end its reader first; it is not a connector of this profile"))
+                }
+            };
+        };
+        let hint = format!(
+            "cargo xtask connector stop {connector}, or for a new snapshot: cargo xtask reset-connector {connector}"
+        );
+        if slot.active {
+            return Err(error
+                .detail(format!("it is connector {connector}'s"))
+                .hint(hint));
+        }
+        match env.connect_client().status(connector).await {
+            Ok(Some(status)) if status.connector.state != "STOPPED" => Err(Error::new(
+                Code::Service,
+                format!(
+                    "slot `{name}` is connector {connector}'s, which is {} and will want it",
+                    status.connector.state
+                ),
+            )
+            .hint(hint)),
+            Ok(_) => Ok(None),
+            Err(error) => Ok(Some(format!(
+                "whether {connector} is stopped is not known: {error}"
+            ))),
+        }
+    }
+
+    async fn drop_slot(&self, env: &Environment, name: &str) -> Result<Outcome> {
+        drop_slot(self, env, name).await
+    }
 }
 
 /// One slot, if it is there.
@@ -146,60 +160,10 @@ fn owner(env: &Environment, slot: &str) -> Option<String> {
     found.map(|(name, _)| name.clone())
 }
 
-/// The slot that is meant, if it may be dropped, and what is not known about its connector.
-///
-/// # Errors
-/// There is none of this name, somebody reads it, or its connector is not stopped: between two
-/// attempts of a connector nobody reads its slot for a moment.
-pub async fn droppable(
-    own: &PostgresSettings,
-    env: &Environment,
-    name: &str,
-) -> Result<(Slot, Option<String>)> {
-    let slots = list(own, env).await?;
-    let known: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
-    let Some(slot) = slots.iter().find(|slot| slot.name == name) else {
-        return Err(unknown("slot", name, &known));
-    };
-    let error = Error::new(Code::Service, format!("slot `{name}` is being read"))
-        .details(slot.reader.as_ref().map(|reader| format!("by {reader}")));
-    let Some(connector) = &slot.connector else {
-        return match slot.active {
-            false => Ok((slot.clone(), None)),
-            true => Err(error.hint("end its reader first; it is not a connector of this profile")),
-        };
-    };
-    let hint = format!(
-        "cargo xtask connector stop {connector}, or for a new snapshot: cargo xtask reset-connector {connector}"
-    );
-    if slot.active {
-        return Err(error
-            .detail(format!("it is connector {connector}'s"))
-            .hint(hint));
-    }
-    match env.connect_client().status(connector).await {
-        Ok(Some(status)) if status.connector.state != "STOPPED" => Err(Error::new(
-            Code::Service,
-            format!(
-                "slot `{name}` is connector {connector}'s, which is {} and will want it",
-                status.connector.state
-            ),
-        )
-        .hint(hint)),
-        Ok(_) => Ok((slot.clone(), None)),
-        Err(error) => Ok((
-            slot.clone(),
-            Some(format!(
-                "whether {connector} is stopped is not known: {error}"
-            )),
-        )),
-    }
-}
-
 /// Waits until nobody reads a slot; a slot that is not there is read by nobody.
 ///
 /// # Errors
-/// Somebody still reads it.
+/// A connection still reads it.
 pub async fn released(
     own: &PostgresSettings,
     env: &Environment,

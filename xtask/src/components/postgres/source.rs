@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use super::ready::{Slot, slot};
 use super::settings::PostgresSettings;
 use super::{access, slots, table, wal};
+use crate::clients::answer::Row;
 use crate::clients::connect::PartitionOffset;
-use crate::clients::postgres::{Postgres as Session, PostgresError, Row, ident, literal};
+use crate::clients::postgres::{Postgres as Session, PostgresError, ident, literal};
 use crate::components::position::{Position, is_of_snapshot};
 use crate::components::service;
 use crate::components::source::{

@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use tokio::sync::OnceCell;
 
 use super::settings::PostgresSettings;
-use crate::clients::postgres::{Postgres, PostgresError, Row, ident, literal};
+use crate::clients::answer::Row;
+use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::components::service;
 use crate::components::source::{CanaryKey, Key};
 use crate::components::target::{
