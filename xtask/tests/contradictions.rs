@@ -565,8 +565,11 @@ fn contradictions_in_named_components_and_sinks() {
         &["sink `other` writes no flow", "`to: other`"],
     );
     refused(
-        &format!("kafka: {{security: scram}}\nplatform: kind\n{SINK}"),
-        &["own.yaml:1:9: sink `sink`", "use `kafka.security: plain`"],
+        "extends: mysql\nkafka: {security: scram}\nplatform: kind\n",
+        &[
+            "own.yaml:2:9: connector `mysql-connector`",
+            "use `kafka.security: plain`",
+        ],
     );
     // Nothing reads the topics where there is no ClickHouse.
     let rest = "    keep: latest\n    group: ch\n    columns: {order_id: Int64}\n";

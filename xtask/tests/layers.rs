@@ -1,4 +1,5 @@
-//! Folders import downwards only, and there is no cycle between them.
+//! Folders import downwards only, there is no cycle between them, and a type of component is named in its own
+//! files only.
 //!
 //! What a file imports is read from its paths: `crate::...` and `super::...`, outside tests. Crates need
 //! no such test among each other: cargo refuses a cycle.
@@ -6,7 +7,11 @@
 #![allow(clippy::panic, reason = "a test fails by a panic")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+
+use xtask::components::TYPES;
+use xtask::profile::backbone::{CONNECT, KAFKA};
 
 /// The folders of `src` from top to bottom. One imports from its own layer, without a cycle, and from
 /// the layers below; what stands alone is in the crates.
@@ -49,6 +54,93 @@ fn no_folders_import_each_other() {
         let graph = graph(&root.join("src"));
         assert_eq!(cycle(&graph), None, "{}", root.display());
     }
+}
+
+/// Where types are listed. Their names stand there in paths, never in texts.
+const LISTS: [&str; 4] = [
+    "src/clients/mod.rs",
+    "src/components/mod.rs",
+    "src/diagnose/facts/mod.rs",
+    "src/diagnose/rules/mod.rs",
+];
+
+/// Where names are others: examples of help speak of the default profile, and operators have kinds of objects
+/// that are called as what they run.
+const OTHERS: [&str; 3] = [
+    "src/cli",
+    "crates/cdc-platform/src/kubernetes/preflight",
+    "crates/cdc-platform/src/readiness",
+];
+
+/// Kafka and Connect are what every pipeline is made of: all others may ask for them.
+#[test]
+fn a_type_is_named_in_its_own_files_only() {
+    let every_pipeline = [KAFKA.name, CONNECT.name];
+    let kinds = TYPES
+        .iter()
+        .filter(|kind| !every_pipeline.contains(&kind.name));
+    let words: BTreeSet<String> = kinds
+        .flat_map(|kind| [kind.name, kind.short, kind.title])
+        .map(str::to_lowercase)
+        .collect();
+    let mut files = Vec::new();
+    collect(&package().join("src"), &mut files);
+    collect(&package().join("crates"), &mut files);
+    files.sort();
+    let texts: Vec<(PathBuf, String)> = files
+        .into_iter()
+        .map(|file| {
+            let text = std::fs::read_to_string(&file).expect("a text");
+            (file, text)
+        })
+        .collect();
+    let tests: Vec<PathBuf> = texts
+        .iter()
+        .flat_map(|(file, text)| {
+            let children = children(file);
+            let names = test_items(&code(text)).1.into_iter();
+            names.map(move |name| children.join(name))
+        })
+        .collect();
+    let mut named = Vec::new();
+    let mut read = 0;
+    for (file, text) in &texts {
+        let path = file.strip_prefix(package()).expect("below");
+        let shown = path.display().to_string();
+        let parts = path.iter().map(|part| part.to_string_lossy());
+        let mut stems = parts.map(|part| part.trim_end_matches(".rs").to_owned());
+        let is_own = stems.any(|stem| words.contains(&stem));
+        let is_test = tests.iter().any(|test| children(file).starts_with(test));
+        let is_other = OTHERS.iter().any(|other| shown.starts_with(other));
+        if is_own || is_test || is_other {
+            continue;
+        }
+        read += 1;
+        let kept = without(&blanked(text, false), &test_items(&code(text)).0);
+        let kept = match LISTS.contains(&shown.as_str()) {
+            true => texts_of(&kept),
+            false => kept,
+        };
+        for (number, line) in kept.lines().enumerate() {
+            if words.iter().any(|word| line.to_lowercase().contains(word)) {
+                named.push(format!("{shown}:{}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    assert!(read > 150, "{read}");
+    assert!(named.is_empty(), "{}", named.join("\n"));
+}
+
+/// The texts of code without comments, each on its line.
+fn texts_of(code: &str) -> String {
+    let outside = self::code(code);
+    let mut outside = outside.chars();
+    let texts = code.chars().map(|char| match (char, outside.next()) {
+        ('\n', _) => '\n',
+        (char, Some(' ')) => char,
+        _ => ' ',
+    });
+    texts.collect()
 }
 
 fn package() -> PathBuf {
@@ -151,6 +243,11 @@ fn cycle(graph: &Graph) -> Option<Vec<String>> {
 
 /// The code with its comments and texts blanked.
 fn code(text: &str) -> String {
+    blanked(text, true)
+}
+
+/// The code with its comments blanked, and its texts if they are meant; every character keeps its place.
+fn blanked(text: &str, texts: bool) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
@@ -174,13 +271,16 @@ fn code(text: &str) -> String {
             }
             _ => 0,
         };
-        if length == 0 {
-            code.push(next);
-            rest = &rest[next.len_utf8()..];
+        let (part, after) = rest.split_at(length.max(next.len_utf8()));
+        if length > 0 && (texts || next == '/') {
+            code.extend(
+                part.chars()
+                    .map(|char| if char == '\n' { '\n' } else { ' ' }),
+            );
         } else {
-            code.push(' ');
-            rest = &rest[length..];
+            code.push_str(part);
         }
+        rest = after;
     }
     code
 }
@@ -198,11 +298,35 @@ fn quoted(text: &str, quote: char) -> usize {
 
 /// The code without the items that only tests have, and the modules of other files among them.
 fn without_tests(code: &str) -> (String, Vec<String>) {
-    let (mut kept, mut modules, mut rest) = (String::new(), Vec::new(), code);
+    let (items, modules) = test_items(code);
+    (without(code, &items), modules)
+}
+
+/// A text with parts of it blanked.
+fn without(text: &str, parts: &[Range<usize>]) -> String {
+    let chars = text.chars().enumerate();
+    let is_kept = |at: usize| !parts.iter().any(|part| part.contains(&at));
+    chars
+        .map(|(at, char)| {
+            if is_kept(at) || char == '\n' {
+                char
+            } else {
+                ' '
+            }
+        })
+        .collect()
+}
+
+/// Where the items are that only tests have, in characters, and the modules of other files among them.
+fn test_items(code: &str) -> (Vec<Range<usize>>, Vec<String>) {
+    let (mut items, mut modules, mut from) = (Vec::new(), Vec::new(), 0);
     let attributes = ["#[cfg(test)]", "#[cfg(all(test"];
-    while let Some(at) = attributes.iter().filter_map(|it| rest.find(it)).min() {
-        kept += &rest[..at];
-        let item = &rest[at..];
+    let next = |from: usize| {
+        let found = attributes.iter().filter_map(|it| code[from..].find(it));
+        found.min().map(|at| from + at)
+    };
+    while let Some(at) = next(from) {
+        let item = &code[at..];
         let mut depth = 0;
         let end = item.char_indices().find(|(_, char)| {
             match char {
@@ -218,9 +342,11 @@ fn without_tests(code: &str) -> (String, Vec<String>) {
         if let Some(name) = declared.and_then(|at| words.get(at + 1)?.strip_suffix(';')) {
             modules.push(name.to_owned());
         }
-        rest = &item[end..];
+        let first = code[..at].chars().count();
+        items.push(first..first + item[..end].chars().count());
+        from = at + end;
     }
-    (kept + rest, modules)
+    (items, modules)
 }
 
 /// What the code takes from the crate's root: the first names of its paths. `depth` is how deep below

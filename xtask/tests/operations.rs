@@ -86,7 +86,7 @@ fn arguments_that_do_not_fit_are_refused() {
         "topic config x --dry-run",
         "topic config x --check --alter a=1",
         "group describe",
-        "query mysql x",
+        "query oracle x",
         "query postgres",
     ] {
         let ran = ran(words);

@@ -20,6 +20,11 @@ extends: clickhouse
 kafka: {config: {num.io.threads: 2}}
 connect: {config: {a: b}}
 postgres: {config: {max_connections: 20}}
+mysql: {config: {max_connections: 20}}
+connectors: {shop: {source: mysql, prefix: shop, config: {}}}
+flows:
+  customers:
+    {connector: shop, table: shop.customers, keep: latest, key: [id], group: g, columns: {id: Int64}, canary: ~}
 ";
 
 /// A profile with a sink.
@@ -229,7 +234,7 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
     }
     // The embedded engine and the server have templates of their own.
     let render = |server: bool, profile: &str| {
-        let world = Xtask::new().program("mongod");
+        let world = Xtask::new().program("mongod").program("mysqld");
         let world = if server {
             world.program("clickhouse")
         } else {

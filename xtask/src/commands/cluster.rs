@@ -135,7 +135,7 @@ pub(super) async fn adopt_passwords(
             let secret = api.get_opt(name).await.map_err(|error| {
                 Error::new(Code::Service, format!("Secret {namespace}/{name}: {error}"))
             })?;
-            let value = secret.and_then(|secret| secret.data?.remove(kept.key));
+            let value = secret.and_then(|secret| secret.data?.remove(&kept.key));
             if let Some(text) = value.and_then(|bytes| String::from_utf8(bytes.0).ok()) {
                 secrets::adopt(dirs, &kept.name, &Secret::new(text))?;
             }

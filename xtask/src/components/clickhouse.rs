@@ -182,7 +182,7 @@ impl Component for ClickhouseSettings {
             name: operator.clone(),
             space: Space::Database,
             secret: operator,
-            key: "password",
+            key: "password".into(),
         });
         kept
     }

@@ -249,7 +249,7 @@ pub struct Kept {
     /// The Secret.
     pub secret: String,
     /// Its key there.
-    pub key: &'static str,
+    pub key: String,
 }
 
 impl Kept {
@@ -261,14 +261,14 @@ impl Kept {
         let Some(accounts) = instance.spec.accounts() else {
             return Vec::new();
         };
-        let key = "password";
+        let key = "password".to_owned();
         let mut kept = Vec::new();
         if accounts.password.is_none() {
             kept.push(Kept {
                 name: component.to_owned(),
                 space: Space::Database,
                 secret,
-                key,
+                key: key.clone(),
             });
         }
         let own = instance.connector_login().is_own();

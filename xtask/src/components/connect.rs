@@ -450,7 +450,7 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
 /// Connect refuses the configuration.
 pub async fn register(env: Arc<Environment>, name: String, progress: Progress) -> Result<Outcome> {
     let connector = env.profile.connectors.get(&name);
-    let (_, wanted) = whole(&name, manifest_of(&env, &name)?);
+    let (_, wanted) = wanted_of(&env, &name)?;
     let client = env.connect_client();
     // Another connector of the same profile that has just been registered makes Connect rebalance.
     let existing = settled(&progress, || client.config(&name)).await?;
@@ -501,6 +501,14 @@ pub fn wanted(
     connector: &Connector,
 ) -> Result<(String, IndexMap<String, String>)> {
     Ok(whole(name, manifest(env, name, connector)?))
+}
+
+/// As [`wanted`], of any connector of the profile, source or sink.
+///
+/// # Errors
+/// There is none of this name, or its template is wrong.
+pub fn wanted_of(env: &Environment, name: &str) -> Result<(String, IndexMap<String, String>)> {
+    Ok(whole(name, manifest_of(env, name)?))
 }
 
 fn whole(name: &str, manifest: ConnectorManifest) -> (String, IndexMap<String, String>) {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use indexmap::IndexSet;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ use crate::profile::Profile;
 use crate::profile::backbone::{KAFKA, KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
 use crate::profile::component::{Space, Spec};
 use crate::profile::parts;
-use crate::profile::schema::{Kafka, Versions};
+use crate::profile::schema::{Flow, Kafka, Versions};
 use crate::profile::topics::topics;
 use crate::readiness::Status;
 use crate::readiness::kubernetes::certificate;
@@ -68,6 +69,37 @@ fn locked_log4j(files: &[Locked]) -> Option<&str> {
         let version = locked.file.strip_prefix("log4j-core-")?;
         version.strip_suffix(".jar")
     })
+}
+
+/// Who reads topics itself, as a user of a broker that asks who connects.
+fn readers(made: &Manifests<'_>, kafka: &str) -> Vec<Value> {
+    let env = made.env;
+    let components = env.profile.components.values();
+    let readers = components.filter(|it| it.kind.reads_topics.is_some());
+    readers
+        .map(|it| {
+            let password = env.password(&format!("{kafka}-{}", it.name));
+            json!({
+                "user": it.name,
+                "password": (made.shown)(password.expose().to_owned()),
+                "groups": groups(&env.profile, |flow| flow.to.is_none()),
+            })
+        })
+        .collect()
+}
+
+/// The consumer groups of flows, each once.
+fn groups(profile: &Profile, of: impl Fn(&Flow) -> bool) -> IndexSet<&str> {
+    let flows = profile.flows.values().filter(|flow| of(flow));
+    flows.map(|flow| flow.group.as_str()).collect()
+}
+
+/// The profile's sinks, with the groups that Connect calls after them and their queues.
+fn sinks(profile: &Profile) -> Vec<Value> {
+    let sinks = profile.sinks.iter();
+    sinks
+        .map(|(name, sink)| json!({ "group": format!("connect-{name}"), "queue": sink.queue }))
+        .collect()
 }
 
 /// What Maven is asked for; their dependencies come along.
@@ -157,10 +189,16 @@ impl Component for Kafka {
             .into_iter()
             .map(|port| json!({"id": port.broker, "host_port": port.host, "node_port": port.node}))
             .collect();
+        let connectors = made.env.profile.connectors.values();
+        let prefixes: Vec<&str> = connectors.map(|it| it.prefix.as_str()).collect();
         Ok(json!({
             "several": self.replicas > 1,
             "brokers": brokers,
             "authority": made.authority,
+            "readers": readers(made, &self.name),
+            "groups": groups(&made.env.profile, |_| true),
+            "prefixes": prefixes,
+            "sinks": sinks(&made.env.profile),
         }))
     }
 
@@ -175,8 +213,8 @@ impl Component for Kafka {
         )
     }
 
-    fn kept(&self, _: &Profile) -> Vec<Kept> {
-        let users = self.keys().into_iter();
+    fn kept(&self, profile: &Profile) -> Vec<Kept> {
+        let users = self.keys(profile).into_iter();
         users
             .map(|user| Kept {
                 name: format!("{}-{}", self.name, user.suffix),

@@ -101,7 +101,7 @@ impl Component for MongodbSettings {
             name: format!("{}-key", self.name),
             space: Space::Database,
             secret: format!("{name}-key"),
-            key: "keyfile",
+            key: "keyfile".into(),
         });
         kept
     }

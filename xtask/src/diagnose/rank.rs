@@ -93,24 +93,21 @@ fn direct(facts: &Facts, subject: &Subject) -> Vec<Subject> {
         Subject::Component(_) => vec![Subject::Machine],
         Subject::Connector(name) => {
             let wanted = facts.connector(name).and_then(|it| it.wanted.as_ref());
-            let source = wanted.map(|wanted| wanted.source.as_str());
+            let joined = wanted.map(|wanted| wanted.component.as_str());
             let mut needed = vec![component("connect"), component(OPERATOR)];
-            needed.extend(source.map(component));
+            needed.extend(joined.map(component));
             needed
         }
         Subject::Flow(name) => {
             let mut flows = facts.flows.iter();
-            let connector = flows
-                .find(|it| it.name == *name)
-                .map(|it| it.connector.clone());
-            match connector {
-                Some(connector) => vec![
-                    component("clickhouse"),
-                    component("kafka"),
-                    Subject::Connector(connector),
-                ],
-                None => Vec::new(),
-            }
+            let Some(flow) = flows.find(|it| it.name == *name) else {
+                return Vec::new();
+            };
+            let mut needed: Vec<Subject> = flow.target.iter().map(Subject::component).collect();
+            needed.push(component("kafka"));
+            let connectors = flow.sink.iter().chain([&flow.connector]);
+            needed.extend(connectors.cloned().map(Subject::Connector));
+            needed
         }
     }
 }

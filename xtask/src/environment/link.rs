@@ -200,7 +200,7 @@ impl Link {
     pub(super) async fn unserved_by(&self, profile: &Profile, component: &str) -> Option<Status> {
         let whole = self.blocked_by(profile, component).await?;
         let found = profile.component(component);
-        if found.is_none_or(|it| it.spec.serving().is_none()) {
+        if found.is_none_or(|it| it.spec.serving(profile).is_none()) {
             return Some(whole);
         }
         let brokers = self
@@ -381,7 +381,7 @@ pub fn targets(profile: &Profile, name: &str) -> Vec<Target> {
         return Vec::new();
     };
     let objects = match serving {
-        Some(_) => instance.spec.serving().unwrap_or_default(),
+        Some(_) => instance.spec.serving(profile).unwrap_or_default(),
         None => instance.spec.objects(profile),
     };
     objects

@@ -51,7 +51,7 @@ impl Passwords {
                     add(instance.connector_secret(), fixed)?;
                 }
             }
-            for key in instance.spec.keys() {
+            for key in instance.spec.keys(profile) {
                 if !key.on_clusters || platform != Platform::Host {
                     let fixed = external.filter(|_| !key.on_clusters);
                     add(format!("{}-{}", instance.name, key.suffix), fixed)?;

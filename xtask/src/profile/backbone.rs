@@ -154,31 +154,31 @@ impl Spec for Kafka {
         )
     }
 
-    fn keys(&self) -> Vec<Key> {
-        // Users of a broker that asks who connects.
-        let user = |suffix| Key {
-            suffix,
+    fn keys(&self, profile: &Profile) -> Vec<Key> {
+        // Users of a broker that asks who connects. The tool's own has a password of the operator's.
+        let user = |name: &str| Key {
+            suffix: name.to_owned(),
             on_clusters: false,
         };
         match self.security {
             KafkaSecurity::Plain => Vec::new(),
-            KafkaSecurity::Scram => vec![user("connect"), user("clickhouse")],
+            KafkaSecurity::Scram => users(profile).map(user).collect(),
         }
     }
 
-    fn objects(&self, _: &Profile) -> Vec<(Space, ObjectName)> {
+    fn objects(&self, profile: &Profile) -> Vec<(Space, ObjectName)> {
         let mut objects = vec![object("Kafka", KAFKA_CLUSTER)];
         // A broker that asks who connects serves nobody before it knows its users.
         if self.is_secured() {
-            objects.extend(self.users());
+            objects.extend(user_objects(profile));
         }
         objects
     }
 
-    fn serving(&self) -> Option<Vec<(Space, ObjectName)>> {
+    fn serving(&self, profile: &Profile) -> Option<Vec<(Space, ObjectName)>> {
         let mut objects = vec![object("KafkaNodePool", KAFKA_POOL)];
         if self.is_secured() {
-            objects.extend(self.users());
+            objects.extend(user_objects(profile));
         }
         Some(objects)
     }
@@ -189,12 +189,16 @@ impl Spec for Kafka {
     }
 }
 
-impl Kafka {
-    fn users(&self) -> impl Iterator<Item = (Space, ObjectName)> {
-        [super::TOOL_USER, "connect", "clickhouse"]
-            .into_iter()
-            .map(|user| object("KafkaUser", user))
-    }
+/// The users of a broker that asks who connects, beside the tool's: the workers, and what reads topics itself.
+fn users(profile: &Profile) -> impl Iterator<Item = &str> {
+    let readers = profile.components.values();
+    let readers = readers.filter(|it| it.kind.reads_topics.is_some());
+    std::iter::once(CONNECT.name).chain(readers.map(|it| it.name.as_str()))
+}
+
+fn user_objects(profile: &Profile) -> impl Iterator<Item = (Space, ObjectName)> {
+    let users = std::iter::once(super::TOOL_USER).chain(users(profile));
+    users.map(|user| object("KafkaUser", user))
 }
 
 impl Named for Connect {

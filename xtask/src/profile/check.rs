@@ -220,6 +220,13 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
         }
         let (instance, source) = source(tree, profile, name, connector)?;
         let title = instance.kind.title;
+        if source.history.is_some() && profile.kafka.is_secured() {
+            let what = format!(
+                "connector `{name}`: it would read and write a topic with {title}'s definitions as a user of its own, which `kafka.security: scram` does not give in this version"
+            );
+            return Err(invalid(tree, &["kafka", "security"], what)
+                .hint(format!("use `kafka.security: plain` with {title}")));
+        }
         for (key, value) in [
             ("slot", &connector.slot),
             ("publication", &connector.publication),
@@ -282,13 +289,6 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
 fn sinks(tree: &Node, profile: &Profile) -> Result<()> {
     for (name, sink) in &profile.sinks {
         key_obeys(tree, &["connectors", name], &NAME)?;
-        if profile.kafka.is_secured() {
-            let what = format!(
-                "sink `{name}`: its user in Kafka would need rights that `kafka.security: scram` does not give in this version"
-            );
-            return Err(invalid(tree, &["kafka", "security"], what)
-                .hint("use `kafka.security: plain` with sinks"));
-        }
         for key in sink.config.keys() {
             key_obeys(tree, &["connectors", name, "config", key], &NAME)?;
         }

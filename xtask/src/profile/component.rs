@@ -66,6 +66,9 @@ pub struct Source {
     pub plugin: &'static Part,
     /// How the name of the plugin's class ends.
     pub class: &'static str,
+    /// What the name of the topic begins with in which its connectors keep the tables' definitions; none
+    /// where the log has them.
+    pub history: Option<&'static str>,
     /// The setting in which a connector's configuration may name another user.
     pub user: &'static str,
     /// The one with the password.
@@ -189,7 +192,7 @@ pub struct ConnectorAccount<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
     /// Completes the component's name: `key` makes `<name>-key`.
-    pub suffix: &'static str,
+    pub suffix: String,
     /// Whether only clusters have it.
     pub on_clusters: bool,
 }
@@ -278,7 +281,8 @@ pub trait Spec: Any + Debug + Send + Sync {
     }
 
     /// Passwords of its own beside those of its accounts.
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self, profile: &Profile) -> Vec<Key> {
+        let _ = profile;
         Vec::new()
     }
 
@@ -286,7 +290,8 @@ pub trait Spec: Any + Debug + Send + Sync {
     fn objects(&self, profile: &Profile) -> Vec<(Space, ObjectName)>;
 
     /// Those of its objects that serve its clients, where others of them come later.
-    fn serving(&self) -> Option<Vec<(Space, ObjectName)>> {
+    fn serving(&self, profile: &Profile) -> Option<Vec<(Space, ObjectName)>> {
+        let _ = profile;
         None
     }
 

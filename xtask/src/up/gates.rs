@@ -75,7 +75,7 @@ pub(super) fn add(
             None => Vec::new(),
         };
         ready(plan, env, name, &needs);
-        if let (true, Some(start)) = (component.serving().is_some(), starts.get(name))
+        if let (true, Some(start)) = (component.serving(&env.profile).is_some(), starts.get(name))
             && env.platform != Platform::Host
         {
             operated(plan, env, name, start);

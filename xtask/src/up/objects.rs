@@ -87,9 +87,9 @@ fn secrets(made: &Manifests<'_>, of: &Instance) -> Value {
     let mut secrets = Map::new();
     secrets.insert("password".into(), password(&of.name));
     secrets.insert("connector".into(), password(&of.connector_secret()));
-    for key in of.spec.keys() {
+    for key in of.spec.keys(&made.env.profile) {
         let name = format!("{}-{}", of.name, key.suffix);
-        secrets.insert(key.suffix.into(), password(&name));
+        secrets.insert(key.suffix, password(&name));
     }
     Value::Object(secrets)
 }
@@ -117,8 +117,8 @@ fn common(profile: &Profile, on_kind: bool) -> Value {
 }
 
 fn topic_values(profile: &Profile) -> Vec<Value> {
-    // Sinks are plugins that the profile names, and read tables, not heartbeats.
-    let has_sinks = !profile.connect.plugins.is_empty();
+    // Sinks read tables, not heartbeats. A plugin that the profile names is one.
+    let has_sinks = !profile.connect.plugins.is_empty() || !profile.sinks.is_empty();
     let tables: Vec<String> = profile
         .flows
         .values()

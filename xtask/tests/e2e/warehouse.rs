@@ -119,6 +119,36 @@ async fn rows_go_from_one_postgresql_to_another() {
     let diagnosis = sandbox.json(&["diagnose"]);
     assert_eq!(diagnosis["findings"], serde_json::json!([]), "{diagnosis}");
     each_by_its_name(&sandbox).await;
+
+    // That the target ended is why its sink has failed.
+    sandbox.kill("warehouse");
+    let insert = "INSERT INTO public.customers (customer_id, name, email) VALUES (901, 'Ole', 'o@example.com')";
+    source(&sandbox).await.execute(insert).await.unwrap();
+    let begin = Instant::now();
+    let follows = loop {
+        let diagnosis = sandbox.json(&["diagnose"]);
+        let findings = diagnosis["findings"].as_array().unwrap();
+        let told: Vec<(&str, &str)> = findings
+            .iter()
+            .map(|it| {
+                (
+                    it["code"].as_str().unwrap(),
+                    it["subject"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(told, [("PROCESS_ENDED", "warehouse")], "{diagnosis:#}");
+        let follows = &findings[0]["consequences"][0];
+        if follows["subject"] == "connector postgresql-sink" {
+            break follows.clone();
+        }
+        assert!(begin.elapsed() < Duration::from_secs(180), "{diagnosis:#}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let cause = follows["cause"].as_str().unwrap();
+    assert!(cause.contains("its target warehouse"), "{follows:#}");
+    sandbox.ok(&["up"]);
+    same(&sandbox).await;
 }
 
 /// Statements and slots of the one server and of the other.

@@ -67,7 +67,7 @@ pub(crate) fn objects_with(profile: &str, set: &[&str], cluster: Cluster) -> Vec
 }
 
 /// A profile and the kind of cluster that it is rendered for.
-pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 8] = [
+pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 9] = [
     ("kind", "clickhouse", &[], Cluster::Kind),
     ("existing", "clickhouse", &[], Cluster::Existing),
     ("manual", "clickhouse-manual", &[], Cluster::Kind),
@@ -96,7 +96,22 @@ pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 8] = [
         Cluster::Kind,
     ),
     ("warehouse", "warehouse", &[], Cluster::Kind),
-    ("mysql", "mysql", &[], Cluster::Kind),
+    (
+        "warehouse_secured",
+        "warehouse",
+        &["kafka.security=scram"],
+        Cluster::Kind,
+    ),
+    (
+        "mysql",
+        "mysql",
+        &[
+            "kubernetes.storage_class=fast",
+            "kubernetes.keep_volumes=true",
+            "mysql.config.max_connections=50",
+        ],
+        Cluster::Kind,
+    ),
     (
         "external",
         "clickhouse",

@@ -225,10 +225,10 @@ impl Spec for ClickhouseSettings {
         })
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self, _: &Profile) -> Vec<Key> {
         // The user that its operator makes for itself.
         vec![Key {
-            suffix: "operator",
+            suffix: "operator".into(),
             on_clusters: true,
         }]
     }

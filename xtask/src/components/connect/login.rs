@@ -25,6 +25,7 @@ use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::kubernetes::watch::Target;
 use crate::platform::{Platform, Secret};
+use crate::profile::component::Instance;
 use crate::profile::schema::Connector;
 use crate::readiness::connect::is_login_refused;
 use crate::readiness::kubernetes::written;
@@ -90,10 +91,14 @@ pub fn password_key(env: &Environment, name: &str, connector: &Connector) -> Opt
         // It stands in the profile as the connector's own.
         return Some(format!("connectors.{name}.config.{key}"));
     }
-    let read = env.read_by(connector)?;
-    let path = &read.path;
-    match read.connector_login().is_own() {
-        true if !read.is_external() => None,
+    key_of(env.read_by(connector)?)
+}
+
+/// The profile's key that holds the password of a component's connectors; none where `up` sets it there.
+pub fn key_of(of: &Instance) -> Option<String> {
+    let path = &of.path;
+    match of.connector_login().is_own() {
+        true if !of.is_external() => None,
         true => Some(format!("{path}.connector_password")),
         false => Some(format!("{path}.password")),
     }

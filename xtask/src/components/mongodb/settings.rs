@@ -22,6 +22,7 @@ pub static TYPE: Type = Type {
         numbers_canaries: false,
         plugin: &PLUGIN,
         class: "MongoDbConnector",
+        history: None,
         user: "mongodb.user",
         password: "mongodb.password",
     }),
@@ -195,10 +196,10 @@ impl Spec for MongodbSettings {
         })
     }
 
-    fn keys(&self) -> Vec<Key> {
+    fn keys(&self, _: &Profile) -> Vec<Key> {
         // What the members prove themselves to each other with.
         vec![Key {
-            suffix: "key",
+            suffix: "key".into(),
             on_clusters: false,
         }]
     }

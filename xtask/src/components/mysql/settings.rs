@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::source::HISTORY;
 use crate::error::Result;
 use crate::profile::component::{
     Accounts, ConnectorAccount, Named, ObjectName, Program, Source, Space, Spec, Type, decode,
@@ -22,6 +23,7 @@ pub static TYPE: Type = Type {
         numbers_canaries: true,
         plugin: &PLUGIN,
         class: "MySqlConnector",
+        history: Some(HISTORY),
         user: "database.user",
         password: "database.password",
     }),

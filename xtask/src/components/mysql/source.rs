@@ -24,6 +24,9 @@ use crate::error::Result;
 use crate::platform::Secret;
 use crate::profile::schema::{Connector, Flow};
 
+/// What the name of the topic with the tables' definitions begins with; the prefix follows.
+pub(super) const HISTORY: &str = "__debezium-schema-history.";
+
 /// File, place in the file, row within the event. The number in a file's name grows with every file; one
 /// event may hold several rows.
 const POSITION: &str = "bitOr(bitShiftLeft(toUInt128(toUInt64OrZero(\
@@ -44,6 +47,7 @@ impl Source for MysqlSettings {
             "port": reader.at.port,
             "databases": databases.join(","),
             "kafka": reader.kafka,
+            "history": HISTORY,
             "replica": replica(&reader.connector.prefix),
         })
     }

@@ -22,6 +22,7 @@ pub static TYPE: Type = Type {
         numbers_canaries: true,
         plugin: &PLUGIN,
         class: "PostgresConnector",
+        history: None,
         user: "database.user",
         password: "database.password",
     }),

@@ -1,52 +1,58 @@
-//! The target.
+//! ClickHouse: its tables, its Kafka consumers, its disk, and what is at the flows' ends.
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-use serde::Deserialize;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
-use super::{Clickhouse, Consumer, Flow, Known, limited};
+use super::{Gather, Row, ServerFacts};
 use crate::clients::clickhouse::{ClickhouseError, ident, literal};
 use crate::clock;
 use crate::components::clickhouse::settings::ClickhouseSettings;
 use crate::components::clickhouse::{Names, end};
 use crate::environment::Environment;
-use crate::wait::Limit;
 
-/// What is at a flow's end.
-pub(super) struct Row {
-    errors: u64,
-    newest_error: Option<String>,
-    newest_ms: Option<u64>,
+/// A server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Clickhouse {
+    /// Its clock, in milliseconds since the epoch.
+    pub clock_ms: u64,
+    /// Tables and views of the profile that are not there.
+    pub missing: Vec<String>,
+    /// What its Kafka consumers said last.
+    pub consumers: Vec<Consumer>,
+    /// Free and total bytes where it keeps its data.
+    pub room: Option<(u64, u64)>,
 }
 
-impl Row {
-    /// Writes it into the flow's facts.
-    pub(super) fn fill(self, flow: &mut Flow) {
-        flow.errors = Some(self.errors);
-        flow.newest_error = self.newest_error;
-        flow.newest_ms = self.newest_ms;
+/// A Kafka consumer of a server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumer {
+    /// Its table.
+    pub table: String,
+    /// Its newest exception.
+    pub error: String,
+    /// Seconds since then.
+    pub age: u64,
+}
+
+impl ServerFacts for Clickhouse {
+    fn clock_ms(&self) -> Option<u64> {
+        (self.clock_ms > 0).then_some(self.clock_ms)
     }
 }
 
-/// Asks the servers, and for each flow what is at its end; none where that is not known.
-pub(super) async fn gather(
-    env: &Arc<Environment>,
-    limit: &Limit,
-) -> (Known<Clickhouse>, Vec<Option<Row>>) {
-    let flows = env.profile.flows.keys();
-    // Without one nothing is missing there.
-    let Some(own) = env.profile.first::<ClickhouseSettings>() else {
-        return (
-            Known::Seen(Clickhouse::default()),
-            flows.map(|_| None).collect(),
-        );
-    };
-    let rows = join_all(flows.map(async |flow| {
-        let row = limit.within(row(own, env, flow)).await;
-        row.ok().flatten()
-    }));
-    tokio::join!(limited(limit, server(own, env)), rows)
+#[async_trait]
+impl Gather for Clickhouse {
+    type Own = ClickhouseSettings;
+
+    async fn ask(env: &Arc<Environment>, own: &ClickhouseSettings) -> Result<Self, String> {
+        server(own, env).await.map_err(|error| error.to_string())
+    }
+
+    async fn row(env: &Environment, own: &ClickhouseSettings, flow: &str) -> Option<Row> {
+        row(own, env, flow).await
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,12 +92,8 @@ async fn server(
     if let Some(answer) = answer?.into_iter().next() {
         seen.clock_ms = answer.clock;
         seen.room = (answer.total > 0).then_some((answer.free, answer.total));
-        let flows = env
-            .profile
-            .flows
-            .keys()
-            .map(|flow| Names::of(own, env, flow));
-        let wanted: Vec<Names> = flows.collect();
+        let flows = env.profile.flows_to(&own.name);
+        let wanted: Vec<Names> = flows.map(|(flow, _)| Names::of(own, env, flow)).collect();
         let missing = wanted.iter().flat_map(Names::all);
         let missing = missing.filter(|name| !answer.tables.iter().any(|it| it == name));
         seen.missing = missing.map(str::to_owned).collect();

@@ -29,8 +29,11 @@ pub(super) async fn gather(env: &Arc<Environment>, limit: &Limit) -> Vec<Compone
             let works = seen.status.state == State::Current;
             let process = process(env, &seen.name);
             let gone = matches!(process, Process::None | Process::Ended(_));
+            let own = env.profile.component(&seen.name);
             Component {
                 name: seen.name.clone(),
+                kind: own.map_or("", |it| it.kind.name),
+                path: own.map_or_else(|| seen.name.clone(), |it| it.path.clone()),
                 external: seen.external,
                 is_being_made,
                 port_taken: gone.then(|| taken(env, &seen.name)).flatten(),

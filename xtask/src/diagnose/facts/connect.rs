@@ -7,11 +7,12 @@ use indexmap::IndexMap;
 
 use super::{Connect, Connector, DeadLetters, Known, Place, Task, Wanted, limited};
 use crate::clients::connect::{Info, Listed};
+use crate::components::connect::{self, login};
 use crate::components::position;
-use crate::components::{connect, service};
+use crate::components::service;
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::profile::schema;
+use crate::profile::component::Instance;
 use crate::wait::Limit;
 
 /// Asks the worker, and for each connector its place and, on clusters, the operator.
@@ -24,19 +25,12 @@ pub(super) async fn gather(
         Known::Seen((worker, listed)) => (Known::Seen(worker), Some(listed)),
         Known::Unknown(why) => (Known::Unknown(why), None),
     };
-    let profile = env.profile.connectors.iter();
-    let wanted = profile.map(|(name, connector)| (name.clone(), Some(connector)));
-    let others = listed
-        .iter()
-        .flatten()
-        .map(|(name, _)| (name.clone(), None));
-    let others = others.filter(|(name, _)| !env.profile.connectors.contains_key(name));
-    let all = wanted.chain(others).map(|(name, wanted)| {
-        let seen = listed
-            .as_ref()
-            .and_then(|listed| listed.get(&name))
-            .cloned();
-        async move { connector(env, name, wanted, seen, limit).await }
+    let names = env.profile.connector_names();
+    let known = |name: &String| env.profile.connector_names().any(|it| it == name);
+    let others = listed.iter().flatten().map(|(name, _)| name);
+    let all = names.chain(others.filter(|name| !known(name))).map(|name| {
+        let seen = listed.as_ref().and_then(|listed| listed.get(name));
+        connector(env, name.clone(), seen.cloned(), limit)
     });
     (worker, join_all(all).await)
 }
@@ -61,7 +55,6 @@ async fn ask(env: &Environment) -> Result<(Connect, IndexMap<String, Listed>)> {
 async fn connector(
     env: &Environment,
     name: String,
-    wanted: Option<&schema::Connector>,
     seen: Option<Listed>,
     limit: &Limit,
 ) -> Connector {
@@ -77,7 +70,7 @@ async fn connector(
         Some(Listed { status, info }) => (Some(status), Some(info)),
         None => (None, None),
     };
-    let rendered = wanted.and_then(|wanted| connect::wanted(env, &name, wanted).ok());
+    let rendered = connect::wanted_of(env, &name).ok();
     let drift = match (&rendered, &info) {
         (Some((_, wanted)), Some(info)) => connect::drift(&info.config, wanted),
         _ => Vec::new(),
@@ -105,25 +98,7 @@ async fn connector(
             };
             (0..).zip(status.tasks).map(task).collect()
         }),
-        wanted: wanted.map(|wanted| Wanted {
-            source: wanted.source.clone(),
-            kind: env.read_by(wanted).map_or("", |read| read.kind.name),
-            slot: wanted.slot.clone(),
-            publication: wanted.publication.clone(),
-            tables: env
-                .profile
-                .flows
-                .values()
-                .filter(|flow| flow.connector == name)
-                .map(|flow| flow.table.clone())
-                .collect(),
-            own_user: env
-                .read_by(wanted)
-                .and_then(|read| env.own_connector_user(read))
-                .is_some_and(|own| own == env.connector_user(wanted)),
-            password_key: connect::login::password_key(env, &name, wanted),
-            user: env.connector_user(wanted),
-        }),
+        wanted: reads(env, &name).or_else(|| writes(env, &name)),
         refused: None,
         committed,
         heartbeat_age_ms: None,
@@ -131,6 +106,53 @@ async fn connector(
         complaints: Vec::new(),
         name,
     }
+}
+
+/// What the profile says of a source connector.
+fn reads(env: &Environment, name: &str) -> Option<Wanted> {
+    let connector = env.profile.connectors.get(name)?;
+    let read = env.read_by(connector);
+    let user = env.connector_user(connector);
+    let flows = env.profile.flows.values();
+    Some(Wanted {
+        component: connector.source.clone(),
+        kind: read.map_or("", |read| read.kind.name),
+        writes: false,
+        slot: connector.slot.clone(),
+        publication: connector.publication.clone(),
+        tables: flows
+            .filter(|flow| flow.connector == name)
+            .map(|flow| flow.table.clone())
+            .collect(),
+        own_user: read
+            .and_then(|read| env.own_connector_user(read))
+            .is_some_and(|own| own == user),
+        password_key: login::password_key(env, name, connector),
+        user,
+    })
+}
+
+/// What the profile says of a sink.
+fn writes(env: &Environment, name: &str) -> Option<Wanted> {
+    let sink = env.profile.sinks.get(name)?;
+    let written = env.profile.component(&sink.sink);
+    let login = written.map(Instance::connector_login);
+    // One in its configuration wins.
+    let mut own_key = sink.config.keys().filter(|key| key.ends_with(".password"));
+    let own_key = own_key
+        .next()
+        .map(|key| format!("connectors.{name}.config.{key}"));
+    Some(Wanted {
+        component: sink.sink.clone(),
+        kind: written.map_or("", |written| written.kind.name),
+        writes: true,
+        slot: None,
+        publication: None,
+        tables: Vec::new(),
+        own_user: login.is_some_and(|login| login.is_own()),
+        password_key: own_key.or_else(|| written.and_then(login::key_of)),
+        user: login.map_or("", |login| login.user()).to_owned(),
+    })
 }
 
 /// Where a sink puts records aside. On a source the setting does nothing.

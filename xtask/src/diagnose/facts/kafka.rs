@@ -16,7 +16,8 @@ use crate::clients::kafka::{
 use crate::clock;
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::profile::schema;
+use crate::profile::component::Instance;
+use crate::profile::{Profile, schema};
 use crate::wait::{self, Limit};
 
 /// How long the target's groups are watched.
@@ -45,6 +46,8 @@ fn empty(env: &Environment, name: &str, flow: &schema::Flow) -> Flow {
     Flow {
         name: name.to_owned(),
         connector: flow.connector.clone(),
+        sink: flow.to.clone(),
+        target: target(&env.profile, flow).map(|it| it.name.clone()),
         topic: env.profile.topic(flow),
         group: flow.group.clone(),
         topic_exists: None,
@@ -56,6 +59,17 @@ fn empty(env: &Environment, name: &str, flow: &schema::Flow) -> Flow {
         errors: None,
         newest_error: None,
         newest_ms: None,
+    }
+}
+
+/// The component that a flow arrives at.
+fn target<'a>(profile: &'a Profile, flow: &schema::Flow) -> Option<&'a Instance> {
+    match flow.to {
+        Some(_) => profile.written(flow),
+        None => profile
+            .components
+            .values()
+            .find(|it| it.kind.reads_topics.is_some()),
     }
 }
 
@@ -102,7 +116,11 @@ async fn one(
     flow: &schema::Flow,
 ) -> Result<Flow, KafkaError> {
     let mut seen = empty(env, name, flow);
-    let read = [seen.topic.clone(), env.profile.heartbeat_topic(flow)];
+    let mut read = vec![seen.topic.clone()];
+    // A sink reads no heartbeats.
+    if flow.to.is_none() {
+        read.push(env.profile.heartbeat_topic(flow));
+    }
     let of_flow: Vec<TopicInfo> = topics
         .iter()
         .filter(|topic| read.contains(&topic.name))

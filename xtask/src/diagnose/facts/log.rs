@@ -1,6 +1,6 @@
 //! The log of a connector's source, as far as it concerns the connector.
 
-use super::{Facts, Known, Mongodb, Postgres, Wanted};
+use super::{Facts, Known, Wanted};
 
 /// It, by what was seen of the source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,41 +16,15 @@ pub struct Log {
 }
 
 impl Facts {
-    /// What is known of a connector's log; none where the profile does not have its source.
+    /// What is known of the log that a connector reads; none where it reads none, or the profile does not
+    /// have its source.
     pub fn log(&self, connector: &str, wanted: &Wanted) -> Option<Known<Log>> {
-        match wanted.kind {
-            "postgres" => {
-                let seen = self.postgres.as_ref()?;
-                Some(seen.map(|it| of_postgres(it, connector, wanted)))
-            }
-            "mongodb" => Some(self.mongodb.as_ref()?.map(of_mongodb)),
-            _ => None,
+        if wanted.writes {
+            return None;
         }
-    }
-}
-
-fn of_postgres(seen: &Postgres, connector: &str, wanted: &Wanted) -> Log {
-    let slot = seen.slot_of(wanted);
-    let lost = match (slot, wanted.slot.as_deref()) {
-        (None, Some(name)) => Some(format!(
-            "slot `{name}` of {connector} is gone: started, it would make a new one, which lacks the changes in between"
-        )),
-        (Some(found), Some(name)) if found.wal_status.as_deref() == Some("lost") => Some(format!(
-            "slot `{name}` of {connector} is lost: PostgreSQL has removed the changes that it had not read"
-        )),
-        (None | Some(_), None) | (Some(_), Some(_)) => None,
-    };
-    Log {
-        end: seen.server.position,
-        decoded: slot.and_then(|slot| slot.transactions),
-        unread: slot.is_some_and(|slot| !slot.active || slot.untouched > Some(0)),
-        lost,
-    }
-}
-
-fn of_mongodb(seen: &Mongodb) -> Log {
-    Log {
-        end: seen.oplog.map(|(_, newest)| newest),
-        ..Log::default()
+        match self.servers.get(&wanted.component)? {
+            Known::Seen(told) => told.log(connector, wanted).map(Known::Seen),
+            Known::Unknown(why) => Some(Known::Unknown(why.clone())),
+        }
     }
 }

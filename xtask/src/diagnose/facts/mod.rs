@@ -1,17 +1,18 @@
 //! What was seen of an environment, as plain data: everything at once, each fact within what the machine
 //! needs for one.
 
-mod clickhouse;
+pub mod clickhouse;
 mod complaints;
 mod components;
 mod connect;
+mod instances;
 mod kafka;
 mod letters;
 mod log;
 mod logins;
-mod mongodb;
+pub mod mongodb;
 mod operated;
-mod postgres;
+pub mod postgres;
 pub(crate) mod resources;
 mod services;
 
@@ -21,17 +22,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use instances::{Ask, Gather, Row, ask};
+pub use instances::{Instances, ServerFacts};
 pub use log::Log;
-pub use services::{
-    Clickhouse, Connect, Consumer, Disk, Kafka, Mongodb, Node, OldTransaction, Postgres,
-    Publication, Role, Server, Table,
-};
+pub use services::{Connect, Disk, Kafka, Node};
 
 use super::{Subject, Unseen};
 use crate::clock;
-use crate::components::mongodb::settings::MongodbSettings;
 use crate::components::position::Position;
-use crate::components::postgres::settings::PostgresSettings;
 use crate::components::read_by_class;
 use crate::environment::Environment;
 use crate::observe::status;
@@ -42,6 +40,13 @@ use crate::wait::Limit;
 /// How long a fact may take at the most, where nothing else is asked for. A machine at work answers within
 /// two seconds, and is waited for no longer.
 pub const WAIT: Duration = Duration::from_secs(30);
+
+/// Every type whose servers say something of themselves.
+const TYPES: &[Ask] = &[
+    ask::<postgres::Postgres>,
+    ask::<mongodb::Mongodb>,
+    ask::<clickhouse::Clickhouse>,
+];
 
 /// A fact, or why it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -54,14 +59,6 @@ pub enum Known<T> {
 }
 
 impl<T> Known<T> {
-    /// What follows from the fact, if it is known.
-    fn map<U>(&self, of: impl FnOnce(&T) -> U) -> Known<U> {
-        match self {
-            Known::Seen(fact) => Known::Seen(of(fact)),
-            Known::Unknown(why) => Known::Unknown(why.clone()),
-        }
-    }
-
     /// The fact, if it is known.
     pub fn seen(&self) -> Option<&T> {
         match self {
@@ -107,16 +104,12 @@ pub struct Facts {
     pub connectors: Vec<Connector>,
     /// Flows of the profile.
     pub flows: Vec<Flow>,
-    /// The relational source; none where the profile has none.
-    pub postgres: Option<Known<Postgres>>,
-    /// The document source; none where the profile has none.
-    pub mongodb: Option<Known<Mongodb>>,
+    /// What the servers say of themselves, by the names of their instances.
+    pub servers: Instances,
     /// The worker.
     pub connect: Known<Connect>,
     /// The broker.
     pub kafka: Known<Kafka>,
-    /// The target.
-    pub clickhouse: Known<Clickhouse>,
     /// Whether the operator of Kafka and Connect works, where there is one.
     pub operator: Option<Known<Status>>,
     /// The cluster's nodes in trouble; none where there is no cluster, or they may not be looked at.
@@ -139,10 +132,20 @@ impl Facts {
         components.find(|component| component.name == name)
     }
 
+    /// Where a component's keys are in the profile.
+    pub fn path<'a>(&'a self, name: &'a str) -> &'a str {
+        self.component(name).map_or(name, |it| &it.path)
+    }
+
     /// The connector of this name.
     pub fn connector(&self, name: &str) -> Option<&Connector> {
         let mut connectors = self.connectors.iter();
         connectors.find(|connector| connector.name == name)
+    }
+
+    /// The instances of a type that answered, with their names.
+    pub fn all<T: ServerFacts>(&self) -> impl Iterator<Item = (&str, &T)> {
+        self.servers.all()
     }
 
     /// What could not be seen.
@@ -156,14 +159,15 @@ impl Facts {
                 }),
             }
         }
-        let sources = [
-            self.postgres.as_ref().and_then(|it| why("postgres", it)),
-            self.mongodb.as_ref().and_then(|it| why("mongodb", it)),
-        ];
+        let services = self
+            .components
+            .iter()
+            .filter_map(|it| match it.name.as_str() {
+                "connect" => why("connect", &self.connect),
+                "kafka" => why("kafka", &self.kafka),
+                name => why(name, self.servers.get(name)?),
+            });
         let others = [
-            why("connect", &self.connect),
-            why("kafka", &self.kafka),
-            why("clickhouse", &self.clickhouse),
             self.operator.as_ref().and_then(|it| why("operator", it)),
             self.nodes.as_ref().and_then(|it| why("nodes", it)),
             self.passed_over
@@ -184,7 +188,7 @@ impl Facts {
             fact: format!("whether {} works", it.name),
             why: it.status.message.clone(),
         });
-        let whole = sources.into_iter().chain(others).flatten();
+        let whole = services.chain(others.into_iter().flatten());
         components.chain(whole).chain(offsets).collect()
     }
 }
@@ -207,6 +211,10 @@ pub struct Resource {
 pub struct Component {
     /// Name.
     pub name: String,
+    /// Its type.
+    pub kind: &'static str,
+    /// Where its keys are in the profile.
+    pub path: String,
     /// Whether the user runs it.
     pub external: bool,
     /// Whether it works, by its protocol; else why not, as its platform tells it.
@@ -293,8 +301,16 @@ impl Connector {
 
     /// What it reads: by the profile, else by its class; none of a sink, and of a class that is not known.
     pub fn source(&self) -> Option<&'static str> {
-        let wanted = self.wanted.as_ref().map(|it| it.kind);
-        wanted.or_else(|| read_by_class(&self.class).map(|kind| kind.name))
+        match &self.wanted {
+            Some(wanted) => (!wanted.writes).then_some(wanted.kind),
+            None => read_by_class(&self.class).map(|kind| kind.name),
+        }
+    }
+
+    /// Whether the profile has it read this component.
+    pub fn reads(&self, component: &str) -> bool {
+        let wanted = self.wanted.as_ref();
+        wanted.is_some_and(|it| !it.writes && it.component == component)
     }
 
     /// Whether it has a place that is none of a snapshot: it reads its source's log.
@@ -302,12 +318,6 @@ impl Connector {
         let place = self.committed.as_ref().and_then(Known::seen);
         let position = place.and_then(|place| place.position.as_ref());
         position.is_some_and(|position| !position.snapshot)
-    }
-
-    /// The place in PostgreSQL's log that it has committed, in bytes.
-    pub fn committed_lsn(&self) -> Option<u64> {
-        let place = self.committed.as_ref()?.seen()?;
-        place.offset.get("lsn")?.as_u64()
     }
 
     /// The traces of what has failed.
@@ -333,10 +343,12 @@ pub struct DeadLetters {
 /// What the profile says of a connector.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Wanted {
-    /// The component that it reads.
-    pub source: String,
+    /// The component that it reads, or writes to.
+    pub component: String,
     /// That component's type.
     pub kind: &'static str,
+    /// Whether it writes to it.
+    pub writes: bool,
     /// Its slot.
     pub slot: Option<String>,
     /// Its publication.
@@ -378,6 +390,10 @@ pub struct Flow {
     pub name: String,
     /// Its connector.
     pub connector: String,
+    /// The sink that writes it; none where its target reads the topic itself.
+    pub sink: Option<String>,
+    /// The component that it arrives at.
+    pub target: Option<String>,
     /// Its topic.
     pub topic: String,
     /// The target's consumer group.
@@ -406,19 +422,6 @@ pub struct Flow {
 pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
     let begin = Instant::now();
     let limit = &Limit::growing(wait);
-    // Of what does not run there is nothing to wait for.
-    let of = |name: &str| match status::is_at_rest(env, name) {
-        true => limit.short(),
-        false => limit.clone(),
-    };
-    let postgres = async {
-        let own = env.profile.first::<PostgresSettings>()?;
-        Some(limited(&of(&own.name), postgres::gather(env, own)).await)
-    };
-    let mongodb = async {
-        let own = env.profile.first::<MongodbSettings>()?;
-        Some(limited(&of(&own.name), mongodb::gather(env, own)).await)
-    };
     let operated = async {
         tokio::join!(
             operated::operator(env, limit),
@@ -428,18 +431,16 @@ pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
             resources::gather(env, limit)
         )
     };
-    let (worker, broker, target) = (of("connect"), of("kafka"), of("clickhouse"));
-    let (components, postgres, mongodb, connect, kafka, rows, operated) = tokio::join!(
+    let [worker, broker] = ["connect", "kafka"].map(|name| patience(env, name, limit));
+    let (components, servers, connect, kafka, operated) = tokio::join!(
         components::gather(env, limit),
-        postgres,
-        mongodb,
+        instances::gather(env, limit),
         connect::gather(env, &worker),
         kafka::gather(env, &broker),
-        clickhouse::gather(env, &target),
         operated,
     );
     let ((connect, connectors), (kafka, flows, ages)) = (connect, kafka);
-    let (clickhouse, rows) = rows;
+    let (servers, rows) = servers;
     let (operator, nodes, passed_over, image, resources) = operated;
     let mut facts = Facts {
         profile: env.name.clone(),
@@ -454,11 +455,9 @@ pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
         components,
         connectors,
         flows,
-        postgres,
-        mongodb,
+        servers,
         connect,
         kafka,
-        clickhouse,
         disk: (env.platform == Platform::Host).then(|| components::disk(env)),
     };
     let resources = facts.resources.as_ref().and_then(Known::seen);
@@ -468,17 +467,21 @@ pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
         let own = resources.and_then(|all| all.iter().find(|it| it.subject == subject));
         connector.refused = own.and_then(|it| it.refused.clone());
     }
-    for (flow, row) in facts.flows.iter_mut().zip(rows) {
-        if let Some(row) = row {
-            row.fill(flow);
-        }
-    }
+    instances::fill(&mut facts.flows, rows);
     complaints::add(env, &mut facts.connectors, limit).await;
     logins::add(env, &mut facts.connectors, limit).await;
-    postgres::confirm(env, &mut facts, limit).await;
+    facts.servers.confirm(env, &facts.connectors, limit).await;
     letters::count(env, &mut facts.connectors, &broker).await;
     facts.took_ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     facts
+}
+
+/// How long a component is waited for: of what does not run there is nothing to wait for.
+fn patience(env: &Environment, name: &str, limit: &Limit) -> Limit {
+    match status::is_at_rest(env, name) {
+        true => limit.short(),
+        false => limit.clone(),
+    }
 }
 
 /// The fact, unless it takes too long.

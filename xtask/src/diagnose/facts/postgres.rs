@@ -1,55 +1,207 @@
-//! The relational source.
+//! PostgreSQL: its settings and log, its slots, and what a connector needs there.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Facts, Known, Postgres, Server};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use super::{Connector, Gather, Log, ServerFacts, Wanted};
 use crate::clients::postgres::literal;
 use crate::components::postgres::settings::PostgresSettings;
-use crate::components::postgres::slots;
+use crate::components::postgres::slots::{self, Slot};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::profile::schema::Connector;
+use crate::profile::component::Instance;
+use crate::profile::schema;
 use crate::wait::Limit;
 
+/// A server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Postgres {
+    /// What it says of itself.
+    pub server: Server,
+    /// Replication slots.
+    pub slots: Vec<Slot>,
+}
+
+impl Postgres {
+    /// The slot of this name.
+    pub fn slot(&self, name: &str) -> Option<&Slot> {
+        self.slots.iter().find(|slot| slot.name == name)
+    }
+
+    /// The slot that the profile has a connector read.
+    pub fn slot_of(&self, wanted: &Wanted) -> Option<&Slot> {
+        self.slot(wanted.slot.as_deref()?)
+    }
+}
+
+/// What PostgreSQL says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Server {
+    /// Server setting.
+    pub wal_level: String,
+    /// Whether it is a standby.
+    pub recovery: bool,
+    /// Whether transactions are read-only by default.
+    pub read_only: bool,
+    /// Where its log ends, in bytes; none on a standby.
+    pub position: Option<u64>,
+    /// Its clock, in milliseconds since the epoch.
+    pub clock_ms: u64,
+    /// Sessions, and how many there may be.
+    pub connections: (u32, u32),
+    /// Replication slots, and how many there may be.
+    pub slot_use: (u32, u32),
+    /// The captured tables.
+    pub tables: Vec<Table>,
+    /// Publications.
+    pub publications: Vec<Publication>,
+    /// Roles that connectors log in as.
+    pub roles: Vec<Role>,
+    /// The oldest transaction of a client that has lasted for a minute.
+    pub old_transaction: Option<OldTransaction>,
+}
+
+/// A captured table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// With its schema.
+    pub name: String,
+    /// Whether it is there.
+    pub exists: bool,
+    /// What a deletion's or an update's event says of the row before: `d` its key, `f` all of it, `i`
+    /// an index, `n` nothing.
+    pub identity: Option<String>,
+    /// Whether it has a primary key.
+    pub key: bool,
+    /// Of the connectors' users, those that may not read it.
+    pub unreadable: Vec<String>,
+}
+
+/// A publication.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Name.
+    pub name: String,
+    /// Its tables, with their schemas.
+    pub tables: Vec<String>,
+}
+
+/// A role that a connector logs in as.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Role {
+    /// Name.
+    pub name: String,
+    /// Whether it may read the log.
+    pub replication: bool,
+    /// Whether it may log in.
+    pub login: bool,
+}
+
+/// A transaction that has lasted long.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OldTransaction {
+    /// Its server process.
+    pub pid: u32,
+    /// For how long, in seconds.
+    pub seconds: u64,
+    /// `active`, `idle in transaction`.
+    pub state: String,
+}
+
+impl Connector {
+    /// The place in PostgreSQL's log that it has committed, in bytes.
+    pub fn committed_lsn(&self) -> Option<u64> {
+        let place = self.committed.as_ref()?.seen()?;
+        place.offset.get("lsn")?.as_u64()
+    }
+}
+
+#[async_trait]
+impl ServerFacts for Postgres {
+    fn clock_ms(&self) -> Option<u64> {
+        (self.server.clock_ms > 0).then_some(self.server.clock_ms)
+    }
+
+    fn log(&self, connector: &str, wanted: &Wanted) -> Option<Log> {
+        let slot = self.slot_of(wanted);
+        let lost = match (slot, wanted.slot.as_deref()) {
+            (None, Some(name)) => Some(format!(
+                "slot `{name}` of {connector} is gone: started, it would make a new one, which lacks the changes in between"
+            )),
+            (Some(found), Some(name)) if found.wal_status.as_deref() == Some("lost") => {
+                Some(format!(
+                    "slot `{name}` of {connector} is lost: PostgreSQL has removed the changes that it had not read"
+                ))
+            }
+            (None | Some(_), None) | (Some(_), Some(_)) => None,
+        };
+        Some(Log {
+            end: self.server.position,
+            decoded: slot.and_then(|slot| slot.transactions),
+            unread: slot.is_some_and(|slot| !slot.active || slot.untouched > Some(0)),
+            lost,
+        })
+    }
+
+    fn unread_s(&self, wanted: &Wanted) -> Option<u64> {
+        self.slot_of(wanted)?.unread_s
+    }
+
+    /// Asks where the log ends, if a connector seems to be beyond it.
+    async fn confirm(
+        &mut self,
+        env: &Environment,
+        own: &Instance,
+        connectors: &[Connector],
+        limit: &Limit,
+    ) {
+        let own_connectors = connectors.iter().filter(|it| it.reads(&own.name));
+        let beyond = own_connectors.filter_map(Connector::committed_lsn).max();
+        if beyond <= self.server.position {
+            return;
+        }
+        let position = async {
+            let session = own.get::<PostgresSettings>()?.session(env).await.ok()?;
+            let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
+            session.value(sql).await.ok()??.parse().ok()
+        };
+        let position = limit.within(position).await;
+        self.server.position = position.ok().flatten();
+    }
+}
+
+#[async_trait]
+impl Gather for Postgres {
+    type Own = PostgresSettings;
+
+    async fn ask(env: &Arc<Environment>, own: &PostgresSettings) -> Result<Self, String> {
+        gather(env, own).await.map_err(|error| error.to_string())
+    }
+}
+
 /// Asks the server, in two statements over one session.
-pub(super) async fn gather(env: &Arc<Environment>, own: &PostgresSettings) -> Result<Postgres> {
+async fn gather(env: &Environment, own: &PostgresSettings) -> Result<Postgres> {
     let session = own.session(env).await.map_err(|error| service(&error))?;
-    let connectors: Vec<&Connector> = env.connectors(&own.name).map(|(_, it)| it).collect();
+    let connectors: Vec<&schema::Connector> = env.connectors(&own.name).map(|(_, it)| it).collect();
     let users: BTreeSet<String> = connectors.iter().map(|it| env.connector_user(it)).collect();
     let flows = env.profile.flows_of(&own.name);
     let tables: BTreeSet<&str> = flows.map(|(_, flow)| flow.table.as_str()).collect();
-    let slots = slots::read(env, &session, "").await?;
+    let mut slots = slots::read(env, &session, "").await?;
+    for slot in &mut slots {
+        // A slot of the same name at another server is another one.
+        let mut connectors = env.connectors(&own.name);
+        let reads = connectors.find(|(_, it)| it.slot.as_deref() == Some(&slot.name));
+        slot.connector = reads.map(|(name, _)| name.clone());
+    }
     let answer = session.value(&server(&tables, &users)).await;
     let text = answer.map_err(|error| service(&error))?;
     let server: Server = serde_json::from_str(text.as_deref().unwrap_or("null"))
         .map_err(|error| Error::new(Code::Service, format!("PostgreSQL's answer: {error}")))?;
     Ok(Postgres { server, slots })
-}
-
-/// Asks once more where the log ends, if a connector seems to be beyond it: its place was asked for at
-/// the same time.
-pub(super) async fn confirm(env: &Environment, facts: &mut Facts, limit: &Limit) {
-    let beyond = facts
-        .connectors
-        .iter()
-        .filter_map(|it| it.committed_lsn())
-        .max();
-    let Some(Known::Seen(postgres)) = &mut facts.postgres else {
-        return;
-    };
-    if beyond <= postgres.server.position {
-        return;
-    }
-    let position = async {
-        let own = env.profile.first::<PostgresSettings>()?;
-        let session = own.session(env).await.ok()?;
-        let sql = "SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
-        session.value(sql).await.ok()??.parse().ok()
-    };
-    let position = limit.within(position).await;
-    postgres.server.position = position.ok().flatten();
 }
 
 fn values<'a>(names: impl IntoIterator<Item = &'a str>) -> String {

@@ -26,8 +26,7 @@ pub(super) async fn gather(env: &Environment, limit: &Limit) -> Option<Known<Vec
         let targets = targets(&env.profile, name).into_iter();
         targets.map(move |target| (Subject::component(name), target))
     });
-    let names = env.profile.connectors.keys();
-    let of_connectors = names.map(|name| {
+    let of_connectors = env.profile.connector_names().map(|name| {
         (
             Subject::Connector(name.clone()),
             connector(&env.profile, name),

@@ -46,7 +46,8 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "CONNECTOR_RESTING",
         title: "a connector is paused or stopped",
-        about: "Somebody paused or stopped it. PostgreSQL keeps its log for it meanwhile, until the disk is full.",
+        about: "Somebody paused or stopped it. Its source keeps its log for it meanwhile, until the disk is full, or loses \
+                what it has not read.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -206,10 +207,9 @@ fn drift(facts: &Facts) -> Vec<Hit> {
 }
 
 fn stuck(facts: &Facts) -> Vec<Hit> {
-    // A server of the same cluster tells how far its clocks are from this one. Without it ages mean nothing.
-    let ahead = match (facts.platform, facts.clickhouse.seen()) {
-        (Platform::Host, _) => Some(0),
-        (_, clickhouse) => clickhouse.map(|it| facts.at.saturating_sub(it.clock_ms)),
+    let ahead = match facts.platform {
+        Platform::Host => Some(0),
+        Platform::Kind | Platform::Kubernetes => ahead(facts),
     };
     each(facts, |connector| {
         let age = connector.heartbeat_age_ms.zip(ahead);
@@ -232,10 +232,23 @@ fn stuck(facts: &Facts) -> Vec<Hit> {
     })
 }
 
+/// By how much this machine's clock is ahead of the others': what is last on a change's way and has a clock
+/// tells. Without it ages mean nothing.
+fn ahead(facts: &Facts) -> Option<u64> {
+    let servers = facts.components.iter().rev();
+    for server in servers.filter_map(|it| facts.servers.get(&it.name)) {
+        if let Some(clock_ms) = server.seen()?.clock_ms() {
+            return Some(facts.at.saturating_sub(clock_ms));
+        }
+    }
+    None
+}
+
 /// For how long nobody has read a connector's slot.
 fn unread_s(facts: &Facts, connector: &Connector) -> Option<u64> {
-    let postgres = facts.postgres.as_ref()?.seen()?;
-    postgres.slot_of(connector.wanted.as_ref()?)?.unread_s
+    let wanted = connector.wanted.as_ref().filter(|it| !it.writes)?;
+    let source = facts.servers.get(&wanted.component)?.seen()?;
+    source.unread_s(wanted)
 }
 
 fn idle(facts: &Facts) -> Vec<Hit> {

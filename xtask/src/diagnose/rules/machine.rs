@@ -5,7 +5,7 @@ use crate::diagnose::facts::{Facts, Known, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::readiness::State;
 
-/// Less is too little for Kafka's next segment and PostgreSQL's next pieces of log.
+/// Less is too little for Kafka's next segment and a source's next pieces of log.
 const LEAST_FREE: u64 = 256 << 20;
 /// A share of a small file system that may be left.
 const LEAST_SHARE: u64 = 50;
@@ -16,9 +16,9 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         code: "DISK_FULL",
         title: "there is no room left where a component keeps its data",
-        about: "Kafka ends when it cannot write its log, PostgreSQL stops taking changes, ClickHouse refuses inserts. \
+        about: "Kafka ends when it cannot write its log, sources stop taking changes, targets refuse rows. \
                 Nothing is lost: what was confirmed is on disk, and the rest is sent again once there is room. \
-                Before removing anything, look at `cargo xtask lag`: a slot that nobody reads keeps PostgreSQL's log for ever.",
+                Before removing anything, look at `cargo xtask lag`: a slot that nobody reads keeps its source's log for ever.",
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Nothing,
@@ -194,17 +194,12 @@ fn hung(facts: &Facts) -> Vec<Hit> {
 }
 
 fn skew(facts: &Facts) -> Vec<Hit> {
-    let postgres = facts.postgres.as_ref().and_then(Known::seen);
-    let clickhouse = facts.clickhouse.seen();
-    let clocks = [
-        ("postgres", postgres.map(|it| it.server.clock_ms)),
-        ("clickhouse", clickhouse.map(|it| it.clock_ms)),
-    ];
-    let wrong = clocks.into_iter().filter_map(|(component, clock)| {
-        let differs = clock.filter(|clock| *clock > 0)?.abs_diff(facts.at);
+    let wrong = facts.components.iter().filter_map(|it| {
+        let told = facts.servers.get(&it.name)?.seen()?;
+        let differs = told.clock_ms()?.abs_diff(facts.at);
         (differs > SKEW_MS).then(|| {
             Hit::new(
-                Subject::component(component),
+                Subject::component(&it.name),
                 format!(
                     "its clock differs from this machine's by {} s",
                     differs / 1000

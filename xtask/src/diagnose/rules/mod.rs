@@ -1,21 +1,56 @@
 //! The rules: data, each with a small predicate over the facts. No IO.
 //!
-//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `matchers`.
+//! A symptom has one owner, a rule; what a log, a trace or a resource says is recognised in `matchers`. What
+//! is about one type of component is in a file of its own, which `TYPES` registers.
 
+mod clickhouse;
 mod connect;
+mod flows;
 mod kafka;
 mod machine;
 mod matchers;
 mod mongodb;
 mod operated;
 mod postgres;
-mod slots;
-mod target;
 
 use super::facts::Facts;
 use super::{Finding, Fix, Remedy, Severity, Subject};
-use crate::clients::postgres::ident;
 use crate::readiness::Cause;
+
+/// What a type of component adds.
+struct Type {
+    /// Its name.
+    name: &'static str,
+    /// Its rules over the facts.
+    rules: &'static [&'static [Rule]],
+    /// Its rules over what is said.
+    said: &'static [Rule],
+    /// What it says where a general rule knows the symptom.
+    words: Words,
+    /// The key of its settings that says how much memory it takes.
+    memory: &'static str,
+    /// Whether it reads the topics: what is wrong with Kafka or Connect is reported before.
+    reads_topics: bool,
+}
+
+/// Texts, as [`Find::Text`], by the code of the rule that they are for.
+type Words = &'static [(&'static str, &'static [&'static [&'static str]])];
+
+/// Every type with rules of its own.
+static TYPES: [&Type; 3] = [&postgres::TYPE, &mongodb::TYPE, &clickhouse::TYPE];
+
+/// What the types say where a rule knows the symptom.
+fn words(code: &str) -> impl Iterator<Item = &'static &'static [&'static str]> {
+    let all = TYPES.into_iter().flat_map(|kind| kind.words);
+    let own = all.filter(move |(rule, _)| *rule == code);
+    own.flat_map(|(_, texts)| *texts)
+}
+
+/// The key that says how much memory a type takes.
+fn memory_key(kind: &str) -> &'static str {
+    let found = TYPES.into_iter().find(|it| it.name == kind);
+    found.map_or("memory", |it| it.memory)
+}
 
 /// What a finding may be a mere consequence of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +100,8 @@ enum Find {
     Pod(Cause, &'static [&'static [&'static str]], Then),
     /// As [`Find::Text`], but by connectors only.
     Trace(&'static [&'static [&'static str]], Then),
+    /// As [`Find::Trace`], where a connector does not reach the component that it reads or writes.
+    Reach(&'static [&'static [&'static str]], Then),
     /// As [`Find::Trace`], but by connectors of this source only: the same words mean something else of
     /// another one.
     TraceOf(&'static str, &'static [&'static [&'static str]], Then),
@@ -118,21 +155,11 @@ fn reset(connector: &str) -> Next {
     run(format!("cargo xtask reset-connector {connector}"))
 }
 
-/// A name as SQL wants it: in quotes where it needs them.
-fn sql_name(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-    let part = |part: &str| match part.chars().all(plain) {
-        true => part.to_owned(),
-        false => ident(part),
-    };
-    name.split('.').map(part).collect::<Vec<_>>().join(".")
-}
-
-/// A statement at the relational source.
-fn postgres_query(sql: &str) -> Next {
+/// A statement at a server.
+fn query(name: &str, sql: &str) -> Next {
     // Within a shell's double quotes: identifiers of SQL come in such quotes too.
     run(format!(
-        "cargo xtask query postgres \"{}\"",
+        "cargo xtask query {name} \"{}\"",
         sql.replace('"', "\\\"")
     ))
 }
@@ -142,9 +169,11 @@ impl Rule {
     pub(super) fn judge(&'static self, facts: &Facts) -> Vec<Finding> {
         let hits = match &self.find {
             Find::Facts(find) => find(facts),
-            Find::Text(..) | Find::Pod(..) | Find::Trace(..) | Find::TraceOf(..) => {
-                matchers::hits(facts, self)
-            }
+            Find::Text(..)
+            | Find::Pod(..)
+            | Find::Trace(..)
+            | Find::Reach(..)
+            | Find::TraceOf(..) => matchers::hits(facts, self),
         };
         hits.into_iter().map(|hit| self.finding(hit)).collect()
     }
@@ -170,17 +199,18 @@ impl Rule {
 
 /// All rules. Among equals, those that come first are reported first.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    let structured = [
-        machine::RULES,
-        operated::RULES,
-        slots::RULES,
-        postgres::RULES,
-        mongodb::RULES,
-        kafka::RULES,
-        connect::RULES,
-        target::RULES,
-    ];
-    let structured = structured.into_iter().flatten();
+    let of_types = |reads_topics: bool| {
+        let types = TYPES.into_iter();
+        let types = types.filter(move |it| it.reads_topics == reads_topics);
+        types.flat_map(|it| it.rules).copied()
+    };
+    let structured = [machine::RULES, operated::RULES]
+        .into_iter()
+        .chain(of_types(false))
+        .chain([kafka::RULES, connect::RULES])
+        .chain(of_types(true))
+        .chain([flows::RULES])
+        .flatten();
     let by_text = matchers::rules().chain(machine::ENDS);
     structured.chain(by_text).chain(matchers::REST)
 }

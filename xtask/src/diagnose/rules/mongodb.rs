@@ -1,13 +1,26 @@
-//! The document source.
+//! MongoDB: its replica set and its oplog, and what is said of them.
 
-use super::{Find, Follows, Hit, Next, Rule, run};
-use crate::diagnose::facts::{Facts, Known, Mongodb};
+use super::matchers::again;
+use super::{Find, Follows, Hit, Next, Rule, Type, Words, run};
+use crate::diagnose::facts::Facts;
+use crate::diagnose::facts::mongodb::Mongodb;
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
+
+pub(super) const TYPE: Type = Type {
+    name: NAME,
+    rules: &[RULES],
+    said: SAID,
+    words: WORDS,
+    memory: "cache",
+    reads_topics: false,
+};
+
+const NAME: &str = "mongodb";
 
 /// An oplog shorter than this does not outlast a night.
 const SHORT_HOURS: u64 = 8;
 
-pub(super) const RULES: &[Rule] = &[
+const RULES: &[Rule] = &[
     Rule {
         code: "MONGODB_NO_SET",
         title: "MongoDB runs without a replica set, or the set was never initiated",
@@ -49,20 +62,74 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-fn when(facts: &Facts, rule: impl Fn(&Mongodb) -> Option<(String, Next)>) -> Vec<Hit> {
-    let seen = facts.mongodb.as_ref().and_then(Known::seen);
-    let hit = seen.and_then(rule);
-    let hit = hit.map(|(cause, next)| Hit::new(Subject::component("mongodb"), cause, next));
-    hit.into_iter().collect()
+/// What is said about it by those who read it.
+const SAID: &[Rule] = &[
+    Rule {
+        code: "RESUME_TOKEN_LOST",
+        title: "MongoDB's oplog no longer reaches back to a connector's position",
+        about: "The connector was idle for longer than the oplog holds, or the data was restored. What happened in \
+                between cannot be read from the oplog any more. `reset-connector` re-snapshots the collections and \
+                finds missed deletions.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Nothing,
+        find: Find::TraceOf(
+            NAME,
+            &[
+                &["ChangeStreamHistoryLost"],
+                &["resume of change stream was not possible"],
+                &["Resume token", "was not found"],
+                &["resume point may no longer be in the oplog"],
+                &["change stream starting at", "no longer available"],
+                // What Debezium 3.4 says instead, failing to write that where it has read no event yet.
+                &["null used for required field: \"collection\""],
+            ],
+            again,
+        ),
+    },
+    Rule {
+        code: "CONNECTION_STRING",
+        title: "a connection string is not one",
+        about: "MongoDB's connector wants `replicaSet=` in it, and a password that is not empty. A reference to a password that \
+                resolves to nothing leaves an invalid string.",
+        severity: Severity::Broken,
+        remedy: Remedy::Person,
+        follows: Follows::Same,
+        find: Find::TraceOf(
+            NAME,
+            &[
+                &["Invalid connection string"],
+                &["connection string is invalid"],
+            ],
+            |_, _| run("cargo xtask connector config, correct the profile, then: cargo xtask up"),
+        ),
+    },
+];
+
+const WORDS: Words = &[
+    (
+        "PERMISSION_DENIED",
+        &[&["not authorized on"], &["not authorized to access"]],
+    ),
+    ("SOURCE_UNREACHABLE", &[&["MongoTimeoutException"]]),
+];
+
+/// What a rule makes of each server, with its name.
+fn each(facts: &Facts, rule: impl Fn(&str, &Mongodb) -> Option<(String, Next)>) -> Vec<Hit> {
+    let hits = facts.all::<Mongodb>().filter_map(|(name, mongodb)| {
+        let (cause, next) = rule(name, mongodb)?;
+        Some(Hit::new(Subject::component(name), cause, next))
+    });
+    hits.collect()
 }
 
 /// Whether somebody else runs it: nothing of it can be shown or started from here.
-fn is_external(facts: &Facts) -> bool {
-    facts.component("mongodb").is_some_and(|it| it.external)
+fn is_external(facts: &Facts, name: &str) -> bool {
+    facts.component(name).is_some_and(|it| it.external)
 }
 
 fn no_set(facts: &Facts) -> Vec<Hit> {
-    when(facts, |mongodb| {
+    each(facts, |name, mongodb| {
         match (mongodb.replicated, mongodb.set.is_empty()) {
             (false, _) => Some((
                 "the server is not a member of a replica set".into(),
@@ -71,7 +138,7 @@ fn no_set(facts: &Facts) -> Vec<Hit> {
                     mongodb.wanted_set
                 )),
             )),
-            (true, true) if is_external(facts) => Some((
+            (true, true) if is_external(facts, name) => Some((
                 "the replica set was never initiated".into(),
                 run("initiate it (rs.initiate()), then: cargo xtask up"),
             )),
@@ -85,24 +152,29 @@ fn no_set(facts: &Facts) -> Vec<Hit> {
 }
 
 fn wrong_set(facts: &Facts) -> Vec<Hit> {
-    when(facts, |mongodb| {
+    each(facts, |name, mongodb| {
         let (set, wanted) = (&mongodb.set, &mongodb.wanted_set);
         (!set.is_empty() && set != wanted).then(|| {
             (
                 format!("it is a member of `{set}`, and the profile says `{wanted}`"),
-                run(format!("cargo xtask up --set mongodb.replica_set={set}")),
+                run(format!(
+                    "cargo xtask up --set {}.replica_set={set}",
+                    facts.path(name)
+                )),
             )
         })
     })
 }
 
 fn not_primary(facts: &Facts) -> Vec<Hit> {
-    when(facts, |mongodb| {
+    each(facts, |name, mongodb| {
         let secondary = !mongodb.primary && !mongodb.set.is_empty();
-        let next = if is_external(facts) {
-            "have the set elect this member, or name the primary in mongodb.external; then: cargo xtask up"
-        } else {
-            "cargo xtask status --watch; if it stays: cargo xtask logs mongodb"
+        let next = match is_external(facts, name) {
+            true => format!(
+                "have the set elect this member, or name the primary in {}.external; then: cargo xtask up",
+                facts.path(name)
+            ),
+            false => format!("cargo xtask status --watch; if it stays: cargo xtask logs {name}"),
         };
         secondary.then(|| ("the member is not the primary".into(), run(next)))
     })
@@ -110,10 +182,10 @@ fn not_primary(facts: &Facts) -> Vec<Hit> {
 
 fn oplog_short(facts: &Facts) -> Vec<Hit> {
     // A young set has a short oplog that is not full yet: only one that forgets can be too short.
-    when(facts, |mongodb| {
+    each(facts, |name, mongodb| {
         let (oldest, newest) = mongodb.oplog?;
         let connectors = facts.connectors.iter();
-        let own = connectors.filter(|it| it.source() == Some("mongodb"));
+        let own = connectors.filter(|it| it.reads(name));
         let places = own.filter_map(|it| it.committed.as_ref()?.seen()?.position.as_ref());
         let place = places.filter_map(|it| it.at).min()? / 1000;
         let left = place.saturating_sub(oldest);

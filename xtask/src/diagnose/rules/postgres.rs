@@ -1,16 +1,32 @@
-//! The relational source: its log, publications, tables, roles.
+//! PostgreSQL: its log, publications, tables, roles.
 //!
 //! A dropped publication is fixed by `reset-connector` only: PostgreSQL decodes with the catalogue
 //! as it was at each change.
 
-use super::{Find, Follows, Hit, Rule, postgres_query, reset, run, sql_name};
-use crate::diagnose::facts::{Connector, Facts, Known, Postgres, Wanted};
+mod matchers;
+mod slots;
+
+use super::{Find, Follows, Hit, Next, Rule, Type, query, reset, run};
+use crate::clients::postgres::ident;
+use crate::diagnose::facts::postgres::Postgres;
+use crate::diagnose::facts::{Connector, Facts, Known, Wanted};
 use crate::diagnose::{Remedy, Severity, Subject};
+
+pub(super) const TYPE: Type = Type {
+    name: NAME,
+    rules: &[slots::RULES, RULES],
+    said: matchers::RULES,
+    words: matchers::WORDS,
+    memory: "shared_buffers",
+    reads_topics: false,
+};
+
+const NAME: &str = "postgres";
 
 /// A transaction that lasts longer holds the log back for everybody.
 const OLD_SECONDS: u64 = 600;
 
-pub(super) const RULES: &[Rule] = &[
+const RULES: &[Rule] = &[
     Rule {
         code: "WAL_LEVEL",
         title: "PostgreSQL writes too little into its log for change capture",
@@ -92,72 +108,89 @@ pub(super) const RULES: &[Rule] = &[
     },
 ];
 
-pub(super) fn seen(facts: &Facts) -> Option<&Postgres> {
-    facts.postgres.as_ref()?.seen()
+/// What a rule makes of each server that a connector reads.
+fn each_source(facts: &Facts, rule: impl Fn(&str, &Postgres) -> Option<Hit>) -> Vec<Hit> {
+    let read = |name: &str| facts.connectors.iter().any(|it| it.reads(name));
+    let servers = facts.all::<Postgres>().filter(|(name, _)| read(name));
+    servers
+        .filter_map(|(name, postgres)| rule(name, postgres))
+        .collect()
 }
 
-/// What a rule makes of each connector of this source.
-pub(super) fn each(
-    facts: &Facts,
-    rule: impl Fn(&Postgres, &Connector, &Wanted) -> Option<Hit>,
-) -> Vec<Hit> {
-    let Some(postgres) = seen(facts) else {
-        return Vec::new();
-    };
+/// What a rule makes of each connector that reads a server.
+fn each(facts: &Facts, rule: impl Fn(&Postgres, &Connector, &Wanted) -> Option<Hit>) -> Vec<Hit> {
     let connectors = facts.connectors.iter();
     connectors
         .filter_map(|connector| {
-            let wanted = connector.wanted.as_ref()?;
-            let here = wanted.kind == "postgres";
-            here.then(|| rule(postgres, connector, wanted))?
+            let mut servers = facts.all::<Postgres>();
+            let (_, postgres) = servers.find(|(name, _)| connector.reads(name))?;
+            rule(postgres, connector, connector.wanted.as_ref()?)
         })
         .collect()
 }
 
-pub(super) fn subject(connector: &Connector) -> Subject {
+fn subject(connector: &Connector) -> Subject {
     Subject::Connector(connector.name.clone())
 }
 
 /// Whether the connector has been past its snapshot: without a place it begins with one, and makes
 /// its slot itself.
-pub(super) fn began(connector: &Connector) -> bool {
+fn began(connector: &Connector) -> bool {
     connector.committed_lsn().is_some()
 }
 
 /// Whether it is known to have no place: what Connect does not tell may be there.
-pub(super) fn never_began(facts: &Facts, connector: &Connector) -> bool {
+fn never_began(facts: &Facts, connector: &Connector) -> bool {
     let told = !matches!(connector.committed, Some(Known::Unknown(_)));
     facts.connect.seen().is_some() && told && !began(connector)
 }
 
+/// A name as SQL wants it: in quotes where it needs them.
+fn sql_name(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let part = |part: &str| match part.chars().all(plain) {
+        true => part.to_owned(),
+        false => ident(part),
+    };
+    name.split('.').map(part).collect::<Vec<_>>().join(".")
+}
+
+fn set_wal_level(name: &str) -> Next {
+    run(format!(
+        "cargo xtask query {name} \"ALTER SYSTEM SET wal_level = logical\", and restart the server"
+    ))
+}
+
 fn wal_level(facts: &Facts) -> Vec<Hit> {
-    let level = seen(facts).map_or("logical", |it| it.server.wal_level.as_str());
-    let wrong = (level != "logical" && !level.is_empty()).then(|| {
-        let next = "cargo xtask query postgres \"ALTER SYSTEM SET wal_level = logical\", and restart the server";
-        Hit::new(
-            Subject::component("postgres"),
-            format!("wal_level is `{level}`, which must be `logical`"),
-            run(next),
-        )
-    });
-    wrong.into_iter().collect()
+    each_source(facts, |name, postgres| {
+        let level = postgres.server.wal_level.as_str();
+        (level != "logical" && !level.is_empty()).then(|| {
+            Hit::new(
+                Subject::component(name),
+                format!("wal_level is `{level}`, which must be `logical`"),
+                set_wal_level(name),
+            )
+        })
+    })
 }
 
 fn standby(facts: &Facts) -> Vec<Hit> {
-    let server = seen(facts).map(|it| &it.server);
-    let wrong = server
-        .filter(|server| server.recovery || server.read_only)
-        .map(|server| {
-            let what = match server.recovery {
-                true => "the server is a standby",
-                false => "the server takes no writes (default_transaction_read_only)",
-            };
-            let next = run(
-                "point postgres.external at the primary, or promote this one: SELECT pg_promote()",
-            );
-            Hit::new(Subject::component("postgres"), what, next)
-        });
-    wrong.into_iter().collect()
+    let hits = facts.all::<Postgres>().filter_map(|(name, postgres)| {
+        let server = &postgres.server;
+        let what = match server.recovery {
+            true => "the server is a standby",
+            false if server.read_only => {
+                "the server takes no writes (default_transaction_read_only)"
+            }
+            false => return None,
+        };
+        let next = run(format!(
+            "point {}.external at the primary, or promote this one: SELECT pg_promote()",
+            facts.path(name)
+        ));
+        Some(Hit::new(Subject::component(name), what, next))
+    });
+    hits.collect()
 }
 
 fn publication_missing(facts: &Facts) -> Vec<Hit> {
@@ -225,10 +258,13 @@ fn replica_identity(facts: &Facts) -> Vec<Hit> {
         Some(Hit::new(
             subject(connector),
             format!("{}: {what}, so updates and deletions fail", table.name),
-            postgres_query(&format!(
-                "ALTER TABLE {} REPLICA IDENTITY {identity}",
-                sql_name(&table.name)
-            )),
+            query(
+                &wanted.component,
+                &format!(
+                    "ALTER TABLE {} REPLICA IDENTITY {identity}",
+                    sql_name(&table.name)
+                ),
+            ),
         ))
     })
 }
@@ -269,24 +305,24 @@ fn privilege(facts: &Facts) -> Vec<Hit> {
         };
         let next = match wanted.own_user {
             true => run("cargo xtask up"),
-            false => postgres_query(&sql),
+            false => query(&wanted.component, &sql),
         };
         Some(Hit::new(subject(connector), cause, next).severity(severity))
     })
 }
 
 fn long_transaction(facts: &Facts) -> Vec<Hit> {
-    let old = seen(facts).and_then(|it| it.server.old_transaction.as_ref());
-    let old = old.filter(|old| old.seconds > OLD_SECONDS).map(|old| {
+    each_source(facts, |name, postgres| {
+        let old = postgres.server.old_transaction.as_ref();
+        let old = old.filter(|old| old.seconds > OLD_SECONDS)?;
         let minutes = old.seconds / 60;
-        Hit::new(
-            Subject::component("postgres"),
+        Some(Hit::new(
+            Subject::component(name),
             format!(
                 "process {} has had a transaction open for {minutes} min ({})",
                 old.pid, old.state
             ),
-            postgres_query(&format!("SELECT pg_terminate_backend({})", old.pid)),
-        )
-    });
-    old.into_iter().collect()
+            query(name, &format!("SELECT pg_terminate_backend({})", old.pid)),
+        ))
+    })
 }

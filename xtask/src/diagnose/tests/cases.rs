@@ -4,9 +4,9 @@ use serde_json::json;
 
 use super::healthy::NOW;
 use crate::diagnose::Subject;
-use crate::diagnose::facts::{
-    Consumer, DeadLetters, Disk, Facts, Known, OldTransaction, Place, Process, Resource,
-};
+use crate::diagnose::facts::clickhouse::Consumer;
+use crate::diagnose::facts::postgres::OldTransaction;
+use crate::diagnose::facts::{DeadLetters, Disk, Facts, Known, Place, Process, Resource};
 use crate::readiness::Status;
 
 /// What breaks, and the code of the cause that is reported.
@@ -23,7 +23,7 @@ pub(super) const CASES: &[Case] = &[
     ("PROCESS_SUSPENDED", |it| {
         it.of("postgres").process = Process::Suspended(1);
         it.of("postgres").status = Status::unknown("no answer within 2s");
-        it.postgres = Some(Known::Unknown("no answer within 2s".into()));
+        it.unheard("postgres", "no answer within 2s");
     }),
     ("PORT_TAKEN", |it| {
         it.of("kafka").process = Process::Ended(4);
@@ -34,7 +34,7 @@ pub(super) const CASES: &[Case] = &[
         it.of("postgres").process = Process::Ended(1);
         it.down("postgres", "its process has ended");
         it.connectors[0].heartbeat_age_ms = Some(60_000);
-        it.postgres = Some(Known::Unknown("refused".into()));
+        it.unheard("postgres", "refused");
     }),
     ("NOT_STARTED", |it| {
         it.of("connect").process = Process::None;
@@ -42,7 +42,7 @@ pub(super) const CASES: &[Case] = &[
     }),
     ("PROCESS_HUNG", |it| {
         it.of("clickhouse").status = Status::in_progress("no answer within 2s");
-        it.clickhouse = Known::Unknown("no answer within 2s".into());
+        it.unheard("clickhouse", "no answer within 2s");
     }),
     ("CLOCK_SKEW", |it| it.target().clock_ms = NOW - 60_000),
     ("OPERATOR_DOWN", |it| {

@@ -3,9 +3,12 @@
 use serde_json::json;
 
 use crate::components::postgres::slots::Slot;
+use crate::diagnose::facts::clickhouse::Clickhouse;
+use crate::diagnose::facts::mongodb::Mongodb;
+use crate::diagnose::facts::postgres::{Postgres, Publication, Role, Server, Table};
 use crate::diagnose::facts::{
-    Clickhouse, Component, Connect, Connector, Disk, Facts, Flow, Kafka, Known, Mongodb, Node,
-    Place, Postgres, Process, Publication, Role, Server, Table, Task, Wanted,
+    Component, Connect, Connector, Disk, Facts, Flow, Instances, Kafka, Known, Node, Place,
+    Process, ServerFacts, Task, Wanted,
 };
 use crate::platform::Platform;
 use crate::readiness::{Cause, Status};
@@ -13,9 +16,11 @@ use crate::readiness::{Cause, Status};
 pub(super) const NOW: u64 = 1_800_000_000_000;
 const PG: &str = "pg-connector";
 
-fn component(name: &str, pid: u32) -> Component {
+pub(super) fn component(name: &'static str, pid: u32) -> Component {
     Component {
         name: name.into(),
+        kind: name,
+        path: name.into(),
         external: false,
         is_being_made: false,
         status: Status::current("works"),
@@ -25,7 +30,7 @@ fn component(name: &str, pid: u32) -> Component {
     }
 }
 
-fn connector(name: &str, source: &'static str) -> Connector {
+pub(super) fn connector(name: &str, source: &'static str) -> Connector {
     let postgres = source == "postgres";
     let offset = match postgres {
         true => json!({ "lsn": 1_000 }),
@@ -34,8 +39,9 @@ fn connector(name: &str, source: &'static str) -> Connector {
     Connector {
         name: name.into(),
         wanted: Some(Wanted {
-            source: source.into(),
+            component: source.into(),
             kind: source,
+            writes: false,
             slot: postgres.then(|| "slot".into()),
             publication: postgres.then(|| "pub".into()),
             tables: vec![
@@ -72,10 +78,12 @@ fn connector(name: &str, source: &'static str) -> Connector {
     }
 }
 
-fn flow(name: &str, connector: &str) -> Flow {
+pub(super) fn flow(name: &str, connector: &str) -> Flow {
     Flow {
         name: name.into(),
         connector: connector.into(),
+        sink: None,
+        target: Some("clickhouse".into()),
         topic: format!("t.{name}"),
         group: format!("g_{name}"),
         topic_exists: Some(true),
@@ -109,7 +117,8 @@ fn slot() -> Slot {
     }
 }
 
-pub(super) fn healthy() -> Facts {
+/// A server that a connector reads the table of.
+pub(super) fn postgres() -> Postgres {
     let table = Table {
         name: "public.users".into(),
         exists: true,
@@ -117,6 +126,50 @@ pub(super) fn healthy() -> Facts {
         key: true,
         unreadable: Vec::new(),
     };
+    Postgres {
+        server: Server {
+            wal_level: "logical".into(),
+            position: Some(2_000),
+            clock_ms: NOW,
+            connections: (3, 100),
+            slot_use: (1, 8),
+            tables: vec![table],
+            publications: vec![Publication {
+                name: "pub".into(),
+                tables: vec!["public.users".into()],
+            }],
+            roles: vec![Role {
+                name: "cdc".into(),
+                replication: true,
+                login: true,
+            }],
+            ..Server::default()
+        },
+        slots: vec![slot()],
+    }
+}
+
+fn servers() -> Instances {
+    let mut servers = Instances::default();
+    servers.insert("postgres", Known::Seen(postgres()));
+    let mongodb = Mongodb {
+        primary: true,
+        replicated: true,
+        set: "rs0".into(),
+        wanted_set: "rs0".into(),
+        oplog: Some((NOW / 1000 - 864_000, NOW / 1000)),
+    };
+    servers.insert("mongodb", Known::Seen(mongodb));
+    let clickhouse = Clickhouse {
+        clock_ms: NOW,
+        room: Some((1 << 40, 1 << 40)),
+        ..Clickhouse::default()
+    };
+    servers.insert("clickhouse", Known::Seen(clickhouse));
+    servers
+}
+
+pub(super) fn healthy() -> Facts {
     let names = ["postgres", "mongodb", "connect", "kafka", "clickhouse"];
     Facts {
         profile: "p".into(),
@@ -132,45 +185,13 @@ pub(super) fn healthy() -> Facts {
             connector("mongo-connector", "mongodb"),
         ],
         flows: vec![flow("users", PG), flow("events", "mongo-connector")],
-        postgres: Some(Known::Seen(Postgres {
-            server: Server {
-                wal_level: "logical".into(),
-                position: Some(2_000),
-                clock_ms: NOW,
-                connections: (3, 100),
-                slot_use: (1, 8),
-                tables: vec![table],
-                publications: vec![Publication {
-                    name: "pub".into(),
-                    tables: vec!["public.users".into()],
-                }],
-                roles: vec![Role {
-                    name: "cdc".into(),
-                    replication: true,
-                    login: true,
-                }],
-                ..Server::default()
-            },
-            slots: vec![slot()],
-        })),
-        mongodb: Some(Known::Seen(Mongodb {
-            primary: true,
-            replicated: true,
-            set: "rs0".into(),
-            wanted_set: "rs0".into(),
-            oplog: Some((NOW / 1000 - 864_000, NOW / 1000)),
-        })),
+        servers: servers(),
         connect: Known::Seen(Connect {
             plugins: vec!["C".into()],
             needed: vec!["C".into()],
             rebalancing: false,
         }),
         kafka: Known::Seen(Kafka::default()),
-        clickhouse: Known::Seen(Clickhouse {
-            clock_ms: NOW,
-            room: Some((1 << 40, 1 << 40)),
-            ..Clickhouse::default()
-        }),
         operator: None,
         nodes: None,
         passed_over: None,
@@ -202,18 +223,22 @@ impl Facts {
         &mut self.source().server
     }
 
+    fn server_of<T: ServerFacts>(&mut self, name: &str) -> &mut T {
+        self.servers.get_mut(name).expect("known")
+    }
+
     pub(super) fn source(&mut self) -> &mut Postgres {
-        match &mut self.postgres {
-            Some(Known::Seen(postgres)) => postgres,
-            _ => panic!("known"),
-        }
+        self.server_of("postgres")
     }
 
     pub(super) fn documents(&mut self) -> &mut Mongodb {
-        match &mut self.mongodb {
-            Some(Known::Seen(mongodb)) => mongodb,
-            _ => panic!("known"),
-        }
+        self.server_of("mongodb")
+    }
+
+    /// Nothing is known of a server.
+    pub(super) fn unheard(&mut self, name: &str, why: &str) {
+        let why = Known::Unknown::<Postgres>(why.into());
+        self.servers.insert(name, why);
     }
 
     pub(super) fn worker(&mut self) -> &mut Connect {
@@ -231,10 +256,7 @@ impl Facts {
     }
 
     pub(super) fn target(&mut self) -> &mut Clickhouse {
-        match &mut self.clickhouse {
-            Known::Seen(clickhouse) => clickhouse,
-            Known::Unknown(_) => panic!("known"),
-        }
+        self.server_of("clickhouse")
     }
 
     pub(super) fn table(&mut self) -> &mut Table {

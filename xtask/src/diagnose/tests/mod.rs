@@ -4,6 +4,7 @@ mod cases;
 mod healthy;
 mod resources;
 mod unknown;
+mod warehouse;
 
 use std::collections::BTreeSet;
 
@@ -258,7 +259,7 @@ fn a_kafka_that_never_came_stands_above_the_tables_that_wait_for_it() {
 #[test]
 fn what_is_not_known_is_never_fine() {
     let mut facts = healthy();
-    facts.postgres = Some(Known::Unknown("no answer within 2s".into()));
+    facts.unheard("postgres", "no answer within 2s");
     let diagnosis = judge(&facts);
     assert!(!diagnosis.is_sound());
     assert_eq!(diagnosis.unknown[0].fact, "postgres");

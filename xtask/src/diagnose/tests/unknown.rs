@@ -15,15 +15,17 @@ use crate::readiness::Status;
 /// How many facts may be taken away.
 const BLANKS: u32 = 24;
 
+const LATE: &str = "no answer within 30s";
+
 fn late<T>() -> Known<T> {
-    Known::Unknown("no answer within 30s".into())
+    Known::Unknown(LATE.into())
 }
 
 /// Takes a fact away, as who gathers them would have it.
 fn blank(facts: &mut Facts, which: u32) {
     match which {
-        0 => facts.postgres = Some(late()),
-        1 => facts.mongodb = Some(late()),
+        0 => facts.unheard("postgres", LATE),
+        1 => facts.unheard("mongodb", LATE),
         2 => {
             facts.connect = late();
             for connector in &mut facts.connectors {
@@ -44,7 +46,7 @@ fn blank(facts: &mut Facts, which: u32) {
                 connector.heartbeat_age_ms = None;
             }
         }
-        4 => facts.clickhouse = late(),
+        4 => facts.unheard("clickhouse", LATE),
         5 | 6 => {
             let flow = &mut facts.flows[usize::from(which == 6)];
             (flow.errors, flow.newest_error, flow.newest_ms) = (None, None, None);
@@ -178,6 +180,6 @@ fn a_missing_slot_is_never_told_as_a_lost_resume_token() {
             .collect::<Vec<_>>()
     };
     assert_eq!(codes(&facts), ["OFFSET_UNUSABLE", "SLOT_MISSING"]);
-    facts.postgres = Some(late());
+    facts.unheard("postgres", LATE);
     assert_eq!(codes(&facts), ["OFFSET_UNUSABLE"]);
 }

@@ -8,8 +8,9 @@ use super::guard::{Hold, findings, hold};
 use super::history::{Event, Key, Reason, Record};
 use super::past::Past;
 use crate::components::postgres::slots::Slot;
+use crate::diagnose::facts::postgres::Postgres;
 use crate::diagnose::facts::{
-    Component, Connect, Connector, Facts, Kafka, Known, Place, Postgres, Process, Task, Wanted,
+    Component, Connect, Connector, Facts, Instances, Kafka, Known, Place, Process, Task, Wanted,
 };
 use crate::diagnose::{Finding, Fix, Remedy, Severity, Subject};
 use crate::platform::Platform;
@@ -18,9 +19,11 @@ use crate::readiness::Status;
 const LIMITS: Limits = Limits { max_restarts: 3 };
 const HOUR: u64 = 3_600_000;
 
-fn component(name: &str, process: Process) -> Component {
+fn component(name: &'static str, process: Process) -> Component {
     Component {
         name: name.into(),
+        kind: name,
+        path: name.into(),
         external: false,
         is_being_made: false,
         status: Status::current("answers"),
@@ -53,8 +56,9 @@ fn connector(state: &str) -> Connector {
     Connector {
         name: "c".into(),
         wanted: Some(Wanted {
-            source: "postgres".into(),
+            component: "postgres".into(),
             kind: "postgres",
+            writes: false,
             slot: Some("s".into()),
             publication: None,
             tables: Vec::new(),
@@ -84,6 +88,12 @@ fn connector(state: &str) -> Connector {
     }
 }
 
+fn source(known: Known<Postgres>) -> Instances {
+    let mut servers = Instances::default();
+    servers.insert("postgres", known);
+    servers
+}
+
 /// A pipeline in which everything is there.
 fn facts() -> Facts {
     Facts {
@@ -96,14 +106,12 @@ fn facts() -> Facts {
             .into(),
         connectors: vec![connector("RUNNING")],
         flows: Vec::new(),
-        postgres: Some(Known::Seen(Postgres {
+        servers: source(Known::Seen(Postgres {
             slots: vec![slot("s")],
             ..Postgres::default()
         })),
-        mongodb: None,
         connect: Known::Seen(Connect::default()),
         kafka: Known::Seen(Kafka::default()),
-        clickhouse: Known::Unknown("not asked".into()),
         operator: None,
         nodes: None,
         passed_over: None,
@@ -352,13 +360,13 @@ fn nothing_starts_a_connector_whose_slot_is_gone_or_unseen() {
         Act::Fix(Fix::RestartComponent("kafka".into())),
     ];
     let mut gone = facts();
-    gone.postgres = Some(Known::Seen(Postgres::default()));
+    gone.servers = source(Known::Seen(Postgres::default()));
     let mut lost = facts();
-    if let Some(Known::Seen(postgres)) = &mut lost.postgres {
+    if let Some(postgres) = lost.servers.get_mut::<Postgres>("postgres") {
         postgres.slots[0].wal_status = Some("lost".into());
     }
     let mut unseen = facts();
-    unseen.postgres = Some(Known::Unknown("no answer".into()));
+    unseen.servers = source(Known::Unknown("no answer".into()));
     for act in &starts {
         assert_eq!(hold(&facts(), act), None, "{act:?}");
         assert!(matches!(hold(&gone, act), Some(Hold::Loses(_))), "{act:?}");
@@ -398,7 +406,7 @@ fn nothing_starts_a_connector_whose_slot_is_gone_or_unseen() {
     );
     // One that has no place yet makes its slot itself.
     let mut fresh = facts();
-    fresh.postgres = Some(Known::Seen(Postgres::default()));
+    fresh.servers = source(Known::Seen(Postgres::default()));
     fresh.connectors[0].committed = Some(Known::Seen(Place {
         offset: json!(null),
         position: None,

@@ -6,7 +6,7 @@ mod process;
 mod record;
 mod source;
 
-use super::{Find, Follows, Hit, Next, Rule, reset, run};
+use super::{Find, Follows, Hit, Next, Rule, TYPES, reset, run, words};
 use crate::diagnose::facts::{Facts, Process};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
 use crate::readiness::Cause;
@@ -28,11 +28,17 @@ struct Saying<'a> {
     lines: Vec<&'a str>,
 }
 
-/// The rules, in the order in which they are asked.
+/// The rules, in the order in which they are asked: what the connectors of one type say before what means the
+/// same of any.
 pub(super) fn rules() -> impl Iterator<Item = &'static Rule> {
-    [source::RULES, process::RULES, record::RULES]
-        .into_iter()
-        .flatten()
+    let said = || TYPES.into_iter().flat_map(|kind| kind.said);
+    let of_one = |rule: &&Rule| matches!(rule.find, Find::TraceOf(..));
+    let general = [source::RULES, process::RULES, record::RULES];
+    source::LOGIN
+        .iter()
+        .chain(said().filter(of_one))
+        .chain(said().filter(move |rule| !of_one(rule)))
+        .chain(general.into_iter().flatten())
 }
 
 /// What nobody knew, in what does not work.
@@ -58,7 +64,8 @@ pub(super) const REST: &[Rule] = &[
             let name = subject.name();
             match facts.component(name) {
                 Some(it) if it.external => run(format!(
-                    "have {name} answer, or correct {name}.external in the profile; then: cargo xtask up"
+                    "have {name} answer, or correct {}.external in the profile; then: cargo xtask up",
+                    it.path
                 )),
                 _ => run(format!("cargo xtask logs {name}")),
             }
@@ -74,6 +81,7 @@ pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
     let (Find::Text(_, then)
     | Find::Pod(_, _, then)
     | Find::Trace(_, then)
+    | Find::Reach(_, then)
     | Find::TraceOf(_, _, then)) = &rule.find
     else {
         return Vec::new();
@@ -99,8 +107,13 @@ pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
                     }
                     head => (head, (!head.contains(line)).then(|| shortened(line))),
                 };
-                let mut hit =
-                    Hit::new(saying.subject.clone(), shortened(cause), next).evidence(more);
+                let mut cause = shortened(cause);
+                if let (Find::Reach(..), Some(target)) =
+                    (&rule.find, written(facts, &saying.subject))
+                {
+                    cause = format!("it cannot reach its target {target}: {cause}");
+                }
+                let mut hit = Hit::new(saying.subject.clone(), cause, next).evidence(more);
                 hit.severity = saying.severity;
                 hit
             })
@@ -114,6 +127,12 @@ pub(super) fn hits(facts: &Facts, rule: &'static Rule) -> Vec<Hit> {
         new
     });
     hits
+}
+
+/// The component that a sink of the profile writes to.
+fn written<'a>(facts: &'a Facts, subject: &Subject) -> Option<&'a str> {
+    let wanted = facts.connector(subject.name())?.wanted.as_ref()?;
+    wanted.writes.then_some(&wanted.component)
 }
 
 /// A text whose middle is left out where it is long: exceptions name their class first and their
@@ -148,13 +167,15 @@ fn line<'a>(saying: &Saying<'a>, rule: &Rule) -> Option<&'a str> {
             Some((known, clause)) if known == cause => return Some(clause),
             _ => texts,
         },
-        (Find::Text(texts, _), _) | (Find::Trace(texts, _), Subject::Connector(_)) => texts,
+        (Find::Text(texts, _), _)
+        | (Find::Trace(texts, _) | Find::Reach(texts, _), Subject::Connector(_)) => texts,
         (Find::TraceOf(source, texts, _), _) if saying.source == Some(*source) => texts,
         _ => return None,
     };
     let knows = |line: &str| {
         texts
             .iter()
+            .chain(words(rule.code))
             .any(|parts| parts.iter().all(|part| line.contains(part)))
     };
     saying.lines.iter().copied().rev().find(|line| knows(line))
@@ -229,8 +250,7 @@ fn clauses(message: &str) -> impl Iterator<Item = &str> {
 fn component_of(subject: &Subject) -> &str {
     match subject {
         Subject::Connector(_) => "connect",
-        Subject::Flow(_) => "clickhouse",
-        Subject::Machine | Subject::Component(_) => subject.name(),
+        Subject::Machine | Subject::Component(_) | Subject::Flow(_) => subject.name(),
     }
 }
 
@@ -241,7 +261,7 @@ fn restart(_: &Facts, subject: &Subject) -> Next {
     }
 }
 
-fn again(facts: &Facts, subject: &Subject) -> Next {
+pub(super) fn again(facts: &Facts, subject: &Subject) -> Next {
     match facts.connector(subject.name()) {
         Some(connector) => reset(&connector.name),
         None => run(format!("cargo xtask logs {}", subject.name())),

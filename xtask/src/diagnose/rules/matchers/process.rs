@@ -1,7 +1,8 @@
 //! Processes, pods and images that cannot work, as they and their platform tell it.
 
-use super::super::{Find, Follows, Next, Rule, run};
+use super::super::{Find, Follows, Next, Rule, memory_key, run};
 use super::component_of;
+use crate::diagnose::facts::Facts;
 use crate::diagnose::{Fix, Remedy, Severity};
 use crate::platform::Platform;
 use crate::readiness::Cause;
@@ -44,15 +45,11 @@ pub(super) const RULES: &[Rule] = &[
         follows: Follows::Nothing,
         find: Find::Pod(
             Cause::OutOfMemory,
-            &[
-                &["OutOfMemoryError"],
-                &["Java heap space"],
-                &["MEMORY_LIMIT_EXCEEDED"],
-            ],
+            &[&["OutOfMemoryError"], &["Java heap space"]],
             |facts, subject| {
                 run(format!(
                     "raise {} in the profile, then: cargo xtask up",
-                    memory(facts.platform, component_of(subject))
+                    memory(facts, component_of(subject))
                 ))
             },
         ),
@@ -69,8 +66,6 @@ pub(super) const RULES: &[Rule] = &[
                 &["No space left on device"],
                 &["Disk quota exceeded"],
                 &["File too large"],
-                &["could not extend file"],
-                &["NOT_ENOUGH_SPACE"],
             ],
             |_, _| run("make room, then: cargo xtask up"),
         ),
@@ -84,11 +79,13 @@ pub(super) const RULES: &[Rule] = &[
         remedy: Remedy::Person,
         follows: Follows::Nothing,
         find: Find::Text(
-            &[&["database files are incompatible with server"]],
-            |_, subject| {
+            // Each type says it in words of its own.
+            &[],
+            |facts, subject| {
+                let component = facts.component(component_of(subject));
                 run(format!(
                     "set versions.{} back in the profile, then: cargo xtask up",
-                    component_of(subject)
+                    component.map_or(component_of(subject), |it| it.kind)
                 ))
             },
         ),
@@ -165,10 +162,10 @@ pub(super) const RULES: &[Rule] = &[
         severity: Severity::Broken,
         remedy: Remedy::Person,
         follows: Follows::Machine,
-        find: Find::Pod(Cause::Unschedulable, &[], |_, subject| {
+        find: Find::Pod(Cause::Unschedulable, &[], |facts, subject| {
             run(format!(
                 "lower {}.resources in the profile or add nodes, then: cargo xtask up",
-                component_of(subject)
+                facts.path(component_of(subject))
             ))
         }),
     },
@@ -212,18 +209,17 @@ pub(super) const RULES: &[Rule] = &[
 ];
 
 /// The keys that say how much memory a component gets.
-fn memory(platform: Platform, component: &str) -> String {
-    let own = match component {
+fn memory(facts: &Facts, component: &str) -> String {
+    let path = facts.path(component);
+    let own = match facts.component(component).map_or(component, |it| it.kind) {
         "kafka" | "connect" => "heap",
-        "postgres" => "shared_buffers",
-        "mongodb" => "cache",
-        _ => "memory",
+        kind => memory_key(kind),
     };
-    match platform {
-        Platform::Host => format!("{component}.{own}"),
+    match facts.platform {
+        Platform::Host => format!("{path}.{own}"),
         // The container's limit; what of it the process takes is to be less.
         Platform::Kind | Platform::Kubernetes => {
-            format!("{component}.resources.memory (and {component}.{own}, below that)")
+            format!("{path}.resources.memory (and {path}.{own}, below that)")
         }
     }
 }

@@ -88,13 +88,13 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         code: "SOURCE_UNREACHABLE",
-        title: "a connector cannot reach its source",
+        title: "a connector cannot reach its source or target",
         about: "The server is down, its name does not resolve from the worker, or a firewall or NetworkPolicy is between \
                 them. Where the tool reaches the server and the worker does not, look at the connector's address.",
         severity: Severity::Broken,
         remedy: Remedy::Restart,
         follows: Follows::Needs,
-        find: Find::Trace(
+        find: Find::Reach(
             &[
                 &["The connection attempt failed"],
                 &["Connection refused"],
@@ -102,12 +102,7 @@ pub(super) const RULES: &[Rule] = &[
                 &["UnknownHostException"],
                 &["Unable to connect"],
                 &["Timed out", "while waiting to connect"],
-                &["MongoTimeoutException"],
                 &["SocketTimeoutException"],
-                &["terminating connection due to administrator command"],
-                &["An I/O error occurred while sending to the backend"],
-                &["Database connection failed when reading from copy"],
-                &["the database system is"],
             ],
             restart,
         ),

@@ -1,8 +1,9 @@
-//! Slots of the relational source, and the places that connectors have in its log.
+//! PostgreSQL's slots, and the places that connectors have in its log.
 
-use super::postgres::{began, each, never_began, seen, subject};
-use super::{Find, Follows, Hit, Rule, postgres_query, reset, run};
+use super::super::{Find, Follows, Hit, Rule, query, reset, run};
+use super::{began, each, never_began, subject};
 use crate::diagnose::facts::Facts;
+use crate::diagnose::facts::postgres::Postgres;
 use crate::diagnose::{Remedy, Severity, Subject};
 
 /// A slot that keeps more than this is on its way to fill the disk.
@@ -187,7 +188,10 @@ fn slot_taken(facts: &Facts) -> Vec<Hit> {
         foreign.then(|| {
             let cause = format!("slot `{}` is read by somebody else: {reader}", slot.name);
             let pid = reader.split_whitespace().nth(1).unwrap_or("PID");
-            let next = postgres_query(&format!("SELECT pg_terminate_backend({pid})"));
+            let next = query(
+                &wanted.component,
+                &format!("SELECT pg_terminate_backend({pid})"),
+            );
             Hit::new(subject(connector), cause, next)
         })
     })
@@ -213,16 +217,15 @@ fn slots_full(facts: &Facts) -> Vec<Hit> {
 }
 
 fn slot_unread(facts: &Facts) -> Vec<Hit> {
-    let Some(postgres) = seen(facts) else {
-        return Vec::new();
-    };
-    let unread = postgres.slots.iter().filter(|slot| {
+    let servers = facts.all::<Postgres>();
+    let slots = servers.flat_map(|(server, it)| it.slots.iter().map(move |slot| (server, slot)));
+    let unread = slots.filter(|(_, slot)| {
         let status = slot.wal_status.as_deref();
         let much = slot.retained.unwrap_or(0) > MUCH_WAL;
         !slot.active && (much || matches!(status, Some("extended" | "unreserved")))
     });
     unread
-        .map(|slot| {
+        .map(|(server, slot)| {
             let kept = slot.retained.unwrap_or(0) >> 20;
             let cause = format!(
                 "slot `{}` keeps {kept} MB of log, and nobody reads it",
@@ -234,7 +237,7 @@ fn slot_unread(facts: &Facts) -> Vec<Hit> {
                     run(format!("cargo xtask connector resume {name}")),
                 ),
                 None => (
-                    Subject::component("postgres"),
+                    Subject::component(server),
                     run(format!("cargo xtask slot drop {}", slot.name)),
                 ),
             };
