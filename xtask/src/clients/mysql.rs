@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
-use mysql_async::{Conn, OptsBuilder, Row as Cells, Value};
+use mysql_async::{Conn, DriverError, IoError, OptsBuilder, Row as Cells, Value};
 use tokio::sync::Mutex;
 
 use super::answer::{Answer, Row};
@@ -19,6 +19,13 @@ pub enum MysqlError {
         address: String,
         /// Why.
         reason: String,
+    },
+    /// The server wants a kind of login that is not spoken here. Of a user whom it does not know it asks for any
+    /// kind, so that nobody can try which users there are.
+    #[error("MySQL refused the login: there is no such user, or it logs in by {plugin}")]
+    Plugin {
+        /// The kind.
+        plugin: String,
     },
     /// The server answered with an error.
     #[error("MySQL refused: {message} (error {code})")]
@@ -36,10 +43,11 @@ impl MysqlError {
     pub fn is_refused_login(&self) -> bool {
         matches!(
             self,
-            MysqlError::Server {
-                code: 1045 | 1130 | 1698,
-                ..
-            }
+            MysqlError::Plugin { .. }
+                | MysqlError::Server {
+                    code: 1045 | 1130 | 1698,
+                    ..
+                }
         )
     }
 
@@ -154,6 +162,13 @@ fn failed(address: &str, error: mysql_async::Error) -> MysqlError {
         mysql_async::Error::Server(error) => MysqlError::Server {
             code: error.code,
             message: error.message,
+        },
+        mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+            MysqlError::Plugin { plugin: name }
+        }
+        mysql_async::Error::Io(IoError::Io(error)) => MysqlError::Connect {
+            address: address.to_owned(),
+            reason: error.to_string(),
         },
         other => MysqlError::Connect {
             address: address.to_owned(),

@@ -14,6 +14,7 @@ mod healer;
 mod kills;
 mod life;
 mod mongodb;
+mod mysql;
 mod operations;
 #[path = "../support/ports.rs"]
 mod ports;

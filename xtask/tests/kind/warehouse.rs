@@ -3,10 +3,8 @@
 use crate::cluster::Kind;
 use crate::ports;
 
-#[test]
-#[ignore = "needs KIND_NODE_IMAGE"]
-fn rows_go_from_one_postgresql_to_another() {
-    let mut kind = Kind::new("warehouse");
+fn warehouse(name: &str) -> Kind {
+    let mut kind = Kind::new(name);
     kind.profile = Some("warehouse");
     kind.ports
         .retain(|key, _| ["kafka.port", "connect.port"].contains(key));
@@ -19,6 +17,31 @@ fn rows_go_from_one_postgresql_to_another() {
         kind.ports.insert(port, ports::free(22_000));
         kind.extra.push(format!("{name}.resources.cpu=50m"));
     }
+    kind
+}
+
+/// Where brokers ask who connects, the workers' user may read in the sink's group and make its queue.
+#[test]
+#[ignore = "needs KIND_NODE_IMAGE"]
+fn a_sink_has_its_rights() {
+    let mut kind = warehouse("warehouse-secured");
+    kind.extra.push("kafka.security=scram".into());
+    kind.ok(&["up"]);
+    kind.ok(&["verify"]);
+    let queues = kind.json(&["dlq", "list"]);
+    assert!(
+        queues.to_string().contains("dlq-postgresql-sink"),
+        "{queues}"
+    );
+    let again = kind.json(&["up"]);
+    assert_eq!(again["counts"]["changed"], 0, "{again}");
+    kind.ok(&["down", "--yes"]);
+}
+
+#[test]
+#[ignore = "needs KIND_NODE_IMAGE"]
+fn rows_go_from_one_postgresql_to_another() {
+    let kind = warehouse("warehouse");
     kind.ok(&["up"]);
     let again = kind.json(&["up"]);
     assert_eq!(again["counts"]["changed"], 0, "{again}");

@@ -11,6 +11,7 @@ mod letters;
 mod log;
 mod logins;
 pub mod mongodb;
+pub mod mysql;
 mod operated;
 pub mod postgres;
 pub(crate) mod resources;
@@ -45,6 +46,7 @@ pub const WAIT: Duration = Duration::from_secs(30);
 const TYPES: &[Ask] = &[
     ask::<postgres::Postgres>,
     ask::<mongodb::Mongodb>,
+    ask::<mysql::Mysql>,
     ask::<clickhouse::Clickhouse>,
 ];
 

@@ -10,6 +10,7 @@ mod kafka;
 mod machine;
 mod matchers;
 mod mongodb;
+mod mysql;
 mod operated;
 mod postgres;
 
@@ -37,7 +38,12 @@ struct Type {
 type Words = &'static [(&'static str, &'static [&'static [&'static str]])];
 
 /// Every type with rules of its own.
-static TYPES: [&Type; 3] = [&postgres::TYPE, &mongodb::TYPE, &clickhouse::TYPE];
+static TYPES: [&Type; 4] = [
+    &postgres::TYPE,
+    &mongodb::TYPE,
+    &mysql::TYPE,
+    &clickhouse::TYPE,
+];
 
 /// What the types say where a rule knows the symptom.
 fn words(code: &str) -> impl Iterator<Item = &'static &'static [&'static str]> {
