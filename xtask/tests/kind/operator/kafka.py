@@ -450,7 +450,9 @@ def digest(text: str) -> str:
 def heap(options: Optional[Object]) -> List[Object]:
     """`jvmOptions` as Kafka's scripts take them."""
     sizes = [f"{key}{value}" for key, value in (options or {}).items() if key in ("-Xms", "-Xmx")]
-    return [{"name": "KAFKA_HEAP_OPTS", "value": " ".join(sizes)}] if sizes else []
+    properties = " ".join("-D%s=%s" % (it["name"], it["value"]) for it in (options or {}).get("javaSystemProperties", []))
+    named = {"KAFKA_HEAP_OPTS": " ".join(sizes), "STRIMZI_JAVA_SYSTEM_PROPERTIES": properties}
+    return [{"name": name, "value": value} for name, value in named.items() if value]
 
 
 def probe(configured: Optional[Object], how: Object) -> Object:

@@ -10,8 +10,9 @@ trap 'docker rm -f $name >/dev/null' EXIT
 docker exec $name mkdir -p /kind/registry /etc/containerd/certs.d/_default
 docker cp -q "$here/registry.py" $name:/kind/registry/ 2>/dev/null || docker cp "$here/registry.py" $name:/kind/registry/
 docker cp "$here/registry.service" $name:/etc/systemd/system/
+docker cp "$here/services.service" $name:/etc/systemd/system/
 docker cp "$here/hosts.toml" $name:/etc/containerd/certs.d/_default/
-docker exec $name sh -ec 'systemctl enable registry.service 2>/dev/null
+docker exec $name sh -ec 'systemctl enable registry.service services.service 2>/dev/null
   grep -q certs.d /etc/containerd/config.toml || printf "\n[plugins.\"io.containerd.grpc.v1.cri\".registry]\n  config_path = \"/etc/containerd/certs.d\"\n" >> /etc/containerd/config.toml'
 docker exec -d $name containerd
 for _ in $(seq 100); do docker exec $name ctr version >/dev/null 2>&1 && break; sleep 0.1; done
