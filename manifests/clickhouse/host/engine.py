@@ -46,7 +46,8 @@ UNKNOWN_SETTING = 115
 UNKNOWN_EXCEPTION = 1002
 QUERY_WAS_CANCELLED = 394
 
-# Caches sized for a laptop. A broker that was away is noticed within a second (librdkafka's own limit is ten).
+# Caches sized for a laptop. A broker that was away is noticed within a second (librdkafka's own limit is ten), and
+# a connection to the address that it had before is given up after two (thirty).
 _CONFIG = """<clickhouse>
     <mark_cache_size>33554432</mark_cache_size>
     <index_mark_cache_size>8388608</index_mark_cache_size>
@@ -60,6 +61,7 @@ _CONFIG = """<clickhouse>
         <session_timeout_ms>{session_ms}</session_timeout_ms>
         <heartbeat_interval_ms>{heartbeat_ms}</heartbeat_interval_ms>
         <reconnect_backoff_max_ms>1000</reconnect_backoff_max_ms>
+        <socket_connection_setup_timeout_ms>2000</socket_connection_setup_timeout_ms>
     </kafka>
 </clickhouse>
 """
