@@ -442,12 +442,9 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
         to(tree, profile, name, flow)?;
         let (instance, source) = source(tree, profile, &flow.connector, connector)?;
         let is_table = |table: &str| {
-            table.split_once('.').is_some_and(|(schema, table)| {
-                let word = |part: &str| {
-                    !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-                };
-                word(schema) && word(table)
-            })
+            let parts: Vec<&str> = table.split('.').collect();
+            let form = source.table.split('.').count();
+            parts.len() == form && parts.into_iter().all(WORD.fits)
         };
         if !is_table(&flow.table) {
             let form = source.table;
@@ -456,7 +453,7 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
                 &place("table"),
                 format!("flow `{name}`: {:?} is not {form}", flow.table),
             )
-            .hint("both names have letters, digits and `_` only"));
+            .hint("its names have letters, digits and `_` only"));
         }
         let topic = profile.topic(flow);
         if topic.len() > LONGEST_TOPIC {

@@ -78,7 +78,7 @@ fn counted(count: Option<Count>) -> String {
 /// Milliseconds as people say them, where they are a round number of something.
 pub(super) fn kept(ms: i64) -> String {
     match ms {
-        -1 => "forever".to_owned(),
+        -1 | i64::MAX => "forever".to_owned(),
         ms if ms > 0 && ms % 86_400_000 == 0 => format!("{} d", ms / 86_400_000),
         ms if ms > 0 && ms % 3_600_000 == 0 => format!("{} h", ms / 3_600_000),
         ms if ms > 0 && ms % 60_000 == 0 => format!("{} min", ms / 60_000),
