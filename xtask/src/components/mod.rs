@@ -15,6 +15,7 @@ pub mod position;
 pub mod postgres;
 pub mod slots;
 pub mod source;
+mod sql;
 pub mod target;
 
 use std::any::Any;

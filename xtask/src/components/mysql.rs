@@ -20,7 +20,7 @@ use super::columns::{self, Column};
 use super::connect::login;
 use super::console::Console;
 use super::source::Source;
-use super::{Component, Kept, Manifests, Seeded, Stage, service};
+use super::{Component, Kept, Manifests, Seeded, Stage, service, sql};
 use crate::clients::mysql::{Mysql, MysqlError, literal};
 use crate::environment::Environment;
 use crate::error::{Error, Result};
@@ -240,7 +240,7 @@ async fn create_tables(
     let session = own.session(env).await.map_err(|error| service(&error))?;
     let mut seeded = 0;
     for file in &own.schema {
-        let sql = read(env, "sql", file)?;
+        let sql = sql::file(env, TYPE.name, "sql", file)?;
         let tables = "SELECT count(*) FROM information_schema.tables";
         let before = session.value(tables).await.map_err(|e| service(&e))?;
         session
@@ -282,15 +282,9 @@ async fn seed_file(env: &Environment, session: &Mysql, file: &str) -> Result<u64
     if !env.templates.has(&format!("mysql/seed/{file}")) {
         return Ok(0);
     }
-    let sql = read(env, "seed", file)?;
+    let sql = sql::file(env, TYPE.name, "seed", file)?;
     let done = session.execute(&sql).await;
     done.map_err(|error| service(&error).detail(format!("manifests/mysql/seed/{file}")))
-}
-
-fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
-    let path = env.templates.root().join("mysql").join(folder).join(file);
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
-    Ok(text.trim().trim_end_matches(';').to_owned())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use super::console::Console;
 use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
-use super::{Component, Kept, Lock, Manifests, Operator, Replaced, Seeded, Stage, service};
+use super::{Component, Kept, Lock, Manifests, Operator, Replaced, Seeded, Stage, service, sql};
 use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
@@ -43,7 +43,7 @@ use crate::profile::schema::Versions;
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 use ready::wal_level;
-use settings::{Manager, PostgresSettings};
+use settings::{Manager, PostgresSettings, TYPE};
 
 const TITLE: &str = settings::TYPE.title;
 
@@ -427,7 +427,7 @@ pub async fn create_tables(
     let session = own.session(env).await.map_err(|error| service(&error))?;
     let mut seeded = 0;
     for file in &own.schema {
-        let sql = read(env, "sql", file)?;
+        let sql = sql::file(env, TYPE.name, "sql", file)?;
         let tables = "SELECT count(*) FROM pg_catalog.pg_tables \
                       WHERE schemaname NOT IN ('pg_catalog', 'information_schema')";
         let before = session.value(tables).await.map_err(|e| service(&e))?;
@@ -465,20 +465,9 @@ async fn seed_file(env: &Environment, session: &Postgres, file: &str) -> Result<
     if !env.templates.has(&format!("postgres/seed/{file}")) {
         return Ok(0);
     }
-    let sql = read(env, "seed", file)?;
+    let sql = sql::file(env, TYPE.name, "seed", file)?;
     session
         .execute(&format!("BEGIN; {sql}; COMMIT"))
         .await
         .map_err(|error| service(&error).detail(format!("manifests/postgres/seed/{file}")))
-}
-
-fn read(env: &Environment, folder: &str, file: &str) -> Result<String> {
-    let path = env
-        .templates
-        .root()
-        .join("postgres")
-        .join(folder)
-        .join(file);
-    let text = std::fs::read_to_string(&path).map_err(|source| Error::io("read", path, &source))?;
-    Ok(text.trim().trim_end_matches(';').to_owned())
 }

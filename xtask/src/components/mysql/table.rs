@@ -7,12 +7,20 @@ use super::settings::MysqlSettings;
 use crate::clients::mysql::{Mysql, ident, literal, table};
 use crate::components::service;
 use crate::components::source::{CanaryChange, Key, SourceTable};
+use crate::components::sql::{self, Quoting};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::profile::schema::Flow;
 
 /// So many keys are looked up by one statement.
 const KEYS: usize = 200;
+
+/// How its SQL quotes.
+const QUOTING: Quoting = Quoting {
+    ident,
+    literal,
+    table,
+};
 
 /// It, in a session.
 pub(super) struct Table<'a> {
@@ -65,7 +73,7 @@ impl<'a> Table<'a> {
 #[async_trait]
 impl SourceTable for Table<'_> {
     async fn canary(&self, id: i64, change: CanaryChange<'_>) -> Result<()> {
-        let sql = canary_sql(self.flow, id, change);
+        let sql = sql::canary(&QUOTING, self.flow, id, change);
         let done = self.session.execute(&sql).await;
         done.map(drop).map_err(|error| service(&error))
     }
@@ -88,36 +96,6 @@ impl SourceTable for Table<'_> {
             absent.extend(gone.map(|(_, key)| key.clone()));
         }
         Ok(absent)
-    }
-}
-
-fn canary_sql(flow: &Flow, id: i64, change: CanaryChange<'_>) -> String {
-    let name = table(&flow.table);
-    let key = ident(flow.key.first().map_or("", String::as_str));
-    match change {
-        CanaryChange::Insert(fields) => {
-            let fields = fields.iter();
-            let fields = fields.map(|(name, value)| (ident(name), literal(value)));
-            let (names, values): (Vec<String>, Vec<String>) =
-                std::iter::once((key, id.to_string())).chain(fields).unzip();
-            let (names, values) = (names.join(", "), values.join(", "));
-            format!("INSERT INTO {name} ({names}) VALUES ({values})")
-        }
-        CanaryChange::Update { column, value } => {
-            let (column, value) = (ident(column), literal(value));
-            format!("UPDATE {name} SET {column} = {value} WHERE {key} = {id}")
-        }
-        CanaryChange::Delete => format!("DELETE FROM {name} WHERE {key} = {id}"),
-        CanaryChange::DeleteOlder {
-            than,
-            column,
-            template,
-        } => {
-            let (column, like) = (ident(column), literal(&template.replace("{id}", "%")));
-            format!(
-                "DELETE FROM {name} WHERE {key} < 0 AND {key} > {than} AND {column} LIKE {like}"
-            )
-        }
     }
 }
 
@@ -175,7 +153,7 @@ mod tests {
             template: "canary-{id}",
         };
         assert_eq!(
-            canary_sql(&flow, -9, older),
+            sql::canary(&QUOTING, &flow, -9, older),
             "DELETE FROM `shop`.`orders` WHERE `id` < 0 AND `id` > -5 AND `name` LIKE 'canary-%'"
         );
     }

@@ -7,9 +7,17 @@ use super::settings::PostgresSettings;
 use crate::clients::postgres::{Postgres, ident, literal, table};
 use crate::components::service;
 use crate::components::source::{CanaryChange, Key, SourceTable};
+use crate::components::sql::{self, Quoting};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::profile::schema::Flow;
+
+/// How its SQL quotes.
+const QUOTING: Quoting = Quoting {
+    ident,
+    literal,
+    table,
+};
 
 /// It, in a session.
 pub(super) struct Table<'a> {
@@ -59,7 +67,7 @@ impl<'a> Table<'a> {
 #[async_trait]
 impl SourceTable for Table<'_> {
     async fn canary(&self, id: i64, change: CanaryChange<'_>) -> Result<()> {
-        let sql = canary_sql(self.flow, id, change);
+        let sql = sql::canary(&QUOTING, self.flow, id, change);
         let done = self.session.execute(&sql).await;
         done.map(drop).map_err(|error| service(&error))
     }
@@ -78,36 +86,6 @@ impl SourceTable for Table<'_> {
             .into_iter()
             .filter_map(|row| keys.get(row[0].as_ref()?.parse::<usize>().ok()?).cloned())
             .collect())
-    }
-}
-
-fn canary_sql(flow: &Flow, id: i64, change: CanaryChange<'_>) -> String {
-    let name = table(&flow.table);
-    let key = ident(flow.key.first().map_or("", String::as_str));
-    match change {
-        CanaryChange::Insert(fields) => {
-            let fields = fields.iter();
-            let fields = fields.map(|(name, value)| (ident(name), literal(value)));
-            let (names, values): (Vec<String>, Vec<String>) =
-                std::iter::once((key, id.to_string())).chain(fields).unzip();
-            let (names, values) = (names.join(", "), values.join(", "));
-            format!("INSERT INTO {name} ({names}) VALUES ({values})")
-        }
-        CanaryChange::Update { column, value } => {
-            let (column, value) = (ident(column), literal(value));
-            format!("UPDATE {name} SET {column} = {value} WHERE {key} = {id}")
-        }
-        CanaryChange::Delete => format!("DELETE FROM {name} WHERE {key} = {id}"),
-        CanaryChange::DeleteOlder {
-            than,
-            column,
-            template,
-        } => {
-            let (column, like) = (ident(column), literal(&template.replace("{id}", "%")));
-            format!(
-                "DELETE FROM {name} WHERE {key} < 0 AND {key} > {than} AND {column} LIKE {like}"
-            )
-        }
     }
 }
 
@@ -167,7 +145,7 @@ mod tests {
             template: "canary-{id}",
         };
         assert_eq!(
-            canary_sql(&flow, -9, older),
+            sql::canary(&QUOTING, &flow, -9, older),
             "DELETE FROM \"public\".\"o'rders\" WHERE \"id\" < 0 AND \"id\" > -5 AND \"name\" LIKE 'canary-%'"
         );
     }
