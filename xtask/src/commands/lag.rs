@@ -49,12 +49,12 @@ fn described(flow: &FlowLag, palette: Palette) -> String {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "  {name:<10} {what}");
     };
-    match (&flow.wal, &flow.oplog) {
-        (Some(wal), _) => {
+    match (&flow.wal, &flow.oplog, &flow.binlog) {
+        (Some(wal), ..) => {
             line("source", format!("at {}", wal.position));
             line("slot", slot(wal, palette));
         }
-        (None, Some(oplog)) => {
+        (None, Some(oplog), _) => {
             let window = oplog.newest.saturating_sub(oplog.oldest);
             let left = oplog
                 .window_left
@@ -68,7 +68,16 @@ fn described(flow: &FlowLag, palette: Palette) -> String {
                 ),
             );
         }
-        (None, None) => line("source", unknown()),
+        (None, None, Some(binlog)) => {
+            line("source", format!("at {}", binlog.position));
+            let unread = binlog.unread.map_or(unknown(), bytes);
+            let oldest = &binlog.oldest;
+            line(
+                "binlog",
+                format!("{unread} to go; keeps files from {oldest}"),
+            );
+        }
+        (None, None, None) => line("source", unknown()),
     }
     let state = match flow.state.as_deref() {
         Some("RUNNING") => palette.ink(Ink::Green, "RUNNING").into_owned(),

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::position::Position;
 use crate::clients::connect::PartitionOffset;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -213,6 +214,8 @@ pub enum Retention {
     Unconfirmed(Wal),
     /// The newest part, whether or not a connector still needs an older one.
     Newest(Oplog),
+    /// The newest files, likewise.
+    Files(Binlog),
 }
 
 /// A log that is kept until a connector has confirmed it.
@@ -249,6 +252,34 @@ pub struct Oplog {
     /// Seconds of the log that lie before the connector's position: when they are used up, its position
     /// is lost. None where the position has no time.
     pub window_left: Option<u64>,
+}
+
+/// A log in files, of which the oldest are removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Binlog {
+    /// Where the source writes now, `file:byte`.
+    pub position: String,
+    /// The oldest file that it keeps.
+    pub oldest: String,
+    /// Bytes that the connector has not committed; none where its file is not among those that are kept.
+    pub unread: Option<u64>,
+    /// The files with their sizes in bytes, the oldest first.
+    #[serde(skip)]
+    pub files: Vec<(String, u64)>,
+}
+
+impl Binlog {
+    /// The same, with what lies behind a committed position.
+    #[must_use]
+    pub fn behind(mut self, committed: Option<&Position>) -> Self {
+        let place = committed.and_then(|position| position.place.rsplit_once(':'));
+        self.unread = place.and_then(|(file, byte)| {
+            let from = self.files.iter().position(|(name, _)| name == file)?;
+            let kept: u64 = self.files[from..].iter().map(|(_, bytes)| bytes).sum();
+            Some(kept.saturating_sub(byte.parse().ok()?))
+        });
+        self
+    }
 }
 
 /// A step of a reset at the source.

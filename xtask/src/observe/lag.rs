@@ -16,7 +16,7 @@ use super::status::{self, PATIENCE};
 use crate::clients::connect::PartitionOffset;
 use crate::components::position::{Position, position};
 use crate::components::source;
-use crate::components::source::{Oplog, Retention, Wal};
+use crate::components::source::{Binlog, Oplog, Retention, Wal};
 use crate::environment::Environment;
 
 /// One flow.
@@ -32,6 +32,9 @@ pub struct FlowLag {
     pub wal: Option<Wal>,
     /// What the source keeps, of a log whose newest part is kept.
     pub oplog: Option<Oplog>,
+    /// What the source keeps, of a log in files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub binlog: Option<Binlog>,
     /// The place that the connector has committed.
     pub committed: Option<Position>,
     /// Topic.
@@ -66,11 +69,13 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
         .map(|row| {
             let source = sources.iter().find(|(name, _)| *name == row.connector);
             let committed = told.committed.get(&row.connector).cloned();
-            let (wal, oplog) = match source.and_then(|(_, retention)| retention.clone()) {
-                Some(Retention::Unconfirmed(wal)) => (Some(wal), None),
-                Some(Retention::Newest(oplog)) => (None, Some(before(oplog, committed.as_ref()))),
-                None => (None, None),
-            };
+            let (mut wal, mut oplog, mut binlog) = (None, None, None);
+            match source.and_then(|(_, retention)| retention.clone()) {
+                Some(Retention::Unconfirmed(found)) => wal = Some(found),
+                Some(Retention::Newest(found)) => oplog = Some(before(found, committed.as_ref())),
+                Some(Retention::Files(found)) => binlog = Some(found.behind(committed.as_ref())),
+                None => {}
+            }
             let mut rows = told.rows.iter().flatten();
             let connector = rows.find(|seen| seen.name == row.connector);
             FlowLag {
@@ -82,6 +87,7 @@ pub async fn gather(env: &Arc<Environment>) -> Vec<FlowLag> {
                 }),
                 wal,
                 oplog,
+                binlog,
                 committed,
                 topic: row.topic,
                 messages: row.messages,

@@ -84,6 +84,8 @@ async fn rows_of_mysql_reach_silver() {
     assert_eq!(changes, ["insert", "update", "delete"], "{verify}");
     let valid = sandbox.ok(&["connector", "validate", "mysql-connector"]);
     assert_eq!(valid, "mysql-connector: valid\n");
+    let lag = sandbox.json(&["lag"]);
+    assert!(lag["flows"][0]["binlog"]["unread"].is_u64(), "{lag:#}");
 
     for change in [
         r"INSERT INTO shop.customers VALUES

@@ -17,7 +17,7 @@ use crate::clients::mysql::Mysql;
 use crate::components::position::{Position, is_of_snapshot};
 use crate::components::service;
 use crate::components::source::{
-    CanaryKey, Changes, ROW, Reader, Retention, Source, SourceTable, Values,
+    Binlog, CanaryKey, Changes, ROW, Reader, Retention, Source, SourceTable, Values,
 };
 use crate::environment::Environment;
 use crate::error::Result;
@@ -68,9 +68,23 @@ impl Source for MysqlSettings {
         }
     }
 
-    /// The server says which files it keeps and not how old their entries are.
-    async fn retention(&self, _: &Environment, _: &Connector) -> Option<Retention> {
-        None
+    /// The server says which files it keeps and how large they are, not how old their entries are.
+    async fn retention(&self, env: &Environment, _: &Connector) -> Option<Retention> {
+        let session = self.session(env).await.ok()?;
+        let rows = session.query("SHOW BINARY LOGS").await.ok()?.into_iter();
+        let files: Vec<(String, u64)> = rows
+            .filter_map(|row| {
+                let mut cells = row.into_iter();
+                Some((cells.next()??, cells.next()??.parse().ok()?))
+            })
+            .collect();
+        let (newest, end) = files.last()?;
+        Some(Retention::Files(Binlog {
+            position: format!("{newest}:{end}"),
+            oldest: files.first()?.0.clone(),
+            unread: None,
+            files,
+        }))
     }
 
     fn canary_key(&self, id: i64) -> CanaryKey {
@@ -146,5 +160,31 @@ mod tests {
         assert_eq!(found.at, Some(1_700_000_000_000));
         assert!(!found.snapshot);
         assert_eq!(position(&json!({ "lsn": 5 })), None);
+    }
+
+    #[test]
+    fn what_is_unread_goes_over_files() {
+        let log = || Binlog {
+            position: "binlog.000004:50".into(),
+            oldest: "binlog.000002".into(),
+            unread: None,
+            files: [
+                ("binlog.000002", 100),
+                ("binlog.000003", 30),
+                ("binlog.000004", 50),
+            ]
+            .map(|(name, bytes)| (name.to_owned(), bytes))
+            .to_vec(),
+        };
+        let at = |place: &str| Position {
+            place: place.into(),
+            at: None,
+            snapshot: false,
+        };
+        let unread = |place: &str| log().behind(Some(&at(place))).unread;
+        assert_eq!(unread("binlog.000002:90"), Some(90));
+        assert_eq!(unread("binlog.000004:50"), Some(0));
+        assert_eq!(unread("binlog.000001:4"), None);
+        assert_eq!(log().behind(None).unread, None);
     }
 }
