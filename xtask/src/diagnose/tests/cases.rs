@@ -149,6 +149,12 @@ pub(super) const CASES: &[Case] = &[
     ("OPLOG_SHORT", |it| {
         it.documents().oplog = Some((NOW / 1000 - 3_600, NOW / 1000 + 36_000));
     }),
+    ("BINLOG_UNFIT", |it| {
+        it.rows_of_mysql().image = "MINIMAL".into()
+    }),
+    ("BINLOG_LOST", |it| {
+        it.rows_of_mysql().files = vec!["binlog.000005".into()]
+    }),
     ("PARTITION_LEADERLESS", |it| {
         it.broker().leaderless = vec!["t-0".into()]
     }),
@@ -312,6 +318,21 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "CONNECTION_STRING",
         Some("mongo-connector"),
         "ConnectException: Invalid connection string",
+    ),
+    (
+        "SCHEMA_HISTORY_LOST",
+        Some("mysql"),
+        "DebeziumException: The db history topic or its content is fully or partially missing",
+    ),
+    (
+        "OFFSET_UNUSABLE",
+        Some("mysql"),
+        "ServerException: Could not find first log file name in binary log index file",
+    ),
+    (
+        "SOURCE_UNREACHABLE",
+        Some("mysql"),
+        "CommunicationsException: Communications link failure",
     ),
     (
         "PLUGIN_BROKEN",

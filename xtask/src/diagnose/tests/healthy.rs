@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::components::postgres::slots::Slot;
 use crate::diagnose::facts::clickhouse::Clickhouse;
 use crate::diagnose::facts::mongodb::Mongodb;
+use crate::diagnose::facts::mysql::Mysql;
 use crate::diagnose::facts::postgres::{Postgres, Publication, Role, Server, Table};
 use crate::diagnose::facts::{
     Component, Connect, Connector, Disk, Facts, Flow, Instances, Kafka, Known, Node, Place,
@@ -32,9 +33,10 @@ pub(super) fn component(name: &'static str, pid: u32) -> Component {
 
 pub(super) fn connector(name: &str, source: &'static str) -> Connector {
     let postgres = source == "postgres";
-    let offset = match postgres {
-        true => json!({ "lsn": 1_000 }),
-        false => json!({ "sec": NOW / 1000, "ord": 1 }),
+    let offset = match source {
+        "postgres" => json!({ "lsn": 1_000 }),
+        "mysql" => json!({ "file": "binlog.000004", "pos": 4, "ts_sec": NOW / 1000 }),
+        _ => json!({ "sec": NOW / 1000, "ord": 1 }),
     };
     Connector {
         name: name.into(),
@@ -225,6 +227,23 @@ impl Facts {
 
     fn server_of<T: ServerFacts>(&mut self, name: &str) -> &mut T {
         self.servers.get_mut(name).expect("known")
+    }
+
+    /// MySQL in MongoDB's place, which its connector reads.
+    pub(super) fn rows_of_mysql(&mut self) -> &mut Mysql {
+        let name = "mysql";
+        *self.of("mongodb") = component(name, 9);
+        self.connectors[1] = connector("mongo-connector", name);
+        let healthy = Mysql {
+            clock_ms: Some(NOW),
+            logs: true,
+            format: "ROW".into(),
+            image: "FULL".into(),
+            read_only: false,
+            files: vec!["binlog.000003".into(), "binlog.000004".into()],
+        };
+        self.servers.insert(name, Known::Seen(healthy));
+        self.server_of(name)
     }
 
     pub(super) fn source(&mut self) -> &mut Postgres {

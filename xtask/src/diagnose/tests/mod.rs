@@ -176,6 +176,10 @@ fn what_is_said_belongs_to_one_rule() {
         match component {
             None => facts.fails(text),
             Some("mongo-connector") => facts.connectors[1].fails_over(text),
+            Some("mysql") => {
+                facts.rows_of_mysql();
+                facts.connectors[1].fails_over(text);
+            }
             Some(component) => facts.down_as(code, component, text),
         }
         otherwise(code, &facts)
