@@ -4,13 +4,15 @@
 
 mod support;
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaimSpec, PodSpec, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use serde_json::{Value, json};
 use support::crds::{Crds, bundles, typed};
-use support::objects::{CASES, objects_with};
+use support::objects::{CASES, Cluster, objects_with};
 use xtask::components::target;
 use xtask::environment::{Environment, Secrets};
 use xtask::platform::Platform;
@@ -148,6 +150,25 @@ fn kubernetes_own_kinds_hold_no_unknown_field() {
         }
     }
     assert!(seen > 50, "{seen}");
+}
+
+#[test]
+fn objects_of_two_components_of_a_type_have_names_of_their_own() {
+    let set = [
+        "components.mongodb={}",
+        "components.shop={type: mongodb, port: 27117}",
+        "components.orders={type: postgres, port: 5533}",
+    ];
+    let mut names = BTreeSet::new();
+    for object in objects_with("clickhouse", &set, Cluster::Kind) {
+        let meta = &object.object.metadata;
+        let kind = object.object.types.as_ref().map(|types| types.kind.clone());
+        let name = (kind, meta.namespace.clone(), meta.name.clone());
+        assert!(names.insert(name.clone()), "{name:?} is there twice");
+    }
+    assert!(names.iter().any(|(kind, _, name)| {
+        kind.as_deref() == Some("StatefulSet") && name.as_deref() == Some("shop")
+    }));
 }
 
 #[test]

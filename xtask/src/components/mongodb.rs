@@ -85,6 +85,7 @@ impl Component for MongodbSettings {
 
     fn values(&self, _: &Manifests<'_>) -> Result<Value> {
         Ok(json!({
+            "resource": self.resource(),
             "several": self.replicas > 1,
             "cache_gb": self.cache.parse::<Size>()?.gigabytes(),
         }))
@@ -108,7 +109,7 @@ impl Component for MongodbSettings {
 
     async fn check_change(&self, env: &Environment, cluster: &Cluster) -> Result<()> {
         let namespace = env.profile.namespace(Space::Database);
-        members::refuse_shrinking(cluster, namespace, self.replicas).await
+        members::refuse_shrinking(cluster, namespace, self.resource(), self.replicas).await
     }
 
     fn before_ready(&self, plan: &mut Plan, env: &Arc<Environment>, start: &str) -> Vec<String> {

@@ -8,7 +8,9 @@ use crate::server::{admin, apply, namespace, object};
 #[ignore = "needs KUBEBUILDER_ASSETS"]
 async fn pods_of_members_are_not_taken_away() {
     let cluster = admin().await;
-    refuse_shrinking(&cluster, "members", 1).await.unwrap();
+    refuse_shrinking(&cluster, "members", "mongo", 1)
+        .await
+        .unwrap();
     let set = object(json!({
         "apiVersion": "apps/v1", "kind": "StatefulSet",
         "metadata": { "name": "mongo", "namespace": "members" },
@@ -22,9 +24,13 @@ async fn pods_of_members_are_not_taken_away() {
     }));
     apply(&cluster, "members", &[namespace("members"), set]).await;
     for wanted in [3, 5] {
-        refuse_shrinking(&cluster, "members", wanted).await.unwrap();
+        refuse_shrinking(&cluster, "members", "mongo", wanted)
+            .await
+            .unwrap();
     }
-    let error = refuse_shrinking(&cluster, "members", 1).await.unwrap_err();
+    let error = refuse_shrinking(&cluster, "members", "mongo", 1)
+        .await
+        .unwrap_err();
     assert_eq!(error.code, Code::Drift);
     assert!(error.message.contains("mongo-1, mongo-2"), "{error}");
 }

@@ -125,10 +125,15 @@ fn shrinks(members: &str, wanted: usize) -> Error {
 ///
 /// # Errors
 /// More pods run than the profile wants, or the server does not tell.
-pub async fn refuse_shrinking(cluster: &Cluster, namespace: &str, wanted: u16) -> Result<()> {
+pub async fn refuse_shrinking(
+    cluster: &Cluster,
+    namespace: &str,
+    set: &str,
+    wanted: u16,
+) -> Result<()> {
     let sets: Api<StatefulSet> = Api::namespaced(cluster.client.clone(), namespace);
-    let there = sets.get_opt("mongo").await.map_err(|error| {
-        let what = format!("asking for StatefulSet {namespace}/mongo: {error}");
+    let there = sets.get_opt(set).await.map_err(|error| {
+        let what = format!("asking for StatefulSet {namespace}/{set}: {error}");
         Error::new(Code::Platform, what)
     })?;
     let there = there.and_then(|set| set.spec?.replicas);
@@ -137,7 +142,7 @@ pub async fn refuse_shrinking(cluster: &Cluster, namespace: &str, wanted: u16) -
     if there <= wanted {
         return Ok(());
     }
-    let members: Vec<String> = (wanted..there).map(|at| format!("mongo-{at}")).collect();
+    let members: Vec<String> = (wanted..there).map(|at| format!("{set}-{at}")).collect();
     Err(shrinks(&members.join(", "), wanted))
 }
 
