@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use support::Xtask;
 use support::objects::{CASES, loaded, templates_of};
 use xtask::platform::kind;
+use xtask::profile::parts::KIND_NODE;
 use xtask::render::Templates;
 use xtask::up::cluster::kind_config;
 use xtask::up::objects::Templated;
@@ -113,7 +114,7 @@ fn every_misspelt_name_in_kinds_configuration_is_found() {
     let loaded = loaded("clickhouse", &[]);
     let spec = kind::Spec {
         name: loaded.profile.kind_name(&loaded.name),
-        node_image: loaded.profile.versions.kind_node_image(),
+        node_image: format!("kindest/node:v{}", loaded.profile.versions.of(&KIND_NODE)),
         nodes: 2,
         ports: vec![kind::PortMapping {
             name: "postgres".into(),

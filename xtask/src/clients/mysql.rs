@@ -20,8 +20,8 @@ pub enum MysqlError {
         /// Why.
         reason: String,
     },
-    /// The server wants a kind of login that is not spoken here. Of a user whom it does not know it asks for any
-    /// kind, so that nobody can try which users there are.
+    /// The server wants a kind of login that is not spoken here. It asks for any kind where it does
+    /// not know the user, so that users cannot be found out by trying.
     #[error("MySQL refused the login: there is no such user, or it logs in by {plugin}")]
     Plugin {
         /// The kind.

@@ -1,6 +1,8 @@
 //! A flow's columns against those of its table at a relational source: one that is not there would be empty
 //! at the target for ever, and a time of another precision would be read a thousandfold wrong.
 
+use super::sql::Quoting;
+use crate::clients::answer::Row;
 use crate::error::{Code, Error, Result, nearest};
 use crate::profile::schema::Flow;
 
@@ -10,6 +12,30 @@ pub(super) struct Column {
     pub(super) name: String,
     /// Of a date with a time and without a zone: its type's name and the digits of its seconds.
     pub(super) local_time: Option<(&'static str, u32)>,
+}
+
+/// Asks for a flow's columns; each row is for [`Column::of`].
+pub(super) fn query(quoting: &Quoting, flow: &Flow) -> String {
+    let (schema, table) = flow.table.split_once('.').unwrap_or_default();
+    let literal = quoting.literal;
+    format!(
+        "SELECT column_name, data_type, datetime_precision FROM information_schema.columns \
+         WHERE table_schema = {} AND table_name = {}",
+        literal(schema),
+        literal(table)
+    )
+}
+
+impl Column {
+    /// A row of [`query`]. The time is how the catalogue calls a date with a time and without a zone, and how
+    /// people do.
+    pub(super) fn of(mut row: Row, time: (&str, &'static str)) -> Self {
+        let digits = row[2].take().filter(|_| row[1].as_deref() == Some(time.0));
+        Column {
+            local_time: digits.and_then(|it| Some((time.1, it.parse().ok()?))),
+            name: row[0].take().unwrap_or_default(),
+        }
+    }
 }
 
 /// Checks a flow's columns. `files` says where the tool's own tables are defined.

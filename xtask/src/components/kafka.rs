@@ -33,7 +33,7 @@ use crate::profile::backbone::{KAFKA, KAFKA_CLUSTER, KAFKA_POOL, STRIMZI};
 use crate::profile::component::{Space, Spec};
 use crate::profile::parts;
 use crate::profile::schema::{Flow, Kafka, Versions};
-use crate::profile::topics::topics;
+use crate::profile::topics::{sink_group, topics};
 use crate::readiness::Status;
 use crate::readiness::kubernetes::certificate;
 
@@ -98,7 +98,7 @@ fn groups(profile: &Profile, of: impl Fn(&Flow) -> bool) -> IndexSet<&str> {
 fn sinks(profile: &Profile) -> Vec<Value> {
     let sinks = profile.sinks.iter();
     sinks
-        .map(|(name, sink)| json!({ "group": format!("connect-{name}"), "queue": sink.queue }))
+        .map(|(name, sink)| json!({ "group": sink_group(name), "queue": sink.queue }))
         .collect()
 }
 

@@ -224,10 +224,7 @@ impl MongodbSettings {
     /// # Errors
     /// Its address is unusable.
     pub fn client_as_connector(&self, env: &Environment) -> Result<Mongodb, MongodbError> {
-        let mut endpoint = env.endpoint(&self.name);
-        if let Some(own) = env.profile.component(&self.name) {
-            endpoint = env.as_connector(own, endpoint);
-        }
+        let endpoint = env.endpoint_as_connector(&self.name);
         Mongodb::new(&endpoint)
     }
 }

@@ -33,6 +33,7 @@ use crate::profile::Profile;
 use crate::profile::component::Space;
 use crate::readiness::Status;
 use settings::{MYSQLD, MysqlSettings, TYPE};
+use table::QUOTING;
 
 /// The server's program, as `doctor` looks for it.
 const IN_PATH: InPath = InPath {
@@ -191,10 +192,7 @@ impl MysqlSettings {
     /// # Errors
     /// It does not answer or refuses the login.
     pub async fn session_as_connector(&self, env: &Environment) -> Result<Mysql, MysqlError> {
-        let mut endpoint = env.endpoint(&self.name);
-        if let Some(own) = env.profile.component(&self.name) {
-            endpoint = env.as_connector(own, endpoint);
-        }
+        let endpoint = env.endpoint_as_connector(&self.name);
         Mysql::connect(&endpoint).await
     }
 
@@ -253,22 +251,10 @@ async fn create_tables(
         }
     }
     for (name, flow) in env.profile.flows_of(&own.name) {
-        let (database, table) = flow.table.split_once('.').unwrap_or_default();
-        let sql = format!(
-            "SELECT column_name, data_type, datetime_precision FROM information_schema.columns \
-             WHERE table_schema = {} AND table_name = {}",
-            literal(database),
-            literal(table)
-        );
-        let rows = session.query(&sql).await.map_err(|e| service(&e))?;
-        let rows = rows.into_iter().map(|mut row| Column {
-            local_time: match (row[1].as_deref(), row[2].as_deref()) {
-                (Some("datetime"), Some(digits)) => digits.parse().ok().map(|it| ("datetime", it)),
-                _ => None,
-            },
-            name: row[0].take().unwrap_or_default(),
-        });
-        let found: Vec<Column> = rows.collect();
+        let rows = session.query(&columns::query(&QUOTING, flow)).await;
+        let rows = rows.map_err(|error| service(&error))?.into_iter();
+        let time = ("datetime", "datetime");
+        let found: Vec<Column> = rows.map(|row| Column::of(row, time)).collect();
         let files = format!("manifests/mysql/sql in {}.schema", own.name);
         columns::check(name, flow, &found, &files)?;
     }

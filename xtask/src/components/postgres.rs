@@ -25,7 +25,7 @@ use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
 use super::{Component, Kept, Lock, Manifests, Operator, Replaced, Seeded, Stage, service, sql};
-use crate::clients::postgres::{Postgres, PostgresError, ident, literal};
+use crate::clients::postgres::{Postgres, PostgresError, ident};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -44,6 +44,7 @@ use crate::readiness::Status;
 use crate::wait::{self, Patience};
 use ready::wal_level;
 use settings::{Manager, PostgresSettings, TYPE};
+use table::QUOTING;
 
 const TITLE: &str = settings::TYPE.title;
 
@@ -309,10 +310,7 @@ impl PostgresSettings {
     /// # Errors
     /// It does not answer or refuses the login.
     pub async fn session_as_connector(&self, env: &Environment) -> Result<Postgres, PostgresError> {
-        let mut endpoint = env.endpoint(&self.name);
-        if let Some(own) = env.profile.component(&self.name) {
-            endpoint = env.as_connector(own, endpoint);
-        }
+        let endpoint = env.endpoint_as_connector(&self.name);
         Postgres::connect(&endpoint, &self.database).await
     }
 
@@ -386,29 +384,10 @@ async fn check_columns(
     session: &Postgres,
 ) -> Result<()> {
     for (name, flow) in env.profile.flows_of(&own.name) {
-        let (schema, table) = flow
-            .table
-            .split_once('.')
-            .unwrap_or(("public", &flow.table));
-        let rows = session
-            .query(&format!(
-                "SELECT column_name, data_type, datetime_precision FROM information_schema.columns \
-                 WHERE table_schema = {} AND table_name = {}",
-                literal(schema),
-                literal(table)
-            ))
-            .await
-            .map_err(|error| service(&error))?;
-        let rows = rows.into_iter().map(|mut row| Column {
-            local_time: match (row[1].as_deref(), row[2].as_deref()) {
-                (Some("timestamp without time zone"), Some(digits)) => {
-                    digits.parse().ok().map(|it| ("timestamp", it))
-                }
-                _ => None,
-            },
-            name: row[0].take().unwrap_or_default(),
-        });
-        let found: Vec<Column> = rows.collect();
+        let rows = session.query(&columns::query(&QUOTING, flow)).await;
+        let rows = rows.map_err(|error| service(&error))?.into_iter();
+        let time = ("timestamp without time zone", "timestamp");
+        let found: Vec<Column> = rows.map(|row| Column::of(row, time)).collect();
         let files = "manifests/postgres/sql in postgres.schema";
         columns::check(name, flow, &found, files)?;
     }

@@ -72,8 +72,17 @@ impl Environment {
         }
     }
 
+    /// Where a component answers this tool, with its connectors' login.
+    pub fn endpoint_as_connector(&self, name: &str) -> Endpoint {
+        let endpoint = self.endpoint(name);
+        match self.profile.component(name) {
+            Some(of) => self.as_connector(of, endpoint),
+            None => endpoint,
+        }
+    }
+
     /// An endpoint of a component with its connectors' login.
-    pub fn as_connector(&self, of: &Instance, endpoint: Endpoint) -> Endpoint {
+    fn as_connector(&self, of: &Instance, endpoint: Endpoint) -> Endpoint {
         endpoint.login(of.connector_login().user(), self.connector_password(of))
     }
 }

@@ -307,7 +307,7 @@ fn written_flows(tree: &mut Node) {
         let origin = flow.origin.clone();
         let text = |value: &str| Node::new(origin.clone(), Value::String(value.into()));
         let columns = Node::new(origin.clone(), Value::Map(indexmap::IndexMap::new()));
-        let group = text(&format!("connect-{to}"));
+        let group = text(&topics::sink_group(&to));
         for (key, node) in [
             ("keep", text("latest")),
             ("group", group),

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::component::{Instance, Types};
-use super::parts::{DEBEZIUM, KIND_NODE, Part};
+use super::parts::{DEBEZIUM, Part};
 
 /// The expanded profile.
 #[derive(Clone, Debug, Deserialize)]
@@ -77,11 +77,6 @@ impl Versions {
     pub fn plugin(&self, name: &str) -> &str {
         let own = self.0.get(&format!("plugins.{name}"));
         own.map_or_else(|| self.of(&DEBEZIUM), String::as_str)
-    }
-
-    /// The image of Kind's nodes.
-    pub fn kind_node_image(&self) -> String {
-        format!("kindest/node:v{}", self.of(&KIND_NODE))
     }
 }
 

@@ -8,6 +8,11 @@ use super::Profile;
 /// only.
 pub const QUEUES: &str = "dlq.";
 
+/// The group in which Connect reads for a sink, unless its configuration names another.
+pub fn sink_group(sink: &str) -> String {
+    format!("connect-{sink}")
+}
+
 /// A topic with its settings. Partitions and replicas are the brokers' defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Topic {

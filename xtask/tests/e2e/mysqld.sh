@@ -6,7 +6,7 @@ dir=$1
 new=$dir.new
 rm -rf "$new" "$dir"
 mkdir -p "$new"
-debootstrap --variant=minbase --include=mysql-server-core sid "$new/root" http://deb.debian.org/debian >"$new/log" 2>&1 ||
+debootstrap --variant=minbase --include=mysql-server-core sid "$new/root" >"$new/log" 2>&1 ||
   { tail -5 "$new/log" >&2; exit 1; }
 root=$dir/root/usr
 cat >"$new/mysqld" <<END

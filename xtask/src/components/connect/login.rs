@@ -94,6 +94,11 @@ pub fn password_key(env: &Environment, name: &str, connector: &Connector) -> Opt
     key_of(env.read_by(connector)?)
 }
 
+/// What helps where the connectors' user was there before, with a password that others may log in with too.
+pub fn keep_password(component: &str, user: &str) -> String {
+    format!("set {component}.connector_password to that of {user}, or name another user")
+}
+
 /// The profile's key that holds the password of a component's connectors; none where `up` sets it there.
 pub fn key_of(of: &Instance) -> Option<String> {
     let path = &of.path;

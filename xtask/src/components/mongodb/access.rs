@@ -15,6 +15,7 @@ use mongodb::bson::{Bson, Document, doc};
 
 use super::settings::MongodbSettings;
 use crate::clients::mongodb::Mongodb;
+use crate::components::connect::login;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::Result;
@@ -139,11 +140,7 @@ pub async fn grant(own: &MongodbSettings, env: &Environment) -> Result<Outcome> 
     match as_connector.hello().await {
         Err(error) if error.is_refused_login() && own.external.is_some() => {
             // Others may log in with the password that it has.
-            let hint = format!(
-                "set {}.connector_password to that of {user}, or name another user",
-                own.name
-            );
-            return Err(service(&error).hint(hint));
+            return Err(service(&error).hint(login::keep_password(&own.name, user)));
         }
         Err(error) if error.is_refused_login() => {
             admin(&client, doc! { "updateUser": user, "pwd": password }).await?;

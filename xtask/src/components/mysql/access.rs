@@ -7,9 +7,10 @@
 
 use super::settings::MysqlSettings;
 use crate::clients::mysql::{Mysql, MysqlError, literal, table};
+use crate::components::connect::login;
 use crate::components::service;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::plan::Outcome;
 
 /// Gives the connectors' user what it needs.
@@ -63,11 +64,7 @@ async fn login(
     let exists = exists.map_err(|error| service(&error))?.is_some();
     if exists && own.external.is_some() {
         // Others may log in with the password that it has.
-        let hint = format!(
-            "set {}.connector_password to that of {user}, or name another user",
-            own.name
-        );
-        return Err(service(&refused).hint(hint));
+        return Err(service(&refused).hint(login::keep_password(&own.name, user)));
     }
     let password = env.password(&format!("{}-connector", own.name));
     let verb = if exists { "ALTER" } else { "CREATE" };
@@ -122,7 +119,7 @@ async fn run(session: &Mysql, sql: &str) -> Result<()> {
     done.map(drop).map_err(|error: MysqlError| {
         let is_missing = error.is_missing_right();
         // Not the statement: it may hold a password.
-        let error = Error::new(Code::Service, error.to_string());
+        let error = service(&error);
         match is_missing {
             true => error.hint("have an administrator of the server do it"),
             false => error,

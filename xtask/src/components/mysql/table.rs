@@ -5,9 +5,9 @@ use tokio::sync::OnceCell;
 
 use super::settings::MysqlSettings;
 use crate::clients::mysql::{Mysql, ident, literal, table};
-use crate::components::service;
 use crate::components::source::{CanaryChange, Key, SourceTable};
 use crate::components::sql::{self, Quoting};
+use crate::components::{columns, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::profile::schema::Flow;
@@ -16,7 +16,7 @@ use crate::profile::schema::Flow;
 const KEYS: usize = 200;
 
 /// How its SQL quotes.
-const QUOTING: Quoting = Quoting {
+pub(super) const QUOTING: Quoting = Quoting {
     ident,
     literal,
     table,
@@ -49,14 +49,10 @@ impl<'a> Table<'a> {
     }
 
     async fn numbers(&self) -> Result<Vec<bool>> {
-        let (database, name) = self.flow.table.split_once('.').unwrap_or_default();
-        let sql = format!(
-            "SELECT column_name, data_type FROM information_schema.columns \
-             WHERE table_schema = {} AND table_name = {}",
-            literal(database),
-            literal(name)
-        );
-        let rows = self.session.query(&sql).await;
+        let rows = self
+            .session
+            .query(&columns::query(&QUOTING, self.flow))
+            .await;
         let rows = rows.map_err(|error| service(&error))?;
         let is_number = |column: &String| {
             let row = rows.iter().find(|row| row[0].as_ref() == Some(column));

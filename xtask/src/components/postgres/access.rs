@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use super::settings::PostgresSettings;
 use crate::clients::postgres::{Postgres, PostgresError};
+use crate::components::connect::login;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -120,11 +121,7 @@ async fn role(
     let exists = exists.map_err(|error| service(&error))?.is_some();
     if exists && own.external.is_some() {
         // Others may log in with the password that it has.
-        let hint = format!(
-            "set {}.connector_password to that of {user}, or name another user",
-            own.name
-        );
-        return Err(service(&refused).hint(hint));
+        return Err(service(&refused).hint(login::keep_password(&own.name, user)));
     }
     let password = env.password(&format!("{}-connector", own.name));
     let verifier = postgres_protocol::password::scram_sha_256(password.expose().as_bytes());

@@ -13,7 +13,7 @@ use crate::error::{Code, Error, Result};
 use crate::profile::schema::Flow;
 
 /// How its SQL quotes.
-const QUOTING: Quoting = Quoting {
+pub(super) const QUOTING: Quoting = Quoting {
     ident,
     literal,
     table,

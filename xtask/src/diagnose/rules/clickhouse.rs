@@ -9,7 +9,7 @@ use crate::diagnose::{Fix, Remedy, Severity, Subject};
 pub(super) const TYPE: Type = Type {
     name: NAME,
     rules: &[RULES],
-    said: &[],
+    matchers: &[],
     words: &[
         ("OUT_OF_MEMORY", &[&["MEMORY_LIMIT_EXCEEDED"]]),
         ("NO_SPACE", &[&["NOT_ENOUGH_SPACE"]]),

@@ -25,7 +25,7 @@ struct Type {
     /// Its rules over the facts.
     rules: &'static [&'static [Rule]],
     /// Its rules over what is said.
-    said: &'static [Rule],
+    matchers: &'static [Rule],
     /// What it says where a general rule knows the symptom.
     words: Words,
     /// The key of its settings that says how much memory it takes.

@@ -9,7 +9,7 @@ use crate::diagnose::{Fix, Remedy, Severity, Subject};
 pub(super) const TYPE: Type = Type {
     name: NAME,
     rules: &[RULES],
-    said: SAID,
+    matchers: MATCHERS,
     words: WORDS,
     memory: "cache",
     reads_topics: false,
@@ -63,7 +63,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// What is said about it by those who read it.
-const SAID: &[Rule] = &[
+const MATCHERS: &[Rule] = &[
     Rule {
         code: "RESUME_TOKEN_LOST",
         title: "MongoDB's oplog no longer reaches back to a connector's position",

@@ -9,7 +9,7 @@ use crate::diagnose::{Remedy, Severity, Subject};
 pub(super) const TYPE: Type = Type {
     name: NAME,
     rules: &[RULES],
-    said: SAID,
+    matchers: MATCHERS,
     words: WORDS,
     memory: "buffer_pool",
     reads_topics: false,
@@ -42,7 +42,7 @@ const RULES: &[Rule] = &[
 ];
 
 /// What is said about it by those who read it.
-const SAID: &[Rule] = &[Rule {
+const MATCHERS: &[Rule] = &[Rule {
     code: "SCHEMA_HISTORY_LOST",
     title: "the definitions of a connector's tables are gone",
     about: "The binary log holds rows without the names of their columns. A connector keeps the definitions in a topic of its own; \

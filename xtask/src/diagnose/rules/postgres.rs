@@ -15,7 +15,7 @@ use crate::diagnose::{Remedy, Severity, Subject};
 pub(super) const TYPE: Type = Type {
     name: NAME,
     rules: &[slots::RULES, RULES],
-    said: matchers::RULES,
+    matchers: matchers::RULES,
     words: matchers::WORDS,
     memory: "shared_buffers",
     reads_topics: false,

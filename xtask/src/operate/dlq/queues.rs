@@ -13,6 +13,7 @@ use crate::observe::names;
 use crate::observe::topics::lost;
 use crate::observe::topics::roles::{Role, role};
 use crate::plan::Progress;
+use crate::profile::topics::sink_group;
 use crate::readiness::{self, Status};
 
 /// The setting that names a sink's queue.
@@ -54,7 +55,7 @@ impl Sink {
     pub fn group(&self) -> String {
         match self.config.get("consumer.override.group.id") {
             Some(group) => group.clone(),
-            None => format!("connect-{}", self.name),
+            None => sink_group(&self.name),
         }
     }
 }

@@ -31,13 +31,13 @@ struct Saying<'a> {
 /// The rules, in the order in which they are asked: what the connectors of one type say before what means the
 /// same of any.
 pub(super) fn rules() -> impl Iterator<Item = &'static Rule> {
-    let said = || TYPES.into_iter().flat_map(|kind| kind.said);
+    let own = || TYPES.into_iter().flat_map(|kind| kind.matchers);
     let of_one = |rule: &&Rule| matches!(rule.find, Find::TraceOf(..));
     let general = [source::RULES, process::RULES, record::RULES];
     source::LOGIN
         .iter()
-        .chain(said().filter(of_one))
-        .chain(said().filter(move |rule| !of_one(rule)))
+        .chain(own().filter(of_one))
+        .chain(own().filter(move |rule| !of_one(rule)))
         .chain(general.into_iter().flatten())
 }
 
