@@ -13,6 +13,9 @@
     clippy::panic
 )]
 
+#[allow(dead_code, reason = "the tests use all of it")]
+#[path = "../tests/support/commands.rs"]
+mod commands;
 #[path = "../tests/e2e/healer.rs"]
 mod healer;
 #[path = "support/healing.rs"]

@@ -12,6 +12,9 @@
     clippy::panic
 )]
 
+#[allow(dead_code, reason = "the tests use all of it")]
+#[path = "../tests/support/commands.rs"]
+mod commands;
 #[path = "support/machine.rs"]
 mod machine;
 #[path = "../tests/support/ports.rs"]

@@ -7,8 +7,11 @@ use clap::{Args, Parser, Subcommand};
 mod connector;
 mod diagnose;
 mod dlq;
+mod flow;
 mod heal;
+mod machine;
 mod names;
+mod numbers;
 mod restart;
 mod services;
 mod topic;
@@ -16,8 +19,11 @@ mod topic;
 pub use connector::*;
 pub use diagnose::*;
 pub use dlq::*;
+pub use flow::*;
 pub use heal::*;
+pub use machine::*;
 pub use names::Names;
+use numbers::number;
 pub use restart::*;
 pub use services::*;
 pub use topic::*;
@@ -114,6 +120,12 @@ pub enum Command {
     Versions(VersionsArgs),
     /// Check this machine's prerequisites.
     Doctor(Doctor),
+    /// List the environments on this machine.
+    #[command(subcommand)]
+    Env(EnvCommand),
+    /// Free what the cache holds for nobody.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Print a component's log.
     Logs(Logs),
     /// List, pause, stop, resume and restart connectors.
@@ -127,6 +139,9 @@ pub enum Command {
     RollingRestart(RollingRestart),
     /// Show how far behind each part of each flow is, from the source's log to the newest row.
     Lag(Lag),
+    /// List flows, show their types, and add one.
+    #[command(subcommand)]
+    Flow(FlowCommand),
     /// List the sources' replication slots, and drop one.
     #[command(subcommand)]
     Slot(SlotCommand),
@@ -196,7 +211,8 @@ pub struct Up {
     /// Read the operators' bundles from this directory instead of fetching them (air-gapped).
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub bundle_dir: Option<PathBuf>,
-    /// Do not ask before a cluster is changed for the first time, or before objects are pruned.
+    /// Do not ask before a cluster is changed for the first time, before objects are pruned, or before what this
+    /// machine lacks is installed.
     #[arg(long)]
     pub yes: bool,
     /// On a cluster, overwrite fields that others have changed since (`diff` shows them).
@@ -249,7 +265,7 @@ pub struct Down {
 /// Options of `status`.
 #[derive(Clone, Debug, Args)]
 pub struct StatusArgs {
-    /// Refresh until interrupted.
+    /// Refresh until `q` or Ctrl-C is pressed.
     #[arg(long)]
     pub watch: bool,
 }
@@ -261,7 +277,7 @@ pub struct StatusArgs {
   cargo xtask verify --latency 200      one row at a time; p50, p95 and p99 of each hop")]
 pub struct Verify {
     /// Also insert this many rows, one at a time, and print the latency of each hop.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = number(1, u32::MAX), allow_negative_numbers = true)]
     pub latency: Option<u32>,
 }
 
@@ -335,7 +351,7 @@ pub struct Logs {
     #[arg(short, long)]
     pub follow: bool,
     /// How many of the last lines to print.
-    #[arg(long, default_value_t = 100, value_name = "N")]
+    #[arg(long, default_value_t = 100, value_name = "N", value_parser = number(0, usize::MAX), allow_negative_numbers = true)]
     pub tail: usize,
     /// The log of the run before the last start.
     #[arg(long, conflicts_with = "follow")]

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
             let _ = error.print();
             // Help and version are answers. clap's own code for a mistake is our "differences found".
             if error.use_stderr() {
-                ExitCode::from(Exit::BadInput as u8)
+                Exit::BadInput.into()
             } else {
                 ExitCode::SUCCESS
             }

@@ -94,6 +94,10 @@ fn bash_completes_names_as_they_are_now() {
         names(&["cargo", "xtask", "shell", ""]),
         ["kafka", "postgres", "mongodb", "clickhouse"]
     );
+    assert_eq!(
+        names(&["cargo", "xtask", "flow", "show", ""]),
+        ["users", "events"]
+    );
     let warehouse = ["cargo", "xtask", "--profile", "warehouse"];
     for words in [
         &["query", ""][..],

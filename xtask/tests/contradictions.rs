@@ -50,6 +50,17 @@ fn contradictions_in_connectors_and_flows() {
         &["needs a log position", "use `keep: every`"],
     );
     refused(
+        "extends: clickhouse\nflows:\n  docs: {connector: mongo-connector, table: commerce.docs, keep: every, key: [_id], group: g}\n",
+        &[
+            "own.yaml:3:3: flow `docs`: MongoDB has documents, whose fields need columns",
+            "such as `_id: String`",
+        ],
+    );
+    refused(
+        "extends: clickhouse\nflows:\n  more: {connector: postgres-connector, table: public.more, keep: latest, key: [id, id], group: g}\n",
+        &["flow `more`: key column `id` stands there twice"],
+    );
+    refused(
         &GOOD.replace("    slot: app_slot\n", ""),
         &["own.yaml:2:3: connector `pg` reads PostgreSQL and needs `slot`"],
     );
@@ -135,6 +146,137 @@ fn contradictions_in_connectors_and_flows() {
 }
 
 #[test]
+fn columns_that_contradict_the_flow() {
+    let flow = |more: &str| {
+        format!(
+            "extends: clickhouse\nflows:\n  more:\n    connector: postgres-connector\n    table: public.more\n    \
+             keep: latest\n    key: [id]\n    group: g\n{more}"
+        )
+    };
+    for (more, parts) in [
+        (
+            "    columns: {id: Int64}\n    omit: [a]\n",
+            &[
+                "own.yaml:10:5: ",
+                "`columns` names all that arrive, and `omit` what differs",
+                "leave one of them out",
+            ][..],
+        ),
+        (
+            "    columns: {id: Int64}\n    override: {a: String}\n",
+            &["own.yaml:10:5: ", "and `override` what differs"],
+        ),
+        (
+            "    omit: [a, id]\n",
+            &["own.yaml:9:15: flow `more`: `id` is of the key, which cannot be left out"],
+        ),
+        (
+            "    override: {b: {from: a}}\n    omit: [a]\n",
+            &["own.yaml:10:12: flow `more`: `a` is left out, and `override` has it as `b`"],
+        ),
+        (
+            "    override:\n      b: {from: a}\n      c: {from: a}\n",
+            &["own.yaml:11:7: flow `more`: columns `b` and `c` are both the source's `a`"],
+        ),
+        (
+            "    override: {b: {form: a}}\n",
+            &["own.yaml:9:20: unknown key `form`", "did you mean `from`?"],
+        ),
+        (
+            "    override: {b: {type: Strng}}\n",
+            &["own.yaml:9:20: column `b`", "did you mean `String`?"],
+        ),
+        (
+            "    override: {b: [String]}\n",
+            &["own.yaml:9:16: ", "expected a type, or a map"],
+        ),
+        (
+            "    override: {'b c': {from: a}}\n",
+            &["own.yaml:9:16: ", "does not fit"],
+        ),
+        (
+            "    override: {_op: {from: a}}\n",
+            &["own.yaml:9:16: ", "silver has a column of its own"],
+        ),
+        (
+            "    override: {b: {from: ''}}\n",
+            &["own.yaml:9:20: ", "no column of a source"],
+        ),
+        (
+            "    override: {a: {unfit: nul}}\n",
+            &["own.yaml:9:20: ", "did you mean `null`?"],
+        ),
+        (
+            "    override: {a: {type: Int64, unfit: null}}\n",
+            &[
+                "own.yaml:9:33: column `a`: `unfit: null`, and Int64 is not Nullable",
+                "declare it as Nullable(Int64)",
+            ],
+        ),
+        (
+            "    override: {a: {type: String, unfit: clamp}}\n",
+            &["own.yaml:9:34: column `a`: `unfit: clamp`, and String has no bounds"],
+        ),
+        (
+            "    override: {id: {unfit: clamp}}\n",
+            &["own.yaml:9:21: column `id`: it is of the key"],
+        ),
+        (
+            "    unfit: 1\n",
+            &["own.yaml:9:5: ", "expected `error`, `null` or `clamp`"],
+        ),
+        (
+            "    override: {n: {from: id, type: Nullable(Int64)}}\n",
+            &["own.yaml:7:5: flow `more`: key column `id` is Nullable(Int64)"],
+        ),
+        (
+            "    columns: {id: Int64, b: {from: a}}\n    canary: {b: x}\n",
+            &[
+                "own.yaml:10:14: flow `more`: its canary's first column `b` is not among its columns",
+            ],
+        ),
+        (
+            "    omit: [a]\n    canary: {a: x}\n",
+            &["own.yaml:10:14: flow `more`: its canary's first column `a` is left out"],
+        ),
+        (
+            "    schema: sometimes\n",
+            &[
+                "own.yaml:9:5: ",
+                "next: one of `follow`, `report`, `refuse`",
+            ],
+        ),
+        (
+            "    columns: {id: Int64}\n    schema: report\n",
+            &["`columns` names all that arrive, and `schema` what differs"],
+        ),
+        (
+            "    canary: {id: x}\n",
+            &["its canary's key `id` is given by the tool"],
+        ),
+        (
+            "    override: {n: {from: id, type: UInt64}}\n    canary: {b: x}\n",
+            &["a canary's key is a negative number, a text or a UUID, and `id` is UInt64"],
+        ),
+    ] {
+        refused(&flow(more), parts);
+    }
+    refused_line(
+        "      _id: String",
+        "      _id: {from: id}",
+        7,
+        &["column `_id` has no type", "such as `type: String`"],
+    );
+    refused_line_of(
+        SINK,
+        "    key: [order_id]",
+        "    omit: [a]\n    key: [order_id]",
+        5,
+        &["`omit` says nothing to a sink"],
+    );
+}
+
+#[test]
 fn canaries_that_cannot_fly() {
     refused_line(
         "      note: canary {id}",
@@ -157,7 +299,7 @@ fn canaries_that_cannot_fly() {
     );
     refused(
         &GOOD.replace("order_id: Int64", "order_id: UInt64"),
-        &["a canary's key is a negative number, and `order_id` is UInt64"],
+        &["a canary's key is a negative number, a text or a UUID, and `order_id` is UInt64"],
     );
     refused(
         &GOOD.replace("note: String", "note: Int64"),
@@ -358,13 +500,13 @@ fn files_that_are_not_there() {
     refused(
         "postgres: {schema: [user.sql]}\n",
         &[
-            "own.yaml:1:12: `postgres.schema`: there is no file manifests/postgres/sql/user.sql",
+            "own.yaml:1:12: `postgres.schema`: there is no file user.sql beside the profile, nor in manifests/postgres/sql",
             "did you mean `users.sql`?",
         ],
     );
     refused(
         "mongodb: {seed: [nothing-alike.json]}\n",
-        &["files there: "],
+        &["files in manifests: "],
     );
 }
 

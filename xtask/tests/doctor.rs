@@ -15,8 +15,11 @@ fn script(dir: &Path, name: &str, text: &str) {
 }
 
 fn doctor(path: &Path, args: &[&str]) -> Output {
+    run(path, &[&["doctor"], args].concat())
+}
+
+fn run(path: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_xtask"))
-        .arg("doctor")
         .args(args)
         .env("PATH", path)
         .env("XDG_STATE_HOME", path.join("state"))
@@ -120,10 +123,8 @@ fn what_is_external_needs_nothing() {
     }
 }
 
-#[test]
-fn fix_asks_first_and_then_installs_and_looks_again() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let path = dir.path();
+/// Gives a machine package managers that make the tools.
+fn manage(path: &Path) {
     // Whatever this system's package manager is, here it makes the tools.
     let install = format!(
         "echo \"$0 $*\"
@@ -139,6 +140,37 @@ printf '#!/bin/sh\\necho 3.12.1\\n' > python3
         script(path, manager, &install);
     }
     script(path, "sudo", "exec \"$@\"");
+}
+
+#[test]
+fn the_first_up_installs_what_is_missing_and_goes_on() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path();
+    manage(path);
+    let up = ["up", "--platform", "host"];
+    let output = run(path, &up);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("cargo xtask up --platform host --yes installs it first"),
+        "{said}"
+    );
+    assert!(!path.join("java").exists());
+    assert!(!path.join("state").exists() && !path.join("cache").exists());
+
+    // What these tools are asked for next they cannot do: it went on.
+    let output = run(path, &[&up[..], &["--yes", "--ports", "auto"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(path.join("mvn").exists(), "{said}");
+    assert!(said.contains("host/artifacts"), "{said}");
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
+
+#[test]
+fn fix_asks_first_and_then_installs_and_looks_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path();
+    manage(path);
 
     let output = doctor(path, &["--fix"]);
     assert_eq!(output.status.code(), Some(3), "no terminal to ask at");

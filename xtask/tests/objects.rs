@@ -274,3 +274,35 @@ fn a_slip_in_kubernetes_own_kinds_is_found() {
         }
     }
 }
+
+#[test]
+fn a_servers_authority_is_mounted_beside_the_password() {
+    let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    let file = std::env::temp_dir().join(format!("cdc-objects-{} ca.pem", std::process::id()));
+    std::fs::write(&file, pem).expect("written");
+    let root = format!("postgres.sslrootcert={}", file.display());
+    let set = [
+        "postgres.external=db:5432",
+        "postgres.sslmode=verify-full",
+        &root,
+    ];
+    let objects = objects_with("clickhouse", &set, Cluster::Existing);
+    std::fs::remove_file(&file).expect("removed");
+    let all: Vec<Value> = objects.iter().map(value).collect();
+    let find = |kind: &str, name: &str| {
+        let mut all = all.iter();
+        let found = all.find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+        found.expect("the object").clone()
+    };
+    let secret = find("Secret", "postgres-connector");
+    // The file, in base64.
+    let encoded =
+        "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCkFBPT0KLS0tLS1FTkQgQ0VSVElGSUNBVEUtLS0tLQo=";
+    assert_eq!(secret["data"]["ca.crt"], encoded);
+    let config = &find("KafkaConnector", "postgres-connector")["spec"]["config"];
+    assert_eq!(config["database.sslmode"], "verify-full");
+    assert_eq!(
+        config["database.sslrootcert"],
+        "/mnt/postgres-connector/ca.crt"
+    );
+}

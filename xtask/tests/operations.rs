@@ -63,7 +63,7 @@ fn bad_input_is_refused_without_an_environment() {
         ),
         (
             "open source --profile warehouse",
-            "next: cargo xtask query source \"SELECT ...\", or: cargo xtask shell source",
+            "next: cargo xtask query --profile warehouse source \"SELECT ...\", or: cargo xtask shell --profile warehouse source",
         ),
     ] {
         let ran = ran(words);
@@ -105,6 +105,8 @@ fn nothing_is_up() {
         "topic config --check",
         "group list",
         "group describe x",
+        "flow show users",
+        "flow add public.orders",
         "query postgres x",
         "query source x --profile warehouse",
         "shell clickhouse",
@@ -128,8 +130,40 @@ fn nothing_is_up() {
 }
 
 #[test]
+fn flows_are_listed_without_an_environment() {
+    let text = ran("flow list --profile warehouse").stdout;
+    let orders: Vec<&str> = text.lines().map(str::trim_end).collect();
+    assert_eq!(
+        orders[2]
+            .split("  ")
+            .filter(|it| !it.is_empty())
+            .map(str::trim)
+            .collect::<Vec<_>>(),
+        [
+            "orders",
+            "public.orders",
+            "warehouse-source",
+            "warehouse",
+            "latest",
+            "order_id",
+            "as at the source",
+            "no: not proven"
+        ],
+        "{text}"
+    );
+    let json = ran("flow list --output json").stdout;
+    let flows: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        flows["flows"][0]["topic"], "postgres.public.users",
+        "{json}"
+    );
+    assert_eq!(flows["flows"][1]["columns"], "profile", "{json}");
+}
+
+#[test]
 fn help_has_examples() {
     for words in [
+        "flow",
         "topic",
         "topic tail",
         "topic count",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use support::Xtask;
-use support::objects::{CASES, loaded, templates_of};
+use support::objects::{CASES, Cluster, loaded, templates_of};
 use xtask::platform::kind;
 use xtask::profile::parts::KIND_NODE;
 use xtask::render::Templates;
@@ -26,10 +26,29 @@ connectors: {shop: {source: mysql, prefix: shop, config: {}}}
 flows:
   customers:
     {connector: shop, table: shop.customers, keep: latest, key: [id], group: g, columns: {id: Int64}, canary: ~}
+  history:
+    {connector: postgres-connector, table: public.history, keep: every, key: [id], group: h, columns: {id: Int64}}
 ";
 
 /// A profile with a sink.
 const SINK: &str = "extends: warehouse\n";
+
+/// A profile with a server of the user's own, whose certificate is checked.
+const VERIFIED: &str = "\
+extends: clickhouse
+postgres: {external: 'db:5432', sslmode: verify-full, sslrootcert: AUTHORITY}
+flows:
+  history:
+    {connector: postgres-connector, table: public.history, keep: every, key: [id], group: h, columns: {id: Int64}}
+";
+
+/// A file with an authority's certificate, below this directory.
+fn authority(dir: &Path) -> String {
+    let file = dir.join("authority.pem");
+    let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    std::fs::write(&file, pem).expect("written");
+    file.display().to_string()
+}
 
 fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -187,9 +206,19 @@ fn is_for_clusters(path: &Path) -> bool {
 fn every_misspelt_name_in_the_templates_for_clusters_is_found() {
     let root = repository().join("manifests");
     let templates = Templates::new(&root);
-    let cases: Vec<Templated> = CASES
-        .iter()
-        .flat_map(|(_, profile, set, cluster)| templates_of(loaded(profile, set), *cluster))
+    let dir = tempfile::tempdir().expect("a directory");
+    let root_cert = format!("postgres.sslrootcert={}", authority(dir.path()));
+    let verified = [
+        "postgres.external=db:5432",
+        "postgres.sslmode=verify-full",
+        &root_cert,
+    ];
+    let verified = ("clickhouse", &verified[..], Cluster::Existing);
+    let cases = CASES.map(|(_, profile, set, cluster)| (profile, set, cluster));
+    let cases: Vec<Templated> = cases
+        .into_iter()
+        .chain([verified])
+        .flat_map(|(profile, set, cluster)| templates_of(loaded(profile, set), cluster))
         .collect();
     let mut found = BTreeSet::new();
     files(&root, &mut found);
@@ -233,6 +262,7 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
     for folder in ["manifests", "profiles", "images"] {
         copy(&repository().join(folder), &root.join(folder));
     }
+    let verified = VERIFIED.replace("AUTHORITY", &authority(&root));
     // The embedded engine and the server have templates of their own.
     let render = |server: bool, profile: &str| {
         let world = Xtask::new().program("mongod").program("mysqld");
@@ -251,6 +281,7 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
         assert!(!render(false, FULL).prints().is_empty());
         assert!(!render(true, FULL).prints().is_empty());
         assert!(!render(false, SINK).prints().is_empty());
+        assert!(!render(false, &verified).prints().is_empty());
     };
     assert!(!Xtask::new().root(&root).args("render").prints().is_empty());
     all_render();
@@ -273,6 +304,8 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
             .any(|name| template.ends_with(name));
         let profile = if template.ends_with("jdbc-sink.yaml.hbs") {
             SINK
+        } else if template.ends_with("connectors/postgres.yaml.hbs") {
+            &verified
         } else {
             FULL
         };

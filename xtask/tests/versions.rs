@@ -165,7 +165,8 @@ fn up_says_what_is_known_to_be_vulnerable() {
         up("--set versions.kafka=4.0.0 --set versions.debezium=3.5.0.Final"),
         [
             "known to be vulnerable: Debezium's `postgres` plugin 3.5.0.Final (CVE-2026-42198, \
-             CVE-2026-54291), Kafka 4.0.0 (CVE-2026-35554); next: cargo xtask versions --profile clickhouse"
+             CVE-2026-54291), Kafka 4.0.0 (CVE-2026-35554); next: cargo xtask versions \
+             --platform host --set versions.kafka=4.0.0 --set versions.debezium=3.5.0.Final"
         ]
     );
 }

@@ -5,5 +5,14 @@ CREATE TABLE IF NOT EXISTS public.users (
     created_at timestamp NOT NULL DEFAULT now(),
     updated_at timestamp NOT NULL DEFAULT now()
 );
--- Updates and deletes carry the whole row as it was, not only its key.
-ALTER TABLE public.users REPLICA IDENTITY FULL;
+-- Updates and deletes carry the whole row as it was, not only its key. What is so already is left alone: ALTER TABLE
+-- takes a lock that everybody waits for.
+DO $$
+DECLARE
+    it regclass;
+BEGIN
+    FOR it IN SELECT oid FROM pg_class WHERE relreplident <> 'f'
+              AND oid IN (to_regclass('public.users')) LOOP
+        EXECUTE format('ALTER TABLE %s REPLICA IDENTITY FULL', it);
+    END LOOP;
+END $$;

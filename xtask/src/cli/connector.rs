@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::numbers::number;
 use clap::{Args, Subcommand};
 
 use super::Names;
@@ -13,6 +14,7 @@ use super::Names;
   cargo xtask connector status postgres
   cargo xtask connector pause '*-connector'
   cargo xtask connector restart postgres-connector --only-failed
+  cargo xtask connector snapshot postgres --tables public.orders
   cargo xtask connector validate postgres
 
 A NAME is a connector's name, the source that it reads, or a pattern with `*` and `?`.
@@ -30,6 +32,8 @@ pub enum ConnectorCommand {
     Stop(ChangeConnectors),
     /// Restart a connector and its tasks, and wait until they keep running.
     Restart(RestartConnectors),
+    /// Read some tables again, whole, while everything goes on streaming; and prove that the target has them.
+    Snapshot(SnapshotTables),
     /// Print the configuration as it runs; passwords are references.
     Config(Connectors),
     /// Have the plugin validate the profile's configuration; exit code 1 if anything is wrong.
@@ -66,11 +70,33 @@ pub struct RestartConnectors {
     #[command(flatten)]
     pub which: ChangeConnectors,
     /// Only this task.
-    #[arg(long, value_name = "N", conflicts_with = "only_failed")]
+    #[arg(long, value_name = "N", conflicts_with = "only_failed", value_parser = number(0, u32::MAX), allow_negative_numbers = true)]
     pub task: Option<u32>,
     /// Only what failed.
     #[arg(long)]
     pub only_failed: bool,
+}
+
+/// Options of `connector snapshot`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  cargo xtask connector snapshot postgres --tables public.orders --dry-run
+  cargo xtask connector snapshot postgres-connector --tables public.orders,public.customers
+
+Rows come between what is streamed (Debezium: an incremental snapshot); a row that has changed since wins over
+what was read. Rows of the target that the source no longer has are then marked as deleted. A flow with
+`keep: every` gets each row once more. After a kill at any point the same command, or `up`, continues where it was.
+`reset-connector` reads all tables of a connector again.")]
+pub struct SnapshotTables {
+    /// A connector's name, or the source that it reads.
+    #[arg(add = Names::ProfileConnectors)]
+    pub name: String,
+    /// The tables, as the profile's flows call them; or their flows.
+    #[arg(long, value_name = "TABLE", value_delimiter = ',', required = true, add = Names::Flows)]
+    pub tables: Vec<String>,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Subcommands of `slot`.
@@ -190,7 +216,7 @@ pub struct OffsetsRestore {
 
 The time until the disk is full is computed from how much the slot keeps, read twice a moment apart.")]
 pub struct Lag {
-    /// Refresh every second until interrupted.
+    /// Refresh every second until `q` or Ctrl-C is pressed.
     #[arg(long)]
     pub watch: bool,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::numbers::number;
 use clap::{Args, Subcommand};
 
 use super::Names;
@@ -55,7 +56,7 @@ pub struct DlqShow {
     #[arg(value_name = "NAME", add = Names::Queues)]
     pub name: Option<String>,
     /// How many records of each queue.
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = number(1, u32::MAX), allow_negative_numbers = true)]
     pub max: u32,
     /// Stack traces too.
     #[arg(long)]
@@ -95,7 +96,7 @@ pub struct DlqRedrive {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub edit_file: Option<PathBuf>,
     /// How many times a record is sent back before it stays.
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = number(1, u32::MAX), allow_negative_numbers = true)]
     pub rounds: u32,
     /// Also records that a newer record of their key has superseded.
     #[arg(long)]

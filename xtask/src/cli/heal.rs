@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::numbers::number;
 use clap::Args;
 
 use crate::units::Span;
@@ -36,7 +37,7 @@ pub struct Heal {
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = interval)]
     pub interval: Duration,
     /// How often one component, connector or flow may be restarted within an hour; then a person is needed.
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = number(0, u32::MAX), allow_negative_numbers = true)]
     pub max_restarts: u32,
     /// Send findings that need a person there, as JSON by POST: https, or http to this machine.
     #[arg(

@@ -12,6 +12,8 @@ pub enum Names {
     Connectors,
     /// The contexts of the user's kubeconfig.
     Contexts,
+    /// Flows of the profile.
+    Flows,
     /// Consumer groups.
     Groups,
     /// Keys of the profile.

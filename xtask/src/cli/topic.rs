@@ -1,5 +1,6 @@
 //! The commands that read and create topics and consumer groups.
 
+use super::numbers::number;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::Names;
@@ -85,10 +86,10 @@ pub struct TopicTail {
     #[arg(long)]
     pub headers: bool,
     /// Stop after this many messages.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1, u64::MAX), allow_negative_numbers = true)]
     pub max: Option<u64>,
     /// Only this partition.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", value_parser = number(0, i32::MAX), allow_negative_numbers = true)]
     pub partition: Option<i32>,
     /// Print Debezium's envelopes as changes.
     #[arg(long)]
@@ -131,10 +132,10 @@ pub struct TopicCreate {
     #[arg(long, value_enum)]
     pub role: Option<RoleChoice>,
     /// How many partitions; the role's or the broker's default otherwise.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1, i32::MAX), allow_negative_numbers = true)]
     pub partitions: Option<i32>,
     /// How many replicas; the broker's default otherwise.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number(1, i16::MAX), allow_negative_numbers = true)]
     pub replicas: Option<i16>,
     /// A setting by its Kafka name; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]

@@ -109,11 +109,10 @@ pub(super) async fn attach(env: &Environment) -> Result<()> {
     match find(env).await? {
         Some(cluster) => env.attach(cluster).await,
         None if env.platform == Platform::Host => Ok(()),
-        None => Err(Error::new(
-            Code::NotUp,
-            format!("the Kind cluster `{}` does not run", kind_name(env)),
-        )
-        .hint("cargo xtask up")),
+        None => {
+            let what = format!("the Kind cluster `{}` does not run", kind_name(env));
+            Err(Error::new(Code::NotUp, what).hint("cargo xtask up"))
+        }
     }
 }
 

@@ -47,6 +47,7 @@ fn completer(names: Names) -> fn(&OsStr) -> Vec<CompletionCandidate> {
         Names::Components => components,
         Names::Connectors => live::connectors,
         Names::Contexts => contexts,
+        Names::Flows => flows,
         Names::Groups => live::groups,
         Names::Keys => keys,
         Names::ProfileConnectors => connectors,
@@ -99,6 +100,12 @@ fn names() -> Vec<String> {
         Some(loaded) => loaded.profile.components.into_keys().collect(),
         None => components::types().map(str::to_owned).collect(),
     }
+}
+
+/// Flows of the chosen profile.
+fn flows(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = profile_of_line().map(|loaded| loaded.profile.flows.into_keys());
+    beginning(current, names.into_iter().flatten())
 }
 
 /// Components.

@@ -19,8 +19,17 @@ use crate::components::{kafka, slots};
 use crate::environment::Environment;
 use crate::operate::dlq::queues;
 use crate::platform::Platform;
-use crate::profile::topics;
+use crate::profile::{Profile, topics};
 use crate::report::Output;
+
+/// The names that something live told, else those of the profile.
+fn offered(
+    current: &OsStr,
+    live: Option<Vec<String>>,
+    own: fn(&Profile) -> Vec<String>,
+) -> Vec<CompletionCandidate> {
+    beginning(current, live.unwrap_or_else(|| of_profile(own)))
+}
 
 /// Topics, without Kafka's own unless they are meant.
 pub(super) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
@@ -32,13 +41,10 @@ pub(super) fn topics(current: &OsStr) -> Vec<CompletionCandidate> {
             .filter(|topic| internal || !topic.internal);
         Ok(shown.map(|topic| topic.name).collect())
     });
-    let of_profile = || {
-        of_profile(|profile| {
-            let topics = topics::topics(profile).into_iter();
-            topics.map(|topic| topic.name).collect()
-        })
-    };
-    beginning(current, live.unwrap_or_else(of_profile))
+    offered(current, live, |profile| {
+        let topics = topics::topics(profile).into_iter();
+        topics.map(|topic| topic.name).collect()
+    })
 }
 
 /// Consumer groups.
@@ -47,13 +53,10 @@ pub(super) fn groups(current: &OsStr) -> Vec<CompletionCandidate> {
         let groups = client.groups().await?;
         Ok(groups.into_iter().map(|group| group.id).collect())
     });
-    let of_profile = || {
-        of_profile(|profile| {
-            let flows = profile.flows.values();
-            flows.map(|flow| flow.group.clone()).collect()
-        })
-    };
-    beginning(current, live.unwrap_or_else(of_profile))
+    offered(current, live, |profile| {
+        let flows = profile.flows.values();
+        flows.map(|flow| flow.group.clone()).collect()
+    })
 }
 
 /// Connectors, and the sources that stand for them: those that Connect has, and those of the profile,
@@ -75,15 +78,10 @@ pub(super) fn slots(current: &OsStr) -> Vec<CompletionCandidate> {
         let slots = lists.await.ok()?.into_iter().flatten();
         Some(slots.map(|slot| slot.name).collect())
     });
-    let of_profile = || {
-        of_profile(|profile| {
-            let connectors = profile.connectors.values();
-            connectors
-                .filter_map(|connector| connector.slot.clone())
-                .collect()
-        })
-    };
-    beginning(current, live.unwrap_or_else(of_profile))
+    offered(current, live, |profile| {
+        let connectors = profile.connectors.values();
+        connectors.filter_map(|it| it.slot.clone()).collect()
+    })
 }
 
 /// Dead letter queues, and the sinks that have one. A profile names neither.
@@ -95,15 +93,8 @@ pub(super) fn dlqs(current: &OsStr) -> Vec<CompletionCandidate> {
             .sinks
             .into_iter()
             .filter(|sink| sink.queue().is_some());
-        let sinks = sinks.map(|sink| sink.name);
-        Some(
-            found
-                .queues
-                .into_iter()
-                .map(|queue| queue.name)
-                .chain(sinks)
-                .collect(),
-        )
+        let queues = found.queues.into_iter().map(|queue| queue.name);
+        Some(queues.chain(sinks.map(|sink| sink.name)).collect())
     });
     beginning(current, names.unwrap_or_default())
 }

@@ -1,26 +1,34 @@
 //! `connector`: what connectors do, and having them do something else.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use serde_json::{Value, json};
+use indexmap::IndexMap;
+use serde_json::json;
 
-use super::context;
-use super::stdout::{self, palette, say};
-use crate::cli::{ChangeConnectors, ConnectorCommand, Global, RestartConnectors};
+use super::stdout::{self, palette};
+use super::{context, restart, steps};
+use crate::cli::{ChangeConnectors, ConnectorCommand, Global, RestartConnectors, SnapshotTables};
 use crate::clients::connect::TargetState;
 use crate::clock;
 use crate::components::connect::settled;
 use crate::components::{connect, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
-use crate::observe::connectors::named;
 use crate::observe::connectors::view::{self, Detail, Row};
-use crate::operate::control::{self, Restart};
+use crate::observe::connectors::{named, one};
 use crate::operate::reset::refuse_unfinished;
+use crate::plan::Plan;
 use crate::plan::{Outcome, Progress};
+use crate::platform::host::lock;
+use crate::printed;
+use crate::profile::Profile;
 use crate::report::Output;
-use crate::report::table::{Side, Table};
-use crate::report::text::{Ink, Palette, one_line};
+use crate::report::table::Table;
+use crate::report::text::{self, Ink, Palette, one_line};
+use crate::up::control::{self, Restart};
+use crate::up::rereads;
 
 pub(super) async fn run(global: &Global, command: &ConnectorCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
@@ -34,6 +42,7 @@ pub(super) async fn run(global: &Global, command: &ConnectorCommand) -> Result<E
         ConnectorCommand::Restart(args) => {
             change(output, &env, &args.which, Change::Restart(what(args))).await
         }
+        ConnectorCommand::Snapshot(args) => snapshot(global, &env, args).await,
         ConnectorCommand::Config(which) => config(output, &env, &which.names).await,
         ConnectorCommand::Validate(which) => validate(output, &env, &which.names).await,
         ConnectorCommand::Plugins => plugins(output, &env).await,
@@ -80,14 +89,15 @@ async fn change(
         refuse_unfinished(env, name)?;
     }
     if which.dry_run {
-        match output {
-            Output::Json => say!("{}", json!({ "dry_run": { change.word(): names } })),
-            Output::Text => say!("would {} {}", change.word(), names.join(", ")),
-        }
-        return Ok(ExitCode::SUCCESS);
+        let word = change.word();
+        return stdout::answer(output, json!({ "dry_run": { word: names } }), || {
+            format!("would {word} {}\n", names.join(", "))
+        });
     }
     let progress = Progress::silent();
-    let all = names.iter().map(|name| one(env, name, change, &progress));
+    let all = names
+        .iter()
+        .map(|name| change_one(env, name, change, &progress));
     let outcomes = futures_util::future::join_all(all).await;
     let mut done = Vec::new();
     let mut errors = Vec::new();
@@ -98,27 +108,22 @@ async fn change(
             Err(error) => errors.push(error),
         }
     }
-    match output {
-        Output::Json if !errors.is_empty() => {}
-        Output::Json => {
-            let rows: Vec<Value> = done
+    if errors.is_empty() || output == Output::Text {
+        let rows = done.iter().map(|(name, changed, message)| {
+            json!({ "name": name, "changed": changed, "message": message })
+        });
+        let object = json!({ "connectors": rows.collect::<Vec<_>>() });
+        stdout::answer(output, object, || {
+            let lines = done
                 .iter()
-                .map(|(name, changed, message)| {
-                    json!({ "name": name, "changed": changed, "message": message })
-                })
-                .collect();
-            say!("{}", json!({ "connectors": rows }));
-        }
-        Output::Text => {
-            for (name, _, message) in &done {
-                say!("{name}: {message}");
-            }
-        }
+                .map(|(name, _, message)| format!("{name}: {message}\n"));
+            lines.collect()
+        })?;
     }
     Error::together(errors).map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-async fn one(
+async fn change_one(
     env: &Environment,
     name: &str,
     change: Change,
@@ -133,40 +138,112 @@ async fn one(
     control::set_state(env, name, target, progress).await
 }
 
-fn ink(state: &str) -> Option<Ink> {
-    match state {
-        "RUNNING" => Some(Ink::Green),
-        "FAILED" => Some(Ink::Red),
-        _ => Some(Ink::Yellow),
+async fn snapshot(
+    global: &Global,
+    env: &Arc<Environment>,
+    args: &SnapshotTables,
+) -> Result<ExitCode> {
+    let name = one(env, &args.name).await?;
+    let connector = env.profile.connectors.get(&name).cloned().ok_or_else(|| {
+        let what =
+            format!("connector `{name}` is not of this profile: its tables are not known here");
+        Error::new(Code::Usage, what)
+    })?;
+    rereads::topics(env, &name, &connector)?;
+    refuse_unfinished(env, &name)?;
+    let tables = tables(&env.profile, &name, &args.tables)?;
+    let listed: Vec<&String> = tables.iter().collect();
+    if args.dry_run {
+        let object = json!({ "connector": name, "dry_run": listed });
+        return stdout::answer(global.output, object, || {
+            format!("would have {name} read {} again\n", text::list(&listed))
+        });
     }
+    let _lock = lock::take(&env.dirs.lock(), "cargo xtask connector snapshot")?;
+    let mut plan = Plan::default();
+    let (at, connector_name, of, asked) =
+        (env.clone(), name.clone(), connector.clone(), tables.clone());
+    plan.step(
+        "ask",
+        "note what is to be read",
+        &[],
+        async move |progress| rereads::ask(&at, &connector_name, &of, &asked, &progress).await,
+    );
+    let (at, connector_name, of) = (env.clone(), name.clone(), connector.clone());
+    plan.step(
+        "begin",
+        "have the connector read it",
+        &["ask"],
+        async move |progress| rereads::begin(&at, &connector_name, &of, &progress).await,
+    );
+    let (at, connector_name) = (env.clone(), name.clone());
+    plan.step(
+        "snapshot",
+        "read, and at the target",
+        &["begin"],
+        async move |progress| rereads::read(&at, &connector_name, &connector, &progress).await,
+    );
+    let again = format!(
+        "cargo xtask connector snapshot {name} --tables {}",
+        args.tables.join(",")
+    );
+    let report = steps::run(global, plan).await;
+    report.map_err(|error| restart::again(error, &again))?;
+    stdout::answer(
+        global.output,
+        json!({ "connector": name, "tables": tables }),
+        || {
+            format!(
+                "{name} has read {} again, and the target has it\n",
+                text::list(&listed)
+            )
+        },
+    )
 }
 
-fn exit(rows: impl IntoIterator<Item = bool>) -> ExitCode {
-    match rows.into_iter().all(|running| running) {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(Exit::Failed as u8),
+/// The tables that are meant, by their own names or their flows'.
+fn tables(profile: &Profile, connector: &str, given: &[String]) -> Result<BTreeSet<String>> {
+    let flows = profile.flows.iter();
+    let flows: Vec<_> = flows
+        .filter(|(_, flow)| flow.connector == connector)
+        .collect();
+    let known: Vec<&str> = flows.iter().map(|(_, flow)| flow.table.as_str()).collect();
+    given
+        .iter()
+        .map(|given| {
+            let mut meant = flows
+                .iter()
+                .filter(|(name, flow)| flow.table == *given || *name == given);
+            let found = meant.next().map(|(_, flow)| flow.table.clone());
+            found.ok_or_else(|| {
+                let what = format!("{connector} captures no table `{given}`");
+                let all = format!("it captures {}", known.join(", "));
+                Error::new(Code::Usage, what).meant(given, known.iter().copied(), all)
+            })
+        })
+        .collect()
+}
+
+fn ink(state: &str) -> Ink {
+    match state {
+        "RUNNING" => Ink::Green,
+        "FAILED" => Ink::Red,
+        _ => Ink::Yellow,
     }
 }
 
 async fn list(output: Output, env: &Environment) -> Result<ExitCode> {
     let rows = view::list(env).await?;
-    match output {
-        Output::Json => say!("{}", json!({ "connectors": rows })),
-        Output::Text if rows.is_empty() => say!("Connect has no connector"),
-        Output::Text => stdout::print(&listed(&rows, palette()))?,
-    }
-    Ok(ExitCode::SUCCESS)
+    stdout::answer(output, json!({ "connectors": rows }), || {
+        listed(&rows, palette())
+    })
 }
 
 fn listed(rows: &[Row], palette: Palette) -> String {
-    let mut table = Table::new([
-        ("CONNECTOR", Side::Left),
-        ("TYPE", Side::Left),
-        ("STATE", Side::Left),
-        ("TASKS", Side::Right),
-        ("WORKER", Side::Left),
-        ("CAUSE", Side::Left),
-    ]);
+    if rows.is_empty() {
+        return "Connect has no connector\n".into();
+    }
+    let mut table = Table::titled("CONNECTOR  TYPE  STATE  >TASKS  WORKER  CAUSE");
     for row in rows {
         let running = row.tasks.iter().filter(|task| task.state == "RUNNING");
         let tasks = format!("{}/{}", running.count(), row.tasks.len());
@@ -174,7 +251,7 @@ fn listed(rows: &[Row], palette: Palette) -> String {
         table.inked([
             (row.name.clone(), None),
             (row.kind.clone(), None),
-            (row.state.clone(), ink(&row.state)),
+            (row.state.clone(), Some(ink(&row.state))),
             (tasks, (!row.is_running()).then_some(Ink::Yellow)),
             (row.worker.clone(), Some(Ink::Dim)),
             (cause.into_owned(), Some(Ink::Red)),
@@ -186,28 +263,21 @@ fn listed(rows: &[Row], palette: Palette) -> String {
 async fn status(output: Output, env: &Environment, names: &[String]) -> Result<ExitCode> {
     let names = named(env, names).await?;
     let details = view::glance(env, &names).await?;
-    match output {
-        Output::Json => say!("{}", json!({ "connectors": details })),
-        Output::Text => {
-            for detail in &details {
-                stdout::print(&described(detail, palette()))?;
-            }
-        }
-    }
+    stdout::answer(output, json!({ "connectors": details }), || {
+        let texts = details.iter().map(|detail| described(detail, palette()));
+        texts.collect()
+    })?;
     // One that a user paused or stopped is as it should be.
     let is_well = |detail: &Detail| {
         let row = &detail.row;
         (row.is_running() || row.is_resting()) && detail.unknown.is_none()
     };
-    Ok(exit(details.iter().map(is_well)))
+    Ok(stdout::ended(details.iter().all(is_well), Exit::Failed))
 }
 
 fn described(detail: &Detail, palette: Palette) -> String {
     let row = &detail.row;
-    let paint = |state: &str| match ink(state) {
-        Some(ink) => palette.ink(ink, state.to_owned()).into_owned(),
-        None => state.to_owned(),
-    };
+    let paint = |state: &str| palette.ink(ink(state), state.to_owned());
     let mut text = format!("{}  {}  {}\n", row.name, paint(&row.state), row.class);
     for task in &row.tasks {
         text += &format!(
@@ -236,8 +306,8 @@ fn described(detail: &Detail, palette: Palette) -> String {
             text.push('\n');
         }
         (None, Some(why)) => {
-            text +=
-                &format!("  position  not known: {why}\n  next: cargo xtask diagnose connect\n");
+            let next = printed::ours("cargo xtask diagnose connect");
+            text += &format!("  position  not known: {why}\n  next: {next}\n");
         }
         (None, None) => text += "  position  none committed\n",
     }
@@ -250,31 +320,29 @@ fn described(detail: &Detail, palette: Palette) -> String {
             ),
             _ => format!("cargo xtask connector restart {} --only-failed", row.name),
         };
-        text += &format!("  next: {next}\n");
+        text += &format!("  next: {}\n", printed::ours(&next));
     }
     text
 }
 
 async fn config(output: Output, env: &Environment, names: &[String]) -> Result<ExitCode> {
-    let mut all = serde_json::Map::new();
+    let mut all = IndexMap::new();
     for name in named(env, names).await? {
         let client = env.connect_client();
         let found = settled(&Progress::silent(), || client.config(&name)).await?;
         let config = connect::shown(found.unwrap_or_default());
-        all.insert(name, json!(config));
+        all.insert(name, config);
     }
-    match output {
-        Output::Json => say!("{}", json!({ "connectors": all })),
-        Output::Text => {
-            for (name, config) in &all {
-                say!("{name}");
-                for (key, value) in config.as_object().into_iter().flatten() {
-                    say!("  {key}={}", value.as_str().unwrap_or_default());
-                }
+    stdout::answer(output, json!({ "connectors": all }), || {
+        let mut text = String::new();
+        for (name, config) in &all {
+            text += &format!("{name}\n");
+            for (key, value) in config {
+                text += &format!("  {key}={value}\n");
             }
         }
-    }
-    Ok(ExitCode::SUCCESS)
+        text
+    })
 }
 
 async fn validate(output: Output, env: &Environment, names: &[String]) -> Result<ExitCode> {
@@ -285,96 +353,67 @@ async fn validate(output: Output, env: &Environment, names: &[String]) -> Result
         given => given.to_vec(),
     };
     let mut wrong = Vec::new();
+    let mut refused = Vec::new();
     let mut fine = Vec::new();
     for given in &names {
         let name = match profile.contains_key(given) {
             true => given.clone(),
-            false => crate::observe::connectors::one(env, given).await?,
+            false => one(env, given).await?,
         };
         let Some(connector) = profile.get(&name) else {
-            return Err(Error::new(
-                Code::Usage,
-                format!("the profile has no connector `{name}`"),
-            ));
+            let what = format!("the profile has no connector `{name}`");
+            return Err(Error::new(Code::Usage, what));
         };
         let (class, config) = connect::wanted(env, &name, connector)?;
         let found = env.connect_client().validate(&class, &config).await;
-        let found = found.map_err(|error| service(&error))?;
+        let found = found.map_err(service)?;
         let before = wrong.len();
         for (key, error) in found.errors() {
             wrong.push(json!({ "connector": name, "key": key, "error": error }));
+            refused.push(format!("{name}: {key}: {}\n", one_line(error)));
         }
         if wrong.len() == before {
             fine.push(name);
         }
     }
-    match output {
-        Output::Json => say!("{}", json!({ "errors": wrong, "valid": fine })),
-        Output::Text => {
-            for name in &fine {
-                say!("{name}: valid");
-            }
-            for error in &wrong {
-                let text = |key: &str| error[key].as_str().unwrap_or_default();
-                say!(
-                    "{}: {}: {}",
-                    text("connector"),
-                    text("key"),
-                    one_line(text("error"))
-                );
-            }
-        }
-    }
-    Ok(exit([wrong.is_empty()]))
+    stdout::answer(output, json!({ "errors": wrong, "valid": fine }), || {
+        let valid = fine.iter().map(|name| format!("{name}: valid\n"));
+        valid.chain(refused).collect()
+    })?;
+    Ok(stdout::ended(wrong.is_empty(), Exit::Failed))
 }
 
 async fn plugins(output: Output, env: &Environment) -> Result<ExitCode> {
     let client = env.connect_client();
     let plugins = settled(&Progress::silent(), || client.plugins()).await?;
-    match output {
-        Output::Json => {
-            let rows: Vec<Value> = plugins
-                .iter()
-                .map(|plugin| json!({ "class": plugin.class, "version": plugin.version }))
-                .collect();
-            say!("{}", json!({ "plugins": rows }));
+    let rows = plugins.iter();
+    let rows = rows.map(|it| json!({ "class": it.class, "version": it.version }));
+    let object = json!({ "plugins": rows.collect::<Vec<_>>() });
+    stdout::answer(output, object, || {
+        let mut table = Table::titled("CLASS  VERSION");
+        for plugin in &plugins {
+            table.row([&plugin.class, plugin.version.as_deref().unwrap_or_default()]);
         }
-        Output::Text => {
-            let mut table = Table::new([("CLASS", Side::Left), ("VERSION", Side::Left)]);
-            for plugin in &plugins {
-                table.row([
-                    plugin.class.clone(),
-                    plugin.version.clone().unwrap_or_default(),
-                ]);
-            }
-            stdout::print(&table.text(palette()))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+        table.text(palette())
+    })
 }
 
 async fn offsets(output: Output, env: &Environment, names: &[String]) -> Result<ExitCode> {
     let names = named(env, names).await?;
     let details = view::details(env, &names).await?;
-    match output {
-        Output::Json => {
-            let all: serde_json::Map<String, Value> = details
-                .iter()
-                .map(|detail| (detail.row.name.clone(), json!(detail.offsets.offsets)))
-                .collect();
-            say!("{}", json!({ "connectors": all }));
-        }
-        Output::Text => {
-            for detail in &details {
-                say!("{}", detail.row.name);
-                if detail.offsets.offsets.is_empty() {
-                    say!("  none committed");
-                }
-                for offset in &detail.offsets.offsets {
-                    say!("  {} -> {}", offset.partition, offset.offset);
-                }
+    let all = details.iter();
+    let all: IndexMap<_, _> = all.map(|it| (&it.row.name, &it.offsets.offsets)).collect();
+    stdout::answer(output, json!({ "connectors": all }), || {
+        let mut text = String::new();
+        for (name, offsets) in &all {
+            text += &format!("{name}\n");
+            if offsets.is_empty() {
+                text += "  none committed\n";
+            }
+            for offset in *offsets {
+                text += &format!("  {} -> {}\n", offset.partition, offset.offset);
             }
         }
-    }
-    Ok(ExitCode::SUCCESS)
+        text
+    })
 }

@@ -1,24 +1,24 @@
 //! What every command needs: the repository, the environment, output.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::stdout::say;
-use super::{cluster, diagnose};
-use crate::cli::Global;
+use super::{cluster, diagnose, naming};
+use crate::cli::{DEFAULT_PROFILE, Global};
 use crate::components;
 use crate::diagnose::Finding;
-use crate::diagnose::confirmed::confirmed;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
-use crate::files::write_atomic;
+use crate::files::{read_if_there, write_atomic};
 use crate::platform::host::Dirs;
 use crate::platform::host::prerequisites::Wanted;
 use crate::platform::{Platform, docker};
+use crate::printed;
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Profile, Selection};
 use crate::report::text::Palette;
@@ -49,21 +49,25 @@ pub(super) fn selection(global: &Global) -> Selection {
 
 /// Loads the profile as the command line gives it, with the ports that `up --ports auto` chose.
 pub(super) fn load(selection: &Selection) -> Result<Loaded> {
+    let named = |mut loaded: Loaded| {
+        loaded.name = naming::of(&selection.profile)?.name;
+        Ok(loaded)
+    };
     let root = root();
-    let loaded = components::load(&root, selection)?;
+    let loaded = named(components::load(&root, selection)?)?;
     let chosen = chosen_ports(&Dirs::of(&loaded.name)?)?;
     if chosen.is_empty() {
         return Ok(loaded);
     }
-    let mut selection = selection.clone();
+    let mut with_ports = selection.clone();
     for Wanted { key, port, .. } in profile::all_ports(&loaded.profile) {
         let choice = chosen.get(&key);
         // A user who has set another port since means that one.
         if let Some(choice) = choice.filter(|choice| choice.wanted == port) {
-            selection.set.push(format!("{key}={}", choice.chosen));
+            with_ports.set.push(format!("{key}={}", choice.chosen));
         }
     }
-    components::load(&root, &selection)
+    named(components::load(&root, &with_ports)?)
 }
 
 /// A port that was taken, and the one that `up --ports auto` chose instead.
@@ -78,14 +82,19 @@ pub(super) struct Choice {
 /// The choices by key, `kafka.port`. They last until `down`.
 pub(super) fn chosen_ports(dirs: &Dirs) -> Result<BTreeMap<String, Choice>> {
     let path = dirs.chosen_ports();
-    match std::fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text).map_err(|error| {
-            Error::new(Code::Io, format!("{} is damaged: {error}", path.display()))
-                .hint(format!("rm {}", path.display()))
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(Error::io("read", path, &error)),
-    }
+    let hint = format!("rm {}", path.display());
+    Ok(read(&path, &hint)?.unwrap_or_default())
+}
+
+/// What this tool remembers in a file; none if the file is not there. `hint` says what to do about one that
+/// is damaged.
+fn read<T: DeserializeOwned>(path: &Path, hint: &str) -> Result<Option<T>> {
+    let Some(text) = read_if_there(path)? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        Error::new(Code::Io, format!("{} is damaged: {error}", path.display())).hint(hint)
+    })
 }
 
 /// What `up` was given, so that later commands mean the same environment.
@@ -115,52 +124,44 @@ pub(super) fn platform_of(global: &Global) -> Option<Platform> {
 
 /// What `up` was given when it made this environment; none if nothing was made.
 fn remembered(dirs: &Dirs) -> Result<Option<Remembered>> {
-    let path = dirs.selection();
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path, &error)),
-    };
-    serde_json::from_str(&text).map(Some).map_err(|error| {
-        Error::new(Code::Io, format!("{} is damaged: {error}", path.display()))
-            .hint("cargo xtask up")
-    })
+    read(&dirs.selection(), "cargo xtask up")
 }
 
 /// Remembers what `up` was given. Overrides may hold a password: the file is the owner's alone.
 ///
 /// # Errors
-/// The environment was made by another profile of the same name.
+/// It cannot be written.
 pub(super) fn remember(dirs: &Dirs, selection: &Selection, platform: Platform) -> Result<()> {
     let remembered = Remembered {
-        profile: match Path::new(&selection.profile).canonicalize() {
-            Ok(path) if path.is_file() => path.display().to_string(),
-            _ => selection.profile.clone(),
-        },
+        profile: naming::path(&root(), &selection.profile)?
+            .display()
+            .to_string(),
         set: selection.set.clone(),
         platform,
     };
-    let path = dirs.selection();
-    // A damaged file is written again.
-    let before = self::remembered(dirs).ok().flatten();
-    if let Some(before) = before.filter(|before| before.profile != remembered.profile) {
-        return Err(Error::new(
-            Code::Locked,
-            format!(
-                "this environment was made by the profile {}, which has the same name as {}",
-                before.profile, remembered.profile
-            ),
-        )
-        .hint("rename one of the two files, or remove the environment first: cargo xtask down"));
-    }
-    let text = serde_json::to_vec_pretty(&remembered)
-        .map_err(|error| Error::new(Code::Io, error.to_string()))?;
-    write_atomic(&path, &text, 0o600).map_err(|source| Error::io("write", path, &source))
+    let text = format!("{:#}", serde_json::json!(remembered));
+    write_atomic(&dirs.selection(), text.as_bytes(), 0o600)
 }
 
-/// The name of the selected profile, which is also its environment's.
+/// The profile that made an environment; none if nothing was made.
+pub(super) fn made_by(dirs: &Dirs) -> Result<Option<String>> {
+    Ok(remembered(dirs)?.map(|it| it.profile))
+}
+
+/// What an environment was made with, for looking at it alone.
+pub(super) fn made_with(dirs: &Dirs) -> Result<Option<(Selection, Platform)>> {
+    Ok(remembered(dirs)?.map(
+        |Remembered {
+             profile,
+             set,
+             platform,
+         }| { (Selection { profile, set }, platform) },
+    ))
+}
+
+/// The name of the selected profile's environment.
 pub(super) fn profile_name(global: &Global) -> Result<String> {
-    profile::name(&root(), &global.profile)
+    Ok(naming::of(&global.profile)?.name)
 }
 
 /// The environment that runs, if what a command was given fits its profile: what cannot be is refused without
@@ -179,9 +180,11 @@ pub(super) async fn existing_for(
 /// The environment that `up` made, for commands that look at it or work on it: the remembered
 /// overrides, and those of this command line above them.
 pub(super) async fn existing(global: &Global) -> Result<Arc<Environment>> {
-    let name = profile_name(global)?;
-    let remembered = remembered(&Dirs::of(&name)?)?.ok_or_else(|| {
-        Error::new(Code::NotUp, format!("nothing is up for profile `{name}`"))
+    let named = naming::of(&global.profile)?;
+    let remembered = remembered(&Dirs::of(&named.name)?)?.ok_or_else(|| {
+        let what = format!("nothing is up for profile `{}`", named.name);
+        Error::new(Code::NotUp, what)
+            .details(named.why())
             .hint("cargo xtask up")
     })?;
     let loaded = remembered_profile(global)?;
@@ -200,14 +203,6 @@ pub(super) fn remembered_profile(global: &Global) -> Result<Loaded> {
     set.append(&mut selection.set);
     selection.set = set;
     load(&selection)
-}
-
-/// What was left out, for JSON.
-pub(super) fn left_out(env: &Environment) -> Vec<serde_json::Value> {
-    env.left_out
-        .iter()
-        .map(|left| serde_json::json!({ "component": left.component, "reason": left.reason }))
-        .collect()
 }
 
 /// A platform, and the line that says why it is this one.
@@ -259,20 +254,18 @@ pub(super) async fn choose_platform(loaded: &Loaded) -> Result<Chosen> {
 }
 
 /// Prints an error, and what causes it, where and how the user wants it.
-pub(super) fn print_error(output: Output, error: &Error, causes: &[Finding]) {
-    let is_asked = std::io::stdin().is_terminal();
+pub(super) fn print_error(output: Output, error: &mut Error, causes: &[Finding]) {
+    complete(error);
     match output {
         Output::Text => {
-            eprintln!("error: {}", confirmed(&error.to_string(), is_asked));
+            eprintln!("error: {error}");
             if !causes.is_empty() {
                 let colour = report::is_coloured(&std::io::stderr());
                 eprint!("\n{}", diagnose::lines(causes, Palette { colour }));
             }
         }
         Output::Json => {
-            let mut told = error.to_json();
-            confirm(&mut told, is_asked);
-            let mut value = serde_json::json!({ "error": told });
+            let mut value = serde_json::json!({ "error": error.to_json() });
             value["findings"] = serde_json::json!(causes);
             say!("{value}");
         }
@@ -280,13 +273,77 @@ pub(super) fn print_error(output: Output, error: &Error, causes: &[Finding]) {
 }
 
 /// Has the commands of an error, and of those that came with it, work as they stand.
-fn confirm(error: &mut serde_json::Value, is_asked: bool) {
-    if let Some(hint) = error["hint"].as_str() {
-        error["hint"] = confirmed(hint, is_asked).into();
+fn complete(error: &mut Error) {
+    error.hint = error.hint.as_deref().map(printed::ours);
+    error.others.iter_mut().for_each(complete);
+}
+
+/// The options that chose this run's environment, for the commands that it prints. A password that stands in an
+/// override is asked for again.
+pub(super) fn options(global: &Global) -> printed::Options {
+    let mut options = Vec::new();
+    // A terminal that has none of this one's variables may be where the command is typed.
+    let has_variable = std::env::var_os("CDC_PROFILE").is_some();
+    if global.profile != DEFAULT_PROFILE || has_variable {
+        options.push(("--profile".to_owned(), global.profile.clone()));
     }
-    for other in error["others"].as_array_mut().into_iter().flatten() {
-        confirm(other, is_asked);
+    if let Some(platform) = global.platform {
+        let name = clap::ValueEnum::to_possible_value(&platform);
+        options.extend(name.map(|it| ("--platform".to_owned(), it.get_name().to_owned())));
     }
+    if let Some(context) = &global.context {
+        options.push(("--context".to_owned(), context.clone()));
+    }
+    options.extend(global.set.iter().filter_map(|set| shown(set)));
+    printed::Options {
+        chosen: options,
+        made: Vec::new(),
+    }
+}
+
+/// The overrides that the environment was made with which a command line means, where it does not set their keys.
+pub(super) fn made(global: &Global) -> Vec<(String, String)> {
+    let key = |set: &str| set.split_once('=').map(|(key, _)| key.to_owned());
+    let given: Vec<Option<String>> = global.set.iter().map(|it| key(it)).collect();
+    let remembered = profile_name(global).and_then(|name| remembered(&Dirs::of(&name)?));
+    // What cannot be read is an error of the command itself.
+    let remembered = remembered.ok().flatten().map(|it| it.set);
+    let sets = remembered.into_iter().flatten();
+    // A component's password is in the environment's secrets since; a connector's own is not, and is asked for again.
+    let is_kept = |set: &str| {
+        let kept =
+            key(set).filter(|key| !key.starts_with("connectors.") && !key.starts_with("sinks."));
+        kept.is_some_and(|key| profile::is_secret(&key))
+    };
+    let sets = sets.filter(|set| !given.contains(&key(set)) && !is_kept(set));
+    let option = |set: &String| match set.split_once('=') {
+        // Options of their own, which `selection` has among the overrides.
+        Some(("platform", name)) => global
+            .platform
+            .is_none()
+            .then(|| ("--platform".to_owned(), name.to_owned())),
+        Some(("kubernetes.context", name)) => global
+            .context
+            .is_none()
+            .then(|| ("--context".to_owned(), name.to_owned())),
+        _ => shown(set),
+    };
+    sets.filter_map(|set| option(&set)).collect()
+}
+
+/// An override as an option, without a password.
+fn shown(set: &str) -> Option<(String, String)> {
+    let shown = match set.split_once('=') {
+        Some((key, value)) if profile::is_secret(key) && !value.starts_with('@') => {
+            format!("{key}=@-")
+        }
+        // A map or a list may hold a password deep inside.
+        Some((_, value)) if value.starts_with(['{', '[']) && profile::names_secret(value) => {
+            return None;
+        }
+        _ => set.to_owned(),
+    };
+    Some(("--set".to_owned(), shown))
 }
 
 /// Resolves when the user interrupts.

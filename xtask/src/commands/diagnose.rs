@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::stdout::{self, say};
-use super::{context, steps};
+use super::{context, stdout, steps};
 use crate::cli::{Diagnose, Global};
 use crate::diagnose::facts::WAIT;
 use crate::diagnose::{self, Diagnosis, Finding, Remedy, Severity};
 use crate::environment::Environment;
-use crate::error::{Code, Error, Exit, Result, nearest};
+use crate::error::{Code, Error, Exit, Result};
 use crate::operate::{bundle, fix};
 use crate::platform::host::lock;
-use crate::report::Output;
+use crate::printed;
 use crate::report::text::{Ink, Palette};
 
 /// How many lines of evidence a finding shows.
@@ -41,25 +40,18 @@ pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
     if let Some(subject) = &args.subject {
         diagnosis.narrow(&facts, subject);
     }
-    match global.output {
-        Output::Json => {
-            let mut value = serde_json::to_value(&diagnosis).unwrap_or_default();
-            value["sound"] = json!(sound);
-            value["fixed"] = json!(fixed);
-            value["bundle"] = json!(args.bundle);
-            say!("{value}");
+    let mut value = json!(diagnosis);
+    value["sound"] = json!(sound);
+    value["fixed"] = json!(fixed);
+    value["bundle"] = json!(args.bundle);
+    stdout::answer(global.output, value, || {
+        let text = describe(&diagnosis, stdout::palette());
+        match &args.bundle {
+            Some(path) => format!("{text}\nwrote {}\n", path.display()),
+            None => text,
         }
-        Output::Text => {
-            stdout::print(&describe(&diagnosis, stdout::palette()))?;
-            if let Some(path) = &args.bundle {
-                say!("\nwrote {}", path.display());
-            }
-        }
-    }
-    Ok(match sound {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(Exit::Failed as u8),
-    })
+    })?;
+    Ok(stdout::ended(sound, Exit::Failed))
 }
 
 /// What breaks the pipeline, for commands that met it.
@@ -88,14 +80,9 @@ fn named(env: &Environment, subject: &str) -> Result<()> {
     if known.contains(&subject) {
         return Ok(());
     }
-    let error = Error::new(
-        Code::Usage,
-        format!("there is no component, connector or flow `{subject}`"),
-    );
-    Err(match nearest(subject, known.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint(format!("there are: {}", known.join(", "))),
-    })
+    let what = format!("there is no component, connector or flow `{subject}`");
+    let all = format!("there are: {}", known.join(", "));
+    Err(Error::new(Code::Usage, what).meant(subject, known, all))
 }
 
 /// Does what fixes the findings, each once.
@@ -112,7 +99,8 @@ async fn mend(
         if done.contains(&command) {
             continue;
         }
-        eprintln!("{} {}: {command}", finding.code, finding.subject);
+        let shown = printed::ours(&command);
+        eprintln!("{} {}: {shown}", finding.code, finding.subject);
         steps::run(global, fix::plan(env, fix)?)
             .await
             .map_err(|error| match error.hint {
@@ -169,7 +157,7 @@ fn one(finding: &Finding, palette: Palette) -> String {
         Remedy::Wait if !finding.next.starts_with("wait") => "it may pass by itself; else: ",
         _ => "",
     };
-    text += &format!("  next: {wait}{}\n", finding.next);
-    text += &format!("  more: cargo xtask explain {}\n\n", finding.code);
+    let more = printed::ours(&format!("cargo xtask explain {}", finding.code));
+    text += &format!("  next: {wait}{}\n  more: {more}\n\n", finding.next);
     text
 }

@@ -2,17 +2,15 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::stdout::say;
-use super::{cluster, context};
+use super::{cluster, context, stdout};
 use crate::cli::{Diff, Global};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Exit, Result};
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::platform::kubernetes::{Action, Cluster, Difference, Owned};
-use crate::report::Output;
 use crate::up::cluster::{Show, left, objects};
 use crate::up::operators;
 
@@ -20,28 +18,23 @@ pub(super) async fn run(global: &Global, args: &Diff) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
     let platform = context::choose_platform(&loaded).await?.platform;
     if platform == Platform::Host {
-        return Err(Error::new(
-            Code::Platform,
-            "`diff` compares with a cluster; on `host` there is none",
-        )
-        .hint("cargo xtask up --dry-run shows what `up` would do here"));
+        let what = "`diff` compares with a cluster; on `host` there is none";
+        return Err(Error::new(Code::Platform, what)
+            .hint("cargo xtask up --dry-run shows what `up` would do here"));
     }
     let env = Environment::new(&context::root(), loaded, platform, Secrets::Existing)?;
     let Some(cluster) = cluster::find(&env).await? else {
-        return Err(Error::new(
-            Code::NotUp,
-            "there is no Kind cluster yet: `up` would make it, and everything in it",
-        )
-        .hint("cargo xtask render --platform kind shows the objects"));
+        let what = "there is no Kind cluster yet: `up` would make it, and everything in it";
+        return Err(Error::new(Code::NotUp, what)
+            .hint("cargo xtask render --platform kind shows the objects"));
     };
     env.read_kafka_ca(&cluster).await?;
     let (wanted, left) = compare(&env, &cluster, args).await?;
-    print(global.output, &wanted, &left);
-    Ok(if wanted.is_empty() && left.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(Exit::Differences as u8)
-    })
+    stdout::answer(global.output, object(&wanted, &left), || {
+        text(&wanted, &left)
+    })?;
+    let same = wanted.is_empty() && left.is_empty();
+    Ok(stdout::ended(same, Exit::Differences))
 }
 
 async fn compare(
@@ -61,39 +54,35 @@ async fn compare(
     Ok((differences, left))
 }
 
-fn print(output: Output, wanted: &[Difference], left: &[Owned]) {
-    match output {
-        Output::Json => {
-            let changes: Vec<_> = wanted
-                .iter()
-                .map(|difference| {
-                    json!({
-                        "object": difference.object.to_string(),
-                        "action": verb(difference.action),
-                        "diff": difference.text,
-                        "conflicts": difference.conflicts,
-                    })
-                })
-                .collect();
-            let prune: Vec<_> = left.iter().map(|owned| owned.object.to_string()).collect();
-            say!("{}", json!({ "changes": changes, "prune": prune }));
-        }
-        Output::Text => {
-            for difference in wanted {
-                say!("{} {}", verb(difference.action), difference.object);
-                say!("{}", difference.text.trim_end());
-                for conflict in &difference.conflicts {
-                    say!("  conflict: {conflict}");
-                }
-            }
-            for owned in left {
-                say!("remove {}", owned.object);
-            }
-            if wanted.is_empty() && left.is_empty() {
-                say!("no differences");
-            }
+fn object(wanted: &[Difference], left: &[Owned]) -> Value {
+    let changes = wanted.iter().map(|difference| {
+        json!({
+            "object": difference.object.to_string(),
+            "action": verb(difference.action),
+            "diff": difference.text,
+            "conflicts": difference.conflicts,
+        })
+    });
+    let prune = left.iter().map(|owned| owned.object.to_string());
+    json!({ "changes": changes.collect::<Vec<_>>(), "prune": prune.collect::<Vec<_>>() })
+}
+
+fn text(wanted: &[Difference], left: &[Owned]) -> String {
+    if wanted.is_empty() && left.is_empty() {
+        return "no differences\n".into();
+    }
+    let mut text = String::new();
+    for difference in wanted {
+        text += &format!("{} {}\n", verb(difference.action), difference.object);
+        text += &format!("{}\n", difference.text.trim_end());
+        for conflict in &difference.conflicts {
+            text += &format!("  conflict: {conflict}\n");
         }
     }
+    for owned in left {
+        text += &format!("remove {}\n", owned.object);
+    }
+    text
 }
 
 fn verb(action: Action) -> &'static str {

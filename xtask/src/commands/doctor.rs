@@ -1,10 +1,11 @@
 //! `doctor`: check this machine's prerequisites, and with `--fix` install what is missing.
 
+use std::borrow::Cow;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{context, stdout};
 use crate::cli::{Doctor, Global};
@@ -19,7 +20,8 @@ use crate::profile::combinations::{InUse, refuse};
 use crate::profile::parts;
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded};
-use crate::report::{self, Output};
+use crate::report::Output;
+use crate::report::text::Ink;
 use crate::up::cluster::kind_ports;
 
 /// Where the message begins: after the mark and the longest name.
@@ -55,30 +57,42 @@ pub(super) async fn check(
         commands = prerequisites::fixes(&checks, &system);
     }
     let error = blocking(&checks, !commands.is_empty() && !args.fix);
-    match output {
-        Output::Text => {
-            stdout::print(&table(&checks))?;
-            match error {
-                Some(error) => Err(error),
-                None => Ok(ExitCode::SUCCESS),
-            }
-        }
+    let commands: Vec<String> = commands.iter().map(|command| command.join(" ")).collect();
+    let document = json!({
+        "profile": loaded.name,
+        "platform": platform.name(),
+        "system": { "name": system.name, "package_manager": system.manager },
+        "ok": error.is_none(),
+        "checks": checks,
+        "fix": commands,
+        "error": error.as_ref().map(Error::to_json),
+    });
+    let fine = stdout::answer(output, document, || table(&checks))?;
+    match (error, output) {
+        (None, _) => Ok(fine),
+        (Some(error), Output::Text) => Err(error),
         // One document: the error is part of it.
-        Output::Json => {
-            let document = document(
-                loaded,
-                platform,
-                &system,
-                &checks,
-                &commands,
-                error.as_ref(),
-            );
-            stdout::print(&format!("{document}\n"))?;
-            Ok(error.map_or(ExitCode::SUCCESS, |error| {
-                ExitCode::from(error.code.exit() as u8)
-            }))
-        }
+        (Some(error), Output::Json) => Ok(error.code.exit().into()),
     }
+}
+
+/// Installs what a first `up` on this machine needs and does not find, after asking, or with `yes` at once. What a package
+/// manager does not help with, the command itself says.
+///
+/// # Errors
+/// There is no terminal to ask at, or it cannot be installed.
+pub(super) async fn provide(loaded: &Loaded, yes: bool) -> Result<()> {
+    let system = System::here();
+    let checks = look(loaded, Platform::Host, &system).await;
+    let commands = prerequisites::fixes(&checks, &system);
+    let Some(error) = blocking(&checks, true).filter(|_| !commands.is_empty()) else {
+        return Ok(());
+    };
+    if !yes && !std::io::stdin().is_terminal() {
+        return Err(error.hint("cargo xtask up --yes installs it first"));
+    }
+    eprint!("{}", table(&checks));
+    fix(&commands, &system, yes).await
 }
 
 async fn look(loaded: &Loaded, platform: Platform, system: &System) -> Vec<Check> {
@@ -151,11 +165,9 @@ async fn fix(commands: &[Vec<String>], system: &System, yes: bool) -> Result<()>
     }
     // Homebrew refuses root and needs no rights.
     if system.rights == Rights::None && std::env::consts::OS != "macos" {
-        return Err(Error::new(
-            Code::Missing,
-            "installing needs root, and there is no `sudo` here",
-        )
-        .hint("run the commands above as root, then: cargo xtask doctor"));
+        let what = "installing needs root, and there is no `sudo` here";
+        return Err(Error::new(Code::Missing, what)
+            .hint("run the commands above as root, then: cargo xtask doctor"));
     }
     if !yes {
         confirm().await?;
@@ -178,11 +190,8 @@ async fn fix(commands: &[Vec<String>], system: &System, yes: bool) -> Result<()>
 
 async fn confirm() -> Result<()> {
     if !std::io::stdin().is_terminal() {
-        return Err(Error::new(
-            Code::Usage,
-            "`doctor --fix` asks before it installs, and there is no terminal to ask at",
-        )
-        .hint("cargo xtask doctor --fix --yes"));
+        let what = "`doctor --fix` asks before it installs, and there is no terminal to ask at";
+        return Err(Error::new(Code::Usage, what).hint("cargo xtask doctor --fix --yes"));
     }
     eprint!("Run them? [y/N] ");
     let io = |source| Error::io("read", "the answer", &source);
@@ -209,7 +218,6 @@ async fn confirm() -> Result<()> {
 }
 
 fn table(checks: &[Check]) -> String {
-    let coloured = report::is_coloured(&std::io::stdout());
     let found: Vec<String> = checks.iter().map(found).collect();
     let width = found
         .iter()
@@ -219,7 +227,7 @@ fn table(checks: &[Check]) -> String {
         .unwrap_or(0);
     let mut text = String::new();
     for (check, found) in checks.iter().zip(&found) {
-        let mark = mark(check.status, coloured);
+        let mark = mark(check.status);
         let line = format!(
             "{mark} {:<NAME$}  {found:<width$}  {}",
             check.name, check.why
@@ -258,38 +266,14 @@ fn found(check: &Check) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn mark(status: Status, coloured: bool) -> String {
-    let (mark, colour) = match status {
-        Status::Ok => ("✓", "32"),
-        Status::Missing | Status::TooOld | Status::Unusable => ("✗", "31"),
-        Status::Low | Status::Unknown => ("!", "33"),
-        Status::OptionalMissing => ("-", "2"),
+fn mark(status: Status) -> Cow<'static, str> {
+    let (ink, mark) = match status {
+        Status::Ok => (Ink::Green, "✓"),
+        Status::Missing | Status::TooOld | Status::Unusable => (Ink::Red, "✗"),
+        Status::Low | Status::Unknown => (Ink::Yellow, "!"),
+        Status::OptionalMissing => (Ink::Dim, "-"),
     };
-    if coloured {
-        format!("\u{1b}[{colour}m{mark}\u{1b}[0m")
-    } else {
-        mark.to_owned()
-    }
-}
-
-fn document(
-    loaded: &Loaded,
-    platform: Platform,
-    system: &System,
-    checks: &[Check],
-    commands: &[Vec<String>],
-    error: Option<&Error>,
-) -> Value {
-    let commands: Vec<String> = commands.iter().map(|command| command.join(" ")).collect();
-    json!({
-        "profile": loaded.name,
-        "platform": platform.name(),
-        "system": { "name": system.name, "package_manager": system.manager },
-        "ok": error.is_none(),
-        "checks": checks,
-        "fix": commands,
-        "error": error.map(Error::to_json),
-    })
+    stdout::palette().ink(ink, mark)
 }
 
 #[cfg(test)]

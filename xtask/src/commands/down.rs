@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::stdout::say;
-use super::{confirm, context, down_cluster};
+use super::down_left::{self, Done};
+use super::{confirm, context, down_cluster, stdout};
 use crate::cli::{Down, Global};
 use crate::error::Result;
 use crate::plan::Progress;
@@ -32,31 +32,46 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
     if platform != Platform::Host {
         return down_cluster::run(global, args, platform).await;
     }
+    let nothing = |sentence: &str| {
+        let done = Done::default();
+        print(global.output, &name, &[], false, &done, sentence)
+    };
     if !dirs.exists() {
-        print(global.output, &name, &[], false, "nothing is up");
-        return Ok(ExitCode::SUCCESS);
+        return nothing("nothing is up");
     }
     let components = daemon::recorded(&dirs)?;
     let data = if args.keep_data { "keep" } else { "remove" };
+    let found = match args.keep_data {
+        true => down_left::Found::default(),
+        false => down_left::find(global, platform).await,
+    };
+    let theirs = found.names();
     if args.dry_run {
         let list = list(&running(&dirs, &components)?);
-        let sentence = format!("would stop {list} and {data} all data");
-        print(global.output, &name, &[], false, &sentence);
-        return Ok(ExitCode::SUCCESS);
+        let mut sentence = format!("would stop {list} and {data} all data");
+        if !theirs.is_empty() {
+            sentence.push_str(&format!(", and drop {}", theirs.join(", ")));
+        }
+        return nothing(&sentence);
     }
     let _lock = lock::take(&dirs.lock(), "cargo xtask down")?;
     if !args.keep_data && !args.yes {
+        let mut what = format!(
+            "This removes all databases and topics below {}",
+            dirs.state.display()
+        );
+        if !theirs.is_empty() {
+            what.push_str(&format!(", and drops {}", theirs.join(", ")));
+        }
         confirm::typed(
             &name,
-            &format!(
-                "This removes all databases and topics below {}",
-                dirs.state.display()
-            ),
+            &what,
             "cargo xtask down --yes, or keep the data: cargo xtask down --keep-data",
         )?;
     }
     let begin = std::time::Instant::now();
     let stopped = daemon::stop_all(&dirs, &components).await?;
+    let done = found.drop().await;
     if !args.keep_data {
         daemon::wait_for_orphans(&dirs.all_data(), &Progress::silent()).await?;
         dirs::remove(&dirs.state)?;
@@ -67,8 +82,15 @@ pub(super) async fn run(global: &Global, args: &Down) -> Result<ExitCode> {
         report::text::duration(begin.elapsed()),
         if args.keep_data { "kept" } else { "removed" }
     );
-    print(global.output, &name, &stopped, !args.keep_data, &sentence);
-    Ok(ExitCode::SUCCESS)
+    let sentence = done.after(&sentence);
+    print(
+        global.output,
+        &name,
+        &stopped,
+        !args.keep_data,
+        &done,
+        &sentence,
+    )
 }
 
 fn running(dirs: &Dirs, components: &[String]) -> Result<Vec<String>> {
@@ -87,15 +109,12 @@ pub(super) fn print(
     profile: &str,
     stopped: &[String],
     data_removed: bool,
+    done: &Done,
     sentence: &str,
-) {
-    match output {
-        Output::Json => say!(
-            "{}",
-            json!({ "profile": profile, "stopped": stopped, "data_removed": data_removed })
-        ),
-        Output::Text => say!("{profile}: {sentence}"),
-    }
+) -> Result<ExitCode> {
+    let object = json!({ "profile": profile, "stopped": stopped, "data_removed": data_removed,
+        "dropped": done.dropped, "left": done.left });
+    stdout::answer(output, object, || format!("{profile}: {sentence}\n"))
 }
 
 fn list(components: &[String]) -> String {

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use bollard::query_parameters::StopContainerOptions;
 
 use super::down::print;
+use super::down_left::{self, Done};
 use super::{cluster, confirm, context};
 use crate::cli::{Down, Global};
 use crate::environment::{Environment, Secrets};
@@ -25,16 +26,36 @@ use crate::up::cluster::{REMOVED_WITHIN, kind_name, kind_source, namespaces};
 pub(super) async fn run(global: &Global, args: &Down, platform: Platform) -> Result<ExitCode> {
     let loaded = context::remembered_profile(global)?;
     let env = Environment::new(&context::root(), loaded, platform, Secrets::Existing)?;
+    let removed = !args.keep_data && !args.dry_run;
+    let found = match args.keep_data {
+        true => down_left::Found::default(),
+        false => down_left::find(global, platform).await,
+    };
+    let theirs = found.names();
+    if !theirs.is_empty() {
+        eprintln!(
+            "at your own servers {} too: {}",
+            if removed {
+                "this drops"
+            } else {
+                "it would drop"
+            },
+            theirs.join(", ")
+        );
+    }
     let sentence = match platform {
         Platform::Kubernetes => existing(&env, args).await?,
         Platform::Kind | Platform::Host => own(&env, args).await?,
     };
-    let removed = !args.keep_data && !args.dry_run;
+    let done = match removed {
+        true => found.drop().await,
+        false => Done::default(),
+    };
+    let sentence = done.after(&sentence);
     if removed {
         dirs::remove(&env.dirs.state)?;
     }
-    print(global.output, &env.name, &[], removed, &sentence);
-    Ok(ExitCode::SUCCESS)
+    print(global.output, &env.name, &[], removed, &done, &sentence)
 }
 
 /// The Kind cluster, as a whole.
@@ -129,20 +150,14 @@ async fn existing(env: &Environment, args: &Down) -> Result<String> {
     let removed = cluster
         .remove(&objects, REMOVED_WITHIN, &Progress::silent())
         .await?;
-    let kept: Vec<String> = removed
-        .kept
-        .iter()
-        .map(|(object, why)| format!("{object} is kept: {why}"))
-        .collect();
     let mut sentence = format!(
         "removed {} objects from {} in {}",
         removed.gone.len(),
         cluster.context,
         report::text::duration(begin.elapsed())
     );
-    for line in kept {
-        sentence.push_str("; ");
-        sentence.push_str(&line);
+    for (object, why) in &removed.kept {
+        sentence += &format!("; {object} is kept: {why}");
     }
     Ok(sentence)
 }

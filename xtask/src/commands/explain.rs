@@ -2,16 +2,18 @@
 
 use std::process::ExitCode;
 
+use serde::Serialize;
 use serde_json::json;
 
-use super::stdout::say;
+use super::stdout;
 use crate::cli::{Explain, Global};
 use crate::diagnose::rules;
 use crate::diagnose::{Remedy, Severity};
-use crate::error::{Code, Error, Result, nearest};
-use crate::report::Output;
+use crate::error::{Code, Error, Result};
+use crate::printed;
 
 /// A code with what is to be said about it.
+#[derive(Serialize)]
 struct Entry {
     code: &'static str,
     title: &'static str,
@@ -57,38 +59,32 @@ pub(super) fn run(global: &Global, args: &Explain) -> Result<ExitCode> {
             vec![found.ok_or_else(|| unknown(code, &entries))?]
         }
     };
-    match (global.output, args.code.is_some()) {
-        (Output::Json, _) => {
-            let list: Vec<_> = shown
-                .iter()
-                .map(|it| json!({ "code": it.code, "title": it.title, "about": it.about, "notes": it.notes }))
-                .collect();
-            say!("{}", json!({ "codes": list }));
-        }
-        (Output::Text, true) => {
-            for entry in shown {
-                say!("{}: {}", entry.code, entry.title);
-                if let Some(about) = entry.about {
-                    say!("\n{about}");
-                }
-                say!("\n{}", entry.notes.join("; "));
+    stdout::answer(global.output, json!({ "codes": shown }), || {
+        let width = shown.iter().map(|it| it.code.len()).max().unwrap_or(0);
+        let text = |entry: &&Entry| {
+            let Entry {
+                code,
+                title,
+                about,
+                notes,
+            } = entry;
+            if args.code.is_none() {
+                return format!("{code:<width$}  {title}\n");
             }
-        }
-        (Output::Text, false) => {
-            let width = shown.iter().map(|it| it.code.len()).max().unwrap_or(0);
-            for entry in shown {
-                say!("{:<width$}  {}", entry.code, entry.title);
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+            let about = about.map_or(String::new(), |about| {
+                format!("\n{}\n", printed::ours(about))
+            });
+            format!("{code}: {title}\n{about}\n{}\n", notes.join("; "))
+        };
+        shown.iter().map(text).collect()
+    })
 }
 
 fn unknown(code: &str, entries: &[Entry]) -> Error {
-    let error = Error::new(Code::Usage, format!("there is no code `{code}`"));
-    let upper = code.to_uppercase();
-    match nearest(&upper, entries.iter().map(|it| it.code)) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
-        None => error.hint("cargo xtask explain lists them"),
-    }
+    let codes = entries.iter().map(|it| it.code);
+    Error::new(Code::Usage, format!("there is no code `{code}`")).meant(
+        &code.to_uppercase(),
+        codes,
+        "cargo xtask explain lists them",
+    )
 }

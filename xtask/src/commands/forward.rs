@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::stdout::palette;
 use super::{context, stdout};
 use crate::cli::{Forward, Global, Open};
 use crate::components;
@@ -12,8 +11,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::platform::{Endpoint, Platform};
 use crate::process::{Job, run_visible};
-use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 
 /// The services of an environment, with where they answer this machine.
 fn services(env: &Environment) -> Vec<(&str, Endpoint)> {
@@ -39,53 +37,33 @@ pub(super) async fn run(global: &Global, args: &Forward) -> Result<ExitCode> {
     };
     // Ports of this machine that lead on: only what is on a cluster needs them.
     let forwarded = |name: &str| env.platform != Platform::Host && !env.is_external(name);
-    let text = match global.output {
-        Output::Json => {
-            let services: Vec<_> = shown
-                .iter()
-                .map(|(name, endpoint)| {
-                    json!({
-                        "service": name,
-                        "address": endpoint.address(),
-                        "user": Some(&endpoint.user).filter(|user| !user.is_empty()),
-                        "forwarded": forwarded(name),
-                        "leads_to": env.shown(name),
-                    })
-                })
-                .collect();
-            format!("{}\n", json!({ "services": services }))
+    let user = |endpoint: &Endpoint| Some(endpoint.user.clone()).filter(|user| !user.is_empty());
+    let services = shown.iter().map(|(name, endpoint)| {
+        json!({
+            "service": name,
+            "address": endpoint.address(),
+            "user": user(endpoint),
+            "forwarded": forwarded(name),
+            "leads_to": env.shown(name),
+        })
+    });
+    let object = json!({ "services": services.collect::<Vec<_>>() });
+    let done = stdout::answer(global.output, object, || {
+        let mut table = Table::titled("SERVICE  ADDRESS  USER  LEADS TO");
+        for (name, endpoint) in &shown {
+            let user = user(endpoint).unwrap_or("-".into());
+            let leads = match forwarded(name) {
+                true => env.shown(name),
+                false if env.is_external(name) => "yours".to_owned(),
+                false => "listens there itself".to_owned(),
+            };
+            table.row([*name, &endpoint.address(), &user, &leads]);
         }
-        Output::Text => {
-            let mut table = Table::new([
-                ("SERVICE", Side::Left),
-                ("ADDRESS", Side::Left),
-                ("USER", Side::Left),
-                ("LEADS TO", Side::Left),
-            ]);
-            for (name, endpoint) in &shown {
-                let user = if endpoint.user.is_empty() {
-                    "-"
-                } else {
-                    &endpoint.user
-                };
-                let leads = match forwarded(name) {
-                    true => env.shown(name),
-                    false if env.is_external(name) => "yours".to_owned(),
-                    false => "listens there itself".to_owned(),
-                };
-                table.row([*name, &endpoint.address(), user, &leads]);
-            }
-            let secrets = env.dirs.secrets();
-            format!(
-                "{}passwords: {}\n",
-                table.text(palette()),
-                secrets.display()
-            )
-        }
-    };
-    stdout::print(&text)?;
+        let (table, secrets) = (table.text(stdout::palette()), env.dirs.secrets());
+        format!("{table}passwords: {}\n", secrets.display())
+    })?;
     if !shown.iter().any(|(name, _)| forwarded(name)) {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(done);
     }
     eprintln!("until Ctrl-C");
     std::future::pending::<()>().await;
@@ -109,11 +87,8 @@ pub(super) async fn open(global: &Global, args: &Open) -> Result<ExitCode> {
         return Err(none(instead));
     }
     let address = format!("{}{page}", endpoint.url());
-    let text = match global.output {
-        Output::Json => format!("{}\n", json!({ "service": component, "url": address })),
-        Output::Text => format!("{address}\n"),
-    };
-    stdout::print(&text)?;
+    let object = json!({ "service": component, "url": address });
+    stdout::answer(global.output, object, || format!("{address}\n"))?;
     if !args.print {
         browse(&address).await?;
     }

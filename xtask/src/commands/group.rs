@@ -11,36 +11,29 @@ use crate::cli::{Global, GroupCommand};
 use crate::components::kafka;
 use crate::error::Result;
 use crate::observe::groups::{self, Described, GroupRow};
-use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 use crate::report::text::{Ink, Palette};
 
 pub(super) async fn run(global: &Global, command: &GroupCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
     let work = async {
         let client = kafka::client(&env).await?;
-        Ok(match command {
+        match command {
             GroupCommand::List => {
                 let rows = groups::list(&client).await?;
-                match global.output {
-                    Output::Json => format!("{}\n", json!({ "groups": rows })),
-                    Output::Text => listed(&rows, palette()),
-                }
+                let object = json!({ "groups": rows });
+                stdout::answer(global.output, object, || listed(&rows, palette()))
             }
             GroupCommand::Describe(args) => {
                 let group = groups::describe(&client, &args.name).await?;
-                match global.output {
-                    Output::Json => format!("{}\n", json!(group)),
-                    Output::Text => described(&group, palette()),
-                }
+                stdout::answer(global.output, json!(group), || described(&group, palette()))
             }
-        })
+        }
     };
     match work.await {
-        Ok(text) => stdout::print(&text)?,
-        Err(error) => return Err(explained(&env, error).await),
+        Ok(code) => Ok(code),
+        Err(error) => Err(explained(&env, error).await),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn number(value: Option<i64>) -> String {
@@ -48,23 +41,16 @@ fn number(value: Option<i64>) -> String {
 }
 
 /// A group that reads is well; one without members may be meant to be so.
-fn ink(state: &str) -> Option<Ink> {
+fn ink(state: &str) -> Ink {
     match state {
-        "Stable" => Some(Ink::Green),
-        "Dead" => Some(Ink::Red),
-        _ => Some(Ink::Yellow),
+        "Stable" => Ink::Green,
+        "Dead" => Ink::Red,
+        _ => Ink::Yellow,
     }
 }
 
 fn listed(rows: &[GroupRow], palette: Palette) -> String {
-    let mut table = Table::new([
-        ("GROUP", Side::Left),
-        ("STATE", Side::Left),
-        ("PROTOCOL", Side::Left),
-        ("MEMBERS", Side::Right),
-        ("LAG", Side::Right),
-        ("TOPICS", Side::Left),
-    ]);
+    let mut table = Table::titled("GROUP  STATE  PROTOCOL  >MEMBERS  >LAG  TOPICS");
     for row in rows {
         let protocol = if row.protocol.is_empty() {
             "-"
@@ -73,7 +59,7 @@ fn listed(rows: &[GroupRow], palette: Palette) -> String {
         };
         table.inked([
             (row.name.clone(), None),
-            (row.state.clone(), ink(&row.state)),
+            (row.state.clone(), Some(ink(&row.state))),
             (protocol.to_owned(), None),
             (row.members.to_string(), None),
             (number(row.lag), None),
@@ -87,18 +73,10 @@ fn listed(rows: &[GroupRow], palette: Palette) -> String {
 }
 
 fn described(group: &Described, palette: Palette) -> String {
-    let state = match ink(&group.state) {
-        Some(ink) => palette.ink(ink, group.state.as_str()).into_owned(),
-        None => group.state.clone(),
-    };
+    let state = palette.ink(ink(&group.state), group.state.as_str());
     let mut text = format!("{}: {state}, lag {}\n", group.name, number(group.lag));
     if !group.members.is_empty() {
-        let mut table = Table::new([
-            ("CLIENT", Side::Left),
-            ("HOST", Side::Left),
-            ("PARTITIONS", Side::Right),
-            ("MEMBER", Side::Left),
-        ]);
+        let mut table = Table::titled("CLIENT  HOST  >PARTITIONS  MEMBER");
         for member in &group.members {
             table.inked([
                 (member.client.clone(), None),
@@ -110,14 +88,7 @@ fn described(group: &Described, palette: Palette) -> String {
         text.push_str(&format!("\n{}", table.text(palette)));
     }
     if !group.partitions.is_empty() {
-        let mut table = Table::new([
-            ("TOPIC", Side::Left),
-            ("PARTITION", Side::Right),
-            ("POSITION", Side::Right),
-            ("END", Side::Right),
-            ("LAG", Side::Right),
-            ("READ BY", Side::Left),
-        ]);
+        let mut table = Table::titled("TOPIC  >PARTITION  >POSITION  >END  >LAG  READ BY");
         for one in &group.partitions {
             table.inked([
                 (one.topic.clone(), None),

@@ -34,7 +34,7 @@ pub(super) async fn run(
         // The handlers are there before anything begins.
         biased;
         signal = interrupted => match args.watch {
-            true => Ok(ExitCode::from(signal.code.exit() as u8)),
+            true => Ok(signal.code.exit().into()),
             false => Err(signal),
         },
         end = heal(global, args, &place) => end,
@@ -68,18 +68,13 @@ async fn heal(global: &Global, args: &Heal, place: &heal::Place) -> Result<ExitC
     };
     let again = async || context::existing(global).await;
     let left = heal::run(env.clone(), again, options, place, &mut tell).await?;
-    let code = match left.sound {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(Exit::Failed as u8),
-    };
+    let code = stdout::ended(left.sound, Exit::Failed);
     if args.watch {
         eprintln!("the environment is gone");
         return Ok(ExitCode::SUCCESS);
     }
-    match global.output {
-        Output::Json => say!("{}", document(&env, &left, "events", json!(events))),
-        Output::Text => stdout::print(&described(&env, left, palette))?,
-    }
+    let object = document(&env, &left, "events", json!(events));
+    stdout::answer(global.output, object, || described(&env, left, palette))?;
     Ok(code)
 }
 
@@ -102,21 +97,16 @@ async fn attached(global: &Global, watch: bool) -> Result<Arc<Environment>> {
 
 async fn dry_run(output: Output, env: &Arc<Environment>, limits: &Limits) -> Result<ExitCode> {
     let (left, plans) = heal::would(env, limits).await?;
-    match output {
-        Output::Json => say!("{}", document(env, &left, "dry_run", json!(plans))),
-        Output::Text if plans.is_empty() && left.unknown.is_empty() => {
-            say!("no problem found: nothing would be done");
+    let object = document(env, &left, "dry_run", json!(plans));
+    stdout::answer(output, object, || {
+        if plans.is_empty() && left.unknown.is_empty() {
+            return "no problem found: nothing would be done\n".into();
         }
-        Output::Text => {
-            for plan in plans {
-                say!("{plan}");
-            }
-            for unseen in left.unknown {
-                say!("not known: {}: {}", unseen.fact, unseen.why);
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+        let plans = plans.iter().map(|plan| format!("{plan}\n"));
+        let unknown = left.unknown.iter();
+        let unknown = unknown.map(|it| format!("not known: {}: {}\n", it.fact, it.why));
+        plans.chain(unknown).collect()
+    })
 }
 
 /// How it was left, and under a name of its own what was done or would be.

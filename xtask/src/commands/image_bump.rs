@@ -5,17 +5,16 @@ use std::process::ExitCode;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::context;
-use super::stdout::say;
+use super::{context, stdout};
 use crate::cli::{Global, ImageBump};
 use crate::components;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Exit, Result};
 use crate::image::tags::{self, Change};
 use crate::platform::Platform;
+use crate::printed;
 use crate::profile::schema::PlatformChoice;
 use crate::profile::{self, Loaded, Selection};
-use crate::report::Output;
 use crate::up::image;
 
 pub(super) fn run(global: &Global, args: ImageBump) -> Result<ExitCode> {
@@ -24,22 +23,18 @@ pub(super) fn run(global: &Global, args: ImageBump) -> Result<ExitCode> {
     if !args.check {
         write(&changes)?;
     }
-    match global.output {
-        Output::Json => {
-            let changes: Vec<Value> = changes.iter().map(to_json).collect();
-            say!(
-                "{}",
-                json!({ "file": tags::FILE, "stale": stale, "written": stale && !args.check, "tags": changes })
-            );
-        }
-        Output::Text => {
-            for change in &changes {
-                say!("{}", change.describe());
-            }
-        }
-    }
+    let object = json!({
+        "file": tags::FILE,
+        "stale": stale,
+        "written": stale && !args.check,
+        "tags": changes.iter().map(to_json).collect::<Vec<_>>(),
+    });
+    let done = stdout::answer(global.output, object, || {
+        let lines = changes.iter().map(|change| change.describe() + "\n");
+        lines.collect()
+    })?;
     if !(args.check && stale) {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(done);
     }
     if std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true") {
         // Commands to the runner are read from either stream; results have the other one.
@@ -47,8 +42,9 @@ pub(super) fn run(global: &Global, args: ImageBump) -> Result<ExitCode> {
             eprintln!("{annotation}");
         }
     }
-    eprintln!("{} is stale; next: cargo xtask image-bump", tags::FILE);
-    Ok(ExitCode::from(Exit::Differences as u8))
+    let next = printed::ours("cargo xtask image-bump");
+    eprintln!("{} is stale; next: {next}", tags::FILE);
+    Ok(Exit::Differences.into())
 }
 
 /// The committed tags beside those that follow from what goes into the image now.

@@ -4,15 +4,14 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::stdout::say;
-use super::{context, image_bump, restart, steps};
+use super::{context, image_bump, restart, stdout, steps};
 use crate::cli::{Global, ImageUpdate};
 use crate::error::Result;
 use crate::image::tags::{self, Change};
 use crate::operate::restart::image as update;
 use crate::plan::{Outcome, Plan};
 use crate::platform::host::{dirs, lock};
-use crate::report::{self, Output};
+use crate::report;
 use crate::up::image;
 
 const COMMAND: &str = "cargo xtask image update";
@@ -22,47 +21,37 @@ pub(super) async fn run(global: &Global, args: ImageUpdate) -> Result<ExitCode> 
     update::refuse(&env)?;
     let reference = image::reference(&env)?;
     let mut plan = Plan::default();
-    plan.step(
-        "image/bump",
-        "the committed tags",
-        &[],
-        async move |_progress| {
-            let changes = image_bump::compare()?;
-            let stale: Vec<String> = changes
-                .iter()
-                .filter(|change| change.is_stale())
-                .map(Change::describe)
-                .collect();
-            if stale.is_empty() {
-                return Ok(Outcome::Unchanged(format!(
-                    "{} is as it should be",
-                    tags::FILE
-                )));
-            }
-            image_bump::write(&changes)?;
-            Ok(Outcome::Changed(stale.join(", ")))
-        },
-    );
+    let work = async move |_progress| {
+        let changes = image_bump::compare()?;
+        let stale: Vec<String> = changes
+            .iter()
+            .filter(|change| change.is_stale())
+            .map(Change::describe)
+            .collect();
+        if stale.is_empty() {
+            return Ok(Outcome::Unchanged(format!(
+                "{} is as it should be",
+                tags::FILE
+            )));
+        }
+        image_bump::write(&changes)?;
+        Ok(Outcome::Changed(stale.join(", ")))
+    };
+    plan.step("image/bump", "the committed tags", &[], work);
     update::add(&mut plan, &env, "image/bump")?;
     if args.dry_run {
-        let words = [("image", reference.as_str())];
-        return restart::dry_run(global.output, &env, &words, plan);
+        let words = ("image", reference.as_str());
+        return restart::dry_run(global.output, &env, words, plan);
     }
     let _lock = lock::take(&env.dirs.lock(), COMMAND)?;
     dirs::make(&env.dirs.cache, 0o755)?;
     let report = steps::run(global, plan)
         .await
         .map_err(|error| restart::again(error, COMMAND))?;
-    match global.output {
-        Output::Json => {
-            let mut summary = restart::summary(&env, &report);
-            summary["image"] = json!(reference);
-            say!("{summary}");
-        }
-        Output::Text => {
-            let took = report::text::duration(report.wall);
-            say!("the workers run {reference}, in {took}");
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let mut summary = restart::summary(&env, &report);
+    summary["image"] = json!(reference);
+    stdout::answer(global.output, summary, || {
+        let took = report::text::duration(report.wall);
+        format!("the workers run {reference}, in {took}\n")
+    })
 }

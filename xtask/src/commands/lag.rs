@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::context;
 use super::stdout::{self, Reader};
+use super::terminal::Keys;
 use crate::cli::{Global, Lag};
 use crate::clock;
 use crate::components::source::Wal;
@@ -20,12 +21,8 @@ use crate::wait;
 pub(super) async fn run(global: &Global, args: &Lag) -> Result<ExitCode> {
     let env = context::existing(global).await?;
     let palette = stdout::palette();
-    // Home, and clear to the end: without a flash.
-    let prefix = if palette.colour && args.watch {
-        "\x1b[H\x1b[J"
-    } else {
-        ""
-    };
+    let prefix = if args.watch { stdout::home() } else { "" };
+    let mut keys = args.watch.then(Keys::listen);
     loop {
         let flows = gather(&env).await;
         let text = match global.output {
@@ -33,10 +30,13 @@ pub(super) async fn run(global: &Global, args: &Lag) -> Result<ExitCode> {
             Output::Text => flows.iter().map(|flow| described(flow, palette)).collect(),
         };
         let reader = stdout::write(format!("{prefix}{text}").as_bytes())?;
-        if !args.watch || reader == Reader::Gone {
+        let Some(keys) = keys.as_mut().filter(|_| reader == Reader::There) else {
             return Ok(ExitCode::SUCCESS);
+        };
+        tokio::select! {
+            () = keys.press(b"qQ") => return Ok(ExitCode::SUCCESS),
+            () = wait::pause(Duration::from_secs(1)) => {}
         }
-        wait::pause(Duration::from_secs(1)).await;
     }
 }
 
@@ -103,6 +103,9 @@ fn described(flow: &FlowLag, palette: Palette) -> String {
         "connector",
         format!("{} {state} at {place}", flow.connector),
     );
+    if let Some(under_way) = &flow.rereads {
+        line("snapshot", under_way.words());
+    }
     let messages = flow.messages.map_or(unknown(), |count| count.to_string());
     line("topic", format!("{} with {messages} messages", flow.topic));
     let waiting = match flow.unread {

@@ -18,7 +18,7 @@ use super::{context, stdout};
 use crate::cli::Global;
 use crate::components::{self, Lock, connect};
 use crate::error::{Code, Error, Result};
-use crate::files::write_atomic;
+use crate::files::{read_if_there, write_atomic};
 use crate::plan::Progress;
 use crate::platform::host::artifacts::lockfile::{self, Locked};
 use crate::platform::host::artifacts::maven::{self, Coordinates, MavenArtifact};
@@ -27,7 +27,7 @@ use crate::platform::host::{Dirs, artifacts, dirs, lock};
 use crate::platform::kind::download::RELEASES;
 use crate::profile::parts;
 use crate::profile::schema::Versions;
-use crate::report::{Output, text};
+use crate::report::text;
 
 const PLUGINS: &str = "images/connect/plugins.yaml";
 
@@ -35,7 +35,7 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     let loaded = context::load(&context::selection(global))?;
     let root = context::root();
     let versions = &loaded.profile.versions;
-    let plugins_text = read(&root.join(PLUGINS))?.unwrap_or_default();
+    let plugins_text = read_if_there(&root.join(PLUGINS))?.unwrap_or_default();
     let plugins = parse_plugins(&plugins_text)?;
     let locks = components::locks(versions);
     let cache = Dirs::of(&loaded.name)?.cache;
@@ -54,26 +54,19 @@ pub(super) async fn run(global: &Global) -> Result<ExitCode> {
     changes.extend(fetched::changes(&root, versions, &cache, RELEASES).await?);
     for change in &changes {
         if let Some(text) = &change.text {
-            let path = root.join(&change.file);
-            write_atomic(&path, text.as_bytes(), 0o644)
-                .map_err(|source| Error::io("write", path, &source))?;
+            write_atomic(&root.join(&change.file), text.as_bytes(), 0o644)?;
         }
     }
-    let lines: String = match global.output {
-        Output::Text => changes
+    let files = changes
+        .iter()
+        .map(|it| json!({ "file": it.file, "result": it.done() }));
+    let object = json!({ "files": files.collect::<Vec<_>>() });
+    stdout::answer(global.output, object, || {
+        let lines = changes
             .iter()
-            .map(|change| format!("{}: {}\n", change.file, change.done()))
-            .collect(),
-        Output::Json => {
-            let files: Vec<_> = changes
-                .iter()
-                .map(|change| json!({ "file": change.file, "result": change.done() }))
-                .collect();
-            format!("{}\n", json!({ "files": files }))
-        }
-    };
-    stdout::print(&lines)?;
-    Ok(ExitCode::SUCCESS)
+            .map(|it| format!("{}: {}\n", it.file, it.done()));
+        lines.collect()
+    })
 }
 
 /// What becomes of a file.
@@ -210,14 +203,6 @@ fn measure(dir: &Path, plugins: &[String], locks: &[Option<Vec<String>>]) -> Res
         locks: locks.collect::<Result<_>>()?,
         plugins: all(plugins)?,
     })
-}
-
-fn read(path: &Path) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", path, &error)),
-    }
 }
 
 /// A lock file that is not there yet, or proof that the one that is there still holds.

@@ -96,28 +96,18 @@ async fn follow(log: &mut Log, printer: &mut Printer) -> Result<()> {
 
 /// Why there is no log.
 fn no_log(env: &Environment, component: &str, previous: bool) -> Error {
+    let error = |what: String| Error::new(Code::NotUp, format!("{component} {what}"));
     if let Some(address) = env.external(component) {
-        return Error::new(
-            Code::NotUp,
-            format!("{component} is external ({address}): its log is where it runs"),
-        );
+        return error(format!("is external ({address}): its log is where it runs"));
     }
     if let Some(left) = env.left_out.iter().find(|left| left.component == component) {
-        return Error::new(Code::NotUp, format!("{component} does not run"))
-            .detail(left.reason.clone());
+        return error("does not run".into()).detail(left.reason.clone());
     }
     if previous {
-        return Error::new(
-            Code::NotUp,
-            format!("{component} was not started twice yet"),
-        )
-        .hint(format!("cargo xtask logs {component}"));
+        let this = format!("cargo xtask logs {component}");
+        return error("was not started twice yet".into()).hint(this);
     }
-    Error::new(
-        Code::NotUp,
-        format!("{component} never ran for profile `{}`", env.name),
-    )
-    .hint("cargo xtask up")
+    error(format!("never ran for profile `{}`", env.name)).hint("cargo xtask up")
 }
 
 /// Prints a log's bytes as they are, or its lines as JSON.
@@ -156,23 +146,12 @@ impl Printer {
         if bytes.is_empty() {
             return Ok(Reader::There);
         }
-        if self.filter.is_some() {
-            let text = String::from_utf8_lossy(bytes);
-            return match self.output {
-                Output::Text => stdout::write(bytes),
-                Output::Json => {
-                    let lines: String = text.lines().map(|line| self.json(line)).collect();
-                    stdout::write(lines.as_bytes())
-                }
-            };
+        let mut lines = bytes.to_vec();
+        if self.filter.is_none() {
+            self.line.append(&mut lines);
+            let end = self.line.iter().rposition(|byte| *byte == b'\n');
+            lines = self.line.drain(..end.map_or(0, |at| at + 1)).collect();
         }
-        self.line.extend_from_slice(bytes);
-        let complete = self
-            .line
-            .iter()
-            .rposition(|byte| *byte == b'\n')
-            .map_or(0, |at| at + 1);
-        let lines: Vec<u8> = self.line.drain(..complete).collect();
         match self.output {
             Output::Text => stdout::write(bytes),
             Output::Json => {

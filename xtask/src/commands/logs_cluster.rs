@@ -24,7 +24,7 @@ use crate::report::Output;
 use crate::up::cluster::{listed, pods};
 
 /// A pod's line, without the time that the kubelet wrote before it.
-type Lines = BoxStream<'static, std::io::Result<(String, String)>>;
+type Lines = BoxStream<'static, Result<(String, String)>>;
 
 struct Source<'a> {
     component: &'a str,
@@ -93,34 +93,28 @@ fn refused(component: &str, pod: &str, error: &kube::Error) -> Error {
 
 /// By what the kubelet and the API server say, who have no reasons that programs could read.
 fn unread(component: &str, pod: &str, code: u16, why: &str) -> Error {
-    let not_up = |what: String| Error::new(Code::NotUp, what);
     let again = format!("wait some seconds, then: cargo xtask diagnose {component}");
-    if let Some((_, reason)) = why.split_once("is waiting to start: ") {
-        return not_up(format!(
-            "{component} has no log yet: pod {pod} has not started ({reason})"
-        ))
-        .hint(again);
-    }
-    if why.contains("does not have a host assigned") {
-        return not_up(format!(
-            "{component} has no log yet: no node has taken pod {pod}"
-        ))
-        .hint(again);
-    }
-    if why.contains("previous terminated container") {
-        return not_up(format!(
-            "{component} has no log of a run before: pod {pod} has not ended yet"
-        ))
-        .hint(format!("cargo xtask logs {component}"));
-    }
-    if code == 404 {
-        return not_up(format!(
-            "pod {pod} of {component} is gone: another one is being made"
-        ))
-        .hint(again);
-    }
-    Error::new(Code::Service, format!("logs of {component}: {why}"))
-        .hint(format!("cargo xtask diagnose {component}"))
+    let (code, what, hint) = if let Some((_, reason)) = why.split_once("is waiting to start: ") {
+        let what = format!("{component} has no log yet: pod {pod} has not started ({reason})");
+        (Code::NotUp, what, again)
+    } else if why.contains("does not have a host assigned") {
+        let what = format!("{component} has no log yet: no node has taken pod {pod}");
+        (Code::NotUp, what, again)
+    } else if why.contains("previous terminated container") {
+        let what = format!("{component} has no log of a run before: pod {pod} has not ended yet");
+        (Code::NotUp, what, format!("cargo xtask logs {component}"))
+    } else if code == 404 {
+        let what = format!("pod {pod} of {component} is gone: another one is being made");
+        (Code::NotUp, what, again)
+    } else {
+        let what = format!("logs of {component}: {why}");
+        (
+            Code::Service,
+            what,
+            format!("cargo xtask diagnose {component}"),
+        )
+    };
+    Error::new(code, what).hint(hint)
 }
 
 /// How many seconds before `now` to ask for, so that nothing since `since` is missing; the server
@@ -143,7 +137,8 @@ impl Source<'_> {
                 Ok(log) => {
                     let pod = pod.clone();
                     let lines = log.lines().map_ok(move |line| (pod.clone(), line));
-                    streams.push(lines.boxed());
+                    let unread = |source| Error::io("read", "the log", &source);
+                    streams.push(lines.map_err(unread).boxed());
                 }
                 Err(error) => unread.push(refused(self.component, pod, &error)),
             }
@@ -170,8 +165,7 @@ impl Source<'_> {
 
     async fn all(&self, asked: LogParams) -> Result<()> {
         let mut lines = self.lines(&asked).await?;
-        while let Some(line) = lines.next().await {
-            let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
+        while let Some((pod, line)) = lines.try_next().await? {
             if self.print(&pod, &line)? == Reader::Gone {
                 break;
             }
@@ -203,8 +197,7 @@ impl Source<'_> {
             filter.wants(line).then(|| line.to_owned())
         };
         let mut lines = self.lines(&asked).await?;
-        while let Some(line) = lines.next().await {
-            let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
+        while let Some((pod, line)) = lines.try_next().await? {
             let Some(line) = wanted(&pod, line) else {
                 continue;
             };
@@ -228,8 +221,7 @@ impl Source<'_> {
         // A little earlier: what comes twice is left out by its time.
         asked.since_seconds = Some(seconds(clock::now_ms() + 2_000, now));
         let mut lines = self.lines(&asked).await?;
-        while let Some(line) = lines.next().await {
-            let (pod, line) = line.map_err(|source| Error::io("read", "the log", &source))?;
+        while let Some((pod, line)) = lines.try_next().await? {
             if let Some(line) = wanted(&pod, line)
                 && self.print(&pod, &line)? == Reader::Gone
             {

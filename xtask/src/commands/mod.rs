@@ -2,6 +2,7 @@
 
 mod stdout;
 
+mod cache;
 mod cluster;
 mod complete;
 mod complete_live;
@@ -15,7 +16,11 @@ mod dlq;
 mod doctor;
 mod down;
 mod down_cluster;
+mod down_left;
+mod env;
 mod explain;
+mod flow;
+mod flow_columns;
 mod forward;
 mod group;
 mod heal;
@@ -26,6 +31,7 @@ mod lag;
 mod lock;
 mod logs;
 mod logs_cluster;
+mod naming;
 mod offsets;
 mod plan;
 mod profile;
@@ -37,9 +43,11 @@ mod rolling;
 mod secret_input;
 mod seed;
 mod shell;
+mod shell_input;
 mod slot;
 mod status;
 mod steps;
+mod terminal;
 mod test;
 mod topic;
 mod up;
@@ -51,6 +59,7 @@ use std::process::ExitCode;
 use crate::cli::{Cli, Command, Global, TopicCommand};
 use crate::diagnose::Finding;
 use crate::error::{Code, Error, Result};
+use crate::printed;
 use crate::process;
 
 /// Answers a shell that asks for completions, and ends then; returns if none asks.
@@ -67,9 +76,15 @@ pub fn run(mut cli: Cli) -> ExitCode {
         eprintln!("error: {}", process::become_daemon(spec));
         return ExitCode::FAILURE;
     }
-    if let Err(error) = secret_input::take(&mut cli.global.set) {
-        context::print_error(cli.global.output, &error, &[]);
-        return ExitCode::from(error.code.exit() as u8);
+    let mut options = context::options(&cli.global);
+    // Who types `up` says with what.
+    if !matches!(cli.command, Command::Up(_)) {
+        options.made = context::made(&cli.global);
+    }
+    printed::remember(options);
+    if let Err(mut error) = secret_input::take(&mut cli.global.set) {
+        context::print_error(cli.global.output, &mut error, &[]);
+        return error.code.exit().into();
     }
     let global = cli.global.clone();
     // Commands that prove something, and so fail over what the pipeline has.
@@ -84,13 +99,13 @@ pub fn run(mut cli: Cli) -> ExitCode {
     );
     match execute(cli) {
         Ok(code) => code,
-        Err(error) => {
+        Err(mut error) => {
             let causes = match proves {
                 true => causes(&global, &error),
                 false => Vec::new(),
             };
-            context::print_error(global.output, &error, &causes);
-            ExitCode::from(error.code.exit() as u8)
+            context::print_error(global.output, &mut error, &causes);
+            error.code.exit().into()
         }
     }
 }
@@ -138,7 +153,7 @@ fn execute(cli: Cli) -> Result<ExitCode> {
             // The handlers are there before anything begins: a signal at once has its exit code too.
             biased;
             signal = context::interrupted() => match endless {
-                true => Ok(ExitCode::from(signal.code.exit() as u8)),
+                true => Ok(signal.code.exit().into()),
                 false => Err(signal),
             },
             result = dispatch(cli) => result,
@@ -174,12 +189,15 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Render(args) => render::run(&global, &args).await,
         Command::Plan(args) => plan::run(&global, &args).await,
         Command::Profile(command) => profile::run(&global, command),
+        Command::Env(command) => env::run(&global, command).await,
+        Command::Cache(command) => cache::run(&global, command),
         Command::Doctor(args) => doctor::run(&global, &args).await,
         Command::Logs(args) => logs::run(&global, &args).await,
         Command::Connector(command) => connector::run(&global, &command).await,
         Command::Lag(args) => lag::run(&global, &args).await,
         Command::Restart(args) => restart::run(&global, &args).await,
         Command::RollingRestart(args) => rolling::run(&global, args).await,
+        Command::Flow(command) => flow::run(&global, &command).await,
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::stdout::{self, say};
-use super::{confirm, context};
+use super::{confirm, context, stdout};
 use crate::cli::{Global, OffsetsBackup, OffsetsCommand, OffsetsRestore};
 use crate::components::reading_targets;
 use crate::environment::Environment;
@@ -16,7 +15,7 @@ use crate::operate::reset::refuse_unfinished;
 use crate::plan::Progress;
 use crate::platform::host::lock;
 use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 
 pub(super) async fn run(global: &Global, command: &OffsetsCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
@@ -45,16 +44,11 @@ async fn save(output: Output, env: &Environment, args: &OffsetsBackup) -> Result
         None => backup::directory(env).join(format!("offsets-{}.json", saved.at)),
     };
     backup::write(&path, &saved)?;
-    match output {
-        Output::Json => say!("{}", json!({ "file": path, "backup": saved })),
-        Output::Text => say!(
-            "{}: {} connectors, {} groups",
-            path.display(),
-            saved.connectors.len(),
-            saved.groups.len()
-        ),
-    }
-    Ok(ExitCode::SUCCESS)
+    stdout::answer(output, json!({ "file": path, "backup": saved }), || {
+        let (connectors, groups) = (saved.connectors.len(), saved.groups.len());
+        let file = path.display();
+        format!("{file}: {connectors} connectors, {groups} groups\n")
+    })
 }
 
 async fn restore(
@@ -67,25 +61,17 @@ async fn restore(
         refuse_unfinished(env, name)?;
     }
     let changes = backup::compare(env, &saved).await?;
-    let mut table = Table::new([
-        ("NAME", Side::Left),
-        ("PARTITION", Side::Left),
-        ("IS", Side::Left),
-        ("WILL BE", Side::Left),
-    ]);
+    let mut table = Table::titled("NAME  PARTITION  IS  WILL BE");
     for change in &changes {
         table.row([&change.name, &change.partition, &change.from, &change.to].map(String::clone));
     }
     let palette = stdout::palette();
     if args.dry_run || changes.is_empty() {
-        match output {
-            Output::Json => say!("{}", json!({ "dry_run": args.dry_run, "changes": changes })),
-            Output::Text if changes.is_empty() => {
-                say!("everything is already at the file's positions")
-            }
-            Output::Text => stdout::print(&table.text(palette))?,
-        }
-        return Ok(ExitCode::SUCCESS);
+        let object = json!({ "dry_run": args.dry_run, "changes": changes });
+        return stdout::answer(output, object, || match changes.is_empty() {
+            true => "everything is already at the file's positions\n".into(),
+            false => table.text(palette),
+        });
     }
     if !args.yes {
         let what = format!(
@@ -115,9 +101,8 @@ async fn restore(
     for target in reading_targets(env) {
         target.create_tables(env, &progress).await?;
     }
-    match output {
-        Output::Json => say!("{}", json!({ "dry_run": false, "changes": changes })),
-        Output::Text => say!("{} offsets set", changes.len()),
-    }
-    Ok(ExitCode::SUCCESS)
+    let object = json!({ "dry_run": false, "changes": changes });
+    stdout::answer(output, object, || {
+        format!("{} offsets set\n", changes.len())
+    })
 }

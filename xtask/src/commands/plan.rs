@@ -3,13 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::context;
-use super::stdout::say;
+use super::{context, stdout};
 use crate::cli::{Global, PlanArgs, PlanFormat};
 use crate::environment::{Environment, Secrets};
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::plan::show;
-use crate::report::Output;
 use crate::up::{self, ClusterOptions};
 
 pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
@@ -21,13 +19,12 @@ pub(super) async fn run(global: &Global, args: &PlanArgs) -> Result<ExitCode> {
         chosen.platform,
         Secrets::Existing,
     )?);
-    let (graph, _) = up::plan(&env, &ClusterOptions::default())?
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
-    match (global.output, args.format) {
-        (Output::Json, _) => say!("{}", show::json(&graph)),
-        (Output::Text, PlanFormat::Tree) => say!("{}", show::tree(&graph).trim_end()),
-        (Output::Text, PlanFormat::Mermaid) => say!("{}", show::mermaid(&graph).trim_end()),
-    }
-    Ok(ExitCode::SUCCESS)
+    let (graph, _) = up::plan(&env, &ClusterOptions::default())?.build()?;
+    stdout::answer(global.output, show::json(&graph), || {
+        let text = match args.format {
+            PlanFormat::Tree => show::tree(&graph),
+            PlanFormat::Mermaid => show::mermaid(&graph),
+        };
+        format!("{}\n", text.trim_end())
+    })
 }

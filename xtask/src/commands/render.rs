@@ -9,13 +9,12 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::context;
-use super::stdout::say;
+use super::stdout::{self, say};
 use crate::cli::{Global, Render};
 use crate::components::{Stage, connect, of};
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::platform::Platform;
-use crate::report::Output;
 use crate::up;
 use crate::up::cluster::{self, Show};
 
@@ -24,27 +23,19 @@ pub(super) async fn run(global: &Global, args: &Render) -> Result<ExitCode> {
     let platform = context::choose_platform(&loaded).await?.platform;
     let env = Environment::new(&context::root(), loaded, platform, Secrets::Existing)?;
     let files = files(&env)?;
-    match (&args.dir, global.output) {
-        (Some(dir), _) => {
-            for (name, text) in &files {
-                write(&dir.join(name), text)?;
-            }
-            say!("{} files in {}", files.len(), dir.display());
+    if let Some(dir) = &args.dir {
+        for (name, text) in &files {
+            write(&dir.join(name), text)?;
         }
-        (None, Output::Json) => {
-            let map: serde_json::Map<_, _> = files
-                .into_iter()
-                .map(|(name, text)| (name, json!(text)))
-                .collect();
-            say!("{}", json!({ "files": map }));
-        }
-        (None, Output::Text) => {
-            for (name, text) in files {
-                say!("# ---- {name}\n{}\n", text.trim_end());
-            }
-        }
+        say!("{} files in {}", files.len(), dir.display());
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    let map: IndexMap<_, _> = files.iter().cloned().collect();
+    stdout::answer(global.output, json!({ "files": map }), || {
+        let files = files.iter();
+        let texts = files.map(|(name, text)| format!("# ---- {name}\n{}\n\n", text.trim_end()));
+        texts.collect()
+    })
 }
 
 /// Every rendered text with a relative name. Passwords are references to files, never values.
@@ -67,7 +58,13 @@ fn files(env: &Environment) -> Result<Vec<(String, String)>> {
             continue;
         }
         for (name, flow) in env.profile.flows_to(component.name()) {
-            let text = target.statements(env, name, flow)?.join(";\n\n") + ";\n";
+            let text = match flow.asks_source() {
+                true => format!(
+                    "-- The columns follow from {} when its server answers.\n",
+                    flow.table
+                ),
+                false => target.statements(env, name, flow)?.join(";\n\n") + ";\n",
+            };
             files.push((format!("{}/{name}.sql", component.name()), text));
         }
     }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::stdout::say;
-use super::{confirm, context, steps};
+use super::{confirm, context, restart, stdout, steps};
 use crate::cli::{Global, ResetConnector};
 use crate::clock;
-use crate::error::{Code, Result};
+use crate::error::Result;
 use crate::observe::connectors::one;
 use crate::operate::reset::journal::Choice;
 use crate::operate::reset::{Reset, Summary};
@@ -29,16 +28,10 @@ pub(super) async fn run(global: &Global, args: &ResetConnector) -> Result<ExitCo
     let (reset, goes_on) = Reset::open(&env, &name, choice)?;
     if args.dry_run {
         let words = reset.words().await?;
-        match global.output {
-            Output::Json => say!("{}", json!({ "connector": name, "dry_run": words })),
-            Output::Text => {
-                say!("would reset {name}:");
-                for word in words {
-                    say!("  {word}");
-                }
-            }
-        }
-        return Ok(ExitCode::SUCCESS);
+        let object = json!({ "connector": name, "dry_run": words });
+        return stdout::answer(global.output, object, || {
+            format!("would reset {name}:\n  {}\n", words.join("\n  "))
+        });
     }
     if !args.yes && !goes_on {
         let words = reset.words().await?.join("\n  ");
@@ -52,53 +45,34 @@ pub(super) async fn run(global: &Global, args: &ResetConnector) -> Result<ExitCo
         eprintln!("going on with a reset that was not finished");
     }
     let reset = Arc::new(reset);
-    steps::run(global, reset.plan()).await.map_err(|error| {
-        let again = format!("fix the cause, then: cargo xtask reset-connector {name}");
-        match error.hint.is_some() || error.code == Code::Interrupted {
-            true => error,
-            false => error.hint(again),
-        }
-    })?;
+    let again = format!("cargo xtask reset-connector {name}");
+    let report = steps::run(global, reset.plan()).await;
+    report.map_err(|error| restart::again(error, &again))?;
     let summary = reset.finish().await?;
-    match global.output {
-        Output::Json => say!("{}", json!(summary)),
-        Output::Text => print(&summary),
-    }
-    Ok(ExitCode::SUCCESS)
+    stdout::answer(global.output, json!(summary), || text(&summary))
 }
 
-fn print(summary: &Summary) {
-    say!(
-        "{} reads from its new snapshot, {} after the confirmation",
-        summary.connector,
-        clock::span(summary.took_ms)
-    );
+fn text(summary: &Summary) -> String {
+    let (name, took) = (&summary.connector, clock::span(summary.took_ms));
+    let mut text = format!("{name} reads from its new snapshot, {took} after the confirmation\n");
     for flow in &summary.flows {
-        let first = flow.first_row_ms.map_or(String::new(), |ms| {
-            format!(", the first after {}", clock::span(ms))
-        });
-        say!(
-            "  {}: {} rows from the snapshot{first}",
-            flow.flow,
-            flow.rows
-        );
-        if flow.deleted.is_empty() {
+        let first = flow.first_row_ms.map(clock::span);
+        let first = first.map_or(String::new(), |span| format!(", the first after {span}"));
+        let (name, rows, deleted) = (&flow.flow, flow.rows, flow.deleted.len());
+        text += &format!("  {name}: {rows} rows from the snapshot{first}\n");
+        if deleted == 0 {
             continue;
         }
-        say!(
-            "  {}: {} rows that the source no longer has, now marked as deleted:",
-            flow.flow,
-            flow.deleted.len()
+        text += &format!(
+            "  {name}: {deleted} rows that the source no longer has, now marked as deleted:\n"
         );
         for key in flow.deleted.iter().take(SHOWN) {
-            say!("    {key}");
+            text += &format!("    {key}\n");
         }
-        if flow.deleted.len() > SHOWN {
-            say!(
-                "    and {} more: --output json lists all",
-                flow.deleted.len() - SHOWN
-            );
+        if deleted > SHOWN {
+            let more = deleted - SHOWN;
+            text += &format!("    and {more} more: --output json lists all\n");
         }
     }
-    say!("  saved before: {}", summary.backup.display());
+    text + &format!("  saved before: {}\n", summary.backup.display())
 }

@@ -4,8 +4,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::stdout::say;
-use super::{context, steps};
+use super::{context, stdout, steps};
 use crate::cli::{Global, Restart};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -20,26 +19,19 @@ pub(super) async fn run(global: &Global, args: &Restart) -> Result<ExitCode> {
     let what = What::named(&env, &args.component)?;
     let plan = restart::plan(&env, &what)?;
     if args.dry_run {
-        let words = [("restart", what.name())];
-        return dry_run(global.output, &env, &words, plan);
+        return dry_run(global.output, &env, ("restart", what.name()), plan);
     }
     let command = format!("cargo xtask restart {}", what.name());
     let _lock = lock::take(&env.dirs.lock(), &command)?;
     let report = steps::run(global, plan)
         .await
         .map_err(|error| again(error, &command))?;
-    match global.output {
-        Output::Json => {
-            let mut summary = summary(&env, &report);
-            summary["restarted"] = json!(what.name());
-            say!("{summary}");
-        }
-        Output::Text => {
-            let took = report::text::duration(report.wall);
-            say!("restarted {} in {took}", what.name());
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let mut summary = summary(&env, &report);
+    summary["restarted"] = json!(what.name());
+    stdout::answer(global.output, summary, || {
+        let took = report::text::duration(report.wall);
+        format!("restarted {} in {took}\n", what.name())
+    })
 }
 
 /// An error of a plan that a rerun finishes.
@@ -50,40 +42,31 @@ pub(super) fn again(error: Error, command: &str) -> Error {
     }
 }
 
-/// Prints what a plan would do, node by node in an order in which it can.
+/// Prints what a plan would do to something, node by node in an order in which it can.
 pub(super) fn dry_run(
     output: Output,
     env: &Environment,
-    words: &[(&str, &str)],
+    (what, name): (&str, &str),
     plan: Plan,
 ) -> Result<ExitCode> {
-    let (graph, _) = plan
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+    let (graph, _) = plan.build()?;
     let nodes = graph.nodes();
-    match output {
-        Output::Json => {
-            let list: Vec<_> = nodes
-                .iter()
-                .map(|node| json!({ "node": node.id, "kind": node.kind, "title": node.title }))
-                .collect();
-            let mut summary = json!({ "profile": env.name, "platform": env.platform });
-            summary["dry_run"] = json!(list);
-            for (key, value) in words {
-                summary[key] = json!(value);
-            }
-            say!("{summary}");
+    let list = nodes.iter();
+    let list = list.map(|it| json!({ "node": it.id, "kind": it.kind, "title": it.title }));
+    let summary = json!({
+        "profile": env.name,
+        "platform": env.platform,
+        "dry_run": list.collect::<Vec<_>>(),
+        what: name,
+    });
+    stdout::answer(output, summary, || {
+        let width = nodes.iter().map(|node| node.id.len()).max().unwrap_or(0);
+        let mut text = format!("would {what} {name}:\n");
+        for node in nodes {
+            text += &format!("  {:<width$}  {}\n", node.id, node.title);
         }
-        Output::Text => {
-            let what: Vec<String> = words.iter().map(|(a, b)| format!("{a} {b}")).collect();
-            say!("would {}:", what.join(", "));
-            let width = nodes.iter().map(|node| node.id.len()).max().unwrap_or(0);
-            for node in nodes {
-                say!("  {:<width$}  {}", node.id, node.title);
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+        text
+    })
 }
 
 /// A run for programs.

@@ -5,23 +5,19 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::context;
-use super::stdout::say;
+use super::{context, stdout};
 use crate::cli::{Global, Seed};
 use crate::components::of;
 use crate::error::Result;
-use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
     let env = context::existing(global).await?;
     if args.dry_run {
         let components = env.profile.components.values().map(of);
         let files: Vec<String> = components.flat_map(|it| it.seeds()).collect();
-        match global.output {
-            Output::Json => say!("{}", json!({ "dry_run": files })),
-            Output::Text => say!("would insert what is missing of {}", files.join(", ")),
-        }
-        return Ok(ExitCode::SUCCESS);
+        return stdout::answer(global.output, json!({ "dry_run": files }), || {
+            format!("would insert what is missing of {}\n", files.join(", "))
+        });
     }
     let mut seeded: BTreeMap<&str, u64> = BTreeMap::from([("rows", 0), ("documents", 0)]);
     for component in env.profile.components.values().map(of) {
@@ -29,18 +25,14 @@ pub(super) async fn run(global: &Global, args: &Seed) -> Result<ExitCode> {
             *seeded.entry(own.what).or_default() += own.count;
         }
     }
-    match global.output {
-        Output::Json => say!("{}", json!(seeded)),
-        Output::Text => {
-            let counts = seeded.iter().rev();
-            let counts: Vec<String> = counts
-                .map(|(what, count)| format!("{count} {what}"))
-                .collect();
-            say!(
-                "{} were missing and have been inserted",
-                counts.join(" and ")
-            )
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    stdout::answer(global.output, json!(seeded), || {
+        let counts = seeded.iter().rev();
+        let counts: Vec<String> = counts
+            .map(|(what, count)| format!("{count} {what}"))
+            .collect();
+        format!(
+            "{} were missing and have been inserted\n",
+            counts.join(" and ")
+        )
+    })
 }

@@ -1,12 +1,12 @@
 //! `shell`: one statement after the other, through this tool's own clients: on `host` there is no
 //! `psql`, and on a cluster nothing needs to be inside of a pod.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::sync::mpsc;
 
+use super::shell_input::{Input, Typed};
 use super::{context, group, stdout, topic};
 use crate::cli::{Cli, Command, Global, ShellArgs};
 use crate::components;
@@ -29,38 +29,43 @@ pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
         palette: stdout::palette(),
     };
     let typed = std::io::stdin().is_terminal();
-    let (asks, mut asked) = mpsc::channel::<()>(1);
-    let (says, mut lines) = mpsc::channel::<String>(1);
-    // Reading blocks until the user types.
-    std::thread::spawn(move || {
-        while asked.blocking_recv().is_some() {
-            let mut line = String::new();
-            match std::io::stdin().lock().read_line(&mut line) {
-                Ok(0) | Err(_) => return,
-                Ok(_) if says.blocking_send(line).is_ok() => {}
-                Ok(_) => return,
-            }
-        }
-    });
+    let mut input = match typed {
+        true => Input::terminal(&env.dirs.shell_history(name))?,
+        false => Input::piped(),
+    };
     if typed {
-        eprintln!("{name}: {}; exit or Ctrl-D ends", console.how());
+        eprintln!("{name}: {}; `help` says more", console.how());
     }
     let mut text = String::new();
     loop {
-        if typed {
-            let mark = if text.is_empty() { "> " } else { "… " };
-            eprint!("{name}{mark}");
-            let _ = std::io::stderr().flush();
-        }
-        let line = match asks.send(()).await {
-            Ok(()) => lines.recv().await,
-            Err(_) => None,
+        let mark = if text.is_empty() { "> " } else { "… " };
+        let line = match input.line(format!("{name}{mark}")).await {
+            Typed::Line(line) => Some(line + "\n"),
+            Typed::Dropped => {
+                text.clear();
+                continue;
+            }
+            Typed::End => None,
         };
         let ended = line.is_none();
         text.push_str(&line.unwrap_or_default());
-        let word = text.trim().trim_end_matches(';');
-        if ["exit", "quit", "\\q"].contains(&word) || (ended && word.is_empty()) {
-            return Ok(ExitCode::SUCCESS);
+        let word = text.trim().trim_end_matches(';').trim_end();
+        match word {
+            "exit" | "quit" | "\\q" => return Ok(ExitCode::SUCCESS),
+            "" if ended => return Ok(ExitCode::SUCCESS),
+            "help" | "\\?" | "\\h" => {
+                stdout::print(&help(&console))?;
+                text.clear();
+                continue;
+            }
+            _ => {}
+        }
+        if let Some(name) = word
+            .strip_prefix("\\d")
+            .filter(|it| it.is_empty() || it.starts_with(' '))
+        {
+            let name = name.trim();
+            text = console.described((!name.is_empty()).then_some(name)) + ";";
         }
         if !ended && !console.is_whole(&text) {
             continue;
@@ -76,13 +81,24 @@ pub(super) async fn run(global: &Global, args: &ShellArgs) -> Result<ExitCode> {
         match answer {
             Ok(answer) => stdout::print(&answer)?,
             // Who types sees it and goes on; a script must not.
-            Err(error) if typed && !ended => context::print_error(global.output, &error, &[]),
+            Err(mut error) if typed && !ended => {
+                context::print_error(global.output, &mut error, &[]);
+            }
             Err(error) => return Err(error),
         }
         if ended {
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+/// What can be typed.
+fn help(console: &Console<'_>) -> String {
+    format!(
+        "{}\n\\d lists what there is, \\d NAME describes one; arrow keys bring back earlier lines; Ctrl-C drops a line; \
+         exit, \\q or Ctrl-D ends\n",
+        console.how()
+    )
 }
 
 /// Runs a subcommand as if it stood on a command line of its own.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 
-use super::stdout::{self, say};
+use super::stdout;
 use super::{confirm, context};
 use crate::cli::{Global, SlotCommand, SlotDrop};
 use crate::components;
@@ -14,7 +14,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result, unknown};
 use crate::profile::component::Instance;
 use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 use crate::report::text::{Ink, Palette, bytes};
 
 /// A slot, and the component that keeps it.
@@ -89,14 +89,10 @@ fn keeper<'a>(
 }
 
 fn list(output: Output, asked: &[(&Instance, &dyn Slots)], found: &[Kept<'_>]) -> Result<ExitCode> {
-    match output {
-        Output::Json => {
-            let slots: Vec<Value> = found.iter().map(Kept::object).collect();
-            say!("{}", json!({ "slots": slots }));
-        }
-        Output::Text => stdout::print(&listed(asked, found, stdout::palette()))?,
-    }
-    Ok(ExitCode::SUCCESS)
+    let slots: Vec<Value> = found.iter().map(Kept::object).collect();
+    stdout::answer(output, json!({ "slots": slots }), || {
+        listed(asked, found, stdout::palette())
+    })
 }
 
 fn listed(asked: &[(&Instance, &dyn Slots)], found: &[Kept<'_>], palette: Palette) -> String {
@@ -110,16 +106,10 @@ fn listed(asked: &[(&Instance, &dyn Slots)], found: &[Kept<'_>], palette: Palett
         };
     }
     let is_named = found.iter().any(|kept| kept.of.is_some());
-    let component = is_named.then_some(("COMPONENT", Side::Left));
-    let mut table = Table::new(component.into_iter().chain([
-        ("SLOT", Side::Left),
-        ("CONNECTOR", Side::Left),
-        ("READ BY", Side::Left),
-        ("WAL", Side::Left),
-        ("CONFIRMED", Side::Left),
-        ("UNCONFIRMED", Side::Right),
-        ("RETAINED", Side::Right),
-    ]));
+    let component = if is_named { "COMPONENT  " } else { "" };
+    let mut table = Table::titled(&format!(
+        "{component}SLOT  CONNECTOR  READ BY  WAL  CONFIRMED  >UNCONFIRMED  >RETAINED"
+    ));
     for Kept { of, slot, .. } in found {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
         let size = |value: Option<u64>| value.map_or("-".into(), bytes);
@@ -180,11 +170,8 @@ async fn remove(
         what = format!("{what}; {unknown}");
     }
     if args.dry_run {
-        match output {
-            Output::Json => say!("{}", json!({ "dry_run": what, "slot": kept.object() })),
-            Output::Text => say!("would {what}"),
-        }
-        return Ok(ExitCode::SUCCESS);
+        let object = json!({ "dry_run": what, "slot": kept.object() });
+        return stdout::answer(output, object, || format!("would {what}\n"));
     }
     if !args.yes {
         let component = kept.of.map(|of| format!(" --component={of}"));
@@ -194,17 +181,11 @@ async fn remove(
         confirm::typed(name, &what, &way)?;
     }
     let outcome = kept.slots.drop_slot(env, name).await?;
-    match output {
-        Output::Json => {
-            let mut dropped = json!({ "dropped": name });
-            if let Some(of) = kept.of {
-                dropped["component"] = of.into();
-            }
-            say!("{dropped}");
-        }
-        Output::Text => say!("{}{of}", outcome.message()),
+    let mut dropped = json!({ "dropped": name });
+    if let Some(of) = kept.of {
+        dropped["component"] = of.into();
     }
-    Ok(ExitCode::SUCCESS)
+    stdout::answer(output, dropped, || format!("{}{of}\n", outcome.message()))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::stdout::{self, Reader};
+use super::terminal::Keys;
 use super::{context, diagnose};
 use crate::cli::{Global, StatusArgs};
 use crate::clock;
@@ -12,9 +13,10 @@ use crate::diagnose::Finding;
 use crate::environment::Environment;
 use crate::error::{Exit, Result};
 use crate::observe::status::{Component, ConnectorRow, FlowRow, Overview, SinkRow, gather};
+use crate::printed;
 use crate::readiness::{State, Status};
+use crate::report::Output;
 use crate::report::text::{Ink, Palette, bytes};
-use crate::report::{self, Output};
 use crate::wait;
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> {
@@ -28,24 +30,28 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> Result<ExitCode> 
         false => diagnose::broken(&env).await,
     };
     print(global.output, &env, &overview, &causes, "")?;
-    Ok(if overview.is_current() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(Exit::Failed as u8)
-    })
+    Ok(stdout::ended(overview.is_current(), Exit::Failed))
 }
 
-/// Refreshes until interrupted.
+/// Refreshes until interrupted, or until `q` is pressed.
 async fn watch(output: Output, env: &Arc<Environment>) -> Result<ExitCode> {
-    // Home, and clear to the end: without a flash.
-    let coloured = report::is_coloured(&std::io::stdout());
-    let prefix = if coloured { "\x1b[H\x1b[J" } else { "" };
+    let mut keys = Keys::listen();
     loop {
-        let overview = gather(env).await;
-        if print(output, env, &overview, &[], prefix)? == Reader::Gone {
+        let look = async {
+            let overview = gather(env).await;
+            if print(output, env, &overview, &[], stdout::home())? == Reader::Gone {
+                return Ok(Reader::Gone);
+            }
+            wait::pause(Duration::from_secs(1)).await;
+            Ok(Reader::There)
+        };
+        let reader = tokio::select! {
+            () = keys.press(b"qQ") => Reader::Gone,
+            reader = look => reader?,
+        };
+        if reader == Reader::Gone {
             return Ok(ExitCode::SUCCESS);
         }
-        wait::pause(Duration::from_secs(1)).await;
     }
 }
 
@@ -61,7 +67,7 @@ fn print(
             let mut value = serde_json::to_value(overview).unwrap_or_default();
             value["current"] = overview.is_current().into();
             value["findings"] = serde_json::json!(causes);
-            value["left_out"] = context::left_out(env).into();
+            value["left_out"] = serde_json::json!(env.left_out);
             format!("{value}\n")
         }
         Output::Text => {
@@ -70,9 +76,9 @@ fn print(
             if !causes.is_empty() {
                 text += &format!("\n{}", diagnose::lines(causes, palette));
             } else if !overview.is_current() {
-                text += "next: cargo xtask diagnose\n";
+                text += &printed::ours("next: cargo xtask diagnose\n");
             }
-            text
+            stdout::folded(text)
         }
     };
     stdout::write(format!("{prefix}{text}").as_bytes())
@@ -119,6 +125,10 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
         lines.push(String::new());
         flow_lines(flow, connector, sink, palette, &mut lines);
     }
+    for (connector, under_way) in &overview.rereads {
+        lines.push(String::new());
+        lines.push(format!("  {connector} reads again: {}", under_way.words()));
+    }
     lines.push(String::new());
     lines.push(format!("  passwords: {}", env.dirs.secrets().display()));
     lines.join("\n") + "\n"
@@ -144,12 +154,14 @@ fn component_lines(component: &Component, palette: Palette, lines: &mut Vec<Stri
         component.endpoint,
         palette.ink(Ink::Dim, process)
     ));
-    if component.status.state != State::Current {
-        trouble(&component.status, lines);
-    }
+    trouble(&component.status, lines);
 }
 
+/// Why something is not as wanted; nothing where it is.
 fn trouble(status: &Status, lines: &mut Vec<String>) {
+    if status.state == State::Current {
+        return;
+    }
     lines.push(format!("      {}", status.message));
     for line in &status.evidence {
         lines.push(format!("      | {line}"));
@@ -207,14 +219,23 @@ fn flow_lines(
         notes.push(palette.ink(Ink::Red, text).into_owned());
     }
     lines.push(format!("    {}", notes.join(" · ")));
-    if let Some(row) = connector
-        && row.status.state != State::Current
-    {
-        trouble(&row.status, lines);
+    if let Some(drift) = &flow.drift {
+        let added = (!drift.added.is_empty()).then(|| {
+            format!(
+                "the target has no column {} yet: {}",
+                drift.added.join(", "),
+                printed::ours("cargo xtask up")
+            )
+        });
+        let reported = (!drift.reported.is_empty())
+            .then(|| format!("the source has new columns: {}", drift.reported.join(", ")));
+        let wrong = drift.wrong.iter().map(|it| it.cause.clone());
+        for text in added.into_iter().chain(reported).chain(wrong) {
+            lines.push(format!("    {}", palette.ink(Ink::Red, text)));
+        }
     }
-    if let Some(row) = sink
-        && row.status.state != State::Current
-    {
-        trouble(&row.status, lines);
+    let connector = connector.map(|row| &row.status);
+    for status in connector.into_iter().chain(sink.map(|row| &row.status)) {
+        trouble(status, lines);
     }
 }

@@ -1,7 +1,7 @@
 //! Running a plan in front of the user.
 
 use crate::cli::Global;
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::plan::run::RunReport;
 use crate::plan::{self, Plan};
 use crate::report::Reporter;
@@ -11,9 +11,7 @@ use crate::report::Reporter;
 /// # Errors
 /// The plan cannot run, or a step failed.
 pub(super) async fn run(global: &Global, plan: Plan) -> Result<RunReport> {
-    let (graph, actions) = plan
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+    let (graph, actions) = plan.build()?;
     let reporter = Reporter::choose(global.output);
     let mut report = plan::run(graph, actions, |graph, event| {
         reporter.on_event(graph, event)

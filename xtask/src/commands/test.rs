@@ -26,6 +26,26 @@ use crate::report::text::duration;
 /// their names.
 const WANTED: &str = "xtask/tests/e2e/wanted.yaml";
 
+/// What needs nothing but the sources.
+const ALWAYS: [(&str, &str); 4] = [
+    ("format", "cargo fmt --all --check"),
+    (
+        "lint",
+        "cargo clippy --workspace --all-targets --quiet -- -D warnings",
+    ),
+    // Cargo counts a suite that is left out by default among no targets: without this, one that
+    // does not even compile is found only where it can run.
+    (
+        "lint of the suites that need servers",
+        "cargo clippy --package xtask --test e2e --test apiserver --test docker --test gates --test kind --quiet -- -D warnings",
+    ),
+    // All but the end-to-end tests, which are left out by default.
+    (
+        "unit, snapshot and command-line tests",
+        "cargo test --workspace",
+    ),
+];
+
 pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     if !args.quick {
         prerequisites(global).await?;
@@ -34,58 +54,36 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         true => None,
         false => Some(broker().await?),
     };
-    let mut steps: Vec<(&str, Vec<String>)> = vec![
-        ("format", words("cargo fmt --all --check")),
-        (
-            "lint",
-            words("cargo clippy --workspace --all-targets --quiet -- -D warnings"),
-        ),
-        // Cargo counts a suite that is left out by default among no targets: without this, one that
-        // does not even compile is found only where it can run.
-        (
-            "lint of the suites that need servers",
-            words(
-                "cargo clippy --package xtask --test e2e --test apiserver --test docker --test gates --test kind --quiet -- -D warnings",
-            ),
-        ),
-        // All but the end-to-end tests, which are left out by default.
-        (
-            "unit, snapshot and command-line tests",
-            words("cargo test --workspace"),
-        ),
-    ];
-    if std::env::var_os("CDC_TEST_CRDS").is_some() {
-        steps.push((
-            "objects against the operators' definitions",
-            words(
-                "cargo test --package xtask --test objects --test bundles --test image_contents -- --ignored",
-            ),
-        ));
+    let always = ALWAYS.map(|(name, command)| (name, words(command)));
+    let mut steps: Vec<(&str, Vec<String>)> = always.into();
+    if is_set("CDC_TEST_CRDS") {
+        let tests = words(
+            "cargo test --package xtask --test objects --test bundles --test image_contents -- --ignored",
+        );
+        steps.push(("objects against the operators' definitions", tests));
     }
     if !args.quick {
         // Each environment wants a machine's worth of memory and processor: one after the other.
         let e2e = words("cargo test --package xtask --test e2e -- --test-threads=1");
         // What a test wants that is not there leaves it ignored, and counted.
-        let there = wanted()?
-            .into_iter()
-            .filter(|(name, _)| std::env::var_os(name).is_some());
+        let there = wanted()?.into_iter().filter(|(name, _)| is_set(name));
         let more: Vec<String> = there.map(|(_, tests)| tests).collect();
         steps.push(("end-to-end tests", e2e.clone()));
         if !more.is_empty() {
-            let ignored = vec!["--ignored".to_owned()];
-            steps.push((
-                "end-to-end tests on what is there",
-                [e2e, ignored, more].concat(),
-            ));
+            let tests = [e2e, words("--ignored"), more].concat();
+            steps.push(("end-to-end tests on what is there", tests));
         }
-        steps.push(("readiness against recorded statuses", recorded()));
-        steps.push(("the Kubernetes API server", apiserver()));
-        steps.push(("gates against real servers", gates()));
-        steps.push((
-            "images and clusters on a Docker engine",
-            on_docker("docker"),
-        ));
-        steps.push(("the pipeline on a Kind cluster", on_docker("kind")));
+        let recorded = recorded().map(|tests| ("readiness against recorded statuses", tests));
+        steps.extend(recorded);
+        steps.extend([
+            ("the Kubernetes API server", apiserver()),
+            ("gates against real servers", gates()),
+            (
+                "images and clusters on a Docker engine",
+                on_docker("docker"),
+            ),
+            ("the pipeline on a Kind cluster", on_docker("kind")),
+        ]);
     }
     let mut checks: Vec<(&str, Check)> = steps
         .into_iter()
@@ -114,10 +112,8 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Error::new(
-        Code::Check,
-        format!("failed: {}", failed.join(", ")),
-    ))
+    let what = format!("failed: {}", failed.join(", "));
+    Err(Error::new(Code::Check, what))
 }
 
 fn wanted() -> Result<IndexMap<String, String>> {
@@ -127,42 +123,46 @@ fn wanted() -> Result<IndexMap<String, String>> {
         .map_err(|error| Error::new(Code::Check, format!("{WANTED} is malformed: {error}")))
 }
 
-/// Without the records they are skipped, and counted as such.
-fn recorded() -> Vec<String> {
-    let mut tests = words(
-        "cargo test --package cdc-platform --package xtask --lib -- replay bundles_are_complete bundle_says",
-    );
+/// What of the units wants recorded data. Where there is none, the units' own run counts it as ignored.
+fn recorded() -> Option<Vec<String>> {
     let data = std::env::var_os("CDC_TEST_CAPTURES")
         .map_or_else(|| context::root().join("../shared/data"), Into::into);
-    if data.is_dir() {
+    // Those of the Kafka client want a broker instead.
+    let tests = "cargo test --workspace --exclude cdc-kafka --lib -- --ignored";
+    data.is_dir().then(|| words(tests))
+}
+
+/// Without an API server's programs they are skipped, and counted as such.
+fn apiserver() -> Vec<String> {
+    let tests = "cargo test --package xtask --test apiserver -- --test-threads=1";
+    included(tests, is_set("KUBEBUILDER_ASSETS"))
+}
+
+/// Tests that are ignored unless what they need is there.
+fn included(tests: &str, there: bool) -> Vec<String> {
+    let mut tests = words(tests);
+    if there {
         tests.push("--include-ignored".into());
     }
     tests
 }
 
-/// Without an API server's programs they are skipped, and counted as such.
-fn apiserver() -> Vec<String> {
-    let mut tests = words("cargo test --package xtask --test apiserver -- --test-threads=1");
-    if std::env::var_os("KUBEBUILDER_ASSETS").is_some() {
-        tests.push("--include-ignored".into());
-    }
-    tests
+/// Whether a variable tells of something that is there.
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some()
 }
 
 /// Without a node image, for which there must be an engine, they are skipped, and counted as such. All
 /// of them take over an hour: `CDC_TEST_CLUSTERS` may hold the parts of names that are to run.
 fn on_docker(name: &str) -> Vec<String> {
-    let mut tests = words("cargo test --package xtask --test");
-    tests.extend(words(name));
-    tests.extend(words("-- --test-threads=1"));
-    if std::env::var_os("KIND_NODE_IMAGE").is_some() {
-        tests.extend(words(
-            &std::env::var("CDC_TEST_CLUSTERS").unwrap_or_default(),
-        ));
-        tests.push("--include-ignored".into());
-        if std::env::var_os("CDC_TEST_REGISTRY").is_none() {
-            tests.extend(words("--skip registry::"));
-        }
+    let tests = format!("cargo test --package xtask --test {name} -- --test-threads=1");
+    if !is_set("KIND_NODE_IMAGE") {
+        return words(&tests);
+    }
+    let parts = std::env::var("CDC_TEST_CLUSTERS").unwrap_or_default();
+    let mut tests = included(&format!("{tests} {parts}"), true);
+    if !is_set("CDC_TEST_REGISTRY") {
+        tests.extend(words("--skip registry::"));
     }
     tests
 }
@@ -170,8 +170,7 @@ fn on_docker(name: &str) -> Vec<String> {
 /// What needs an API server's programs or a cluster that are not there is skipped, and counted.
 fn gates() -> Vec<String> {
     let mut tests = words("cargo test --package xtask --test gates -- --test-threads=1");
-    let there = |name| std::env::var_os(name).is_some();
-    let (server, cluster) = (there("KUBEBUILDER_ASSETS"), there("CDC_TEST_KUBECONFIG"));
+    let (server, cluster) = (is_set("KUBEBUILDER_ASSETS"), is_set("CDC_TEST_KUBECONFIG"));
     tests.extend(words(match (server, cluster) {
         (true, true) => "--include-ignored",
         (true, false) => "--include-ignored apiserver",
@@ -226,12 +225,10 @@ fn with_broker(libraries: &Path, server: Option<&Script>) -> Result<()> {
     env.insert("KAFKA_BOOTSTRAP".into(), address.into());
     let libraries = libraries.display().to_string();
     env.insert("CDC_TEST_KAFKA_LIBS".into(), libraries);
-    let tests =
-        "test --package cdc-kafka --package xtask --lib broker_tests -- --ignored --skip measure";
+    let tests = "test --package cdc-kafka --lib broker_tests -- --ignored --skip measure";
     let tests = process::run(&job(&env, "cargo", tests));
     // It starts brokers of its own, from the libraries that `up` has just had.
-    let logins =
-        "test --package cdc-kafka --package xtask --lib security_tests::broker -- --ignored";
+    let logins = "test --package cdc-kafka --lib security_tests::broker -- --ignored";
     let logins = process::run(&job(&env, "cargo", logins));
     let server = server.map_or(Ok(()), |(python, args)| {
         process::run(&job_of(&env, python, args))

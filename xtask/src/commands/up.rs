@@ -5,11 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use serde_json::json;
 
-use super::cluster;
 use super::context::{self, Choice};
-use super::stdout::say;
+use super::{cluster, doctor, naming, restart, stdout};
 use crate::cli::{Global, Ports, Up};
 use crate::clock;
 use crate::components;
@@ -23,6 +23,7 @@ use crate::platform::Platform;
 use crate::platform::host::daemon::{self, Found};
 use crate::platform::host::prerequisites::Wanted;
 use crate::platform::host::{Dirs, lock, ports};
+use crate::printed;
 use crate::profile::advisories::{Advisories, Vulnerable};
 use crate::profile::combinations::InUse;
 use crate::profile::{self, Loaded, Profile, pins};
@@ -43,13 +44,14 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     )?);
     require(&env, &args.require)?;
     cluster::refuse_bad_versions(&env).await?;
+    // Nothing of any environment was ever brought here: it may be a bare machine.
+    if platform == Platform::Host && !args.dry_run && !dirs.cache.exists() {
+        doctor::provide(&loaded, args.yes).await?;
+    }
     plan_of(&env, args)?;
     if args.dry_run && platform != Platform::Host {
-        return Err(Error::new(
-            Code::Usage,
-            "on a cluster, `diff` shows what `up` would change",
-        )
-        .hint("cargo xtask diff"));
+        let what = "on a cluster, `diff` shows what `up` would change";
+        return Err(Error::new(Code::Usage, what).hint("cargo xtask diff"));
     }
     let vulnerable = vulnerable(&env)?;
     if args.dry_run {
@@ -91,11 +93,22 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
 
     let reporter = Reporter::choose(global.output);
     reporter.note(&why);
+    if let Some(name) = naming::of(&global.profile)?.why() {
+        reporter.note(&name);
+    }
     if let Some(line) = vulnerable {
         reporter.note(&line);
     }
     for left_out in &env.left_out {
         reporter.note(&format!("{}: {}", left_out.component, left_out.reason));
+    }
+    for (name, _) in env
+        .profile
+        .flows
+        .iter()
+        .filter(|(_, flow)| flow.canary.is_none())
+    {
+        reporter.note(&format!("flow {name} is not proven: it has no canary"));
     }
     let report = plan::run(graph, actions, |graph, event| {
         reporter.on_event(graph, event)
@@ -119,9 +132,9 @@ fn vulnerable(env: &Environment) -> Result<Option<String>> {
         .collect();
     Ok((!phrases.is_empty()).then(|| {
         format!(
-            "known to be vulnerable: {}; next: cargo xtask versions --profile {}",
+            "known to be vulnerable: {}; next: {}",
             phrases.join(", "),
-            env.name
+            printed::ours("cargo xtask versions")
         )
     }))
 }
@@ -131,25 +144,20 @@ fn plan_of(env: &Arc<Environment>, args: &Up) -> Result<(Graph, Vec<Action>)> {
         bundle_dir: args.bundle_dir.clone(),
         prune: args.yes,
     };
-    up::plan(env, &options)?
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))
+    up::plan(env, &options)?.build()
 }
 
 fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<()> {
     let title = format!("up {} on {}", env.name, env.platform.name());
     let page = report::timeline::page(report, &title, &clock::utc(clock::now_ms()))?;
-    write_atomic(path, page.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))
+    write_atomic(path, page.as_bytes(), 0o644)
 }
 
 /// Prints the result; a failure becomes one error that holds all of them.
 fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<ExitCode> {
-    if !report.errors.is_empty() {
-        let summary =
-            report::summary::text(&report, "failed", report::is_coloured(&std::io::stderr()));
-        if output == Output::Text {
-            eprintln!("{summary}");
-        }
+    if !report.errors.is_empty() && output == Output::Text {
+        let coloured = report::is_coloured(&std::io::stderr());
+        eprintln!("{}", report::summary::text(&report, "failed", coloured));
     }
     if let Some(error) = Error::together(std::mem::take(&mut report.errors)) {
         return Err(match error.hint {
@@ -158,25 +166,17 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
                 .hint("fix the cause and run the same command again: finished steps stay finished"),
         });
     }
-    match output {
-        Output::Json => {
-            let mut summary = report::summary::json(&report);
-            summary["profile"] = json!(env.name);
-            summary["platform"] = json!(env.platform);
-            summary["endpoints"] = json!(endpoints(env));
-            summary["left_out"] = json!(context::left_out(env));
-            say!("{summary}");
+    let mut summary = restart::summary(env, &report);
+    summary["endpoints"] = json!(endpoints(env));
+    summary["left_out"] = json!(env.left_out);
+    stdout::answer(output, summary, || {
+        let coloured = stdout::palette().colour;
+        let mut text = report::summary::text(&report, "ready", coloured) + "\n";
+        for (component, address) in endpoints(env) {
+            text += &format!("  {component:<11} {address}\n");
         }
-        Output::Text => {
-            let coloured = report::is_coloured(&std::io::stdout());
-            say!("{}", report::summary::text(&report, "ready", coloured));
-            for (component, address) in endpoints(env) {
-                say!("  {component:<11} {address}");
-            }
-            say!("next: cargo xtask verify, cargo xtask status");
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+        text + &printed::ours("next: cargo xtask verify, cargo xtask status\n")
+    })
 }
 
 /// The addresses of what runs, by component: on Kind those of this machine.
@@ -208,11 +208,8 @@ fn require(env: &Environment, required: &[String]) -> Result<()> {
     }
     for name in required {
         if let Some(left_out) = env.left_out.iter().find(|left| left.component == *name) {
-            return Err(Error::new(
-                Code::Missing,
-                format!("{name} is required, and there is {}", left_out.reason),
-            )
-            .hint("cargo xtask doctor"));
+            let what = format!("{name} is required, and there is {}", left_out.reason);
+            return Err(Error::new(Code::Missing, what).hint("cargo xtask doctor"));
         }
         components::named(env, name)?;
     }
@@ -223,13 +220,8 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
     let mut lines: Vec<(String, String)> = Vec::new();
     for artifact in up::artifacts(env)? {
         if !artifact.dir(&env.dirs.cache).is_dir() {
-            lines.push((
-                artifact.name.clone(),
-                format!(
-                    "would be fetched, {}",
-                    report::text::bytes(artifact.bytes())
-                ),
-            ));
+            let size = report::text::bytes(artifact.bytes());
+            lines.push((artifact.name.clone(), format!("would be fetched, {size}")));
         }
     }
     for engine in env
@@ -246,10 +238,8 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
                 format!("runs as wanted, pid {}", record.pid)
             }
             Found::Running(record, _) => {
-                format!(
-                    "would be restarted: pid {} has another configuration",
-                    record.pid
-                )
+                let pid = record.pid;
+                format!("would be restarted: pid {pid} has another configuration")
             }
             Found::Gone(_) => "would be started again".into(),
             Found::Never => "would be started".into(),
@@ -260,24 +250,14 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
         "topics, tables, connectors".into(),
         "would be made where they are missing or differ".into(),
     ));
-    match output {
-        Output::Json => {
-            let map: serde_json::Map<_, _> = lines
-                .into_iter()
-                .map(|(name, what)| (name, json!(what)))
-                .collect();
-            say!(
-                "{}",
-                json!({ "dry_run": map, "left_out": context::left_out(env) })
-            );
-        }
-        Output::Text => {
-            for (name, what) in lines {
-                say!("{name:<28} {what}");
-            }
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let map: IndexMap<_, _> = lines.iter().cloned().collect();
+    let object = json!({ "dry_run": map, "left_out": env.left_out });
+    stdout::answer(output, object, || {
+        let lines = lines
+            .iter()
+            .map(|(name, what)| format!("{name:<28} {what}\n"));
+        lines.collect()
+    })
 }
 
 /// A port that the profile wants and another process has.
@@ -325,17 +305,11 @@ fn runs(profile: &Profile, component: &str) -> bool {
 }
 
 fn ports_error(taken: &[Taken]) -> Error {
-    let list: Vec<String> = taken
-        .iter()
-        .map(|taken| {
-            format!(
-                "port {} ({}) belongs to {}",
-                taken.port,
-                taken.key,
-                ports::owner(taken.port)
-            )
-        })
-        .collect();
+    let list = taken.iter().map(|Taken { key, port }| {
+        let owner = ports::owner(*port);
+        format!("port {port} ({key}) belongs to {owner}")
+    });
+    let list: Vec<String> = list.collect();
     Error::new(Code::PortTaken, list.join("; "))
         .hint("end that process, or run: cargo xtask up --ports auto")
 }
@@ -358,8 +332,6 @@ fn choose_ports(dirs: &Dirs, loaded: &Loaded, taken: &[Taken]) -> Result<()> {
             .map_or(taken.port, |choice| choice.wanted);
         choices.insert(key.clone(), Choice { wanted, chosen });
     }
-    let path = dirs.chosen_ports();
-    let text = serde_json::to_vec_pretty(&choices)
-        .map_err(|error| Error::new(Code::Io, error.to_string()))?;
-    write_atomic(&path, &text, 0o644).map_err(|source| Error::io("write", path, &source))
+    let text = format!("{:#}", json!(choices));
+    write_atomic(&dirs.chosen_ports(), text.as_bytes(), 0o644)
 }

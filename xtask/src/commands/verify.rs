@@ -4,10 +4,9 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::context;
-use super::stdout::say;
+use super::{context, stdout};
 use crate::cli::{Global, Verify};
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::observe::latency::{self, Distribution, Latency};
 use crate::observe::verify::{self, Proof};
 use crate::plan::Progress;
@@ -15,19 +14,10 @@ use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
     let env = context::existing(global).await?;
-    let with_canary: Vec<&String> = env
-        .profile
-        .flows
-        .iter()
-        .filter(|(_, flow)| flow.canary.is_some())
-        .map(|(name, _)| name)
-        .collect();
-    if with_canary.is_empty() {
-        return Err(
-            Error::new(Code::Verify, "no flow of the profile has a canary")
-                .hint("give one to a flow: flows.NAME.canary"),
-        );
-    }
+    let (with_canary, not_proven): (Vec<&String>, Vec<&String>) = {
+        let has_canary = |name: &&String| env.profile.flows[*name].canary.is_some();
+        env.profile.flows.keys().partition(has_canary)
+    };
     let progress = Progress::silent();
     let mut proofs = Vec::new();
     let mut errors = Vec::new();
@@ -47,46 +37,40 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
             latencies.push(latency::measure(&env, name, rows, &progress).await?);
         }
     }
-    match global.output {
-        Output::Json if errors.is_empty() => say!(
-            "{}",
-            json!({
-                "profile": env.name,
-                "proofs": proofs,
-                "latency": latencies,
-                "left_out": context::left_out(&env),
-            })
-        ),
-        Output::Json => {}
-        Output::Text => {
-            print_proofs(&proofs);
-            for left_out in &env.left_out {
-                say!("  - {}: {}", left_out.component, left_out.reason);
-            }
-            for latency in &latencies {
-                print_latency(latency);
-            }
-        }
+    if errors.is_empty() || global.output == Output::Text {
+        let object = json!({
+            "profile": env.name,
+            "proofs": proofs,
+            "not_proven": not_proven,
+            "latency": latencies,
+            "left_out": env.left_out,
+        });
+        stdout::answer(global.output, object, || {
+            let left_out = env.left_out.iter();
+            let left_out = left_out.map(|it| format!("  - {}: {}\n", it.component, it.reason));
+            let not_proven = not_proven.iter().map(|it| {
+                format!("  - {it}: not proven, as it has no canary (flows.{it}.canary)\n")
+            });
+            let proofs = proofs.iter().map(proven);
+            proofs
+                .chain(not_proven)
+                .chain(left_out)
+                .chain(latencies.iter().map(timed))
+                .collect()
+        })?;
     }
     Error::together(errors).map_or(Ok(ExitCode::SUCCESS), Err)
 }
 
-fn print_proofs(proofs: &[Proof]) {
-    for proof in proofs {
-        say!(
-            "  ✓ {:<10} {:<7} source -> silver in {} ms",
-            proof.flow,
-            proof.change,
-            proof.took_ms
-        );
-    }
+fn proven(proof: &Proof) -> String {
+    let (flow, change, ms) = (&proof.flow, proof.change, proof.took_ms);
+    format!("  ✓ {flow:<10} {change:<7} source -> silver in {ms} ms\n")
 }
 
-fn print_latency(latency: &Latency) {
-    say!(
-        "\n{}: {} rows, one at a time        p50      p95      p99      max",
-        latency.flow,
-        latency.rows
+fn timed(latency: &Latency) -> String {
+    let mut text = format!(
+        "\n{}: {} rows, one at a time        p50      p95      p99      max\n",
+        latency.flow, latency.rows
     );
     for (hop, found) in [
         ("source -> topic", latency.source_to_topic),
@@ -94,6 +78,7 @@ fn print_latency(latency: &Latency) {
         ("source -> silver", latency.total),
     ] {
         let Distribution { p50, p95, p99, max } = found;
-        say!("  {hop:<30} {p50:>5.0} ms {p95:>5.0} ms {p99:>5.0} ms {max:>5.0} ms");
+        text += &format!("  {hop:<30} {p50:>5.0} ms {p95:>5.0} ms {p99:>5.0} ms {max:>5.0} ms\n");
     }
+    text
 }

@@ -5,15 +5,13 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use super::context;
-use super::stdout::say;
+use super::{context, stdout};
 use crate::cli::{Global, VersionsArgs};
 use crate::components;
 use crate::error::{Exit, Result};
 use crate::profile::advisories::{Advisories, Known};
 use crate::profile::pins::{Pin, keys, pins};
 use crate::profile::{self, Loaded, Selection};
-use crate::report::Output;
 
 /// Where a pin stands that no profile has made its own.
 const DEFAULTS: &str = "profiles/versions.yaml";
@@ -23,27 +21,19 @@ pub(super) fn run(global: &Global, args: &VersionsArgs) -> Result<ExitCode> {
     let advisories = Advisories::read(&context::root(), &keys(&loaded.tree))?;
     let pins = pins(&loaded, &advisories);
     let findings = findings(&loaded, &pins, &advisories)?;
-    match global.output {
-        Output::Json => {
-            let pins: Vec<Value> = pins.iter().map(to_json).collect();
-            say!(
-                "{}",
-                json!({
-                    "profile": loaded.name,
-                    "checked": advisories.checked,
-                    "vulnerable": findings.vulnerable,
-                    "kept": findings.kept,
-                    "pins": pins,
-                })
-            );
-        }
-        Output::Text if args.check => print_check(&loaded, &advisories, &findings),
-        Output::Text => pins.iter().for_each(print),
-    }
-    Ok(match args.check && !findings.vulnerable.is_empty() {
-        true => ExitCode::from(Exit::Differences as u8),
-        false => ExitCode::SUCCESS,
-    })
+    let object = json!({
+        "profile": loaded.name,
+        "checked": advisories.checked,
+        "vulnerable": findings.vulnerable,
+        "kept": findings.kept,
+        "pins": pins.iter().map(to_json).collect::<Vec<_>>(),
+    });
+    stdout::answer(global.output, object, || match args.check {
+        true => checked(&loaded, &advisories, &findings),
+        false => pins.iter().map(text).collect(),
+    })?;
+    let fine = !args.check || findings.vulnerable.is_empty();
+    Ok(stdout::ended(fine, Exit::Differences))
 }
 
 /// What is known to be vulnerable, one line each.
@@ -97,38 +87,38 @@ fn line(pin: &Pin<'_>) -> String {
     )
 }
 
-fn print_check(loaded: &Loaded, advisories: &Advisories, found: &Findings) {
+fn checked(loaded: &Loaded, advisories: &Advisories, found: &Findings) -> String {
+    let mut text = String::new();
     for line in &found.vulnerable {
-        say!("vulnerable: {line}");
+        text += &format!("vulnerable: {line}\n");
     }
     for line in &found.kept {
-        say!("kept by its own profile: {line}");
+        text += &format!("kept by its own profile: {line}\n");
     }
     if found.vulnerable.is_empty() {
-        say!(
-            "{}: no pin in use has a known advisory (as of {})",
-            loaded.name,
-            advisories.checked
-        );
+        let (name, day) = (&loaded.name, &advisories.checked);
+        text += &format!("{name}: no pin in use has a known advisory (as of {day})\n");
     }
+    text
 }
 
-fn print(pin: &Pin<'_>) {
-    say!("{} {}", pin.key, pin.version);
+fn text(pin: &Pin<'_>) -> String {
+    let mut text = format!("{} {}\n", pin.key, pin.version);
     if !pin.used {
-        say!("  not used by this profile");
+        text += "  not used by this profile\n";
     }
     for with in &pin.runs_with {
-        say!("  runs with   {with}");
+        text += &format!("  runs with   {with}\n");
     }
     for known in &pin.known {
-        say!("  VULNERABLE  {}", described(known));
+        text += &format!("  VULNERABLE  {}\n", described(known));
     }
-    for (place, text) in [("host", pin.update.host), ("clusters", pin.update.clusters)] {
-        if !text.is_empty() {
-            say!("  on update   {place}: {text}");
+    for (place, what) in [("host", pin.update.host), ("clusters", pin.update.clusters)] {
+        if !what.is_empty() {
+            text += &format!("  on update   {place}: {what}\n");
         }
     }
+    text
 }
 
 fn described(known: &Known<'_>) -> String {

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::control;
 use crate::clients::connect::{Offsets, PartitionOffset, TargetState};
 use crate::clients::kafka::OffsetAt;
 use crate::clock;
@@ -19,6 +18,7 @@ use crate::observe::connectors::view;
 use crate::plan::Progress;
 use crate::platform::host::dirs;
 use crate::readiness::Status;
+use crate::up::control;
 use crate::wait::{self, Patience};
 
 /// The file's layout. A number that is not known is refused.
@@ -76,8 +76,7 @@ pub async fn gather(env: &Environment, connectors: &[String], groups: &[String])
     if !groups.is_empty() {
         let client = kafka::client(env).await?;
         for group in groups {
-            let offsets = client.group_offsets(group).await;
-            let offsets = offsets.map_err(|error| service(&error))?;
+            let offsets = client.group_offsets(group).await.map_err(service)?;
             let named = offsets
                 .into_iter()
                 .map(|((topic, partition), offset)| (format!("{topic}/{partition}"), offset));
@@ -104,7 +103,7 @@ pub fn write(path: &Path, backup: &Backup) -> Result<()> {
         dirs::make(parent, 0o755)?;
     }
     let text = format!("{:#}\n", serde_json::json!(backup));
-    write_atomic(path, text.as_bytes(), 0o644).map_err(|source| Error::io("write", path, &source))
+    write_atomic(path, text.as_bytes(), 0o644)
 }
 
 /// Reads a backup.
@@ -118,26 +117,17 @@ pub fn read(path: &Path) -> Result<Backup> {
         error
     })?;
     let backup: Backup = serde_json::from_str(&text).map_err(|error| {
-        Error::new(
-            Code::Usage,
-            format!(
-                "{}:{}:{}: not a backup of offsets: {error}",
-                path.display(),
-                error.line(),
-                error.column()
-            ),
-        )
-        .hint("cargo xtask offsets backup writes one")
+        let (line, column) = (error.line(), error.column());
+        let what = format!(
+            "{}:{line}:{column}: not a backup of offsets: {error}",
+            path.display()
+        );
+        Error::new(Code::Usage, what).hint("cargo xtask offsets backup writes one")
     })?;
     if backup.format != FORMAT {
-        return Err(Error::new(
-            Code::Usage,
-            format!(
-                "{}: layout {} is not known here, only {FORMAT}",
-                path.display(),
-                backup.format
-            ),
-        ));
+        let (file, layout) = (path.display(), backup.format);
+        let what = format!("{file}: layout {layout} is not known here, only {FORMAT}");
+        return Err(Error::new(Code::Usage, what));
     }
     Ok(backup)
 }
@@ -189,8 +179,7 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
     }
     let client = kafka::client(env).await?;
     for (group, offsets) in &backup.groups {
-        let now = client.group_offsets(group).await;
-        let now = now.map_err(|error| service(&error))?;
+        let now = client.group_offsets(group).await.map_err(service)?;
         for (place, wanted) in offsets {
             let Some((topic, partition)) = split(place) else {
                 let what = format!("`{place}` of group {group} is no topic and partition");
@@ -203,18 +192,13 @@ pub async fn compare(env: &Environment, backup: &Backup) -> Result<Vec<Change>> 
                 errors.push(gone(group, place, *wanted, "there is no such topic"));
                 continue;
             };
-            match (first.get(&partition), last.get(&partition)) {
-                (Some(first), _) if wanted < first => {
-                    let why = format!("the topic starts at {first}");
-                    errors.push(gone(group, place, *wanted, &why));
-                }
-                (_, Some(last)) if wanted > last => {
-                    let why = format!("the topic ends at {last}");
-                    errors.push(gone(group, place, *wanted, &why));
-                }
-                (Some(_), Some(_)) => {}
-                _ => errors.push(gone(group, place, *wanted, "there is no such partition")),
-            }
+            let why = match (first.get(&partition), last.get(&partition)) {
+                (Some(first), _) if wanted < first => Some(format!("the topic starts at {first}")),
+                (_, Some(last)) if wanted > last => Some(format!("the topic ends at {last}")),
+                (Some(_), Some(_)) => None,
+                _ => Some("there is no such partition".into()),
+            };
+            errors.extend(why.map(|why| gone(group, place, *wanted, &why)));
             let is = now.get(&(topic.to_owned(), partition));
             if is != Some(wanted) {
                 changes.push(Change {

@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use kube::api::LogParams;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crate::clock;
@@ -31,6 +32,13 @@ use crate::wait::Limit;
 const LINES: usize = 500;
 /// What is shorter would be found in words, and no password that anybody should have is.
 const SHORTEST: usize = 4;
+
+/// What is written as `%XX` in an address: all but what RFC 3986 leaves as it is.
+const IN_ADDRESS: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Replaces every secret of an environment in a text.
 pub struct Redactor {
@@ -77,12 +85,7 @@ impl Redactor {
 /// A secret as it may stand in JSON, in an address, in a Secret's data.
 fn forms(secret: &str) -> [String; 4] {
     let json = Value::String(secret.to_owned()).to_string();
-    let percent = secret.bytes().fold(String::new(), |text, byte| {
-        match byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            true => text + &char::from(byte).to_string(),
-            false => format!("{text}%{byte:02X}"),
-        }
-    });
+    let percent = utf8_percent_encode(secret, &IN_ADDRESS).to_string();
     [
         secret.to_owned(),
         json.trim_matches('"').to_owned(),
@@ -129,7 +132,7 @@ pub async fn write(
     }
     let redactor = Redactor::of(env);
     let archive = pack(&files, &redactor).map_err(|error| Error::io("pack", path, &error))?;
-    write_atomic(path, &archive, 0o600).map_err(|error| Error::io("write", path, &error))
+    write_atomic(path, &archive, 0o600)
 }
 
 /// The configurations as they run.

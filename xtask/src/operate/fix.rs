@@ -5,10 +5,10 @@ use std::sync::Arc;
 use crate::diagnose::Fix;
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::operate::control::{self, Restart};
 use crate::operate::restart::{self, What};
 use crate::plan::{Outcome, Plan};
 use crate::platform::host::daemon;
+use crate::up::control::{self, Restart};
 use crate::up::{self, ClusterOptions};
 
 /// The plan that fixes something. Nothing happens yet.
@@ -16,12 +16,12 @@ use crate::up::{self, ClusterOptions};
 /// # Errors
 /// The environment does not have what is to be fixed, or a template is wrong.
 pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
+    let mut plan = Plan::default();
     match fix {
         Fix::Up => up::plan(env, &ClusterOptions::default()),
         Fix::RestartComponent(name) => restart::plan(env, &What::named(env, name)?),
         Fix::RestartOperator => restart::plan(env, &What::Operator),
         Fix::RestartConnector(name) => {
-            let mut plan = Plan::default();
             let (at, name) = (env.clone(), name.clone());
             let id = format!("{name}/restart");
             plan.step(&id, "its tasks restart", &[], async move |progress| {
@@ -30,17 +30,12 @@ pub fn plan(env: &Arc<Environment>, fix: &Fix) -> Result<Plan> {
             Ok(plan)
         }
         Fix::Continue(pid) => {
-            let mut plan = Plan::default();
             let (at, pid) = (env.clone(), *pid);
-            plan.step(
-                "process/continue",
-                "a suspended process continues",
-                &[],
-                async move |_| {
-                    let name = daemon::resume(&at.dirs, pid)?;
-                    Ok(Outcome::Changed(format!("{name} (pid {pid}) continues")))
-                },
-            );
+            let title = "a suspended process continues";
+            plan.step("process/continue", title, &[], async move |_| {
+                let name = daemon::resume(&at.dirs, pid)?;
+                Ok(Outcome::Changed(format!("{name} (pid {pid}) continues")))
+            });
             Ok(plan)
         }
     }

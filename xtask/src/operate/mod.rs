@@ -2,7 +2,6 @@
 
 pub mod backup;
 pub mod bundle;
-pub mod control;
 pub mod dlq;
 pub mod fix;
 pub mod heal;

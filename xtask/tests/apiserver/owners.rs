@@ -61,7 +61,7 @@ async fn what_is_another_environments_in_the_whole_cluster_is_named_before_anyth
             "ClusterRoleBinding strimzi-of-owners"
         ]
     );
-    assert!(error.hint.unwrap().contains("--profile owners-one"));
+    assert!(error.hint.unwrap().contains("remove `owners-one` first"));
     let bindings = api(
         &cluster,
         "rbac.authorization.k8s.io/v1",

@@ -4,6 +4,58 @@ use crate::support::Xtask;
 use crate::support::refusal::refused_set;
 
 #[test]
+fn what_is_next_means_the_same_environment_and_says_no_password() {
+    let xtask = Xtask::new().file("my shop/orders.yaml", "extends: clickhouse\n");
+    let path = xtask.shown("my shop/orders.yaml");
+    let ran = xtask
+        .args("status --platform host --set kafka.port=9192")
+        .arg("--set")
+        .arg("postgres.password=hunter2")
+        .arg("--set")
+        .arg("connectors.postgres-connector.config={database.password: hunter2}")
+        .profile("my shop/orders.yaml")
+        .refuses(4, &[]);
+    let next = format!(
+        "next: cargo xtask up --profile '{path}' --platform host --set kafka.port=9192 \
+         --set postgres.password=@-\n"
+    );
+    assert!(ran.stderr.ends_with(&next), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("hunter2"));
+}
+
+#[test]
+fn numbers_name_their_range() {
+    for (args, says) in [
+        ("logs kafka --tail x", "a number from 0 to"),
+        ("verify --latency -1", "a number from 1 to 4294967295"),
+        ("topic tail a --max 0", "a number from 1 to"),
+        (
+            "topic tail a --partition -1",
+            "a number from 0 to 2147483647",
+        ),
+        (
+            "topic create a --partitions x",
+            "a number from 1 to 2147483647",
+        ),
+        (
+            "topic create a --replicas 99999",
+            "a number from 1 to 32767",
+        ),
+        ("heal --max-restarts -1", "a number from 0 to 4294967295"),
+        (
+            "connector restart a --task x",
+            "a number from 0 to 4294967295",
+        ),
+        ("dlq show --max 0", "a number from 1 to 4294967295"),
+        ("dlq redrive --rounds 1.5", "a number from 1 to 4294967295"),
+    ] {
+        let given = args.rsplit(' ').next().expect("a number");
+        let given = format!("invalid value '{given}' for");
+        Xtask::new().args(args).refuses(3, &[says, &given]);
+    }
+}
+
+#[test]
 fn overrides() {
     for (set, parts) in [
         (
@@ -35,10 +87,28 @@ fn overrides() {
         ),
         (
             "kafka.port=many",
-            &["--set kafka.port: `kafka.port`: ", "expected u16"],
+            &["--set kafka.port: `kafka.port`: expected a number from 1 to 65535, found `many`"],
         ),
-        ("kafka.port=70000", &["--set kafka.port: ", "70000"]),
-        ("kafka.port=", &["--set kafka.port: "]),
+        (
+            "kafka.port=70000",
+            &["a number from 1 to 65535, found 70000"],
+        ),
+        ("kafka.port=", &["a number from 1 to 65535, found nothing"]),
+        ("kafka.port=1.5", &["a number from 1 to 65535, found 1.5"]),
+        ("kafka.port=0", &["a number from 1 to 65535, found 0"]),
+        ("kind.web_port=0", &["a number from 1 to 65535, found 0"]),
+        (
+            "kafka.replicas=two",
+            &["a number from 1 to 100, found `two`"],
+        ),
+        (
+            "clickhouse.keepers=x",
+            &["expected 0, 1, 3 or 5, found `x`"],
+        ),
+        (
+            "kind.node_ports.kafka=x",
+            &["from 30000 to 32767, found `x`"],
+        ),
         (
             "kafka=5",
             &["--set kafka: `kafka`: expected a map, found an integer"],
@@ -172,7 +242,7 @@ fn java_that_is_not_there_stops_up_before_it_begins() {
     std::fs::remove_file(xtask.path("bin/java")).expect("removed");
     xtask
         .args("up")
-        .refuses(4, &["Java", "[PREREQUISITE_MISSING]"]);
+        .refuses(4, &["java", "[PREREQUISITE_MISSING]"]);
 }
 
 #[test]

@@ -125,3 +125,55 @@ fn extends_that_goes_round() {
             &["c.yaml:1:1: `extends` goes round in a circle: a -> b -> c -> a"],
         );
 }
+
+#[test]
+fn what_is_inherited_can_be_left_out() {
+    let shown = |text: &str| {
+        let xtask = Xtask::new().file("own.yaml", text);
+        let shown = xtask.args("profile show --output json").profile("own.yaml");
+        shown.prints()
+    };
+    let both = "connectors: {mongo-connector: ~}\nflows: {events: ~}\n";
+    let left = shown(&format!("extends: clickhouse\n{both}"));
+    assert!(
+        !left.contains("mongo-connector") && !left.contains("flows.events"),
+        "{left}"
+    );
+    assert!(left.contains("flows.users"), "{left}");
+    let whole = "extends: warehouse\ncomponents: {warehouse: ~, source: ~}\nconnectors: {postgresql-sink: ~, warehouse-source: ~}\n\
+                 flows: {customers: ~, orders: ~, line_items: ~}\n";
+    assert!(!shown(whole).contains("components.warehouse"));
+}
+
+#[test]
+fn what_is_left_out_must_be_there_and_be_nobody_s() {
+    for (text, parts) in [
+        (
+            "extends: clickhouse\nconnectors: {mongo-connector: ~}\n",
+            [
+                "own.yaml:2:14: `connectors.mongo-connector` is left out here",
+                "is the `connector` of `flows.events`",
+                "`flows: {events: ~}`",
+            ],
+        ),
+        (
+            "extends: warehouse\ncomponents:\n  source: ~\n",
+            [
+                "own.yaml:3:3: `components.source` is left out here",
+                "is the `source` of `connectors.",
+                "or give it another `source`",
+            ],
+        ),
+        (
+            "extends: clickhouse\nflows: {event: ~}\n",
+            [
+                "own.yaml:2:9: `flows.event`: ",
+                "there is none to leave out",
+                "did you mean `events`?",
+            ],
+        ),
+    ] {
+        let xtask = Xtask::new().file("own.yaml", text).args("up");
+        xtask.profile("own.yaml").refuses(3, &parts);
+    }
+}

@@ -4,5 +4,6 @@
 mod arguments;
 mod files;
 mod keys;
+mod machine;
 #[path = "../support/mod.rs"]
 mod support;

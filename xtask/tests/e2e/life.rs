@@ -1,5 +1,6 @@
 //! From nothing to a proven pipeline and back.
 
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Instant;
 
@@ -46,6 +47,8 @@ async fn up_proves_itself_and_down_leaves_nothing() {
     let status = sandbox.json(&["status"]);
     assert_eq!(status["current"], true, "{status}");
     assert_eq!(status["flows"][0]["errors"], 0);
+    a_key_ends_what_refreshes(&sandbox);
+    a_shell_knows_what_was_typed(&sandbox);
 
     let verify = sandbox.json(&["verify", "--latency", "5"]);
     let changes: Vec<&str> = verify["proofs"]
@@ -78,6 +81,84 @@ async fn up_proves_itself_and_down_leaves_nothing() {
         assert!(TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok());
     }
     assert!(sandbox.fails(&["status"], 4).contains("cargo xtask up"));
+}
+
+/// A terminal: what a person sees and types, and what opens its screen.
+fn terminal() -> (std::fs::File, impl Fn() -> std::fs::File) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let name = ptsname(&keyboard, Vec::new()).unwrap();
+    let screen = move || {
+        let mut options = std::fs::OpenOptions::new();
+        let options = options.read(true).write(true);
+        options.open(name.to_str().unwrap()).unwrap()
+    };
+    (std::fs::File::from(keyboard), screen)
+}
+
+/// On a terminal, which is as before then.
+fn a_key_ends_what_refreshes(sandbox: &Sandbox) {
+    let (mut keyboard, screen) = terminal();
+    let shown = screen();
+    let modes = || rustix::termios::tcgetattr(&shown).unwrap().local_modes;
+    let before = modes();
+    for watch in [["status", "--watch"], ["lag", "--watch"]] {
+        let mut child = sandbox
+            .command(&watch)
+            .stdin(screen())
+            .stdout(screen())
+            .spawn()
+            .unwrap();
+        // Once it shows something it listens; what it shows is read, or it would wait for that.
+        let mut shown = vec![0; 1 << 16];
+        let mut seen = 0;
+        while seen == 0 {
+            seen = keyboard.read(&mut shown).unwrap();
+        }
+        keyboard.write_all(b"q").unwrap();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(modes(), before);
+    }
+}
+
+/// A shell lists tables and brings back what was typed, in the next one too.
+fn a_shell_knows_what_was_typed(sandbox: &Sandbox) {
+    let (mut keyboard, screen) = terminal();
+    let shell = || {
+        let mut command = sandbox.command(&["shell", "postgres"]);
+        command.stdin(screen()).stdout(screen()).stderr(screen());
+        command.env("TERM", "xterm").spawn().unwrap()
+    };
+    let mut seen = String::new();
+    let mut typed = |keys: &str, wanted: &str| {
+        keyboard.write_all(keys.as_bytes()).unwrap();
+        let mut shown = vec![0; 1 << 16];
+        while !seen.contains(wanted) {
+            let read = keyboard.read(&mut shown).unwrap();
+            seen += &String::from_utf8_lossy(&shown[..read]);
+        }
+        seen.clear();
+    };
+    let mut child = shell();
+    typed("\\d\r", "users");
+    typed("\\d users\r", "full_name");
+    typed("SELECT 40 + 2 AS answer;\r", "(1 row)");
+    typed("ALTER ROLE nobody PASSWORD 'hidden';\r", "does not exist");
+    typed("help\r", "Ctrl-C");
+    keyboard.write_all(b"\\q\r").unwrap();
+    assert!(child.wait().unwrap().success());
+    let history = sandbox.dir().join("shell-postgres.history");
+    let kept = std::fs::read_to_string(&history).unwrap();
+    assert!(
+        kept.contains("SELECT 40 + 2") && !kept.contains("hidden"),
+        "{kept}"
+    );
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(&history).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
 }
 
 #[tokio::test]

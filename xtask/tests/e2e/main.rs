@@ -6,8 +6,13 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
 
+mod big_rows;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../support/commands.rs"]
+mod commands;
 mod diagnosis;
 mod dlq;
+mod external;
 mod faults;
 mod heal;
 mod healer;
@@ -16,16 +21,21 @@ mod life;
 mod mongodb;
 mod mysql;
 mod operations;
+mod own_tables;
 #[path = "../support/ports.rs"]
 mod ports;
 mod proxy;
+mod readme;
 mod rebalance;
 mod restarts;
+mod restored;
 mod rights;
 mod rotation;
 mod sandbox;
+mod schema;
 mod silver;
 mod stuck;
 mod topics;
 mod unassigned;
+mod unfit;
 mod warehouse;

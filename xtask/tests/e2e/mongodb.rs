@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use mongodb::bson::doc;
+use xtask::clients::kafka::Record;
 use xtask::clients::mongodb::Mongodb;
 
 use crate::diagnosis::documents::endpoint;
@@ -65,6 +67,116 @@ async fn documents_reach_silver_through_an_external_member() {
         "{summary}"
     );
     sandbox.ok(&["verify"]);
+    values_of_documents(&sandbox).await;
+}
+
+/// Numbers and times in each form that extended JSON has for them, as the connector writes a document: what has an equal
+/// arrives, the rest is held back. The last is an update of a document that is gone, which is nothing.
+async fn values_of_documents(sandbox: &Sandbox) {
+    let cases = [
+        ("user_id", "5", "5"),
+        ("user_id", "5.0", "5"),
+        ("user_id", "5.5", ""),
+        (
+            "user_id",
+            r#"{"$numberLong":"9007199254740993"}"#,
+            "9007199254740993",
+        ),
+        ("user_id", r#"{"$numberDecimal":"12"}"#, "12"),
+        ("user_id", r#"{"$numberDecimal":"12.34"}"#, ""),
+        ("user_id", r#"{"$numberDouble":"NaN"}"#, ""),
+        ("user_id", "null", ""),
+        ("user_id", "\"abc\"", ""),
+        ("timestamp", r#"{"$date":-1}"#, "1969-12-31 23:59:59.999"),
+        (
+            "timestamp",
+            r#"{"$date":{"$numberLong":"1700000000123"}}"#,
+            "2023-11-14 22:13:20.123",
+        ),
+        (
+            "timestamp",
+            r#"{"$timestamp":{"t":1700000000,"i":1}}"#,
+            "2023-11-14 22:13:20.000",
+        ),
+        (
+            "timestamp",
+            "\"1969-12-31T23:59:58.25+01:00\"",
+            "1969-12-31 22:59:58.250",
+        ),
+        ("timestamp", "\"yesterday\"", ""),
+        ("timestamp", "17", ""),
+        (
+            "event_type",
+            r#"{"$oid":"65a000000000000000000001"}"#,
+            "65a000000000000000000001",
+        ),
+        (
+            "event_type",
+            r#"{"deep":[1,{"x":null}]}"#,
+            r#"{"deep":[1,{"x":null}]}"#,
+        ),
+    ];
+    let message = |op: &str, after: &str| {
+        let value =
+            serde_json::json!({ "op": op, "after": after, "source": { "ts_ms": 1, "ord": 1 } });
+        Record::new(
+            Some(Bytes::from_static(b"k")),
+            Some(Bytes::from(value.to_string())),
+        )
+    };
+    let mut records: Vec<Record> = cases
+        .iter()
+        .enumerate()
+        .map(|(at, (field, value, _))| {
+            message(
+                "c",
+                &format!(r#"{{"_id":"case-{at:02}","{field}":{value}}}"#),
+            )
+        })
+        .collect();
+    let gone = r#"{"op":"u","after":null,"source":{"ts_ms":1,"ord":1}}"#;
+    records.push(Record::new(
+        Some(Bytes::from_static(b"k")),
+        Some(Bytes::from(gone)),
+    ));
+    let kafka = sandbox.kafka().await;
+    kafka
+        .produce("mongo.commerce.events", 0, &records)
+        .await
+        .unwrap();
+    let wanted: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .filter(|(_, (_, _, shown))| !shown.is_empty())
+        .map(|(at, (_, _, shown))| format!("case-{at:02} {shown}"))
+        .collect();
+    let held_back = cases.len() - wanted.len();
+    let begin = Instant::now();
+    loop {
+        let ask = |sql: &'static str| async move { sandbox.clickhouse().text(sql).await.unwrap() };
+        let rows = ask(
+            "SELECT concat(_id, ' ', multiIf(event_type != '', event_type, user_id != 0, toString(user_id), toString(timestamp))) \
+             FROM events_silver FINAL WHERE startsWith(_id, 'case-') ORDER BY _id FORMAT TSVRaw",
+        )
+        .await;
+        let errors = ask(
+            "SELECT count() FROM events_errors FINAL WHERE match(reason, '^column [a-z_]+: ') FORMAT TSV",
+        )
+        .await;
+        let others = ask(
+            "SELECT reason FROM events_errors FINAL WHERE NOT match(reason, '^column [a-z_]+: ') FORMAT TSV",
+        )
+        .await;
+        if rows.lines().eq(&wanted) && errors.trim() == held_back.to_string() {
+            assert_eq!(others, "");
+            return;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(30),
+            "{rows}\n{errors}\n{others}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use xtask::clients::mysql::{Mysql, MysqlError};
 use xtask::platform::{Endpoint, Secret};
 
+use crate::own_tables::until;
 use crate::ports;
 use crate::sandbox::Sandbox;
 
@@ -63,8 +64,10 @@ async fn same(sandbox: &Sandbox) -> Vec<String> {
 #[ignore = "needs CDC_TEST_MYSQLD=DIR with a `mysqld`"]
 async fn rows_of_mysql_reach_silver() {
     let mut sandbox = Sandbox::new("mysql");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    sandbox.profile = Some(root.join("profiles/mysql.yaml"));
+    let profile = sandbox.dir().with_file_name("mysql.yaml");
+    std::fs::create_dir_all(profile.parent().unwrap()).unwrap();
+    std::fs::write(&profile, "extends: mysql\n").unwrap();
+    sandbox.profile = Some(profile.clone());
     sandbox.programs = Some(PathBuf::from(std::env::var_os("CDC_TEST_MYSQLD").unwrap()));
     sandbox
         .ports
@@ -107,6 +110,7 @@ async fn rows_of_mysql_reach_silver() {
     );
 
     rights(&sandbox).await;
+    values(&sandbox, &profile).await;
 
     // Nothing is lost with a killed server.
     sandbox.kill("mysql");
@@ -141,8 +145,10 @@ async fn rows_of_mysql_reach_silver() {
     let findings = diagnosis["findings"].as_array().unwrap();
     let lost = findings.iter().find(|it| it["code"] == "BINLOG_LOST");
     let lost = lost.unwrap_or_else(|| panic!("{diagnosis:#}"));
-    assert_eq!(
-        lost["next"], "cargo xtask reset-connector mysql-connector --yes",
+    let next = lost["next"].as_str().unwrap();
+    assert!(
+        next.starts_with("cargo xtask reset-connector ")
+            && next.ends_with(" mysql-connector --yes"),
         "{lost:#}"
     );
     sandbox.ok(&["reset-connector", "mysql-connector", "--yes"]);
@@ -155,6 +161,184 @@ async fn rows_of_mysql_reach_silver() {
         "{diagnosis:#}"
     );
     sandbox.ok(&["down", "--yes"]);
+}
+
+/// A type, values of it as literals, and how both ends write one for a comparison; `{}` stands for the column.
+type Nasty = (
+    &'static str,
+    &'static [&'static str],
+    &'static str,
+    &'static str,
+);
+
+const TEXT: &str = "CAST({} AS char)";
+const NASTY: [Nasty; 24] = [
+    ("tinyint", &["-128", "127"], TEXT, "toString({})"),
+    ("tinyint(1)", &["0", "1", "7"], TEXT, "toString({})"),
+    ("tinyint unsigned", &["255"], TEXT, "toString({})"),
+    ("smallint", &["-32768"], TEXT, "toString({})"),
+    ("mediumint unsigned", &["16777215"], TEXT, "toString({})"),
+    ("int", &["-2147483648"], TEXT, "toString({})"),
+    ("int unsigned", &["4294967295"], TEXT, "toString({})"),
+    (
+        "bigint",
+        &["-9223372036854775808", "9007199254740993"],
+        TEXT,
+        "toString({})",
+    ),
+    (
+        "bigint unsigned",
+        &["18446744073709551615"],
+        TEXT,
+        "toString({})",
+    ),
+    (
+        "decimal(20, 4)",
+        &["-9999999999999999.9999", "0.0001", "0"],
+        TEXT,
+        "toDecimalString({}, 4)",
+    ),
+    ("double", &["0.1", "-1.5"], TEXT, "toString({})"),
+    (
+        "bit(1)",
+        &["b'1'", "b'0'"],
+        "IF({}, 'true', 'false')",
+        "toString({})",
+    ),
+    (
+        "bit(9)",
+        &["b'101010101'"],
+        "to_base64(reverse(unhex(lpad(hex({}), 4, '0'))))",
+        "{}",
+    ),
+    ("char(5)", &["'ab'", "''"], "rtrim({})", "{}"),
+    (
+        "varchar(50)",
+        &["'Zoë \\'x\\' \\\\ 😀'", "' a '", "''"],
+        TEXT,
+        "{}",
+    ),
+    ("text", &["repeat('ä', 5000)"], TEXT, "{}"),
+    ("varbinary(9)", &["x'00ff10'", "''"], "to_base64({})", "{}"),
+    ("enum('a', 'b c')", &["'b c'"], TEXT, "{}"),
+    ("set('a', 'b')", &["'a,b'", "''"], TEXT, "{}"),
+    (
+        "date",
+        &["'1900-01-01'", "'2299-12-31'", "'1969-12-31'"],
+        TEXT,
+        "toString({})",
+    ),
+    (
+        "datetime(6)",
+        &[
+            "'1969-12-31 23:59:59.999999'",
+            "'2262-01-01 00:00:00.000001'",
+        ],
+        TEXT,
+        "toString({})",
+    ),
+    (
+        "datetime",
+        &["'2026-03-29 02:30:00'"],
+        TEXT,
+        "formatDateTime({}, '%F %T')",
+    ),
+    (
+        "timestamp(3)",
+        &["'1970-01-02 00:00:00.001'", "'2026-10-25 02:30:00.5'"],
+        TEXT,
+        "toString(toTimeZone({}, 'UTC'))",
+    ),
+    (
+        "time(6)",
+        &["'-838:59:59.000000'", "'23:59:59.999999'"],
+        "CAST(round(time_to_sec({}) * 1000000 + sign(time_to_sec({})) * microsecond({})) AS signed)",
+        "toString({})",
+    ),
+];
+
+/// Values of MySQL's types are the same by snapshot and by stream, and as the source has them, whatever zone the
+/// server is set to and however it pads.
+async fn values(sandbox: &Sandbox, profile: &Path) {
+    let server = source(sandbox).await;
+    let columns = NASTY.iter().enumerate();
+    let columns: Vec<String> = columns
+        .map(|(at, (kind, ..))| format!("c{at} {kind} NULL"))
+        .collect();
+    let make = format!(
+        "CREATE TABLE shop.nasty (id bigint PRIMARY KEY, {})",
+        columns.join(", ")
+    );
+    let mut id = 0;
+    let mut all = vec![
+        "SET GLOBAL time_zone = '+05:30'".to_owned(),
+        "SET time_zone = '+00:00'".to_owned(),
+        make,
+    ];
+    for (at, (_, values, ..)) in NASTY.iter().enumerate() {
+        for value in *values {
+            id += 1;
+            all.push(format!(
+                "INSERT INTO shop.nasty (id, c{at}) VALUES ({id}, {value})"
+            ));
+        }
+    }
+    for sql in all {
+        let done = server.execute(&sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let flow = "extends: mysql\nflows:\n  nasty: {connector: mysql-connector, table: shop.nasty, keep: latest, key: [id], group: g_nasty}\n";
+    std::fs::write(profile, flow).unwrap();
+    sandbox.ok(&["up"]);
+    sandbox.ok(&["reset-connector", "mysql-connector", "--yes"]);
+    let (names, again): (Vec<String>, String) = (
+        (0..NASTY.len()).map(|at| format!("c{at}")).collect(),
+        "INSERT INTO shop.nasty SELECT id + 1000".to_owned(),
+    );
+    let stream = format!("{again}, {} FROM shop.nasty", names.join(", "));
+    server.execute(&stream).await.unwrap();
+    let mut wrong = Vec::new();
+    for (at, (kind, values, there, here)) in NASTY.iter().enumerate() {
+        let column = format!("c{at}");
+        let there = there.replace("{}", &column);
+        let there = format!(
+            "SELECT concat(id, '|', {there}) FROM shop.nasty WHERE {column} IS NOT NULL ORDER BY id"
+        );
+        let here = here.replace("{}", &column);
+        let here = format!(
+            "SELECT concat(toString(id), '|', {here}) FROM nasty_silver FINAL WHERE isNotNull({column}) ORDER BY id FORMAT TSVRaw"
+        );
+        let begin = Instant::now();
+        loop {
+            let rows = server.query(&there).await.unwrap().into_iter();
+            let rows: Vec<String> = rows.map(|row| row[0].clone().unwrap()).collect();
+            assert_eq!(rows.len(), 2 * values.len(), "{kind}");
+            let found = sandbox.clickhouse().text(&here).await.unwrap();
+            let found: Vec<String> = found.lines().map(str::to_owned).collect();
+            if rows == found {
+                break;
+            }
+            if begin.elapsed() > Duration::from_secs(10) {
+                wrong.push(format!("{kind}: source {rows:?} silver {found:?}"));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // A column more follows, and what came before `up` knew it is completed.
+    for change in [
+        "ALTER TABLE shop.nasty ADD COLUMN added varchar(9)",
+        "INSERT INTO shop.nasty (id, added) VALUES (-1, 'early')",
+    ] {
+        server.execute(change).await.unwrap();
+    }
+    let early = "SELECT count() FROM nasty_silver WHERE id = -1 FORMAT TSVRaw";
+    until(sandbox, early, &["1".to_owned()]).await;
+    sandbox.ok(&["up"]);
+    let early = "SELECT ifNull(added, 'NULL') FROM nasty_silver FINAL WHERE id = -1 FORMAT TSVRaw";
+    until(sandbox, early, &["early".to_owned()]).await;
 }
 
 /// The connectors' user reads the captured table, and can do nothing else.

@@ -44,6 +44,16 @@ async fn connectors_rest_fail_and_run_again() {
     assert!(said.contains("is PAUSED"), "{said}");
     let said = sandbox.fails(&["up"], 1);
     assert!(said.contains("cargo xtask connector resume"), "{said}");
+    // Every port of this environment was given to `up`, and stands in what it prints.
+    let resume = format!("--set kafka.port={}", sandbox.ports["kafka.port"]);
+    assert!(said.contains(&resume), "{said}");
+    let mut looked = sandbox.looks(&said);
+    for args in [&["diagnose"][..], &["status"], &["verify"]] {
+        let output = sandbox.run(args);
+        let said = [output.stdout, output.stderr].concat();
+        looked += sandbox.looks(&String::from_utf8_lossy(&said));
+    }
+    assert!(looked > 2, "{looked}");
     assert_eq!(
         sandbox.json(&["connector", "status"])["connectors"][0]["state"],
         "PAUSED"

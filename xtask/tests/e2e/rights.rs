@@ -250,6 +250,37 @@ async fn a_server_of_the_user_s_own_gets_no_user_unless_the_profile_asks() {
     assert_eq!(shop.value(owner).await.unwrap().as_deref(), Some("cdc"));
     assert_eq!(admin.value(users).await.unwrap(), before);
 
+    // Nobody waits for an `up` that has nothing to change, and it waits for nobody.
+    let reader = theirs.postgres_database("shop").await;
+    let held = "BEGIN; SELECT count(*) FROM users";
+    reader.execute(held).await.unwrap();
+    let waits = "SELECT count(*)::text FROM pg_locks WHERE NOT granted AND locktype = 'relation'";
+    let mut up = sandbox.spawn(&["up"]);
+    while up.try_wait().unwrap().is_none() {
+        assert_eq!(shop.value(waits).await.unwrap().as_deref(), Some("0"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(up.wait().unwrap().success());
+    assert_eq!(sandbox.json(&["up"])["counts"]["changed"], 0);
+    // What has to be changed gives up soon, and names who is in the way.
+    reader.execute("COMMIT").await.unwrap();
+    let pid = reader.value("SELECT pg_backend_pid()").await.unwrap();
+    shop.execute("ALTER TABLE users REPLICA IDENTITY DEFAULT")
+        .await
+        .unwrap();
+    reader.execute(held).await.unwrap();
+    admin
+        .execute("GRANT pg_read_all_stats TO cdc")
+        .await
+        .unwrap();
+    let said = sandbox.fails(&["up"], 1);
+    let process = format!("held by process {} (postgres, cargo xtask", pid.unwrap());
+    assert!(said.contains(&process), "{said}");
+    assert!(said.contains("its transaction open since 2"), "{said}");
+    assert!(said.contains("SELECT count(*) FROM users"), "{said}");
+    reader.execute("COMMIT").await.unwrap();
+    sandbox.ok(&["up"]);
+
     // Asked for one, the tool makes it, if it may.
     sandbox.extra.push("postgres.connector_user=reader".into());
     let said = sandbox.fails(&["up"], 1);
@@ -274,6 +305,20 @@ async fn a_server_of_the_user_s_own_gets_no_user_unless_the_profile_asks() {
         .push("postgres.connector_password=another".into());
     sandbox.ok(&["up"]);
     sandbox.ok(&["verify"]);
+    // What was made there goes with the environment, and nothing else.
+    shop.execute("CREATE PUBLICATION another FOR TABLE other")
+        .await
+        .unwrap();
+    let down = sandbox.fails(&["down"], 3);
+    assert!(down.contains("slot theirs at 127.0.0.1:"), "{down}");
+    let down = sandbox.json(&["down", "--yes"]);
+    assert_eq!(down["left"], serde_json::json!([]), "{down}");
+    let left = "SELECT (SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'theirs') || ' ' || \
+                (SELECT string_agg(pubname, '+') FROM pg_publication)";
+    assert_eq!(
+        shop.value(left).await.unwrap().as_deref(),
+        Some("0 another")
+    );
 }
 
 #[tokio::test]

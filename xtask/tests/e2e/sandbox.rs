@@ -11,7 +11,7 @@ use xtask::clients::kafka::KafkaClient;
 use xtask::clients::postgres::Postgres;
 use xtask::platform::{Endpoint, Secret};
 
-use crate::ports;
+use crate::{commands, ports};
 
 /// The ports of the default profile, by key.
 const PORTS: [&str; 6] = [
@@ -58,6 +58,11 @@ impl Sandbox {
         sandbox
     }
 
+    /// Its own directory, which goes with it.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
     pub fn dir(&self) -> PathBuf {
         let name = match &self.profile {
             Some(path) => path.file_stem().expect("a file").to_owned(),
@@ -83,25 +88,38 @@ impl Sandbox {
             let before = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
             command.env("PATH", std::env::join_paths(before).expect("a path"));
         }
-        if let Some(profile) = &self.profile {
+        // A command that was printed has its own.
+        let is_given = |option: &str| args.contains(&option);
+        if let Some(profile) = &self.profile
+            && !is_given("--profile")
+        {
             command.arg("--profile").arg(profile);
         }
         if args
             .first()
             .is_some_and(|verb| ["up", "render", "plan"].contains(verb))
         {
-            for (key, port) in &self.ports {
-                command.arg("--set").arg(format!("{key}={port}"));
-            }
-            for set in &self.extra {
-                command.arg("--set").arg(set);
+            let ports = self.ports.iter().map(|(key, port)| format!("{key}={port}"));
+            for set in ports.chain(self.extra.iter().map(ToString::to_string)) {
+                if !is_given(&set) {
+                    command.arg("--set").arg(set);
+                }
             }
         }
         command
     }
 
     pub fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().expect("the tool starts")
+        let mut command = self.command(args);
+        let output = command.output().expect("the tool starts");
+        let given: Vec<String> = command
+            .get_args()
+            .map(|it| it.to_string_lossy().into_owned())
+            .collect();
+        for stream in [&output.stdout, &output.stderr] {
+            commands::check(&given, &String::from_utf8_lossy(stream));
+        }
+        output
     }
 
     /// Runs a command that must succeed; returns its standard output.
@@ -127,6 +145,25 @@ impl Sandbox {
         );
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
         text
+    }
+
+    /// Runs what a command printed as the next ones, as it stands, where they only look; returns how many.
+    pub fn looks(&self, said: &str) -> usize {
+        let printed = commands::next(said);
+        let looks = printed.iter().filter(|words| {
+            let cli = commands::parsed(words);
+            cli.is_some_and(|cli| commands::only_looks(&cli))
+        });
+        let looks: Vec<_> = looks.collect();
+        for words in &looks {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let output = self.run(&words);
+            // What it finds may be bad. It must be understood, and find its environment.
+            let code = output.status.code();
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(matches!(code, Some(0..=2)), "{words:?}: {code:?} {text}");
+        }
+        looks.len()
     }
 
     pub fn json(&self, args: &[&str]) -> Value {
@@ -290,9 +327,20 @@ impl Drop for Sandbox {
     }
 }
 
+/// kill -9, and waits until the system has taken the process apart: a large one runs on for a moment.
 pub fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid")).expect("a pid");
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("killed");
+    let process = rustix::process::Pid::from_raw(i32::try_from(pid).expect("a pid"));
+    rustix::process::kill_process(process.expect("a pid"), rustix::process::Signal::KILL)
+        .expect("killed");
+    let begin = Instant::now();
+    let is_there = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit(") ").next().and_then(|it| it.chars().next());
+        state.is_some_and(|state| !['Z', 'X'].contains(&state))
+    };
+    while is_there() && begin.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 pub fn interrupt(pid: u32) {

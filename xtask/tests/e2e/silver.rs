@@ -134,7 +134,7 @@ async fn a_message_that_is_no_change_goes_to_the_errors_and_blocks_nothing() {
         envelope(r#"{"user_id":99999999999999999999999}"#).into_bytes(),
     ];
     let count = poison.len();
-    // Odd values in otherwise good changes must not stop the consumer either.
+    // Odd values in otherwise good changes must not stop the consumer either, and become nothing else.
     let odd = [
         envelope(
             r#"{"user_id":900,"full_name":null,"email":{"a":[1]},"created_at":9223372036854775807,"updated_at":-9223372036854775808}"#,
@@ -143,6 +143,7 @@ async fn a_message_that_is_no_change_goes_to_the_errors_and_blocks_nothing() {
             r#"{"user_id":901,"full_name":5,"created_at":"2024-01-01T00:00:00Z","updated_at":"nonsense"}"#,
         ),
     ];
+    let count = count + odd.len();
     let records: Vec<Record> = poison
         .into_iter()
         .chain(odd.into_iter().map(String::into_bytes))
@@ -169,24 +170,19 @@ async fn a_message_that_is_no_change_goes_to_the_errors_and_blocks_nothing() {
         assert!(begin.elapsed().as_secs() < 60, "the consumer is stuck");
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let errors = sandbox
-        .clickhouse()
-        .text("SELECT count(), countIf(reason = 'not JSON') FROM users_errors FINAL FORMAT TSV")
-        .await
-        .unwrap();
-    let counts: Vec<usize> = errors
-        .trim()
-        .split('\t')
-        .map(|n| n.parse().unwrap())
-        .collect();
-    assert_eq!(counts[0], count, "{errors}");
-    assert!(counts[1] >= 3, "{errors}");
+    // A message's row is in silver a moment before what came with it is in the errors.
+    let count_of = async |condition: &str| {
+        let sql = format!("SELECT count() FROM users_errors FINAL WHERE {condition} FORMAT TSV");
+        let text = sandbox.clickhouse().text(&sql).await.unwrap();
+        text.trim().parse::<usize>().unwrap()
+    };
+    while count_of("1").await < count {
+        assert!(begin.elapsed().as_secs() < 60, "errors are missing");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    assert_eq!(count_of("1").await, count);
+    assert!(count_of("reason = 'not JSON'").await >= 3);
     assert_eq!(sandbox.json(&["status"])["flows"][0]["errors"], count);
-    sandbox
-        .clickhouse()
-        .text("DELETE FROM users_silver WHERE user_id IN (900, 901)")
-        .await
-        .unwrap();
     assert_eq!(sandbox.converged().await.len(), before.len());
 }
 
@@ -201,7 +197,7 @@ async fn a_table_of_one_s_own_arrives_with_its_types() {
          postgres: {database: shop, schema: [users.sql]}\n\
          flows:\n  orders:\n    connector: postgres-connector\n    table: public.orders\n\
          \x20   keep: latest\n    key: [order_id]\n    group: ch_orders_consumer\n    columns:\n\
-         \x20     order_id: UInt64\n      customer: Nullable(String)\n      total: Decimal(18, 2)\n\
+         \x20     order_id: Int64\n      customer: Nullable(String)\n      total: Decimal(18, 2)\n\
          \x20     rebate: Nullable(Decimal(9, 4))\n      paid: Bool\n      weight: Float64\n      day: Date32\n\
          \x20     placed: DateTime64(6)\n      packed: DateTime64(3)\n      shipped: Nullable(DateTime64(6))\n\
          \x20     op: String\n",
@@ -222,7 +218,7 @@ async fn a_table_of_one_s_own_arrives_with_its_types() {
     session.execute(&create("timestamp")).await.unwrap();
     let text = sandbox.fails(&["up"], 1);
     assert!(
-        text.contains("`packed` is timestamp(6)") && text.contains("DateTime64(6)"),
+        text.contains("`packed` is timestamp without time zone") && text.contains("DateTime64(6)"),
         "{text}"
     );
     session

@@ -102,6 +102,16 @@ async fn rows_go_from_one_postgresql_to_another() {
         "{after:#?}"
     );
 
+    // A table that was emptied is emptied, and takes what comes after.
+    let emptied = "BEGIN; CREATE TEMPORARY TABLE kept AS SELECT * FROM public.line_items; TRUNCATE public.line_items; \
+                   INSERT INTO public.line_items SELECT * FROM kept WHERE order_id <> 1; COMMIT";
+    source(&sandbox).await.execute(emptied).await.unwrap();
+    let without = same(&sandbox).await;
+    assert!(without.len() < after.len(), "{without:#?}");
+    let restored = "INSERT INTO public.line_items VALUES (1, 1, 'Back', 1, 19.95)";
+    source(&sandbox).await.execute(restored).await.unwrap();
+    let after = same(&sandbox).await;
+
     // Nothing is lost with a killed worker, nor is a delete from a time when nobody read.
     kill(sandbox.pid("connect"));
     source(&sandbox)

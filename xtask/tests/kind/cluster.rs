@@ -59,21 +59,24 @@ impl Kind {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command
             .args(arguments)
-            .args(["--platform", "kind"])
             .env("XDG_STATE_HOME", &self.state)
             .env("KUBECONFIG", self.kubeconfig())
             .env("KIND_NODE_IMAGE", images::node())
             .env("DOCKER_BUILDKIT", "0")
             .env("CI", "true")
             .stdin(Stdio::null());
-        if let Some(profile) = self.profile {
-            command.args(["--profile", profile]);
-        }
         if let Some(root) = &self.root {
             command.env("CARGO_MANIFEST_DIR", root.join("xtask"));
         }
-        for set in self.sets() {
-            command.arg("--set").arg(set);
+        // A command that was printed has them.
+        if !arguments.contains(&"--platform") {
+            command.args(["--platform", "kind"]);
+            if let Some(profile) = self.profile {
+                command.args(["--profile", profile]);
+            }
+            for set in self.sets() {
+                command.arg("--set").arg(set);
+            }
         }
         let wants_bundles = arguments
             .first()

@@ -10,6 +10,9 @@
 
 mod broker;
 mod cluster;
+#[allow(dead_code, reason = "other tests use the rest")]
+#[path = "../support/commands.rs"]
+mod commands;
 mod dlq;
 mod faults;
 mod genuine;

@@ -6,14 +6,15 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Kind;
+use crate::commands;
 use crate::life::arrives;
 
 const PASSWORD: &str = "changed-at-the-server";
 
 /// Types a command as it is printed, and the password where it is asked for.
 fn follow(kind: &Kind, next: &str) -> String {
-    let command = next.split(',').next().unwrap();
-    let words: Vec<&str> = command.split_whitespace().skip(2).collect();
+    let command = commands::commands(next).swap_remove(0);
+    let words: Vec<&str> = command.iter().map(String::as_str).collect();
     let mut child = kind
         .command(&words)
         .stdin(Stdio::piped())

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod commands;
 pub(crate) mod crds;
 pub(crate) mod objects;
 pub(crate) mod refusal;
@@ -112,11 +113,13 @@ impl Xtask {
             .env("DOCKER_HOST", "tcp://127.0.0.1:1");
         let output = command.output().expect("it starts");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
-        Ran {
+        let ran = Ran {
             code: output.status.code().expect("no signal"),
             stdout: text(output.stdout),
             stderr: text(output.stderr),
-        }
+        };
+        commands::check(&self.args, &ran.stderr);
+        ran
     }
 
     /// Runs it, and expects that it refuses with `code`, says all of `parts` on standard error, and

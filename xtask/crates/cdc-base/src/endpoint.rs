@@ -1,6 +1,7 @@
 //! An address plus credentials, as the platform resolves it.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// What stands in output where a secret was.
 pub const MASK: &str = "********";
@@ -27,6 +28,23 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// How a connection is encrypted, in PostgreSQL's words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// It is not.
+    #[default]
+    Disable,
+    /// It is if the server can, whoever that is.
+    Prefer,
+    /// It is, whoever the server is.
+    Require,
+    /// It is, and the server's certificate has its name and is signed by an authority of this file.
+    VerifyFull {
+        /// Certificates in PEM.
+        ca: PathBuf,
+    },
+}
+
 /// Where a service answers, and as whom to log in.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
@@ -38,6 +56,8 @@ pub struct Endpoint {
     pub user: String,
     /// Password; empty where the service knows no users.
     pub password: Secret,
+    /// How the connection is encrypted.
+    pub tls: Tls,
 }
 
 impl Endpoint {
@@ -48,6 +68,7 @@ impl Endpoint {
             port,
             user: String::new(),
             password: Secret::new(""),
+            tls: Tls::Disable,
         }
     }
 

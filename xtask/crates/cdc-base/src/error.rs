@@ -23,6 +23,12 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
 /// Stable error codes: scripts may match them, so a code is never reused for another meaning.
 macro_rules! codes {
     ($(#[doc = $doc:literal] $name:ident = $text:literal => $exit:ident,)*) => {
@@ -164,6 +170,20 @@ impl Error {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Adds the known name that may have been meant, or else another thing to do.
+    #[must_use]
+    pub fn meant<'a>(
+        self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+        otherwise: impl Into<String>,
+    ) -> Self {
+        match nearest(name, known) {
+            Some(near) => self.hint(format!("did you mean `{near}`?")),
+            None => self.hint(otherwise),
+        }
     }
 
     /// Adds the place in a text.

@@ -4,22 +4,63 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::error::{Error, Result};
+
+/// A text file.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|source| Error::io("read", path, &source))
+}
+
+/// A text file; none if it is not there.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn read_if_there(path: &Path) -> Result<Option<String>> {
+    if_there(fs::read_to_string(path)).map_err(|source| Error::io("read", path, &source))
+}
+
+/// Removes a file if it is there.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = if_there(fs::remove_file(path)).map(drop);
+    removed.map_err(|source| Error::io("remove", path, &source))
+}
+
+/// What came of an operation on a file; none if the file is not there.
+///
+/// # Errors
+/// Anything else is wrong.
+pub fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Writes a file so that a reader sees the old content or the new one, never a part, with the
 /// given permissions from its first byte on.
 ///
 /// # Errors
 /// The directory cannot be written.
-pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    replace(path, content, mode).map_err(|source| Error::io("write", path, &source))
+}
+
+/// As [`write_atomic`], with the system's own error.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = path
         .file_name()
         .ok_or_else(|| io::Error::other("not a file name"))?
         .to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
     // A file of this name can only be a leftover of a killed process with a recycled pid.
-    match fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    if_there(fs::remove_file(&temporary))?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -36,14 +77,13 @@ pub fn write_atomic(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
 ///
 /// # Errors
 /// The file cannot be read or written.
-pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> io::Result<bool> {
-    match fs::read(path) {
-        Ok(old) if old == content => return Ok(false),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> Result<bool> {
+    let old = if_there(fs::read(path)).map_err(|source| Error::io("write", path, &source))?;
+    let differs = old.is_none_or(|old| old != content);
+    if differs {
+        write_atomic(path, content, mode)?;
     }
-    write_atomic(path, content, mode)?;
-    Ok(true)
+    Ok(differs)
 }
 
 /// The last `count` lines of a text file; none if it is not there.
@@ -51,10 +91,8 @@ pub fn write_if_changed(path: &Path, content: &[u8], mode: u32) -> io::Result<bo
 /// # Errors
 /// The file is there and cannot be read.
 pub fn tail(path: &Path, count: usize) -> io::Result<Vec<String>> {
-    let mut file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
+    let Some(mut file) = if_there(fs::File::open(path))? else {
+        return Ok(Vec::new());
     };
     let bytes = last_lines(&mut file, count)?;
     let text = String::from_utf8_lossy(&bytes);

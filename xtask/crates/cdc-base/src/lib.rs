@@ -8,6 +8,7 @@ pub mod endpoint;
 pub mod error;
 pub mod files;
 pub mod plan;
+pub mod printed;
 pub mod process;
 pub mod report;
 pub mod status;

@@ -384,7 +384,7 @@ pub fn become_daemon(spec: &Path) -> io::Error {
             digest: daemon.digest.clone(),
             since: crate::clock::now_ms(),
         };
-        crate::files::write_atomic(
+        crate::files::replace(
             &daemon.record,
             serde_json::to_string(&record)?.as_bytes(),
             0o644,

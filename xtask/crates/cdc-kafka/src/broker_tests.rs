@@ -214,6 +214,8 @@ async fn refusals_name_the_topic_and_the_reason() {
     assert!(error.to_string().contains("from offset 99"), "{error}");
     let error = client.topic_configs("absent").await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::UnknownTopicOrPartition));
+    // The topic's own limit: what the broker takes by default is the profile's to say.
+    let name = topic(&client, 1, &[("max.message.bytes", "1000000")]).await;
     let large = Record::new(None, Some(vec![0; 2 << 20].into()));
     let error = client.produce(&name, 0, &[large]).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::MessageTooLarge));

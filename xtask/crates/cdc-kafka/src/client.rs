@@ -17,7 +17,7 @@ use kafka_protocol::{
 
 use super::{
     connection::{Connection, Deadline, FRAME_LIMIT, Security},
-    error::{ErrorCode, KafkaError, check},
+    error::{ErrorCode, KafkaError},
     routing::{Broker, Destination, RoutingTable},
     sasl::Sasl,
     tls::{Connector, Tls},
@@ -170,16 +170,21 @@ impl KafkaClient {
         Ok(response)
     }
 
-    /// Where changes of topics and configs go.
+    /// Sends a change of topics or configs to the controller.
     ///
-    /// Asked again each time: such changes are rare and a moved controller would refuse them.
+    /// Asked for again each time: such changes are rare and a moved controller would refuse them.
     /// (A KRaft broker names any broker, itself included, and forwards to the controller.)
-    pub(super) async fn controller(&self, deadline: Deadline) -> Result<Target, KafkaError> {
+    pub(super) async fn call_controller<A: Api>(
+        &self,
+        request: &A,
+        deadline: Deadline,
+    ) -> Result<A::Response, KafkaError> {
         let metadata = self.metadata(Some(&[]), deadline).await?;
-        Ok(match metadata.controller_id.0 {
+        let target = match metadata.controller_id.0 {
             id if id >= 0 => Target::Broker(id),
             _ => Target::Any,
-        })
+        };
+        self.call(target, request, deadline).await
     }
 
     /// The leader of a partition, from memory or from the cluster.
@@ -195,7 +200,7 @@ impl KafkaClient {
         let metadata = self.metadata(Some(&[topic]), deadline).await?;
         let subject = || partition_subject(topic, partition);
         for found in &metadata.topics {
-            check(MetadataRequest::NAME, found.error_code, subject, None)?;
+            MetadataRequest::check(found.error_code, subject, None)?;
         }
         let found = metadata
             .topics
@@ -215,6 +220,45 @@ impl KafkaClient {
         })
     }
 
+    /// What the leader of a partition answers; once more where another one leads it by now.
+    pub(super) async fn at_leader<T, F>(
+        &self,
+        topic: &str,
+        partition: i32,
+        deadline: Deadline,
+        ask: impl Fn(Target) -> F,
+    ) -> Result<T, KafkaError>
+    where
+        F: Future<Output = Result<T, KafkaError>>,
+    {
+        let mut rerouted = false;
+        loop {
+            let leader = self.leader(topic, partition, deadline).await?;
+            match ask(Target::Broker(leader)).await {
+                Err(error) if self.reroute(topic, &error) && !rerouted => rerouted = true,
+                other => return other,
+            }
+        }
+    }
+
+    /// What the coordinator of a consumer group answers; once more where the group has moved.
+    pub(super) async fn at_coordinator<T, F>(
+        &self,
+        group: &str,
+        deadline: Deadline,
+        ask: impl Fn(Target) -> F,
+    ) -> Result<T, KafkaError>
+    where
+        F: Future<Output = Result<T, KafkaError>>,
+    {
+        match ask(self.coordinator(group, deadline).await?).await {
+            Err(error) if error.is_misrouted() => {
+                ask(self.coordinator(group, deadline).await?).await
+            }
+            other => other,
+        }
+    }
+
     /// Whether to look for the leader of `topic` again and to repeat what failed with `error`.
     pub(super) fn reroute(&self, topic: &str, error: &KafkaError) -> bool {
         if error.is_retriable() {
@@ -224,21 +268,17 @@ impl KafkaClient {
     }
 
     /// The coordinator of a consumer group. Not remembered: groups are asked about rarely.
-    pub(super) async fn coordinator(
-        &self,
-        group: &str,
-        deadline: Deadline,
-    ) -> Result<Target, KafkaError> {
+    async fn coordinator(&self, group: &str, deadline: Deadline) -> Result<Target, KafkaError> {
         let request = FindCoordinatorRequest::default()
             .with_key_type(0) // 0: group, 1: transaction.
             .with_coordinator_keys(vec![text(group)]);
         let response = self.call(Target::Any, &request, deadline).await?;
-        let api = FindCoordinatorRequest::NAME;
+        let subject = || group_subject(group);
         let Some(found) = response.coordinators.first() else {
-            return Err(self.incomplete(api, &group_subject(group)));
+            return Err(self.incomplete(FindCoordinatorRequest::NAME, &subject()));
         };
         let message = found.error_message.as_deref();
-        check(api, found.error_code, || group_subject(group), message)?;
+        FindCoordinatorRequest::check(found.error_code, subject, message)?;
         let id = found.node_id.0;
         self.state().routes.add_broker(id, &found.host, found.port);
         Ok(Target::Broker(id))
@@ -347,33 +387,40 @@ impl KafkaClient {
         limit: usize,
         deadline: Deadline,
     ) -> Result<A::Response, KafkaError> {
-        if let Some(mut connection) = self.take_idle(destination) {
-            match connection.call(request, limit, deadline).await {
-                Ok(response) => {
-                    self.put_idle(connection);
-                    return Ok(response);
-                }
+        if let Some(connection) = self.take_idle(destination) {
+            match self.call_over(connection, request, limit, deadline).await {
                 Err(KafkaError::Disconnected { .. }) if A::REPEATABLE => {
                     // The broker restarted or had enough of us; its other connections are as dead.
                     self.state().idle.remove(destination);
                 }
-                Err(error) => return Err(error),
+                outcome => return outcome,
             }
         }
         let security = &self.shared.security;
-        let mut connection = Connection::open(destination, security, deadline).await?;
-        match connection.call(request, limit, deadline).await {
-            Ok(response) => {
-                self.put_idle(connection);
-                Ok(response)
-            }
+        let connection = Connection::open(destination, security, deadline).await?;
+        match self.call_over(connection, request, limit, deadline).await {
             Err(error @ KafkaError::Disconnected { .. }) if security.sasl.is_none() => {
                 // A listener that wants a login hangs up without a word. It says so when asked.
                 let wanted = Connection::login_wanted(destination, security, deadline).await;
                 Err(wanted.unwrap_or(error))
             }
-            Err(error) => Err(error),
+            outcome => outcome,
         }
+    }
+
+    /// Sends a request over a connection, and keeps the connection where it was answered.
+    async fn call_over<A: Api>(
+        &self,
+        mut connection: Connection,
+        request: &A,
+        limit: usize,
+        deadline: Deadline,
+    ) -> Result<A::Response, KafkaError> {
+        let response = connection.call(request, limit, deadline).await?;
+        let destination = connection.destination().clone();
+        let mut state = self.state();
+        state.idle.entry(destination).or_default().push(connection);
+        Ok(response)
     }
 
     fn take_idle(&self, destination: &Destination) -> Option<Connection> {
@@ -381,15 +428,6 @@ impl KafkaClient {
         let idle = state.idle.get_mut(destination)?;
         idle.retain(|connection| connection.idle() < MAX_IDLE);
         idle.pop()
-    }
-
-    fn put_idle(&self, connection: Connection) {
-        let destination = connection.destination().clone();
-        self.state()
-            .idle
-            .entry(destination)
-            .or_default()
-            .push(connection);
     }
 
     /// An error for an answer that lacks what was asked for.

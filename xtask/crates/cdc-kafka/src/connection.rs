@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    error::{KafkaError, check},
+    error::KafkaError,
     routing::Destination,
     sasl::{self, Sasl},
     tls::{Connector, TlsProblem},
@@ -22,8 +22,8 @@ use super::{
 };
 
 /// The largest answer accepted, in bytes, to anything but a fetch (which adds what it asked for).
-/// The metadata of 100,000 partitions is below 10 MB.
-pub(super) const FRAME_LIMIT: usize = 32 << 20;
+/// The metadata of 100,000 partitions is below 10 MB; a record that is larger than a fetch asked for has some 40.
+pub(super) const FRAME_LIMIT: usize = 64 << 20;
 
 /// When an operation ends, however many requests it takes.
 #[derive(Debug, Clone, Copy)]
@@ -169,12 +169,8 @@ impl Connection {
             .with_client_software_name(StrBytes::from_static_str("cdc-xtask"))
             .with_client_software_version(StrBytes::from_static_str(env!("CARGO_PKG_VERSION")));
         let response = connection.call(&request, FRAME_LIMIT, deadline).await?;
-        check(
-            ApiVersionsRequest::NAME,
-            response.error_code,
-            || destination.address.clone(),
-            None,
-        )?;
+        let subject = || destination.address.clone();
+        ApiVersionsRequest::check(response.error_code, subject, None)?;
         connection.versions = response
             .api_keys
             .iter()

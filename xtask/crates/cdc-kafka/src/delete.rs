@@ -8,7 +8,7 @@ use kafka_protocol::messages::{
 use super::{
     client::{KafkaClient, Target, partition_subject, topic_name},
     connection::Deadline,
-    error::{KafkaError, check},
+    error::KafkaError,
     wire::Api,
 };
 
@@ -25,20 +25,13 @@ impl KafkaClient {
         offset: i64,
     ) -> Result<i64, KafkaError> {
         let deadline = self.deadline();
-        let mut rerouted = false;
-        loop {
-            let leader = self.leader(topic, partition, deadline).await?;
-            let outcome = self.delete_at(leader, topic, partition, offset, deadline);
-            match outcome.await {
-                Err(error) if self.reroute(topic, &error) && !rerouted => rerouted = true,
-                other => return other,
-            }
-        }
+        let ask = |leader| self.delete_at(leader, topic, partition, offset, deadline);
+        self.at_leader(topic, partition, deadline, ask).await
     }
 
     async fn delete_at(
         &self,
-        leader: i32,
+        leader: Target,
         topic: &str,
         partition: i32,
         offset: i64,
@@ -53,16 +46,13 @@ impl KafkaClient {
         let request = DeleteRecordsRequest::default()
             .with_topics(vec![wanted])
             .with_timeout_ms(deadline.left_ms());
-        let response = self
-            .call(Target::Broker(leader), &request, deadline)
-            .await?;
-        let api = DeleteRecordsRequest::NAME;
+        let response = self.call(leader, &request, deadline).await?;
         let subject = || partition_subject(topic, partition);
         let mut answers = response.topics.iter().flat_map(|topic| &topic.partitions);
         let Some(answer) = answers.next() else {
-            return Err(self.incomplete(api, &subject()));
+            return Err(self.incomplete(DeleteRecordsRequest::NAME, &subject()));
         };
-        check(api, answer.error_code, subject, None)?;
+        DeleteRecordsRequest::check(answer.error_code, subject, None)?;
         Ok(answer.low_watermark)
     }
 }

@@ -4,7 +4,7 @@ use kafka_protocol::messages::ElectLeadersRequest;
 
 use super::{
     client::KafkaClient,
-    error::{ErrorCode, KafkaError, check},
+    error::{ErrorCode, KafkaError},
     wire::Api,
 };
 
@@ -17,15 +17,9 @@ impl KafkaClient {
             .with_election_type(0) // The preferred ones; 1 would lose data.
             .with_topic_partitions(None) // All of them.
             .with_timeout_ms(deadline.left_ms());
-        let target = self.controller(deadline).await?;
-        let response = self.call(target, &request, deadline).await?;
+        let response = self.call_controller(&request, deadline).await?;
         let subject = || "all partitions".to_owned();
-        check(
-            ElectLeadersRequest::NAME,
-            response.error_code,
-            subject,
-            None,
-        )?;
+        ElectLeadersRequest::check(response.error_code, subject, None)?;
         for topic in response.replica_election_results {
             for partition in topic.partition_result {
                 // It leads already, or is not there to lead: the caller looks at the result.
@@ -36,12 +30,7 @@ impl KafkaClient {
                 if !passes {
                     let subject = || format!("{}-{}", topic.topic.as_str(), partition.partition_id);
                     let message = partition.error_message.as_deref();
-                    check(
-                        ElectLeadersRequest::NAME,
-                        partition.error_code,
-                        subject,
-                        message,
-                    )?;
+                    ElectLeadersRequest::check(partition.error_code, subject, message)?;
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The one error type of the Kafka client.
 
-use std::{fmt, io, time::Duration};
+use std::{io, time::Duration};
 
 use kafka_protocol::ResponseError;
 
@@ -19,7 +19,7 @@ pub type ErrorCode = ResponseError;
 #[derive(Debug, thiserror::Error)]
 pub enum KafkaError {
     /// No connection could be opened.
-    #[error("cannot connect to Kafka at {address}{}: {cause}", Advertised(*.advertised_by))]
+    #[error("cannot connect to Kafka at {address}{}: {cause}", advertised(*.advertised_by))]
     Connect {
         /// The dialled `host:port`.
         address: String,
@@ -51,7 +51,7 @@ pub enum KafkaError {
     },
 
     /// A broker answered with an error code.
-    #[error("{api}{}: {}{}", Subject(.subject), code_name(*.code), Explained(*.code, .message.as_deref()))]
+    #[error("{api}{}: {}{}", of(.subject), code_name(*.code), explained(*.code, .message.as_deref()))]
     Broker {
         /// The API in Kafka's spelling.
         api: &'static str,
@@ -122,7 +122,7 @@ pub enum KafkaError {
     },
 
     /// None of several bootstrap addresses answered.
-    #[error("no Kafka broker answers: {}", Joined(.0))]
+    #[error("no Kafka broker answers: {}", joined(.0))]
     NoBroker(
         /// One error per address, in the order of the addresses.
         Vec<KafkaError>,
@@ -179,24 +179,6 @@ impl KafkaError {
     }
 }
 
-/// Turns a response's error code into a result.
-pub(super) fn check(
-    api: &'static str,
-    code: i16,
-    subject: impl FnOnce() -> String,
-    message: Option<&str>,
-) -> Result<(), KafkaError> {
-    match ErrorCode::try_from_code(code) {
-        None => Ok(()),
-        Some(code) => Err(KafkaError::Broker {
-            api,
-            code,
-            subject: subject(),
-            message: message.filter(|text| !text.is_empty()).map(str::to_owned),
-        }),
-    }
-}
-
 /// The name of a code as Kafka writes it: `UNKNOWN_TOPIC_OR_PARTITION`.
 pub fn code_name(code: ErrorCode) -> String {
     if let ErrorCode::Unknown(number) = code {
@@ -237,60 +219,38 @@ fn meaning(code: ErrorCode) -> Option<&'static str> {
     })
 }
 
-struct Advertised(Option<i32>);
+fn advertised(by: Option<i32>) -> String {
+    by.map(|id| format!(", where broker {id} advertises itself"))
+        .unwrap_or_default()
+}
 
-impl fmt::Display for Advertised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(id) => write!(f, ", where broker {id} advertises itself"),
-            None => Ok(()),
-        }
+fn of(subject: &str) -> String {
+    match subject {
+        "" => String::new(),
+        subject => format!(" of {subject}"),
     }
 }
 
-struct Subject<'a>(&'a str);
-
-impl fmt::Display for Subject<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return Ok(());
-        }
-        write!(f, " of {}", self.0)
-    }
+/// The broker's words are about this very case, so they win over the general meaning.
+fn explained(code: ErrorCode, words: Option<&str>) -> String {
+    let text = words.or_else(|| meaning(code));
+    text.map(|text| format!(" ({text})")).unwrap_or_default()
 }
 
-struct Explained<'a>(ErrorCode, Option<&'a str>);
-
-impl fmt::Display for Explained<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The broker's words are about this very case, so they win over the general meaning.
-        match self.1.or_else(|| meaning(self.0)) {
-            Some(text) => write!(f, " ({text})"),
-            None => Ok(()),
-        }
-    }
-}
-
-struct Joined<'a>(&'a [KafkaError]);
-
-impl fmt::Display for Joined<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, error) in self.0.iter().enumerate() {
-            if index > 0 {
-                f.write_str("; ")?;
-            }
-            write!(f, "{error}")?;
-        }
-        Ok(())
-    }
+fn joined(errors: &[KafkaError]) -> String {
+    let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    errors.join("; ")
 }
 
 #[cfg(test)]
 mod tests {
+    use kafka_protocol::messages::FetchRequest;
+
     use super::*;
+    use crate::wire::Api;
 
     fn broker(code: i16, subject: &str, message: Option<&str>) -> KafkaError {
-        check("Fetch", code, || subject.to_owned(), message).expect_err("a code is an error")
+        FetchRequest::check(code, || subject.to_owned(), message).expect_err("a code is an error")
     }
 
     #[test]
@@ -329,7 +289,7 @@ mod tests {
 
     #[test]
     fn success_is_no_error() {
-        assert!(check("Fetch", 0, String::new, None).is_ok());
+        assert!(FetchRequest::check(0, String::new, None).is_ok());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use kafka_protocol::messages::{
 use super::{
     client::{KafkaClient, Target, partition_subject, topic_name},
     connection::{Deadline, FRAME_LIMIT},
-    error::{KafkaError, check},
+    error::KafkaError,
     records::{Batch, Record},
     wire::Api,
 };
@@ -87,20 +87,13 @@ impl KafkaClient {
         options: &FetchOptions,
     ) -> Result<FetchBatch, KafkaError> {
         let deadline = self.deadline_with(options.max_wait);
-        let mut rerouted = false;
-        loop {
-            let leader = self.leader(topic, partition, deadline).await?;
-            let outcome = self.fetch_from(leader, topic, partition, from, options, deadline);
-            match outcome.await {
-                Err(error) if self.reroute(topic, &error) && !rerouted => rerouted = true,
-                other => return other,
-            }
-        }
+        let ask = |leader| self.fetch_from(leader, topic, partition, from, options, deadline);
+        self.at_leader(topic, partition, deadline, ask).await
     }
 
     async fn fetch_from(
         &self,
-        leader: i32,
+        leader: Target,
         topic: &str,
         partition: i32,
         from: i64,
@@ -126,23 +119,23 @@ impl KafkaClient {
             .with_session_epoch(-1) // No fetch session: each request stands for itself.
             .with_topics(vec![wanted]);
         let limit = FRAME_LIMIT + usize::try_from(options.max_bytes).unwrap_or(0);
-        let target = Target::Broker(leader);
-        let response = self.call_limited(target, &request, limit, deadline).await?;
+        let response = self.call_limited(leader, &request, limit, deadline).await?;
 
-        let api = FetchRequest::NAME;
         let subject = || format!("{} from offset {from}", partition_subject(topic, partition));
-        check(api, response.error_code, subject, None)?;
+        FetchRequest::check(response.error_code, subject, None)?;
         let answer = response
             .responses
             .into_iter()
             .flat_map(|topic| topic.partitions)
             .find(|answer| answer.partition_index == partition)
-            .ok_or_else(|| self.incomplete(api, &subject()))?;
-        check(api, answer.error_code, subject, None)?;
+            .ok_or_else(|| self.incomplete(FetchRequest::NAME, &subject()))?;
+        FetchRequest::check(answer.error_code, subject, None)?;
 
         let aborted = answer.aborted_transactions.unwrap_or_default();
         let (records, next_offset) = unpack(answer.records.unwrap_or_default(), from, aborted)
-            .map_err(|detail| self.damaged(api, format!("{}: {detail}", subject())))?;
+            .map_err(|detail| {
+                self.damaged(FetchRequest::NAME, format!("{}: {detail}", subject()))
+            })?;
         Ok(FetchBatch {
             records,
             next_offset,

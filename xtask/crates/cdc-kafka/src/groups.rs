@@ -13,7 +13,7 @@ use kafka_protocol::messages::{
 use super::{
     client::{KafkaClient, Target, group_subject, partition_subject, text, topic_name},
     connection::Deadline,
-    error::{ErrorCode, KafkaError, check},
+    error::{ErrorCode, KafkaError},
     topics::DeleteOutcome,
     wire::Api,
 };
@@ -75,7 +75,7 @@ impl KafkaClient {
             let target = Target::Broker(broker.id);
             let response = self.call(target, &request, deadline).await?;
             let subject = || format!("broker {}", broker.id);
-            check(ListGroupsRequest::NAME, response.error_code, subject, None)?;
+            ListGroupsRequest::check(response.error_code, subject, None)?;
             groups.extend(response.groups.iter().map(|group| GroupListing {
                 id: group.group_id.to_string(),
                 state: group.group_state.to_string(),
@@ -89,14 +89,8 @@ impl KafkaClient {
     /// A group's state and members. A group that does not exist is `Dead` and empty.
     pub async fn describe_group(&self, group: &str) -> Result<Group, KafkaError> {
         let deadline = self.deadline();
-        let mut rerouted = false;
-        loop {
-            let target = self.coordinator(group, deadline).await?;
-            match self.describe_at(target, group, deadline).await {
-                Err(error) if !rerouted && error.is_misrouted() => rerouted = true,
-                other => return other,
-            }
-        }
+        let ask = |coordinator| self.describe_at(coordinator, group, deadline);
+        self.at_coordinator(group, deadline, ask).await
     }
 
     /// Asks for a classic group, and if there is none for one of the newer protocol (KIP-848),
@@ -109,34 +103,28 @@ impl KafkaClient {
     ) -> Result<Group, KafkaError> {
         let request = DescribeGroupsRequest::default().with_groups(vec![group_id(group)]);
         let response = self.call(target, &request, deadline).await?;
-        let api = DescribeGroupsRequest::NAME;
+        let subject = || group_subject(group);
         let Some(found) = response.groups.into_iter().next() else {
-            return Err(self.incomplete(api, &group_subject(group)));
+            return Err(self.incomplete(DescribeGroupsRequest::NAME, &subject()));
         };
         if !absent(found.error_code) {
             let message = found.error_message.as_deref();
-            check(api, found.error_code, || group_subject(group), message)?;
+            DescribeGroupsRequest::check(found.error_code, subject, message)?;
             if found.group_state.as_str() != DEAD {
                 return Ok(from_classic(&found));
             }
         }
         let request = ConsumerGroupDescribeRequest::default().with_group_ids(vec![group_id(group)]);
-        let dead = Group {
-            id: group.to_owned(),
-            state: DEAD.to_owned(),
-            protocol_type: String::new(),
-            members: Vec::new(),
-        };
+        let dead = described(group, DEAD, "", Vec::new());
         let response = match self.call(target, &request, deadline).await {
             // Older brokers have no groups of that kind either.
             Err(KafkaError::Unsupported(_)) => return Ok(dead),
             other => other?,
         };
-        let api = ConsumerGroupDescribeRequest::NAME;
         match response.groups.first() {
             Some(found) if !absent(found.error_code) => {
                 let message = found.error_message.as_deref();
-                check(api, found.error_code, || group_subject(group), message)?;
+                ConsumerGroupDescribeRequest::check(found.error_code, subject, message)?;
                 Ok(from_modern(found))
             }
             _ => Ok(dead),
@@ -154,34 +142,20 @@ impl KafkaClient {
             .with_group_id(group_id(group))
             .with_topics(None); // All of them.
         let request = OffsetFetchRequest::default().with_groups(vec![wanted]);
-        let mut rerouted = false;
-        let response = loop {
-            let target = self.coordinator(group, deadline).await?;
-            let response = self.call(target, &request, deadline).await?;
+        let ask = async |coordinator| {
+            let response = self.call(coordinator, &request, deadline).await?;
             let code = response.groups.first().map_or(0, |group| group.error_code);
-            match check(
-                OffsetFetchRequest::NAME,
-                code,
-                || group_subject(group),
-                None,
-            ) {
-                Err(error) if !rerouted && error.is_misrouted() => rerouted = true,
-                Err(error) => return Err(error),
-                Ok(()) => break response,
-            }
+            OffsetFetchRequest::check(code, || group_subject(group), None)?;
+            Ok(response)
         };
+        let response = self.at_coordinator(group, deadline, ask).await?;
         let mut offsets = BTreeMap::new();
         for topic in response.groups.iter().flat_map(|group| &group.topics) {
             for partition in &topic.partitions {
                 let index = partition.partition_index;
                 let subject =
                     || format!("{} in group {group}", partition_subject(&topic.name, index));
-                check(
-                    OffsetFetchRequest::NAME,
-                    partition.error_code,
-                    subject,
-                    None,
-                )?;
+                OffsetFetchRequest::check(partition.error_code, subject, None)?;
                 // -1: nothing committed.
                 if partition.committed_offset >= 0 {
                     offsets.insert((topic.name.to_string(), index), partition.committed_offset);
@@ -221,32 +195,18 @@ impl KafkaClient {
             // No generation and no member: an administrator's commit.
             .with_generation_id_or_member_epoch(-1)
             .with_topics(topics.collect());
-        let mut rerouted = false;
-        loop {
-            let target = self.coordinator(group, deadline).await?;
-            let response = self.call(target, &request, deadline).await?;
-            let answers = response.topics.iter().flat_map(|topic| {
-                let name = topic.name.as_str();
-                topic
-                    .partitions
-                    .iter()
-                    .map(move |partition| (name, partition))
-            });
-            let outcome = answers.into_iter().try_for_each(|(topic, partition)| {
-                let index = partition.partition_index;
-                let subject = || format!("{} in group {group}", partition_subject(topic, index));
-                check(
-                    OffsetCommitRequest::NAME,
-                    partition.error_code,
-                    subject,
-                    None,
-                )
-            });
-            match outcome {
-                Err(error) if !rerouted && error.is_misrouted() => rerouted = true,
-                other => return other,
+        let ask = async |coordinator| {
+            let response = self.call(coordinator, &request, deadline).await?;
+            for topic in &response.topics {
+                for partition in &topic.partitions {
+                    let of = partition_subject(&topic.name, partition.partition_index);
+                    let subject = || format!("{of} in group {group}");
+                    OffsetCommitRequest::check(partition.error_code, subject, None)?;
+                }
             }
-        }
+            Ok(())
+        };
+        self.at_coordinator(group, deadline, ask).await
     }
 
     /// Deletes a group without members, with its offsets. One with members refuses
@@ -254,22 +214,19 @@ impl KafkaClient {
     pub async fn delete_group(&self, group: &str) -> Result<DeleteOutcome, KafkaError> {
         let deadline = self.deadline();
         let request = DeleteGroupsRequest::default().with_groups_names(vec![group_id(group)]);
-        let mut rerouted = false;
-        loop {
-            let target = self.coordinator(group, deadline).await?;
-            let response = self.call(target, &request, deadline).await?;
+        let subject = || group_subject(group);
+        let ask = async |coordinator| {
+            let response = self.call(coordinator, &request, deadline).await?;
             let Some(result) = response.results.first() else {
-                return Err(self.incomplete(DeleteGroupsRequest::NAME, &group_subject(group)));
+                return Err(self.incomplete(DeleteGroupsRequest::NAME, &subject()));
             };
             if absent(result.error_code) {
                 return Ok(DeleteOutcome::NotFound);
             }
-            let subject = || group_subject(group);
-            match check(DeleteGroupsRequest::NAME, result.error_code, subject, None) {
-                Err(error) if !rerouted && error.is_misrouted() => rerouted = true,
-                other => return other.map(|()| DeleteOutcome::Deleted),
-            }
-        }
+            DeleteGroupsRequest::check(result.error_code, subject, None)?;
+            Ok(DeleteOutcome::Deleted)
+        };
+        self.at_coordinator(group, deadline, ask).await
     }
 }
 
@@ -281,60 +238,52 @@ fn absent(code: i16) -> bool {
     ErrorCode::try_from_code(code) == Some(ErrorCode::GroupIdNotFound)
 }
 
-fn from_classic(group: &classic::DescribedGroup) -> Group {
-    let mut members: Vec<_> = group
-        .members
-        .iter()
-        .map(|member| GroupMember {
-            id: member.member_id.to_string(),
-            client_id: member.client_id.to_string(),
-            host: member.client_host.to_string(),
-            assigned: match group.protocol_type.as_str() {
-                // Written by whatever client leads the group, so it may be anything: a member
-                // whose assignment cannot be read is shown without one.
-                "consumer" => assignment(&member.member_assignment).unwrap_or_default(),
-                _ => Vec::new(),
-            },
-        })
-        .collect();
+/// A group with its members in their order.
+fn described(id: &str, state: &str, protocol: &str, mut members: Vec<GroupMember>) -> Group {
     members.sort_by(|one, other| one.id.cmp(&other.id));
     Group {
-        id: group.group_id.to_string(),
-        state: group.group_state.to_string(),
-        protocol_type: group.protocol_type.to_string(),
+        id: id.to_owned(),
+        state: state.to_owned(),
+        protocol_type: protocol.to_owned(),
         members,
     }
 }
 
+fn from_classic(group: &classic::DescribedGroup) -> Group {
+    let members = group.members.iter().map(|member| GroupMember {
+        id: member.member_id.to_string(),
+        client_id: member.client_id.to_string(),
+        host: member.client_host.to_string(),
+        assigned: match group.protocol_type.as_str() {
+            // Written by whatever client leads the group, so it may be anything: a member
+            // whose assignment cannot be read is shown without one.
+            "consumer" => assignment(&member.member_assignment).unwrap_or_default(),
+            _ => Vec::new(),
+        },
+    });
+    let (id, state) = (&group.group_id, &group.group_state);
+    described(id, state, &group.protocol_type, members.collect())
+}
+
 fn from_modern(group: &modern::DescribedGroup) -> Group {
-    let mut members: Vec<_> = group
-        .members
-        .iter()
-        .map(|member| {
-            let topics = &member.assignment.topic_partitions;
-            GroupMember {
-                id: member.member_id.to_string(),
-                client_id: member.client_id.to_string(),
-                host: member.client_host.to_string(),
-                assigned: topics
-                    .iter()
-                    .flat_map(|topic| {
-                        topic
-                            .partitions
-                            .iter()
-                            .map(|index| (topic.topic_name.to_string(), *index))
-                    })
-                    .collect(),
-            }
-        })
-        .collect();
-    members.sort_by(|one, other| one.id.cmp(&other.id));
-    Group {
-        id: group.group_id.to_string(),
-        state: group.group_state.to_string(),
-        protocol_type: "consumer".to_owned(),
-        members,
-    }
+    let members = group.members.iter().map(|member| {
+        let topics = member.assignment.topic_partitions.iter();
+        let assigned = topics.flat_map(|topic| {
+            let name = topic.topic_name.to_string();
+            topic
+                .partitions
+                .iter()
+                .map(move |index| (name.clone(), *index))
+        });
+        GroupMember {
+            id: member.member_id.to_string(),
+            client_id: member.client_id.to_string(),
+            host: member.client_host.to_string(),
+            assigned: assigned.collect(),
+        }
+    });
+    let (id, state) = (&group.group_id, &group.group_state);
+    described(id, state, "consumer", members.collect())
 }
 
 /// Reads a `ConsumerProtocolAssignment`: a version, then topics with their partitions, in the old

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 use super::{
     client::{KafkaClient, Target, partition_subject, topic_name, topic_subject},
     connection::Deadline,
-    error::{KafkaError, check},
+    error::KafkaError,
     groups::TopicPartition,
     topics::TopicInfo,
     wire::Api,
@@ -116,7 +116,7 @@ impl KafkaClient {
             for answer in &topic.partitions {
                 let index = answer.partition_index;
                 let subject = || partition_subject(&topic.name, index);
-                check(ListOffsetsRequest::NAME, answer.error_code, subject, None)?;
+                ListOffsetsRequest::check(answer.error_code, subject, None)?;
                 offsets.insert((topic.name.to_string(), index), answer.offset);
             }
         }
@@ -159,7 +159,7 @@ impl KafkaClient {
         let mut by_leader = Led::new();
         for found in &metadata.topics {
             let subject = || topic_subject(topic);
-            check(MetadataRequest::NAME, found.error_code, subject, None)?;
+            MetadataRequest::check(found.error_code, subject, None)?;
             for partition in &found.partitions {
                 let index = partition.partition_index;
                 let leader = self.leader(topic, index, deadline).await?;

@@ -10,7 +10,7 @@ use kafka_protocol::messages::{
 use super::{
     client::{KafkaClient, Target, partition_subject, topic_name},
     connection::Deadline,
-    error::{KafkaError, check},
+    error::KafkaError,
     records::{Record, encode_batch},
     wire::Api,
 };
@@ -64,33 +64,26 @@ impl KafkaClient {
             .with_acks(-1) // All replicas in sync.
             .with_timeout_ms(deadline.left_ms())
             .with_topic_data(vec![data]);
-        let mut rerouted = false;
-        loop {
-            let leader = self.leader(topic, partition, deadline).await?;
-            match self.produce_to(leader, &request, subject, deadline).await {
-                Err(error) if self.reroute(topic, &error) && !rerouted => rerouted = true,
-                other => return other,
-            }
-        }
+        let ask = |leader| self.produce_to(leader, &request, subject, deadline);
+        self.at_leader(topic, partition, deadline, ask).await
     }
 
     async fn produce_to(
         &self,
-        leader: i32,
+        leader: Target,
         request: &ProduceRequest,
         subject: impl Fn() -> String,
         deadline: Deadline,
     ) -> Result<i64, KafkaError> {
-        let api = ProduceRequest::NAME;
-        let response = self.call(Target::Broker(leader), request, deadline).await?;
+        let response = self.call(leader, request, deadline).await?;
         let answers = response.responses.iter();
         let Some(answer) = answers.flat_map(|topic| &topic.partition_responses).next() else {
-            return Err(self.incomplete(api, &subject()));
+            return Err(self.incomplete(ProduceRequest::NAME, &subject()));
         };
         let reason = answer.record_errors.first();
         let reason = reason.and_then(|error| error.batch_index_error_message.as_deref());
         let message = answer.error_message.as_deref().or(reason);
-        check(api, answer.error_code, subject, message)?;
+        ProduceRequest::check(answer.error_code, subject, message)?;
         Ok(answer.base_offset)
     }
 }

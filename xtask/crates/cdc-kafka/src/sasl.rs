@@ -11,7 +11,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use super::{
     client::text,
     connection::{Connection, Deadline},
-    error::{ErrorCode, KafkaError, check},
+    error::{ErrorCode, KafkaError},
     scram::{ClientFirst, Mechanism, ScramError},
     wire::Api,
 };
@@ -52,7 +52,7 @@ pub enum LoginProblem {
         String,
     ),
     /// The listener does not offer the mechanism.
-    #[error("the listener does not offer {} but {}", .wanted.name(), Offered(.offered))]
+    #[error("the listener does not offer {} but {}", .wanted.name(), listed(.offered))]
     Mechanism {
         /// What was configured.
         wanted: Mechanism,
@@ -73,14 +73,10 @@ pub enum LoginProblem {
     ),
 }
 
-struct Offered<'a>(&'a [String]);
-
-impl std::fmt::Display for Offered<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            [] => f.write_str("nothing"),
-            names => f.write_str(&names.join(", ")),
-        }
+fn listed(offered: &[String]) -> String {
+    match offered {
+        [] => "nothing".to_owned(),
+        names => names.join(", "),
     }
 }
 
@@ -110,31 +106,19 @@ pub(super) async fn log_in(
             return Err(failed(LoginProblem::Mechanism { wanted, offered }));
         }
         Some(ErrorCode::IllegalSaslState) => return Err(failed(LoginProblem::NotAsked)),
-        _ => check(
-            SaslHandshakeRequest::NAME,
-            answer.error_code,
-            || address.clone(),
-            None,
-        )?,
+        _ => SaslHandshakeRequest::check(answer.error_code, || address.clone(), None)?,
     }
 
     let exchange = async |connection: &mut Connection, message: String| {
         let request = SaslAuthenticateRequest::default().with_auth_bytes(message.into());
         let answer = connection.call(&request, FRAME_LIMIT, deadline).await?;
-        let words = answer.error_message.as_deref();
-        match ErrorCode::try_from_code(answer.error_code) {
-            None => Ok(answer.auth_bytes),
-            Some(ErrorCode::SaslAuthenticationFailed) => {
-                let words = words.unwrap_or("the broker gives no reason");
-                Err(failed(LoginProblem::Refused(words.to_owned())))
-            }
-            Some(code) => Err(KafkaError::Broker {
-                api: SaslAuthenticateRequest::NAME,
-                code,
-                subject: address.clone(),
-                message: words.map(str::to_owned),
-            }),
+        let (code, words) = (answer.error_code, answer.error_message.as_deref());
+        if ErrorCode::try_from_code(code) == Some(ErrorCode::SaslAuthenticationFailed) {
+            let words = words.unwrap_or("the broker gives no reason");
+            return Err(failed(LoginProblem::Refused(words.to_owned())));
         }
+        SaslAuthenticateRequest::check(code, || address.clone(), words)?;
+        Ok(answer.auth_bytes)
     };
     let challenge = exchange(connection, first.message()).await?;
     let password = sasl.password.clone();

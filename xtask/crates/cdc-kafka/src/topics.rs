@@ -17,7 +17,7 @@ use kafka_protocol::{
 
 use super::{
     client::{KafkaClient, Target, text, topic_name, topic_subject},
-    error::{ErrorCode, KafkaError, check},
+    error::{ErrorCode, KafkaError},
     routing::Broker,
     wire::Api,
 };
@@ -157,8 +157,7 @@ impl KafkaClient {
         let request = CreateTopicsRequest::default()
             .with_topics(topics.iter().map(creatable).collect())
             .with_timeout_ms(deadline.left_ms());
-        let target = self.controller(deadline).await?;
-        let response = self.call(target, &request, deadline).await?;
+        let response = self.call_controller(&request, deadline).await?;
         let mut outcomes = Vec::with_capacity(response.topics.len());
         for topic in response.topics {
             let outcome = match ErrorCode::try_from_code(topic.error_code) {
@@ -166,12 +165,7 @@ impl KafkaClient {
                 _ => {
                     let message = topic.error_message.as_deref();
                     let subject = || topic_subject(&topic.name);
-                    check(
-                        CreateTopicsRequest::NAME,
-                        topic.error_code,
-                        subject,
-                        message,
-                    )?;
+                    CreateTopicsRequest::check(topic.error_code, subject, message)?;
                     CreateOutcome::Created
                 }
             };
@@ -190,17 +184,11 @@ impl KafkaClient {
         let request = CreatePartitionsRequest::default()
             .with_topics(vec![grown])
             .with_timeout_ms(deadline.left_ms());
-        let target = self.controller(deadline).await?;
-        let response = self.call(target, &request, deadline).await?;
+        let response = self.call_controller(&request, deadline).await?;
         for result in response.results {
             let message = result.error_message.as_deref();
             let subject = || topic_subject(topic);
-            check(
-                CreatePartitionsRequest::NAME,
-                result.error_code,
-                subject,
-                message,
-            )?;
+            CreatePartitionsRequest::check(result.error_code, subject, message)?;
         }
         Ok(())
     }
@@ -217,8 +205,7 @@ impl KafkaClient {
         let request = DeleteTopicsRequest::default()
             .with_topics(names.iter().map(state).collect())
             .with_timeout_ms(deadline.left_ms());
-        let target = self.controller(deadline).await?;
-        let response = self.call(target, &request, deadline).await?;
+        let response = self.call_controller(&request, deadline).await?;
         let mut outcomes = Vec::with_capacity(response.responses.len());
         for topic in response.responses {
             let name = topic.name.map(|name| name.to_string()).unwrap_or_default();
@@ -227,12 +214,7 @@ impl KafkaClient {
                 _ => {
                     let message = topic.error_message.as_deref();
                     let subject = || topic_subject(&name);
-                    check(
-                        DeleteTopicsRequest::NAME,
-                        topic.error_code,
-                        subject,
-                        message,
-                    )?;
+                    DeleteTopicsRequest::check(topic.error_code, subject, message)?;
                     DeleteOutcome::Deleted
                 }
             };
@@ -268,8 +250,7 @@ impl KafkaClient {
         for result in response.results {
             let message = result.error_message.as_deref();
             let subject = || topic_subject(&result.resource_name);
-            let api = DescribeConfigsRequest::NAME;
-            check(api, result.error_code, subject, message)?;
+            DescribeConfigsRequest::check(result.error_code, subject, message)?;
             let configs = result.configs.iter().map(|config| {
                 let value = ConfigValue {
                     value: config.value.as_deref().map(str::to_owned),
@@ -301,14 +282,11 @@ impl KafkaClient {
             .with_resource_name(text(topic))
             .with_configs(changes.iter().map(change).collect());
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-        let deadline = self.deadline();
-        let target = self.controller(deadline).await?;
-        let response = self.call(target, &request, deadline).await?;
+        let response = self.call_controller(&request, self.deadline()).await?;
         for result in response.responses {
             let message = result.error_message.as_deref();
             let subject = || topic_subject(topic);
-            let api = IncrementalAlterConfigsRequest::NAME;
-            check(api, result.error_code, subject, message)?;
+            IncrementalAlterConfigsRequest::check(result.error_code, subject, message)?;
         }
         Ok(())
     }
@@ -337,12 +315,7 @@ fn topics_of(metadata: &MetadataResponse) -> Result<Vec<TopicInfo>, KafkaError> 
             Some(ErrorCode::UnknownTopicOrPartition) => continue,
             // The partitions say which of them lack a leader.
             Some(ErrorCode::LeaderNotAvailable) if !topic.partitions.is_empty() => {}
-            _ => check(
-                MetadataRequest::NAME,
-                topic.error_code,
-                || topic_subject(name),
-                None,
-            )?,
+            _ => MetadataRequest::check(topic.error_code, || topic_subject(name), None)?,
         }
         let mut partitions: Vec<_> = topic
             .partitions

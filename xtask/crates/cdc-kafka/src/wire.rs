@@ -21,6 +21,8 @@ use kafka_protocol::{
     protocol::{Decodable, Encodable, HeaderVersion, StrBytes, VersionRange, buf::ByteBuf},
 };
 
+use super::error::{ErrorCode, KafkaError};
+
 /// The name under which brokers log and meter this client.
 const CLIENT_ID: &str = "cdc-xtask";
 
@@ -38,6 +40,23 @@ pub(super) trait Api: Encodable + HeaderVersion {
     /// Whether sending the request twice has the effect of sending it once, so that it may be
     /// repeated after a connection broke before the answer came.
     const REPEATABLE: bool = true;
+
+    /// Turns an error code of the answer into a result.
+    fn check(
+        code: i16,
+        subject: impl FnOnce() -> String,
+        message: Option<&str>,
+    ) -> Result<(), KafkaError> {
+        match ErrorCode::try_from_code(code) {
+            None => Ok(()),
+            Some(code) => Err(KafkaError::Broker {
+                api: Self::NAME,
+                code,
+                subject: subject(),
+                message: message.filter(|text| !text.is_empty()).map(str::to_owned),
+            }),
+        }
+    }
 }
 
 macro_rules! apis {

@@ -26,11 +26,8 @@ pub fn decode_at<'de, T: de::Deserialize<'de>>(node: &'de Node, path: &str) -> R
         path: path.to_owned(),
     })
     .map_err(|fault| {
-        let error = Error::new(Code::ProfileInvalid, fault.message);
-        let error = match fault.hint {
-            Some(hint) => error.hint(hint),
-            None => error,
-        };
+        let mut error = Error::new(Code::ProfileInvalid, fault.message);
+        error.hint = fault.hint;
         error.at(fault.at.unwrap_or_else(|| node.origin.clone()))
     })
 }
@@ -42,7 +39,9 @@ struct Fault {
     hint: Option<String>,
     at: Option<Location>,
     /// Set for an unknown key, whose own place is known only to the map that holds it.
-    unknown_key: Option<String>,
+    unknown_key: Option<Box<str>>,
+    /// What stands where a number is wanted: which ones fit follows from the key.
+    no_number: Option<Box<str>>,
 }
 
 impl fmt::Display for Fault {
@@ -53,12 +52,15 @@ impl fmt::Display for Fault {
 
 impl std::error::Error for Fault {}
 
-fn list(names: &[&str]) -> String {
-    names
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+/// What to write instead of a name: the nearest of those that are known, or all of them after `lead`.
+fn instead(name: &str, known: &[&str], lead: &str) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => {
+            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            format!("{lead} {}", names.join(", "))
+        }
+    }
 }
 
 impl de::Error for Fault {
@@ -68,30 +70,62 @@ impl de::Error for Fault {
             hint: None,
             at: None,
             unknown_key: None,
+            no_number: None,
         }
     }
 
+    fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        unfit(found, expected, "type")
+    }
+
+    fn invalid_value(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
+        unfit(found, expected, "value")
+    }
+
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let hint = match nearest(field, expected.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known here: {}", list(expected)),
-        };
         Fault {
-            hint: Some(hint),
-            unknown_key: Some(field.to_owned()),
+            hint: Some(instead(field, expected, "known here:")),
+            unknown_key: Some(field.into()),
             ..Fault::custom(format!("unknown key `{field}`"))
         }
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
-        let hint = match nearest(variant, expected.iter().copied()) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => format!("one of {}", list(expected)),
-        };
         Fault {
-            hint: Some(hint),
+            hint: Some(instead(variant, expected, "one of")),
             ..Fault::custom(format!("`{variant}` is not a value that fits here"))
         }
+    }
+}
+
+/// A value that its type does not hold.
+fn unfit(found: de::Unexpected<'_>, expected: &dyn de::Expected, what: &str) -> Fault {
+    let fault = Fault::custom(format!("invalid {what}: {found}, expected {expected}"));
+    let is_number = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"]
+        .contains(&expected.to_string().as_str());
+    let no_number = is_number.then(|| match found {
+        de::Unexpected::Unit | de::Unexpected::Option => "nothing".to_owned(),
+        de::Unexpected::Signed(number) => number.to_string(),
+        de::Unexpected::Unsigned(number) => number.to_string(),
+        de::Unexpected::Float(number) => number.to_string(),
+        de::Unexpected::Str("") => "nothing".to_owned(),
+        de::Unexpected::Str(text) => format!("`{text}`"),
+        other => other.to_string(),
+    });
+    Fault {
+        no_number: no_number.map(String::into_boxed_str),
+        ..fault
+    }
+}
+
+/// Which numbers fit under a key.
+pub fn numbers(path: &str) -> &'static str {
+    let key = path.rsplit('.').next().unwrap_or_default();
+    match key {
+        _ if path.contains(".node_ports.") => "a number from 30000 to 32767",
+        _ if key == "port" || key.ends_with("_port") => "a number from 1 to 65535",
+        "keepers" => "0, 1, 3 or 5",
+        _ => "a number from 1 to 100",
     }
 }
 
@@ -113,6 +147,10 @@ impl<'de> Decoder<'de> {
     /// Adds this value's place to a fault that has none yet.
     fn place(&self, mut fault: Fault) -> Fault {
         if fault.at.is_none() {
+            if let Some(found) = fault.no_number.take() {
+                let numbers = numbers(&self.path);
+                fault.message = format!("expected {numbers}, found {found}");
+            }
             let inner = fault.unknown_key.take();
             let at = inner
                 .as_deref()
@@ -360,11 +398,11 @@ mod tests {
             ),
             (
                 "name: x\ninner:\n  a:\n    port: many\n",
-                "p.yaml:4:5: `inner.a.port`: invalid type: string \"many\", expected u16",
+                "p.yaml:4:5: `inner.a.port`: expected a number from 1 to 65535, found `many`",
             ),
             (
                 "name: x\ninner:\n  a:\n    port: 70000\n",
-                "p.yaml:4:5: `inner.a.port`: invalid value: integer `70000`, expected u16",
+                "p.yaml:4:5: `inner.a.port`: expected a number from 1 to 65535, found 70000",
             ),
             (
                 "name: x\ninner:\n  a: 1\n",

@@ -4,7 +4,7 @@
 //! what a plain scalar means (integer, boolean, text) is still `serde_yaml`'s decision.
 
 use indexmap::IndexMap;
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span};
 
 use super::node::{Node, Value};
 use crate::error::{Code, Error, Location, Result};
@@ -27,34 +27,32 @@ pub fn parse(file: &str, text: &str) -> Result<Node> {
     // Event by event: the parser's own `load` recurses, and goes on after an error of ours.
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
-            let marker = error.marker();
-            invalid(
-                Location {
-                    file: file.to_owned(),
-                    line: marker.line(),
-                    column: marker.col() + 1,
-                },
-                format!("this is not YAML: {}", error.info()),
-            )
+            let what = format!("this is not YAML: {}", error.info());
+            invalid(place(file, error.marker()), what)
         })?;
         builder.on_event(event, span)?;
     }
     Ok(builder.root.unwrap_or_else(|| Node::empty(file)))
 }
 
+fn place(file: &str, marker: &Marker) -> Location {
+    Location {
+        file: file.to_owned(),
+        line: marker.line(),
+        column: marker.col() + 1,
+    }
+}
+
 /// Reads one plain scalar the way YAML would.
 pub fn scalar(origin: Location, text: &str) -> Node {
-    let value = plain(text);
-    let own = match &value {
-        Value::Bool(value) => value.to_string(),
-        Value::Int(value) => value.to_string(),
-        Value::Float(value) => value.to_string(),
-        _ => return Node::new(origin, value),
+    let node = Node::new(origin, plain(text));
+    let as_written = match node.value {
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => node.scalar_text() == text,
+        _ => true,
     };
     Node {
-        origin,
-        value,
-        text: (own != text).then(|| text.to_owned()),
+        text: (!as_written).then(|| text.to_owned()),
+        ..node
     }
 }
 
@@ -123,11 +121,7 @@ impl Builder<'_> {
     }
 
     fn on_event(&mut self, event: Event<'_>, span: Span) -> Result<()> {
-        let origin = Location {
-            file: self.file.to_owned(),
-            line: span.start.line(),
-            column: span.start.col() + 1,
-        };
+        let origin = place(self.file, &span.start);
         if let Event::Scalar(_, _, _, Some(_))
         | Event::SequenceStart(_, Some(_))
         | Event::MappingStart(_, Some(_)) = &event

@@ -14,7 +14,7 @@ use crate::operate::dlq::queues::{self, Queue};
 use crate::operate::dlq::scan::{self, Summary};
 use crate::operate::dlq::{self, Errors};
 use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 use crate::report::text::{Ink, Palette};
 
 pub(super) async fn run(
@@ -27,36 +27,23 @@ pub(super) async fn run(
     let mut rows = Vec::new();
     for queue in &found.queues {
         let summary = match &queue.topic {
-            Some(topic) => Some(
-                scan::summary(client, topic)
-                    .await
-                    .map_err(|error| lost(&error))?,
-            ),
+            Some(topic) => Some(scan::summary(client, topic).await.map_err(lost)?),
             None => None,
         };
         rows.push((queue, summary));
     }
     let notes = found.notes();
-    let text = match output {
-        Output::Json => {
-            let queues: Vec<_> = rows
-                .iter()
-                .map(|(queue, summary)| {
-                    json!({
-                        "topic": queue.name,
-                        "connectors": queue.sinks,
-                        "exists": queue.topic.is_some(),
-                        "summary": summary,
-                    })
-                })
-                .collect();
-            let document = json!({ "queues": queues, "flows": errors, "notes": notes });
-            format!("{document}\n")
-        }
-        Output::Text => text(&rows, &errors, &notes, palette()),
-    };
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    let queues = rows.iter().map(|(queue, summary)| {
+        json!({
+            "topic": queue.name,
+            "connectors": queue.sinks,
+            "exists": queue.topic.is_some(),
+            "summary": summary,
+        })
+    });
+    let queues: Vec<_> = queues.collect();
+    let object = json!({ "queues": queues, "flows": errors, "notes": notes });
+    stdout::answer(output, object, || text(&rows, &errors, &notes, palette()))
 }
 
 fn text(
@@ -75,14 +62,7 @@ fn text(
     if rows.is_empty() {
         text.push_str("no dead letter queues\n");
     } else {
-        let mut table = Table::new([
-            ("QUEUE", Side::Left),
-            ("CONNECTOR", Side::Left),
-            ("RECORDS", Side::Right),
-            ("OLDEST", Side::Right),
-            ("NEWEST", Side::Right),
-            ("EXCEPTIONS", Side::Left),
-        ]);
+        let mut table = Table::titled("QUEUE  CONNECTOR  >RECORDS  >OLDEST  >NEWEST  EXCEPTIONS");
         for (queue, summary) in rows {
             let sinks = match queue.sinks.is_empty() {
                 true => "none".to_owned(),
@@ -108,14 +88,7 @@ fn text(
         text.push_str(&table.text(palette));
     }
     if !errors.is_empty() {
-        let mut table = Table::new([
-            ("FLOW", Side::Left),
-            ("TABLE", Side::Left),
-            ("RECORDS", Side::Right),
-            ("OLDEST", Side::Right),
-            ("NEWEST", Side::Right),
-            ("REASONS", Side::Left),
-        ]);
+        let mut table = Table::titled("FLOW  TABLE  >RECORDS  >OLDEST  >NEWEST  REASONS");
         for row in errors {
             let Some(reasons) = &row.reasons else {
                 let why = row.unanswered.as_deref().unwrap_or_default();

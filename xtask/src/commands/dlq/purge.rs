@@ -10,14 +10,14 @@ use crate::cli::DlqPurge;
 use crate::clients::kafka::KafkaClient;
 use crate::clock;
 use crate::commands::confirm;
-use crate::commands::stdout::{palette, say};
+use crate::commands::stdout::{self, palette};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::operate::dlq::purge::{self, Before, Cut};
 use crate::operate::dlq::queues;
 use crate::platform::host::lock;
 use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 use crate::report::text::count;
 
 pub(super) fn check(args: &DlqPurge) -> Result<()> {
@@ -42,8 +42,7 @@ pub(super) async fn run(
     let records: i64 = cuts.iter().map(Cut::records).sum();
     let records = usize::try_from(records).unwrap_or_default();
     if args.dry_run || cuts.is_empty() {
-        tell(output, args.dry_run, &cuts, records);
-        return Ok(ExitCode::SUCCESS);
+        return tell(output, args.dry_run, &cuts, records);
     }
     if !args.yes {
         let what = format!(
@@ -59,33 +58,22 @@ pub(super) async fn run(
     }
     let _lock = lock::take(&env.dirs.lock(), "cargo xtask dlq purge")?;
     purge::purge(client, &cuts).await?;
-    tell(output, false, &cuts, records);
-    Ok(ExitCode::SUCCESS)
+    tell(output, false, &cuts, records)
 }
 
-fn tell(output: Output, dry_run: bool, cuts: &[Cut], records: usize) {
-    match output {
-        Output::Json => say!(
-            "{}",
-            json!({ "dry_run": dry_run, "records": records, "partitions": cuts })
-        ),
-        Output::Text if cuts.is_empty() => say!("nothing to delete"),
-        Output::Text => {
-            let verb = if dry_run { "would delete" } else { "deleted" };
-            say!("{verb} {}", count(records, "record"));
-            say!("{}", table(cuts).trim_end());
+fn tell(output: Output, dry_run: bool, cuts: &[Cut], records: usize) -> Result<ExitCode> {
+    let object = json!({ "dry_run": dry_run, "records": records, "partitions": cuts });
+    stdout::answer(output, object, || {
+        if cuts.is_empty() {
+            return "nothing to delete\n".into();
         }
-    }
+        let verb = if dry_run { "would delete" } else { "deleted" };
+        format!("{verb} {}\n{}", count(records, "record"), table(cuts))
+    })
 }
 
 fn table(cuts: &[Cut]) -> String {
-    let mut table = Table::new([
-        ("QUEUE", Side::Left),
-        ("PARTITION", Side::Right),
-        ("FROM", Side::Right),
-        ("BEFORE", Side::Right),
-        ("STAY", Side::Right),
-    ]);
+    let mut table = Table::titled("QUEUE  >PARTITION  >FROM  >BEFORE  >STAY");
     for cut in cuts {
         table.row([
             cut.topic.clone(),

@@ -10,8 +10,7 @@ use serde_json::json;
 use super::no_flow;
 use crate::cli::{DlqRedrive, Global};
 use crate::clients::kafka::KafkaClient;
-use crate::commands::stdout::say;
-use crate::commands::{confirm, steps};
+use crate::commands::{confirm, stdout, steps};
 use crate::environment::Environment;
 use crate::error::{Error, Exit, Result};
 use crate::operate::dlq::Place;
@@ -77,14 +76,8 @@ pub(super) async fn run(
     let redrive = Arc::new(Redrive::new(env.clone(), client.clone(), prepared));
     steps::run(global, redrive.plan()).await?;
     let summary = redrive.summary();
-    match global.output {
-        Output::Json => say!("{}", result(&summary)),
-        Output::Text => print(&summary),
-    }
-    Ok(match summary.is_fine() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(Exit::Failed as u8),
-    })
+    stdout::answer(global.output, result(&summary), || text(&summary))?;
+    Ok(stdout::ended(summary.is_fine(), Exit::Failed))
 }
 
 /// A flow's name is a name that `list` shows: it deserves its own answer.
@@ -101,20 +94,17 @@ fn written(output: Output, path: &Path, prepared: &Prepared) -> Result<ExitCode>
         return shown(output, prepared, Why::Idle);
     }
     edit::write(path, send)?;
-    match output {
-        Output::Json => say!(
-            "{}",
-            json!({ "file": path, "records": send.len(), "held": held(&prepared.decisions.held) })
-        ),
-        Output::Text => {
-            say!("{}: {}", path.display(), count(send.len(), "record"));
-            say!(
-                "edit keys and values, remove the lines of records that should stay, then run the same command again"
-            );
-            name_held(&prepared.decisions.held);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let stay = &prepared.decisions.held;
+    let object = json!({ "file": path, "records": send.len(), "held": held(stay) });
+    stdout::answer(output, object, || {
+        format!(
+            "{}: {}\nedit keys and values, remove the lines of records that should stay, then run the same \
+             command again\n{}",
+            path.display(),
+            count(send.len(), "record"),
+            held_text(stay)
+        )
+    })
 }
 
 /// Why nothing is sent.
@@ -129,35 +119,30 @@ enum Why {
 /// What would be done, or that there is nothing.
 fn shown(output: Output, prepared: &Prepared, why: Why) -> Result<ExitCode> {
     let decisions = &prepared.decisions;
-    match output {
-        Output::Json if why == Why::Idle => say!("{}", result(&Summary::idle(&decisions.held))),
-        Output::Json => {
-            let send: Vec<_> = decisions.send.iter().map(object).collect();
-            say!(
-                "{}",
-                json!({
-                    "dry_run": true,
-                    "send": send,
-                    "held": held(&decisions.held),
-                    "before": decisions.before.len(),
-                    "unproven": prepared.unproven(),
-                    "readers": prepared.readers,
-                })
-            );
+    let (object, begin) = match why {
+        Why::Idle => (
+            result(&Summary::idle(&decisions.held)),
+            "nothing to send".to_owned(),
+        ),
+        Why::DryRun => {
+            let object = json!({
+                "dry_run": true,
+                "send": decisions.send.iter().map(object).collect::<Vec<_>>(),
+                "held": held(&decisions.held),
+                "before": decisions.before.len(),
+                "unproven": prepared.unproven(),
+                "readers": prepared.readers,
+            });
+            (
+                object,
+                format!("would send {}", count(decisions.send.len(), "record")),
+            )
         }
-        Output::Text => {
-            let records = count(decisions.send.len(), "record");
-            let begin = match why {
-                Why::DryRun => format!("would send {records}"),
-                Why::Idle => "nothing to send".to_owned(),
-            };
-            for line in words(prepared, begin) {
-                say!("{line}");
-            }
-            name_held(&decisions.held);
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    };
+    stdout::answer(output, object, || {
+        let words = words(prepared, begin).join("\n");
+        format!("{words}\n{}", held_text(&decisions.held))
+    })
 }
 
 fn object(one: &Outgoing) -> serde_json::Value {
@@ -186,14 +171,14 @@ fn held(held: &[(Place, Held)]) -> Vec<serde_json::Value> {
 fn words(prepared: &Prepared, begin: String) -> Vec<String> {
     let decisions = &prepared.decisions;
     let mut lines = vec![begin];
-    let mut partitions: BTreeMap<(&str, i32, &str), usize> = BTreeMap::new();
+    let mut partitions: BTreeMap<(&String, i32, &String), usize> = BTreeMap::new();
     for one in &decisions.send {
-        let key = (
-            one.origin.topic.as_str(),
-            one.origin.partition,
-            one.connector.as_str(),
-        );
-        *partitions.entry(key).or_default() += 1;
+        let Place {
+            topic, partition, ..
+        } = &one.origin;
+        *partitions
+            .entry((topic, *partition, &one.connector))
+            .or_default() += 1;
     }
     for ((topic, partition, connector), number) in partitions {
         lines.push(format!(
@@ -249,29 +234,28 @@ fn ordinal(number: u32) -> String {
     }
 }
 
-fn name_held(held: &[(Place, Held)]) {
+/// What stays, and what could be done about it; nothing where nothing does.
+fn held_text(held: &[(Place, Held)]) -> String {
     if held.is_empty() {
-        return;
+        return String::new();
     }
-    say!("{} stay in the queue:", count(held.len(), "record"));
+    let mut text = format!("{} stay in the queue:\n", count(held.len(), "record"));
     for (at, why) in held.iter().take(SHOWN) {
-        say!("  {}", one_line(&format!("{at}: {}", why.words())));
+        text += &format!("  {}\n", one_line(&format!("{at}: {}", why.words())));
     }
     if held.len() > SHOWN {
-        say!("  and {} more: --output json lists all", held.len() - SHOWN);
+        let more = held.len() - SHOWN;
+        text += &format!("  and {more} more: --output json lists all\n");
     }
-    if held
-        .iter()
-        .any(|(_, why)| matches!(why, Held::CameBack { .. }))
-    {
-        say!("  sending these back again needs --rounds N, and --edit-file FILE to change them");
+    let any = |is: fn(&Held) -> bool| held.iter().any(|(_, why)| is(why));
+    if any(|why| matches!(why, Held::CameBack { .. })) {
+        text +=
+            "  sending these back again needs --rounds N, and --edit-file FILE to change them\n";
     }
-    let guarded = |why: &Held| matches!(why, Held::Superseded { .. } | Held::Unknown { .. });
-    if held.iter().any(|(_, why)| guarded(why)) {
-        say!(
-            "  what is superseded would set the target back; to send it all the same: --include-superseded"
-        );
+    if any(|why| matches!(why, Held::Superseded { .. } | Held::Unknown { .. })) {
+        text += "  what is superseded would set the target back; to send it all the same: --include-superseded\n";
     }
+    text
 }
 
 fn result(summary: &Summary) -> serde_json::Value {
@@ -281,46 +265,39 @@ fn result(summary: &Summary) -> serde_json::Value {
     document
 }
 
-fn print(summary: &Summary) {
+fn text(summary: &Summary) -> String {
     let before = match summary.sent_before {
         0 => String::new(),
         before => format!(" and {before} before"),
     };
-    say!(
-        "{} sent{before}, {} delivered, {} came back",
-        summary.sent,
-        summary.delivered,
-        summary.came_back.len()
-    );
+    let (sent, delivered, back) = (summary.sent, summary.delivered, summary.came_back.len());
+    let mut text = format!("{sent} sent{before}, {delivered} delivered, {back} came back\n");
     for back in summary.came_back.iter().take(SHOWN) {
         let why = [back.exception.as_deref(), back.message.as_deref()];
         let why = why.into_iter().flatten().collect::<Vec<_>>().join(": ");
-        say!(
-            "  {}",
-            one_line(&format!("{} came back as {}: {why}", back.from, back.at))
-        );
+        let line = format!("{} came back as {}: {why}", back.from, back.at);
+        text += &format!("  {}\n", one_line(&line));
     }
-    if summary.came_back.len() > SHOWN {
-        say!("  and {} more", summary.came_back.len() - SHOWN);
+    if back > SHOWN {
+        text += &format!("  and {} more\n", back - SHOWN);
     }
     for late in &summary.overtaken {
-        say!(
+        text += &format!(
             "  {} was overtaken while it was written: offset {} has a newer record of its key, and the target \
-             the older one now; write that change at its source again",
-            late.from,
-            late.by
+             the older one now; write that change at its source again\n",
+            late.from, late.by
         );
     }
     for (sink, looked) in &summary.target {
         if looked.found > 0 {
-            say!("  {sink}: {} found at the target", looked.found);
+            text += &format!("  {sink}: {} found at the target\n", looked.found);
         }
         for (why, number) in &looked.not_looked_up {
-            say!("  {sink}: {number} proven by its positions: {why}");
+            text += &format!("  {sink}: {number} proven by its positions: {why}\n");
         }
         for missing in looked.missing.iter().take(SHOWN) {
-            say!("  {sink} has read {missing}, and the target is not as it says");
+            text += &format!("  {sink} has read {missing}, and the target is not as it says\n");
         }
     }
-    name_held(&summary.held);
+    text + &held_text(&summary.held)
 }

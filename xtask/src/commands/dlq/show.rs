@@ -53,30 +53,21 @@ pub(super) async fn run(
                     let ranges = scan::ranges(client, topic).await?;
                     scan::newest(client, &topic.name, &ranges, filter, max).await
                 };
-                entries.extend(newest.await.map_err(|error| lost(&error))?);
+                entries.extend(newest.await.map_err(lost)?);
             }
             entries
         }
     };
-    let text = match output {
-        Output::Json => {
-            let records: Vec<Value> = entries
-                .iter()
-                .map(|entry| object(entry, args.stack))
-                .collect();
-            format!("{}\n", json!({ "records": records }))
+    let records = entries.iter().map(|entry| object(entry, args.stack));
+    let document = json!({ "records": records.collect::<Vec<_>>() });
+    stdout::answer(output, document, || {
+        if entries.is_empty() {
+            return "no records\n".to_owned();
         }
-        Output::Text if entries.is_empty() => "no records\n".to_owned(),
-        Output::Text => {
-            let texts: Vec<String> = entries
-                .iter()
-                .map(|entry| text(entry, args.stack, of_flow, palette()))
-                .collect();
-            texts.join("\n")
-        }
-    };
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+        let texts = entries.iter();
+        let texts = texts.map(|entry| text(entry, args.stack, of_flow, palette()));
+        texts.collect::<Vec<_>>().join("\n")
+    })
 }
 
 fn object(entry: &Entry, stack: bool) -> Value {
@@ -171,18 +162,10 @@ fn text(entry: &Entry, stack: bool, of_flow: bool, palette: Palette) -> String {
         )
     });
     line("headers", &headers.collect::<Vec<_>>().join(", "));
-    let unknown = entry
-        .record
-        .headers
-        .iter()
-        .filter(|header| header.key.starts_with(CONNECT) && header.value.is_none());
-    line(
-        "empty",
-        &unknown
-            .map(|header| header.key.as_str())
-            .collect::<Vec<_>>()
-            .join(", "),
-    );
+    let empty = entry.record.headers.iter();
+    let empty = empty.filter(|it| it.key.starts_with(CONNECT) && it.value.is_none());
+    let empty: Vec<&str> = empty.map(|header| header.key.as_str()).collect();
+    line("empty", &empty.join(", "));
     if let Some(trace) = failure.stack.as_deref().filter(|_| stack) {
         for (index, text) in trace.lines().enumerate() {
             let name = if index == 0 { "stack" } else { "" };

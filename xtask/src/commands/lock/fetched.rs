@@ -6,9 +6,10 @@
 
 use std::path::Path;
 
-use super::{Change, difference, lock_file, read, refused};
+use super::{Change, difference, lock_file, refused};
 use crate::components::OPERATORS;
 use crate::error::Result;
+use crate::files::read_if_there;
 use crate::platform::host::artifacts::{Locked, staging};
 use crate::platform::host::dirs;
 use crate::platform::kind::download;
@@ -66,7 +67,7 @@ fn one<T>(
 
 /// A file that is not there yet, or proof that the one that is there has every line of it.
 fn lock_text(root: &Path, file: String, found: String) -> Result<Change> {
-    let Some(locked) = read(&root.join(&file))? else {
+    let Some(locked) = read_if_there(&root.join(&file))? else {
         return Ok(Change {
             file,
             text: Some(found),

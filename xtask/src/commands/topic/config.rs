@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::kept;
 use crate::cli::TopicConfig;
 use crate::clients::kafka::{ConfigSource, ConfigValue, KafkaClient, TopicInfo};
-use crate::commands::stdout;
-use crate::commands::stdout::palette;
+use crate::commands::stdout::{self, palette};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
 use crate::observe::topics::roles::{self, Finding};
 use crate::observe::topics::settings::{self, Alteration};
 use crate::observe::topics::{self, lost, owner};
+use crate::printed;
 use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 use crate::report::text::{Ink, Palette, count};
 
 type Configs = BTreeMap<String, BTreeMap<String, ConfigValue>>;
@@ -41,40 +41,24 @@ pub(super) async fn run(
 ) -> Result<ExitCode> {
     let topics = topics::choose(client, &args.names).await?;
     let names: Vec<&str> = topics.iter().map(|topic| topic.name.as_str()).collect();
-    let configs = client
-        .configs_of(&names)
-        .await
-        .map_err(|error| lost(&error))?;
+    let configs = client.configs_of(&names).await.map_err(lost)?;
     if args.check {
-        let brokers = client
-            .cluster()
-            .await
-            .map_err(|error| lost(&error))?
-            .brokers
-            .len();
+        let brokers = client.cluster().await.map_err(lost)?.brokers.len();
         return check(env, brokers, &topics, &configs, args.strict, output);
     }
     if !args.alter.is_empty() {
         return alter(env, client, &configs, args, output).await;
     }
-    let text = match output {
-        Output::Json => {
-            let topics: BTreeMap<&String, Value> = configs
-                .iter()
-                .map(|(name, config)| (name, super::settings(config, args.all)))
-                .collect();
-            format!("{}\n", json!({ "topics": topics }))
-        }
-        Output::Text => {
-            let texts = configs.iter().map(|(name, config)| {
-                let settings = listed(config, args.all, palette());
-                format!("{name}\n{settings}")
-            });
-            texts.collect::<Vec<_>>().join("\n")
-        }
-    };
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    let topics = configs.iter();
+    let topics = topics.map(|(name, config)| (name, super::settings(config, args.all)));
+    let object = json!({ "topics": topics.collect::<BTreeMap<_, _>>() });
+    stdout::answer(output, object, || {
+        let texts = configs.iter().map(|(name, config)| {
+            let settings = listed(config, args.all, palette());
+            format!("{name}\n{settings}")
+        });
+        texts.collect::<Vec<_>>().join("\n")
+    })
 }
 
 /// Settings as a table: those of the topic, or all.
@@ -83,22 +67,15 @@ pub(super) fn listed(
     all: bool,
     palette: Palette,
 ) -> String {
-    let mut table = Table::new([
-        ("SETTING", Side::Left),
-        ("VALUE", Side::Left),
-        ("FROM", Side::Left),
-    ]);
+    let mut table = Table::titled("SETTING  VALUE  FROM");
     for (key, value) in config {
         if !all && value.source != ConfigSource::Topic {
             continue;
         }
         let text = value.value.as_deref().unwrap_or("(withheld by the broker)");
-        let span = (key.ends_with(".ms"))
-            .then(|| text.parse::<i64>().ok())
-            .flatten()
-            .map(kept)
-            .filter(|span| !span.ends_with(" ms"))
-            .map(|span| format!("{text} ({span})"));
+        let ms = text.parse::<i64>().ok().filter(|_| key.ends_with(".ms"));
+        let span = ms.map(kept).filter(|span| !span.ends_with(" ms"));
+        let span = span.map(|span| format!("{text} ({span})"));
         table.inked([
             (key.clone(), None),
             (span.unwrap_or_else(|| text.to_owned()), None),
@@ -127,29 +104,21 @@ fn check(
             roles::check(&env.profile, brokers, topic, config)
         })
         .collect();
-    if strict {
-        for finding in &mut findings {
-            finding.note = false;
-        }
+    for finding in &mut findings {
+        finding.next = finding.next.as_deref().map(printed::ours);
+        finding.note &= !strict;
     }
     let differences = findings.iter().filter(|finding| !finding.note).count();
-    let text = match output {
-        Output::Json => format!(
-            "{}\n",
-            json!({
-                "topics": topics.len(),
-                "brokers": brokers,
-                "differences": differences,
-                "findings": findings,
-            })
-        ),
-        Output::Text => report(&findings, topics.len(), differences, palette()),
-    };
-    stdout::print(&text)?;
-    Ok(match differences {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::from(Exit::Differences as u8),
-    })
+    let object = json!({
+        "topics": topics.len(),
+        "brokers": brokers,
+        "differences": differences,
+        "findings": findings,
+    });
+    stdout::answer(output, object, || {
+        report(&findings, topics.len(), differences, palette())
+    })?;
+    Ok(stdout::ended(differences == 0, Exit::Differences))
 }
 
 fn report(findings: &[Finding], topics: usize, differences: usize, palette: Palette) -> String {
@@ -177,23 +146,16 @@ fn report(findings: &[Finding], topics: usize, differences: usize, palette: Pale
         }
     }
     let notes = findings.len() - differences;
-    let mut end = match differences {
-        0 => format!("{}: as they should be", count(topics, "topic")),
-        _ => format!(
-            "{}: {}",
-            count(topics, "topic"),
-            count(differences, "difference")
-        ),
+    let result = match differences {
+        0 => "as they should be".to_owned(),
+        _ => count(differences, "difference"),
     };
+    text += &format!("{}: {result}", count(topics, "topic"));
     if notes > 0 {
-        end.push_str(&format!(
-            ", {} (·) of the profile's own choices; --strict counts them",
-            count(notes, "note")
-        ));
+        let notes = count(notes, "note");
+        text += &format!(", {notes} (·) of the profile's own choices; --strict counts them");
     }
-    text.push_str(&end);
-    text.push('\n');
-    text
+    text + "\n"
 }
 
 async fn alter(
@@ -239,12 +201,6 @@ async fn alter(
         }
         objects.push(json!({ "name": name, "changes": changes, "resource": resource }));
     }
-    if output == Output::Json {
-        text = format!(
-            "{}\n",
-            json!({ "dry_run": args.dry_run, "topics": objects })
-        );
-    }
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    let object = json!({ "dry_run": args.dry_run, "topics": objects });
+    stdout::answer(output, object, || text)
 }

@@ -25,44 +25,34 @@ pub(super) async fn run(
     args: &TopicCreate,
     output: Output,
 ) -> Result<ExitCode> {
-    let brokers = client
-        .cluster()
-        .await
-        .map_err(|error| lost(&error))?
-        .brokers
-        .len();
+    let brokers = client.cluster().await.map_err(lost)?.brokers.len();
     let wanted = wanted(args, brokers)?;
     if let Some(resource) = owner::resource(env, &args.name).await? {
-        return Err(Error::new(
-            Code::Drift,
-            format!("topic `{}` belongs to the KafkaTopic {resource}", args.name),
-        )
-        .hint(format!("cargo xtask topic describe {}", args.name)));
+        let what = format!("topic `{}` belongs to the KafkaTopic {resource}", args.name);
+        return Err(
+            Error::new(Code::Drift, what).hint(format!("cargo xtask topic describe {}", args.name))
+        );
     }
     let outcome = ensure(client, &wanted, args.dry_run).await?;
-    let text = match output {
-        Output::Json => format!("{}\n", json!({ "outcome": outcome, "topic": wanted })),
-        Output::Text => {
-            let did = match outcome {
-                Outcome::Created => "created",
-                Outcome::WouldCreate => "would create",
-                Outcome::Unchanged => "exists already, as wanted:",
-            };
-            let number = |number: Option<String>| number.unwrap_or("the broker's default".into());
-            let mut text = format!(
-                "{did} {}\n  partitions {}\n  replicas {}\n",
-                wanted.name,
-                number(wanted.partitions.map(|number| number.to_string())),
-                number(wanted.replicas.map(|number| number.to_string())),
-            );
-            for (key, value) in &wanted.config {
-                text.push_str(&format!("  {key} {value}\n"));
-            }
-            text
+    let object = json!({ "outcome": outcome, "topic": wanted });
+    stdout::answer(output, object, || {
+        let did = match outcome {
+            Outcome::Created => "created",
+            Outcome::WouldCreate => "would create",
+            Outcome::Unchanged => "exists already, as wanted:",
+        };
+        let number = |number: Option<String>| number.unwrap_or("the broker's default".into());
+        let mut text = format!(
+            "{did} {}\n  partitions {}\n  replicas {}\n",
+            wanted.name,
+            number(wanted.partitions.map(|number| number.to_string())),
+            number(wanted.replicas.map(|number| number.to_string())),
+        );
+        for (key, value) in &wanted.config {
+            text.push_str(&format!("  {key} {value}\n"));
         }
-    };
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+        text
+    })
 }
 
 fn wanted(args: &TopicCreate, brokers: usize) -> Result<Wanted> {

@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::error::{Error, Result};
 use crate::observe::topics::{self, Count, TopicRow, lost};
 use crate::report::Output;
-use crate::report::table::{Side, Table};
+use crate::report::table::Table;
 use crate::report::text::{Ink, Palette};
 
 pub(super) async fn run(global: &Global, command: &TopicCommand) -> Result<ExitCode> {
@@ -99,25 +99,14 @@ async fn list(
     let topics = topics::choose(client, &names).await?;
     let rows = topics::rows(client, &env.profile, &topics)
         .await
-        .map_err(|error| lost(&error))?;
-    let text = match output {
-        Output::Json => format!("{}\n", json!({ "topics": rows })),
-        Output::Text => listed(&rows, palette()),
-    };
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+        .map_err(lost)?;
+    stdout::answer(output, json!({ "topics": rows }), || {
+        listed(&rows, palette())
+    })
 }
 
 fn listed(rows: &[TopicRow], palette: Palette) -> String {
-    let mut table = Table::new([
-        ("TOPIC", Side::Left),
-        ("ROLE", Side::Left),
-        ("PARTITIONS", Side::Right),
-        ("REPLICAS", Side::Right),
-        ("MESSAGES", Side::Right),
-        ("CLEANUP", Side::Left),
-        ("KEPT", Side::Left),
-    ]);
+    let mut table = Table::titled("TOPIC  ROLE  >PARTITIONS  >REPLICAS  >MESSAGES  CLEANUP  KEPT");
     for row in rows {
         let degraded = match row.degraded {
             0 => row.replicas.to_string(),
@@ -155,7 +144,7 @@ async fn count(
     let topics = topics::choose(client, &args.names).await?;
     let rows = topics::rows(client, &env.profile, &topics)
         .await
-        .map_err(|error| lost(&error))?;
+        .map_err(lost)?;
     let known = rows.iter().filter_map(|row| row.messages);
     let total = Count {
         count: known.clone().map(|count| count.count).sum(),
@@ -164,42 +153,35 @@ async fn count(
             .any(|count| count.compacted && count.count > 0),
     };
     let unknown = rows.iter().any(|row| row.messages.is_none());
-    let text = match output {
-        Output::Json => {
-            let counts: Vec<Value> = rows
-                .iter()
-                .map(|row| {
-                    json!({
-                        "name": row.name,
-                        "count": row.messages.map(|count| count.count),
-                        "compacted": row.messages.map(|count| count.compacted),
-                    })
-                })
-                .collect();
-            let total = (!unknown).then_some(total.count);
-            format!("{}\n", json!({ "topics": counts, "total": total }))
+    let whole = (!unknown).then_some(total);
+    let counts = rows.iter().map(|row| {
+        json!({
+            "name": row.name,
+            "count": row.messages.map(|count| count.count),
+            "compacted": row.messages.map(|count| count.compacted),
+        })
+    });
+    let object = json!({
+        "topics": counts.collect::<Vec<_>>(),
+        "total": whole.map(|total| total.count),
+    });
+    stdout::answer(output, object, || {
+        let mut table = Table::titled(">MESSAGES  TOPIC");
+        for row in &rows {
+            table.row([counted(row.messages), row.name.clone()]);
         }
-        Output::Text => {
-            let mut table = Table::new([("MESSAGES", Side::Right), ("TOPIC", Side::Left)]);
-            for row in &rows {
-                table.row([counted(row.messages), row.name.clone()]);
-            }
-            if rows.len() > 1 {
-                let total = counted((!unknown).then_some(total));
-                table.inked([(total, None), ("total".to_owned(), Some(Ink::Dim))]);
-            }
-            let mut text = table.text(palette());
-            if total.compacted {
-                text.push_str("<=: compacted; the offsets of removed messages are counted too\n");
-            }
-            if unknown {
-                text.push_str("?: a partition has no leader\n");
-            }
-            text
+        if rows.len() > 1 {
+            table.inked([(counted(whole), None), ("total".to_owned(), Some(Ink::Dim))]);
         }
-    };
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+        let mut text = table.text(palette());
+        if total.compacted {
+            text.push_str("<=: compacted; the offsets of removed messages are counted too\n");
+        }
+        if unknown {
+            text.push_str("?: a partition has no leader\n");
+        }
+        text
+    })
 }
 
 async fn describe(
@@ -209,8 +191,7 @@ async fn describe(
     output: Output,
 ) -> Result<ExitCode> {
     let found = topics::choose(client, std::slice::from_ref(&args.name)).await?;
-    let mut text = String::new();
-    let mut objects = Vec::new();
+    let (mut texts, mut objects) = (Vec::new(), Vec::new());
     for topic in &found {
         let one = std::slice::from_ref(topic);
         let (rows, ranges, config) = tokio::try_join!(
@@ -218,14 +199,9 @@ async fn describe(
             topics::ranges(client, one),
             client.topic_configs(&topic.name)
         )
-        .map_err(|error| lost(&error))?;
+        .map_err(lost)?;
         let Some(row) = rows.first() else { continue };
-        let range = |index: i32| {
-            ranges
-                .get(&topic.name)
-                .and_then(|all| all.get(&index))
-                .copied()
-        };
+        let range = |index: i32| ranges.get(&topic.name)?.get(&index).copied();
         let partitions = topic.partitions.iter();
         objects.push(json!({
             "topic": row,
@@ -239,14 +215,7 @@ async fn describe(
             })).collect::<Vec<_>>(),
             "config": settings(&config, args.all),
         }));
-        let mut table = Table::new([
-            ("PARTITION", Side::Right),
-            ("LEADER", Side::Right),
-            ("REPLICAS", Side::Left),
-            ("IN SYNC", Side::Left),
-            ("BEGIN", Side::Right),
-            ("END", Side::Right),
-        ]);
+        let mut table = Table::titled(">PARTITION  >LEADER  REPLICAS  IN SYNC  >BEGIN  >END");
         for one in partitions {
             let ids = |ids: &[i32]| ids.iter().map(i32::to_string).collect::<Vec<_>>().join(",");
             let number =
@@ -264,10 +233,7 @@ async fn describe(
                 (number(range(one.index).map(|range| range.1)), None),
             ]);
         }
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        text.push_str(&format!(
+        texts.push(format!(
             "{}: {}, {} messages\n\n{}\n{}",
             topic.name,
             row.role.name().replace('-', "no role"),
@@ -276,16 +242,12 @@ async fn describe(
             config::listed(&config, args.all, palette()),
         ));
     }
-    if output == Output::Json {
-        // One name, one document; a pattern may mean several.
-        let document = match (objects.len(), crate::observe::names::is_pattern(&args.name)) {
-            (1, false) => objects.remove(0),
-            _ => json!({ "topics": objects }),
-        };
-        text = format!("{document}\n");
-    }
-    stdout::print(&text)?;
-    Ok(ExitCode::SUCCESS)
+    // One name, one document; a pattern may mean several.
+    let document = match (objects.len(), crate::observe::names::is_pattern(&args.name)) {
+        (1, false) => objects.remove(0),
+        _ => json!({ "topics": objects }),
+    };
+    stdout::answer(output, document, || texts.join("\n"))
 }
 
 /// Settings as JSON: those of the topic, or all.

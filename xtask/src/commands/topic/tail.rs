@@ -36,11 +36,10 @@ pub(super) async fn run(
 ) -> Result<ExitCode> {
     let from = From::parse(&args.from, clock::now_ms())?;
     if names::is_pattern(&args.name) {
-        return Err(Error::new(
-            Code::Usage,
-            format!("`{}` may be several topics; `tail` prints one", args.name),
-        )
-        .hint(format!("cargo xtask topic list '{}'", args.name)));
+        let what = format!("`{}` may be several topics; `tail` prints one", args.name);
+        return Err(
+            Error::new(Code::Usage, what).hint(format!("cargo xtask topic list '{}'", args.name))
+        );
     }
     let found = topics::choose(client, std::slice::from_ref(&args.name)).await?;
     let wanted = Wanted {

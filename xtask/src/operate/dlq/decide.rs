@@ -136,9 +136,9 @@ pub struct Outgoing {
     pub record: Record,
 }
 
-/// A record that was sent back before.
+/// A record that was sent back.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Before {
+pub struct Sent {
     /// Where in a queue it is.
     pub from: Place,
     /// The record that it repeats.
@@ -157,7 +157,7 @@ pub struct Decisions {
     /// Those that stay.
     pub held: Vec<(Place, Held)>,
     /// Those that went back before.
-    pub before: Vec<Before>,
+    pub before: Vec<Sent>,
 }
 
 /// Decides. `sinks` are those that there are; `edits` is what the user's file says, by place: then
@@ -202,7 +202,7 @@ pub fn decide(
 enum Verdict {
     Send(Box<Outgoing>),
     Held(Place, Held),
-    Before(Before),
+    Before(Sent),
 }
 
 fn one(
@@ -233,7 +233,7 @@ fn one(
         connector => return Verdict::Held(at, Held::NoConnector { connector }),
     };
     if let Some(copy) = later.copies.get(&origin.offset) {
-        return Verdict::Before(Before {
+        return Verdict::Before(Sent {
             from: at,
             connector,
             copy: Place {

@@ -118,12 +118,9 @@ pub fn write(path: &Path, records: &[Outgoing]) -> Result<()> {
             key: content(&one.record.key),
             value: content(&one.record.value),
         };
-        let line = serde_json::to_string(&line)
-            .map_err(|error| Error::new(Code::Io, error.to_string()))?;
-        text.push_str(&line);
-        text.push('\n');
+        text += &format!("{}\n", serde_json::json!(line));
     }
-    write_atomic(path, text.as_bytes(), 0o600).map_err(|source| Error::io("write", path, &source))
+    write_atomic(path, text.as_bytes(), 0o600)
 }
 
 /// Reads a file back.

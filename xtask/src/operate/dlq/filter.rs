@@ -83,10 +83,10 @@ impl Filter {
         self.0.iter().all(|condition| match condition {
             Condition::Exception(text) => part(&failure.exception, text),
             Condition::Message(text) => part(&failure.message, text),
-            Condition::Stage(text) => failure
-                .stage
-                .as_deref()
-                .is_some_and(|stage| stage.eq_ignore_ascii_case(text)),
+            Condition::Stage(text) => {
+                let stage = failure.stage.as_deref();
+                stage.is_some_and(|stage| stage.eq_ignore_ascii_case(text))
+            }
             Condition::Connector(name) => failure.connector.as_ref() == Some(name),
             Condition::Topic(name) => origin.is_some_and(|origin| origin.topic == *name),
             Condition::Partition(index) => origin.is_some_and(|origin| origin.partition == *index),
@@ -109,12 +109,12 @@ fn condition(text: &str) -> Result<Condition> {
     };
     let owned = value.to_owned();
     let range = || {
-        Range::parse(value).ok_or_else(|| {
-            unfit(
-                text,
-                "an offset, or a range with both ends included: 7, 3..9, 3.., ..9",
-            )
-        })
+        let wanted = "an offset, or a range with both ends included: 7, 3..9, 3.., ..9";
+        Range::parse(value).ok_or_else(|| unfit(text, wanted))
+    };
+    let partition = || {
+        let index = value.parse().ok().filter(|index| *index >= 0);
+        index.ok_or_else(|| unfit(text, "a partition's number"))
     };
     if value.is_empty() {
         return Err(unfit(text, "a value after the `=`"));
@@ -125,25 +125,17 @@ fn condition(text: &str) -> Result<Condition> {
         "stage" => Condition::Stage(owned),
         "connector" => Condition::Connector(owned),
         "topic" => Condition::Topic(owned),
-        "partition" => Condition::Partition(
-            value
-                .parse()
-                .ok()
-                .filter(|index| *index >= 0)
-                .ok_or_else(|| unfit(text, "a partition's number"))?,
-        ),
+        "partition" => Condition::Partition(partition()?),
         "offset" => Condition::Offset(range()?),
         "dlq-offset" => Condition::DlqOffset(range()?),
         "key" => Condition::Key(value.as_bytes().to_vec()),
         _ => {
-            let error = Error::new(
-                Code::Usage,
-                format!("`--filter {text}`: there is no field `{field}`"),
-            );
-            return Err(match nearest(field, FIELDS) {
-                Some(near) => error.hint(format!("did you mean `{near}={value}`?")),
-                None => error.hint(format!("fields: {}", FIELDS.join(", "))),
-            });
+            let what = format!("`--filter {text}`: there is no field `{field}`");
+            let hint = match nearest(field, FIELDS) {
+                Some(near) => format!("did you mean `{near}={value}`?"),
+                None => format!("fields: {}", FIELDS.join(", ")),
+            };
+            return Err(Error::new(Code::Usage, what).hint(hint));
         }
     })
 }

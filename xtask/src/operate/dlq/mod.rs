@@ -27,7 +27,7 @@ pub use headers::{Failure, Place};
 pub use rows::{Errors, errors, rejected};
 
 /// What a refused change of a topic means for the user.
-fn refused(error: &KafkaError, operation: &str) -> Error {
+fn refused(error: KafkaError, operation: &str) -> Error {
     match error.code() {
         // The user that an encrypted cluster has for this tool may do so with the queues and topics of
         // sinks that the profile knows of.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::decide::{Allowed, Before, Decisions, Outgoing, decide};
+use super::decide::{Allowed, Decisions, Outgoing, Sent, decide};
 use super::edit::Edits;
 use super::filter::Filter;
 use super::originals::{self, Ends};
@@ -42,7 +42,7 @@ pub struct Prepared {
     /// Sinks of what is sent and of what is still to be proven.
     pub(super) sinks: Vec<Sink>,
     /// What an earlier run sent and its sink has not settled yet.
-    pub(super) open: Vec<Before>,
+    pub(super) open: Vec<Sent>,
     /// What an earlier run sent and came back.
     pub back_before: usize,
     pub(super) ends: Ends,
@@ -67,7 +67,7 @@ pub async fn prepare(env: &Environment, client: &KafkaClient, wanted: &Wanted) -
     let edits = wanted.edits.as_ref().map(|edits| &edits.records);
     let (originals, ends) = originals::gather(client, &entries, edits)
         .await
-        .map_err(|error| lost(&error))?;
+        .map_err(lost)?;
     let names: BTreeSet<&str> = found.sinks.iter().map(|sink| sink.name.as_str()).collect();
     let decisions = decide(entries, edits, &originals, &names, wanted.allowed);
     let (back_before, open) = unsettled(client, &found.sinks, &decisions.before, &returned).await?;
@@ -116,7 +116,7 @@ async fn entries(client: &KafkaClient, queues: &[&Queue], filter: &Filter) -> Re
             let whole = scan::all(client, &topic.name, &ranges, filter, left).await?;
             Ok((ranges, whole))
         };
-        let (ranges, whole) = answer.await.map_err(|error| lost(&error))?;
+        let (ranges, whole) = answer.await.map_err(lost)?;
         if whole.more {
             return Err(
                 Error::new(Code::Usage, format!("{MOST} and more records are meant"))
@@ -134,20 +134,19 @@ async fn entries(client: &KafkaClient, queues: &[&Queue], filter: &Filter) -> Re
 async fn unsettled(
     client: &KafkaClient,
     sinks: &[Sink],
-    before: &[Before],
+    before: &[Sent],
     back: &BTreeSet<Place>,
-) -> Result<(usize, Vec<Before>)> {
-    let (came, rest): (Vec<&Before>, Vec<&Before>) =
+) -> Result<(usize, Vec<Sent>)> {
+    let (came, rest): (Vec<&Sent>, Vec<&Sent>) =
         before.iter().partition(|one| back.contains(&one.copy));
     let mut open = Vec::new();
     for sink in sinks {
         let of = rest.iter().filter(|one| one.connector == sink.name);
-        let of: Vec<&&Before> = of.collect();
+        let of: Vec<&&Sent> = of.collect();
         if of.is_empty() {
             continue;
         }
-        let positions = client.group_offsets(&sink.group()).await;
-        let positions = positions.map_err(|error| lost(&error))?;
+        let positions = client.group_offsets(&sink.group()).await.map_err(lost)?;
         for one in of {
             let position = positions.get(&(one.copy.topic.clone(), one.copy.partition));
             if position.is_none_or(|position| *position <= one.copy.offset) {
@@ -165,11 +164,10 @@ async fn readers(client: &KafkaClient, send: &[Outgoing], sinks: &[Sink]) -> Res
         return Ok(Vec::new());
     }
     let own: BTreeSet<String> = sinks.iter().map(Sink::group).collect();
-    let groups = client.groups().await.map_err(|error| lost(&error))?;
+    let groups = client.groups().await.map_err(lost)?;
     let mut readers = Vec::new();
     for group in groups.into_iter().filter(|group| !own.contains(&group.id)) {
-        let positions = client.group_offsets(&group.id).await;
-        let positions = positions.map_err(|error| lost(&error))?;
+        let positions = client.group_offsets(&group.id).await.map_err(lost)?;
         if positions
             .keys()
             .any(|(topic, _)| topics.contains(topic.as_str()))
@@ -209,14 +207,9 @@ impl Prepared {
                      {name}"
                 ),
             };
-            Error::new(
-                Code::Service,
-                format!(
-                    "{name} does not take records: {}; nothing was sent",
-                    sink.status.message
-                ),
-            )
-            .hint(next)
+            let why = &sink.status.message;
+            let what = format!("{name} does not take records: {why}; nothing was sent");
+            Error::new(Code::Service, what).hint(next)
         });
         Error::together(errors).map_or(Ok(()), Err)
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::decide::Sent;
 use super::queues::Sink;
 use super::{Entry, Place, headers, scan};
 use crate::clients::kafka::{KafkaClient, KafkaError};
@@ -27,19 +28,6 @@ use crate::wait::{self, Patience};
 const PROVES: Duration = Duration::from_secs(300);
 /// How many looks must show the same.
 const STEADY: u32 = 4;
-
-/// A record that was sent back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
-    /// Where in a queue it is.
-    pub(super) from: Place,
-    /// The record that it repeats.
-    pub(super) origin: Place,
-    /// Where it was written.
-    pub(super) copy: Place,
-    /// The sink that is to take it.
-    pub(super) connector: String,
-}
 
 /// A record that came back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -82,14 +82,13 @@ pub async fn cuts(client: &KafkaClient, queues: &[&Queue], before: Before) -> Re
 }
 
 async fn of(client: &KafkaClient, topic: &TopicInfo, before: Before) -> Result<Vec<Cut>> {
-    let ranges = scan::ranges(client, topic).await;
-    let ranges = ranges.map_err(|error| lost(&error))?;
+    let ranges = scan::ranges(client, topic).await.map_err(lost)?;
     let topics = std::slice::from_ref(topic);
     let timed = match before {
-        Before::Time(ms) => client
-            .offsets_of(topics, OffsetAt::Timestamp(ms))
-            .await
-            .map_err(|error| lost(&error))?,
+        Before::Time(ms) => {
+            let at = OffsetAt::Timestamp(ms);
+            client.offsets_of(topics, at).await.map_err(lost)?
+        }
         _ => Default::default(),
     };
     Ok(ranges
@@ -124,7 +123,7 @@ pub async fn purge(client: &KafkaClient, cuts: &[Cut]) -> Result<()> {
         client
             .delete_records(&cut.topic, cut.partition, cut.to)
             .await
-            .map_err(|error| refused(&error, "Delete"))?;
+            .map_err(|error| refused(error, "Delete"))?;
     }
     Ok(())
 }

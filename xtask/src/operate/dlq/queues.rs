@@ -91,7 +91,7 @@ pub struct Found {
 pub async fn find(env: &Environment, client: &KafkaClient) -> Result<Found> {
     let connect = env.connect_client();
     let listed = settled(&Progress::silent(), || connect.all()).await?;
-    let topics = client.topics(None).await.map_err(|error| lost(&error))?;
+    let topics = client.topics(None).await.map_err(lost)?;
     let queues = topics.iter().filter(|topic| !topic.internal);
     let queues = queues.filter(|topic| role(&env.profile, topic) == Role::Dlq);
     let named: Vec<String> = queues.map(|topic| topic.name.clone()).collect();
@@ -193,11 +193,10 @@ impl Found {
             return Ok(vec![queue]);
         }
         if self.sources.iter().any(|name| name == wanted) {
-            return Err(Error::new(
-                Code::Usage,
-                format!("{wanted} is a source connector; only sinks have dead letter queues"),
-            )
-            .hint(format!("cargo xtask connector status {wanted}")));
+            let what =
+                format!("{wanted} is a source connector; only sinks have dead letter queues");
+            let next = format!("cargo xtask connector status {wanted}");
+            return Err(Error::new(Code::Usage, what).hint(next));
         }
         if self.sink(wanted).is_some_and(|sink| sink.queue().is_none()) {
             return Err(

@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::decide::{Before, Held, Outgoing};
+use super::decide::{Held, Outgoing, Sent};
 use super::originals::Behind;
 use super::prepare::Prepared;
-use super::proof::{Back, Proof, Sent};
+use super::proof::{Back, Proof};
 use super::queues::Sink;
 use super::target::{self, Looked};
 use super::{Place, refused};
@@ -140,14 +140,13 @@ impl Redrive {
             let from = from.copied().unwrap_or_default();
             let mut behind = Behind::new(from, keys(&records));
             for records in records.chunks(BATCH) {
-                let read = behind.read_on(&self.client, place).await;
-                read.map_err(|error| lost(&error))?;
+                behind.read_on(&self.client, place).await.map_err(lost)?;
                 let records = self.still_newest(&behind, records);
                 let batch: Vec<Record> = records.iter().map(|one| one.record.clone()).collect();
                 let answer = self.client.produce(place.0, place.1, &batch).await;
                 answer.map_err(|error| {
                     let all = send.len();
-                    refused(&error, "Write").detail(format!(
+                    refused(error, "Write").detail(format!(
                         "{written} of {all} records were written before; what else arrived is known by its headers: \
                          the same command continues"
                     ))
@@ -155,8 +154,7 @@ impl Redrive {
                 written += batch.len();
                 progress.observe(format!("{written} of {} written", send.len()));
             }
-            let read = behind.read_on(&self.client, place).await;
-            read.map_err(|error| lost(&error))?;
+            behind.read_on(&self.client, place).await.map_err(lost)?;
             copies.extend(behind.copies);
             overtaken.extend(behind.overtaken);
         }
@@ -293,7 +291,7 @@ fn keys(records: &[&Outgoing]) -> impl Iterator<Item = Bytes> {
 /// Where everything stands that is to be proven.
 fn sent<'a>(
     send: impl Iterator<Item = &'a Outgoing>,
-    open: &[Before],
+    open: &[Sent],
     copies: &HashMap<Place, Place>,
 ) -> Result<Vec<Sent>> {
     let now = send.map(|one| match copies.get(&one.origin) {
@@ -303,25 +301,17 @@ fn sent<'a>(
             copy: copy.clone(),
             connector: one.connector.clone(),
         }),
-        None => Err(Error::new(
-            Code::Service,
-            format!(
-                "{} was written to {}/{} and is not there",
-                one.from, one.origin.topic, one.origin.partition
-            ),
-        )
-        .hint(format!(
-            "retention may be too short: cargo xtask topic config {}",
-            one.origin.topic
-        ))),
+        None => {
+            let Place {
+                topic, partition, ..
+            } = &one.origin;
+            let what = format!(
+                "{} was written to {topic}/{partition} and is not there",
+                one.from
+            );
+            let next = format!("retention may be too short: cargo xtask topic config {topic}");
+            Err(Error::new(Code::Service, what).hint(next))
+        }
     });
-    let before = open.iter().map(|one| {
-        Ok(Sent {
-            from: one.from.clone(),
-            origin: one.origin.clone(),
-            copy: one.copy.clone(),
-            connector: one.connector.clone(),
-        })
-    });
-    now.chain(before).collect()
+    now.chain(open.iter().cloned().map(Ok)).collect()
 }

@@ -10,8 +10,9 @@ use super::{Entry, Failure, Place};
 use crate::clients::kafka::Record;
 use crate::components::target;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
+use crate::error::Result;
 use crate::profile::schema::Flow;
+use crate::up::canary;
 
 /// The unreadable messages of a flow.
 #[derive(Clone, Debug, Serialize)]
@@ -78,10 +79,7 @@ pub async fn rejected(
     filter: &Filter,
     most: usize,
 ) -> Result<Vec<Entry>> {
-    let flow = env.profile.flows.get(name).ok_or_else(|| {
-        let what = format!("the profile has no flow `{name}`");
-        Error::new(Code::Usage, what)
-    })?;
+    let flow = canary::flow(env, name)?;
     let target = target(env, flow)?.table(env, name, flow);
     let rows = target.rejected(super::scan::LOOKED_AT).await?;
     let entries = rows.into_iter().enumerate().map(|(index, row)| {

@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use super::filter::Filter;
 use super::{Entry, Place};
-use crate::clients::kafka::{
-    ErrorCode, FetchOptions, Isolation, KafkaClient, KafkaError, OffsetAt, Record, TopicInfo,
-};
+use crate::clients::kafka::{FetchOptions, Isolation, KafkaClient, KafkaError, Record, TopicInfo};
 use crate::observe::topics::{self, Ranges};
 
 /// How many records before the end are looked at for a list, in each partition.
@@ -37,17 +35,7 @@ pub async fn each(
     };
     let mut next = from;
     while next < end {
-        let batch = match client.fetch(topic, partition, next, &options).await {
-            Err(error) if error.code() == Some(ErrorCode::OffsetOutOfRange) => {
-                let begins = client.offsets(topic, OffsetAt::Earliest).await?;
-                match begins.get(&partition) {
-                    Some(begin) if *begin > next => next = *begin,
-                    _ => return Err(error),
-                }
-                continue;
-            }
-            other => other?,
-        };
+        let batch = topics::fetch(client, (topic, partition), &mut next, &options).await?;
         if batch.next_offset <= next && batch.end <= next {
             return Ok(());
         }

@@ -71,8 +71,7 @@ pub(super) async fn look(env: &Environment, sink: &Sink, records: &[&Outgoing]) 
     }
     for (group, wanted) in groups {
         let values: Vec<&[String]> = wanted.iter().map(|(_, it)| it.as_slice()).collect();
-        let there = rows.there(env, &group, &values).await;
-        let there = there.map_err(|error| service(&error))?;
+        let there = rows.there(env, &group, &values).await.map_err(service)?;
         let there = there.map(|there| there.into_iter().map(Some).collect());
         // Where there is no table, nothing is as it should be: not even a row is gone.
         let there = there.unwrap_or_else(|| vec![None; wanted.len()]);

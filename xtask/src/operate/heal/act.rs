@@ -5,21 +5,19 @@ use std::sync::Arc;
 use super::decide::Act;
 use crate::diagnose::Fix;
 use crate::environment::Environment;
-use crate::error::{Code, Error, Result};
-use crate::operate::control::{self, Restart};
+use crate::error::{Error, Result};
 use crate::operate::fix;
 use crate::operate::restart;
 use crate::plan::run::Ended;
 use crate::plan::{self, Outcome, Plan, Progress};
+use crate::up::control::{self, Restart};
 
 /// Restarts what the act says, and returns what it says of that.
 ///
 /// # Errors
 /// It does not work afterwards, or the environment does not have it.
 pub(super) async fn run(env: &Arc<Environment>, act: &Act) -> Result<String> {
-    let (graph, actions) = plan(env, act)?
-        .build()
-        .map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+    let (graph, actions) = plan(env, act)?.build()?;
     let report = plan::run(graph, actions, |_, _| {}).await;
     let changed = report.nodes.iter().filter_map(|node| match &node.ended {
         Ended::Done(Outcome::Changed(said)) => Some(said.as_str()),

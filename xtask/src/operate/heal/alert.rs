@@ -15,6 +15,7 @@ use super::history::{Reason, Trouble};
 use crate::clock;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::printed;
 use crate::wait;
 
 /// How long one try may take.
@@ -136,7 +137,7 @@ pub(super) fn body(
         "evidence": evidence,
         "trace": trace,
         "next": next,
-        "more": format!("cargo xtask explain {}", key.code),
+        "more": printed::ours(&format!("cargo xtask explain {}", key.code)),
     })
 }
 

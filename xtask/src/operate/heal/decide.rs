@@ -69,8 +69,6 @@ impl Act {
 pub enum Decision {
     /// Restart something. Whatever else was decided waits until that was looked at.
     Act {
-        /// For which finding.
-        finding: usize,
         /// What.
         act: Act,
         /// The how manieth restart within the hour.
@@ -78,8 +76,6 @@ pub enum Decision {
     },
     /// Nothing before this moment.
     Wait {
-        /// For which finding.
-        finding: usize,
         /// Until when.
         until: u64,
         /// For what.
@@ -87,8 +83,6 @@ pub enum Decision {
     },
     /// Ask a person; whoever was asked the same is not asked again.
     Escalate {
-        /// For which finding.
-        finding: usize,
         /// Why.
         reason: Reason,
         /// The same in words.
@@ -98,8 +92,6 @@ pub enum Decision {
     },
     /// Somebody wanted it so.
     Leave {
-        /// Which finding.
-        finding: usize,
         /// What speaks for that.
         why: String,
     },
@@ -157,34 +149,34 @@ pub fn answers(facts: &Facts, key: &Key) -> bool {
     silence && component.is_some_and(|it| it.status.state == State::Current)
 }
 
-/// What to do about each finding. The first act is the one to do: what is nearer to the ground comes
-/// first, and may fix the rest.
+/// What to do about each finding, by its place among them. The first act is the one to do: what is
+/// nearer to the ground comes first, and may fix the rest.
 pub fn decide(
     facts: &Facts,
     found: &[Finding],
     past: &Past,
     now: u64,
     limits: &Limits,
-) -> Vec<Decision> {
+) -> Vec<(usize, Decision)> {
     let stopped = is_stopped(facts);
-    let each = found.iter().enumerate();
-    each.flat_map(|(index, finding)| match finding.remedy {
+    let about = |finding: &Finding| match finding.remedy {
         _ if stopped && finding.code == "NOT_STARTED" => vec![Decision::Leave {
-            finding: index,
             why: "it was stopped; cargo xtask up starts it".into(),
         }],
         Remedy::Person => {
             let about = rules::named(finding.code).map(|rule| rule.about);
             let why = about.unwrap_or("a restart would fail the same way, or lose rows");
-            vec![escalate(past, index, finding, Reason::Person, why.into())]
+            vec![escalate(past, finding, Reason::Person, why.into())]
         }
-        Remedy::Wait => vec![passing(past, index, finding, now, LASTS_MS)],
+        Remedy::Wait => vec![passing(past, finding, now)],
         Remedy::Restart if finding.severity == Severity::Degraded => {
-            vec![passing(past, index, finding, now, LASTS_MS)]
+            vec![passing(past, finding, now)]
         }
-        Remedy::Restart => restart(facts, past, index, finding, now, limits),
-    })
-    .collect()
+        Remedy::Restart => restart(facts, past, finding, now, limits),
+    };
+    let each = found.iter().enumerate();
+    each.flat_map(|(index, finding)| about(finding).into_iter().map(move |it| (index, it)))
+        .collect()
 }
 
 /// Whether somebody took the whole down.
@@ -193,11 +185,10 @@ fn is_stopped(facts: &Facts) -> bool {
     own.peek().is_some() && own.all(|it| it.process == Process::None)
 }
 
-fn escalate(past: &Past, index: usize, finding: &Finding, reason: Reason, why: String) -> Decision {
+fn escalate(past: &Past, finding: &Finding, reason: Reason, why: String) -> Decision {
     let same = (reason, mark(&finding.cause));
     let known = past.known(&Key::of(finding));
     Decision::Escalate {
-        finding: index,
         reason,
         why,
         new: !known.is_some_and(|known| known.asked.contains(&same)),
@@ -210,17 +201,16 @@ fn since(past: &Past, finding: &Finding, now: u64) -> u64 {
 }
 
 /// What should pass by itself, and whoever is to know if it does not.
-fn passing(past: &Past, index: usize, finding: &Finding, now: u64, lasts: u64) -> Decision {
-    let until = since(past, finding, now) + lasts;
+fn passing(past: &Past, finding: &Finding, now: u64) -> Decision {
+    let until = since(past, finding, now) + LASTS_MS;
     match now < until {
         true => Decision::Wait {
-            finding: index,
             until,
             why: "it may pass by itself".into(),
         },
         false => {
-            let why = format!("it has lasted for {} s", (now + lasts - until) / 1000);
-            escalate(past, index, finding, Reason::Lasts, why)
+            let why = format!("it has lasted for {} s", (now + LASTS_MS - until) / 1000);
+            escalate(past, finding, Reason::Lasts, why)
         }
     }
 }
@@ -228,7 +218,6 @@ fn passing(past: &Past, index: usize, finding: &Finding, now: u64, lasts: u64) -
 fn restart(
     facts: &Facts,
     past: &Past,
-    index: usize,
     finding: &Finding,
     now: u64,
     limits: &Limits,
@@ -241,13 +230,13 @@ fn restart(
             "it came back within {} min of being healed",
             WATCHED_MS / 60_000
         );
-        decisions.push(escalate(past, index, finding, Reason::Returned, why));
+        decisions.push(escalate(past, finding, Reason::Returned, why));
     }
     let window = now.saturating_sub(WINDOW_MS);
     let used = u32::try_from(past.attempts(&subject, window).len()).unwrap_or(u32::MAX);
     let Some(act) = ladder(facts, finding, past.rung(&subject)) else {
         let why = "there is nothing of this environment to restart".into();
-        decisions.push(escalate(past, index, finding, Reason::Person, why));
+        decisions.push(escalate(past, finding, Reason::Person, why));
         return decisions;
     };
     if used >= limits.max_restarts {
@@ -256,7 +245,7 @@ fn restart(
             1 => "a restart did not fix it".into(),
             _ => format!("{used} restarts within an hour did not fix it"),
         };
-        decisions.push(escalate(past, index, finding, Reason::Exhausted, why));
+        decisions.push(escalate(past, finding, Reason::Exhausted, why));
         return decisions;
     }
     let mut begun = since(past, finding, now) + grace(finding.code);
@@ -272,7 +261,6 @@ fn restart(
     let next = begun.max(rested);
     if now < next {
         decisions.push(Decision::Wait {
-            finding: index,
             until: next,
             why: match begun >= rested {
                 true => "it may be starting, or pass by itself".into(),
@@ -283,20 +271,17 @@ fn restart(
     }
     decisions.push(match guard::hold(facts, &act) {
         None => Decision::Act {
-            finding: index,
             act,
             number: used + 1,
         },
         Some(Hold::Rests) => Decision::Leave {
-            finding: index,
             why: "somebody paused or stopped it".into(),
         },
-        Some(Hold::Loses(why)) => escalate(past, index, finding, Reason::Unsafe, why),
+        Some(Hold::Loses(why)) => escalate(past, finding, Reason::Unsafe, why),
         Some(Hold::Blind(why)) if now >= begun + LASTS_MS => {
-            escalate(past, index, finding, Reason::Unsafe, why)
+            escalate(past, finding, Reason::Unsafe, why)
         }
         Some(Hold::Blind(why)) => Decision::Wait {
-            finding: index,
             until: begun + LASTS_MS,
             why,
         },

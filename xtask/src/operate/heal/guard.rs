@@ -105,10 +105,3 @@ pub fn findings(facts: &Facts, found: &[Finding]) -> Vec<Finding> {
     });
     lost.collect()
 }
-
-impl Connector {
-    /// Whether somebody paused or stopped it.
-    pub(super) fn is_resting(&self) -> bool {
-        matches!(self.state.as_deref(), Some("PAUSED" | "STOPPED"))
-    }
-}

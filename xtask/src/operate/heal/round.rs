@@ -4,7 +4,6 @@
 //! left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,13 +15,14 @@ use super::lease::Lease;
 use super::stuck::{Rhythm, frozen, samples, unexplained};
 use super::{Left, Options, act, alert, guard};
 use crate::clock;
-use crate::diagnose::confirmed::confirmed;
 use crate::diagnose::facts::{Facts, WAIT};
 use crate::diagnose::{self, Finding, Severity, Subject, Unseen};
 use crate::environment::Environment;
 use crate::error::{Code, Result};
 use crate::operate::bundle::Redactor;
 use crate::platform::host::lock;
+use crate::printed;
+use crate::units::Span;
 
 /// How long everything has to move at every look before a healer that need not go on believes it:
 /// three times as long as a connector rests by default before it tries a source again.
@@ -152,10 +152,6 @@ impl<'a> Healer<'a> {
     pub(super) async fn look(&mut self) -> Seen {
         let (facts, diagnosis) = diagnose::run(&self.env, WAIT).await;
         let mut findings = guard::findings(&facts, &diagnosis.findings);
-        let is_asked = std::io::stdin().is_terminal();
-        for finding in &mut findings {
-            finding.next = confirmed(&finding.next, is_asked);
-        }
         findings.extend(diagnosis.findings);
         let mut moved = BTreeSet::new();
         let samples = samples(&facts);
@@ -170,6 +166,9 @@ impl<'a> Healer<'a> {
             {
                 findings.push(frozen(&name, stuck));
             }
+        }
+        for finding in &mut findings {
+            finding.next = printed::ours(&finding.next);
         }
         self.moved = moved;
         Seen {
@@ -223,7 +222,7 @@ impl<'a> Healer<'a> {
         self.seen = Some(seen);
     }
 
-    fn decide(&self, seen: &Seen) -> Vec<Decision> {
+    fn decide(&self, seen: &Seen) -> Vec<(usize, Decision)> {
         let (now, limits) = (clock::now_ms(), &self.options.limits);
         decide(
             &seen.facts,
@@ -255,10 +254,9 @@ impl<'a> Healer<'a> {
         events.into_iter().try_for_each(|event| self.add(event))
     }
 
-    fn escalate(&mut self, seen: &Seen, decisions: &[Decision]) -> Result<()> {
-        for decision in decisions {
+    fn escalate(&mut self, seen: &Seen, decisions: &[(usize, Decision)]) -> Result<()> {
+        for (finding, decision) in decisions {
             if let Decision::Escalate {
-                finding,
                 reason,
                 why,
                 new: true,
@@ -315,12 +313,12 @@ impl<'a> Healer<'a> {
             act: command,
             ok,
             said,
-            took_ms: u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX),
+            took_ms: Span(begin.elapsed()).ms(),
         })?;
         Ok(Next::Again)
     }
 
-    fn next(&self, seen: &Seen, decisions: &[Decision]) -> Next {
+    fn next(&self, seen: &Seen, decisions: &[(usize, Decision)]) -> Next {
         let past = self.history.past();
         let keys: Vec<Key> = seen.findings.iter().map(Key::of).collect();
         let unproven = past
@@ -330,10 +328,10 @@ impl<'a> Healer<'a> {
             return Next::Unproven;
         }
         let broken = |index: &usize| seen.findings[*index].severity == Severity::Broken;
-        let waits = decisions.iter().filter_map(|decision| match decision {
-            Decision::Wait { finding, until, .. } if self.options.watch || broken(finding) => {
-                Some(*until)
-            }
+        let waits = decisions.iter();
+        let waits = waits.filter(|(finding, _)| self.options.watch || broken(finding));
+        let waits = waits.filter_map(|(_, decision)| match decision {
+            Decision::Wait { until, .. } => Some(*until),
             _ => None,
         });
         let healed = past.troubles().any(|(_, known)| known.healed.is_some());
@@ -417,32 +415,23 @@ impl<'a> Healer<'a> {
     /// What would be done about each finding, a line each.
     pub(super) fn plans(&self, seen: &Seen) -> Vec<String> {
         let decisions = self.decide(seen);
-        let lines = decisions.iter().map(|decision| {
-            let (Decision::Act { finding, .. }
-            | Decision::Wait { finding, .. }
-            | Decision::Escalate { finding, .. }
-            | Decision::Leave { finding, .. }) = decision;
+        let lines = decisions.iter().map(|(finding, decision)| {
             let finding = &seen.findings[*finding];
             let what = match decision {
-                Decision::Act { act, number, .. } => {
-                    format!(
-                        "would run: {} (restart {number} within an hour)",
-                        act.command()
-                    )
+                Decision::Act { act, number } => {
+                    let command = printed::ours(&act.command());
+                    format!("would run: {command} (restart {number} within an hour)")
                 }
-                Decision::Wait { until, why, .. } => {
+                Decision::Wait { until, why } => {
                     format!("would wait until {}: {why}", clock::utc(*until))
                 }
                 Decision::Escalate { why, .. } => {
                     format!("would ask a person: {why}; next: {}", finding.next)
                 }
-                Decision::Leave { why, .. } => format!("would leave it: {why}"),
+                Decision::Leave { why } => format!("would leave it: {why}"),
             };
-            let line = format!(
-                "{} {}: {}; {what}",
-                finding.code, finding.subject, finding.cause
-            );
-            self.clean(&line)
+            let (code, subject, cause) = (finding.code, &finding.subject, &finding.cause);
+            self.clean(&format!("{code} {subject}: {cause}; {what}"))
         });
         lines.collect()
     }
@@ -458,15 +447,13 @@ fn pause(tries: u32) -> u64 {
     }
 }
 
-fn first_act(decisions: &[Decision]) -> Option<(usize, &Act, u32)> {
-    decisions.iter().find_map(|decision| match decision {
-        Decision::Act {
-            finding,
-            act,
-            number,
-        } => Some((*finding, act, *number)),
-        _ => None,
-    })
+fn first_act(decisions: &[(usize, Decision)]) -> Option<(usize, &Act, u32)> {
+    decisions
+        .iter()
+        .find_map(|(finding, decision)| match decision {
+            Decision::Act { act, number } => Some((*finding, act, *number)),
+            _ => None,
+        })
 }
 
 /// The beginning of the trace of what failed.

@@ -184,9 +184,8 @@ impl Paper {
             self.add(now, event);
         }
         let decisions = decide(&facts(), found, &self.past, now, &LIMITS);
-        for decision in &decisions {
+        for (finding, decision) in &decisions {
             if let Decision::Escalate {
-                finding,
                 reason,
                 why,
                 new: true,
@@ -204,12 +203,9 @@ impl Paper {
                 );
             }
         }
-        let (finding, act, number) = decisions.into_iter().find_map(|decision| match decision {
-            Decision::Act {
-                finding,
-                act,
-                number,
-            } => Some((finding, act, number)),
+        let mut decisions = decisions.into_iter();
+        let (finding, act, number) = decisions.find_map(|(finding, decision)| match decision {
+            Decision::Act { act, number } => Some((finding, act, number)),
             _ => None,
         })?;
         let key = Key::of(&found[finding]);
@@ -328,14 +324,14 @@ fn what_somebody_stopped_stays_stopped() {
     )];
     let decisions = decide(&down, &found, &Past::default(), 0, &LIMITS);
     assert!(
-        matches!(decisions[..], [Decision::Leave { .. }]),
+        matches!(decisions[..], [(_, Decision::Leave { .. })]),
         "{decisions:?}"
     );
     // One of them is what an `up` or `restart` left that was killed.
     down.components[1].process = Process::Running(1);
     let decisions = decide(&down, &found, &Past::default(), 0, &LIMITS);
     assert!(
-        matches!(decisions[..], [Decision::Act { .. }]),
+        matches!(decisions[..], [(_, Decision::Act { .. })]),
         "{decisions:?}"
     );
 
@@ -343,7 +339,7 @@ fn what_somebody_stopped_stays_stopped() {
     resting.connectors = vec![connector("PAUSED")];
     let decisions = decide(&resting, &[failed()], &Past::default(), 0, &LIMITS);
     assert!(
-        matches!(decisions[..], [Decision::Leave { .. }]),
+        matches!(decisions[..], [(_, Decision::Leave { .. })]),
         "{decisions:?}"
     );
 }
@@ -397,10 +393,13 @@ fn nothing_starts_a_connector_whose_slot_is_gone_or_unseen() {
     assert!(
         matches!(
             decisions[..],
-            [Decision::Escalate {
-                reason: Reason::Unsafe,
-                ..
-            }]
+            [(
+                _,
+                Decision::Escalate {
+                    reason: Reason::Unsafe,
+                    ..
+                }
+            )]
         ),
         "{decisions:?}"
     );

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::files::write_atomic;
+use crate::files::{read_if_there, write_atomic};
 use crate::platform::host::dirs;
 
 /// What is done once.
@@ -69,10 +69,8 @@ impl Journal {
     /// # Errors
     /// The file cannot be read or is malformed.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::io("read", path, &source)),
+        let Some(text) = read_if_there(path)? else {
+            return Ok(None);
         };
         serde_json::from_str(&text).map(Some).map_err(|error| {
             let what = format!("{} is malformed: {error}", path.display());
@@ -90,7 +88,6 @@ impl Journal {
         }
         let text = serde_json::json!(self).to_string();
         write_atomic(path, text.as_bytes(), 0o644)
-            .map_err(|source| Error::io("write", path, &source))
     }
 }
 

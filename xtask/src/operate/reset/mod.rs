@@ -5,7 +5,6 @@
 //! silence. What was begun is finished by the same command after a kill ([`journal`]).
 
 pub mod journal;
-pub mod missing;
 mod steps;
 
 use std::collections::BTreeMap;
@@ -23,6 +22,7 @@ use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Plan;
 use crate::profile::schema::{Connector, Flow};
+use crate::up::missing;
 use journal::{Choice, Journal, Step};
 use steps::Work;
 
@@ -145,6 +145,17 @@ impl Reset {
             let flows: Vec<&str> = self.flows().map(|(name, _)| name.as_str()).collect();
             words.push(format!("empty the target's tables of {}", flows.join(", ")));
         }
+        if let Some(end) = self.source().end(&self.env, &self.connector).await? {
+            for (name, flow) in self.flows().filter(|(_, flow)| missing::replaces(flow)) {
+                let table = target(&self.env, flow)?.table(&self.env, name, flow);
+                match table.above(end).await? {
+                    0 => {}
+                    above => words.push(format!(
+                        "remove {above} changes of {name} from a past that the source does not have: it was restored"
+                    )),
+                }
+            }
+        }
         words.push(format!(
             "start it: it reads all of {} again",
             tables.join(", ")
@@ -184,6 +195,8 @@ impl Reset {
             let title = "empty the target's tables";
             steps.push(("target/truncate", title, Work::Truncate));
         }
+        let above = "changes that a restored source does not have";
+        steps.push(("target/above", above, Work::Above));
         let compare = "rows that the source no longer has";
         steps.extend([
             ("start", "the connector runs", Work::Start),

@@ -5,29 +5,19 @@
 
 use std::time::Duration;
 
+use super::Reset;
 use super::journal::Step;
-use super::{Reset, missing};
 use crate::clients::connect::TargetState;
-use crate::clients::kafka::OffsetAt;
-use crate::components::connect::settled;
+use crate::components::connect::{self, settled};
 use crate::components::position::position;
 use crate::components::source::{Key, Undo};
-use crate::components::{kafka, service, target};
+use crate::components::target;
 use crate::error::Result;
-use crate::observe::unread::unread_before;
 use crate::operate::backup;
-use crate::operate::control;
 use crate::plan::{Outcome, Progress};
 use crate::readiness::{self, Status};
-use crate::up::canary;
+use crate::up::{canary, control, missing, unread};
 use crate::wait::{self, Patience};
-
-/// A snapshot reads whole tables: only a failure ends this wait before a day is over.
-const SNAPSHOT: Duration = Duration::from_secs(24 * 3600);
-
-fn earlier() -> Outcome {
-    Outcome::Unchanged("done before".into())
-}
 
 /// A step's work.
 #[derive(Clone, Copy, Debug)]
@@ -37,20 +27,41 @@ pub(super) enum Work {
     Save,
     DeleteOffsets,
     Truncate,
+    Above,
     Start,
     Snapshot,
     Changes,
     Compare,
 }
 
+impl Work {
+    /// What is recorded when there is nothing left of it to do.
+    fn recorded(self) -> Option<Step> {
+        Some(match self {
+            Work::Stop => Step::Started,
+            Work::Undo(Undo::Release | Undo::Forget) => Step::SlotDropped,
+            Work::Undo(Undo::Unpublish) => Step::PublicationDropped,
+            Work::Save => Step::Saved,
+            Work::DeleteOffsets => Step::OffsetsDeleted,
+            Work::Truncate => Step::TargetTruncated,
+            Work::Snapshot | Work::Changes => Step::Proven,
+            Work::Above | Work::Start | Work::Compare => return None,
+        })
+    }
+}
+
 impl Reset {
     pub(super) async fn work(&self, work: Work, progress: &Progress) -> Result<Outcome> {
+        if work.recorded().is_some_and(|step| self.is_done(step)) {
+            return Ok(Outcome::Unchanged("done before".into()));
+        }
         match work {
             Work::Stop => self.stop(progress).await,
             Work::Undo(undo) => self.undo(undo, progress).await,
             Work::Save => self.save().await,
             Work::DeleteOffsets => self.delete_offsets(progress).await,
             Work::Truncate => self.truncate().await,
+            Work::Above => self.remove_above(progress).await,
             Work::Start => self.start(progress).await,
             Work::Snapshot => self.snapshot(progress).await,
             Work::Changes => self.changes(progress).await,
@@ -59,18 +70,12 @@ impl Reset {
     }
 
     async fn stop(&self, progress: &Progress) -> Result<Outcome> {
-        if self.is_done(Step::Started) {
-            return Ok(earlier());
-        }
         // From here on the reset is under way.
         self.record(|_| {})?;
         control::set_state(&self.env, &self.name, TargetState::Stopped, progress).await
     }
 
     async fn save(&self) -> Result<Outcome> {
-        if self.is_done(Step::Saved) {
-            return Ok(earlier());
-        }
         let groups: Vec<String> = self.flows().map(|(_, flow)| flow.group.clone()).collect();
         let saved = backup::gather(&self.env, std::slice::from_ref(&self.name), &groups).await?;
         let path = self.journal().backup.clone();
@@ -80,9 +85,6 @@ impl Reset {
     }
 
     async fn delete_offsets(&self, progress: &Progress) -> Result<Outcome> {
-        if self.is_done(Step::OffsetsDeleted) {
-            return Ok(earlier());
-        }
         let client = self.env.connect_client();
         settled(progress, || client.delete_offsets(&self.name)).await?;
         let patience = Patience::local(Duration::from_secs(60));
@@ -100,28 +102,19 @@ impl Reset {
 
     /// A step at the source.
     async fn undo(&self, undo: Undo, progress: &Progress) -> Result<Outcome> {
-        let recorded = match undo {
-            Undo::Release | Undo::Forget => Step::SlotDropped,
-            Undo::Unpublish => Step::PublicationDropped,
-        };
-        if self.is_done(recorded) {
-            return Ok(earlier());
-        }
-        let outcome = self
-            .source()
-            .undo(&self.env, &self.connector, undo, progress);
-        let outcome = outcome.await?;
+        let source = self.source();
+        let outcome = source
+            .undo(&self.env, &self.connector, undo, progress)
+            .await?;
         match undo {
             Undo::Release => {}
-            Undo::Forget | Undo::Unpublish => self.done(recorded)?,
+            Undo::Forget => self.done(Step::SlotDropped)?,
+            Undo::Unpublish => self.done(Step::PublicationDropped)?,
         }
         Ok(outcome)
     }
 
     async fn truncate(&self) -> Result<Outcome> {
-        if self.is_done(Step::TargetTruncated) {
-            return Ok(earlier());
-        }
         for (name, flow) in self.flows() {
             target(&self.env, flow)?
                 .table(&self.env, name, flow)
@@ -130,6 +123,34 @@ impl Reset {
         }
         self.done(Step::TargetTruncated)?;
         Ok(Outcome::Changed("emptied".into()))
+    }
+
+    /// A restored source counts from lower positions again. The changes of a past that it does not have would
+    /// win over its snapshot, those that still wait in the topic, too.
+    async fn remove_above(&self, progress: &Progress) -> Result<Outcome> {
+        if self.is_done(Step::Started) {
+            return Ok(Outcome::Unchanged("done before".into()));
+        }
+        let Some(end) = self.source().end(&self.env, &self.connector).await? else {
+            return Ok(Outcome::Unchanged("positions only grow".into()));
+        };
+        let mut removed = 0;
+        for (name, flow) in self.flows() {
+            if !missing::replaces(flow) {
+                continue;
+            }
+            unread::none(&self.env, flow, progress).await?;
+            let table = target(&self.env, flow)?.table(&self.env, name, flow);
+            let above = table.above(end).await?;
+            if above > 0 {
+                table.remove_above(end).await?;
+                removed += above;
+            }
+        }
+        Ok(match removed {
+            0 => Outcome::Unchanged("none".into()),
+            _ => Outcome::Changed(format!("{removed} changes that the source does not have")),
+        })
     }
 
     async fn start(&self, progress: &Progress) -> Result<Outcome> {
@@ -145,21 +166,19 @@ impl Reset {
     /// The snapshot is over when the connector has committed a place that is of no snapshot: its
     /// heartbeat does so right after, even where nothing changes.
     async fn snapshot(&self, progress: &Progress) -> Result<Outcome> {
-        if self.is_done(Step::Proven) {
-            return Ok(earlier());
-        }
         let client = self.env.connect_client();
-        let patience = Patience::local(SNAPSHOT);
+        let patience = Patience::local(unread::READS);
         let seen = wait::until("the snapshot is read", patience, progress, || async {
-            let status = match client.status(&self.name).await {
-                Ok(status) => readiness::connect::connector(status.as_ref()),
-                Err(error) if error.is_transient() => {
-                    return Status::in_progress(error.to_string());
-                }
-                Err(error) => return Status::failed(error.to_string()),
-            };
+            let status = connect::probe_tasks(&self.env, &self.name).await;
             if status.state != readiness::State::Current {
                 return status;
+            }
+            // A new slot may wait for somebody, who is named.
+            let reading = self.source().reading(&self.env, &self.connector).await;
+            if let Some(reading) = reading
+                && reading.status.state == readiness::State::InProgress
+            {
+                return reading.status;
             }
             match client.offsets(&self.name).await {
                 Ok(found) => {
@@ -183,33 +202,13 @@ impl Reset {
     /// After the canary everything that was in the topic before it has been read too, in one
     /// partition; the others are waited for by the group's own offsets.
     async fn changes(&self, progress: &Progress) -> Result<Outcome> {
-        if self.is_done(Step::Proven) {
-            return Ok(earlier());
-        }
         let mut proven = Vec::new();
         for (name, flow) in self.flows() {
             if flow.canary.is_some() {
                 canary::gate(&self.env, name, progress).await?;
                 proven.push(name.as_str());
             }
-            let client = kafka::client(&self.env).await?;
-            let topic = self.env.profile.topic(flow);
-            let ends = client.offsets(&topic, OffsetAt::Latest).await;
-            let ends = ends.map_err(|error| service(&error))?;
-            let patience = Patience::local(SNAPSHOT);
-            wait::until(
-                "the target has read the topic",
-                patience,
-                progress,
-                || async {
-                    match unread_before(&client, &topic, &flow.group, &ends).await {
-                        Ok(0) => Status::current("read"),
-                        Ok(changes) => Status::in_progress(format!("{changes} changes to go")),
-                        Err(error) => Status::in_progress(error.to_string()),
-                    }
-                },
-            )
-            .await?;
+            unread::none(&self.env, flow, progress).await?;
         }
         self.done(Step::Proven)?;
         Ok(Outcome::Unchanged(match proven.is_empty() {

@@ -38,41 +38,33 @@ pub(super) fn add_operators(plan: &mut Plan, env: &Arc<Environment>) {
     for operator in operators(env) {
         let id = format!("{}/roll", operator.name);
         let at = env.clone();
-        plan.step(
-            &id,
-            "replace the operator's pods",
-            &[],
-            async move |progress| operator_pods(&at, operator, &progress).await,
-        );
+        let work = async move |progress| operator_pods(&at, operator, &progress).await;
+        plan.step(&id, "replace the operator's pods", &[], work);
         rolled.push(id);
     }
     let needs: Vec<&str> = rolled.iter().map(String::as_str).collect();
     let at = env.clone();
-    plan.gate(
-        "operator/ready",
-        "what they run is as wanted",
-        &needs,
-        async move |progress| {
-            wait::until(
-                "what they run is as wanted",
-                at.patience(),
-                &progress,
-                || async {
-                    for component in at.running().map(|it| it.name.as_str()) {
-                        if let Some(blocked) = at.still_blocked_by(component).await {
-                            return Status {
-                                message: format!("{component}: {}", blocked.message),
-                                ..blocked
-                            };
-                        }
+    let work = async move |progress| {
+        wait::until(
+            "what they run is as wanted",
+            at.patience(),
+            &progress,
+            || async {
+                for component in at.running().map(|it| it.name.as_str()) {
+                    if let Some(blocked) = at.still_blocked_by(component).await {
+                        return Status {
+                            message: format!("{component}: {}", blocked.message),
+                            ..blocked
+                        };
                     }
-                    Status::current("everything is as wanted")
-                },
-            )
-            .await
-            .map(Outcome::Unchanged)
-        },
-    );
+                }
+                Status::current("everything is as wanted")
+            },
+        )
+        .await
+        .map(Outcome::Unchanged)
+    };
+    plan.gate("operator/ready", "what they run is as wanted", &needs, work);
 }
 
 /// Replaces an operator's pods by deleting them: a rolled Deployment has the new pod wait until the old
@@ -150,10 +142,8 @@ async fn roll(env: &Environment, component: &str, progress: &Progress) -> Result
         .await;
     }
     let Some(target) = targets(&env.profile, component).into_iter().next() else {
-        return Err(Error::new(
-            Code::Usage,
-            format!("{component} has no pods of its own"),
-        ));
+        let what = format!("{component} has no pods of its own");
+        return Err(Error::new(Code::Usage, what));
     };
     let space = target.namespace.clone().unwrap_or_default();
     let how = env.profile.component(component).map(|it| of(it).sets(env));

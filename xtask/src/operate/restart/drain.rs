@@ -171,7 +171,7 @@ pub(super) async fn refuse_out_of_sync(env: &Arc<Environment>) -> Result<String>
 async fn look(env: &Environment, judge: impl Fn(&[TopicInfo]) -> Status) -> Status {
     let topics = async {
         let client: KafkaClient = kafka::client(env).await?;
-        client.topics(None).await.map_err(|error| service(&error))
+        client.topics(None).await.map_err(service)
     };
     match topics.await {
         Ok(topics) => judge(&topics),

@@ -23,16 +23,13 @@ pub fn add(plan: &mut Plan, env: &Arc<Environment>, first: &str) -> Result<()> {
     let mut needs = vec![first];
     needs.extend(there);
     let at = env.clone();
-    plan.step(
-        "connect/apply",
-        "the workers",
-        &needs,
-        async move |progress| up::cluster::apply_workers(&at, &progress).await,
-    );
+    let work = async move |progress| up::cluster::apply_workers(&at, &progress).await;
+    plan.step("connect/apply", "the workers", &needs, work);
     let at = env.clone();
+    let title = "replace pods that run another image";
     plan.step(
         "connect/roll",
-        "replace pods that run another image",
+        title,
         &["connect/apply"],
         async move |progress| {
             let wanted = image::wanted(&at, &pushed).await?;
@@ -74,12 +71,5 @@ pub fn refuse(env: &Environment) -> Result<()> {
         )
         .hint("cargo xtask up takes up what changed in images/connect/plugins.yaml"));
     }
-    match &env.profile.connect.image {
-        Some(image) => Err(Error::new(
-            Code::ProfileInvalid,
-            format!("the profile names an image of its own, {image}: there is nothing to build"),
-        )
-        .hint("unset connect.image")),
-        None => Ok(()),
-    }
+    image::refuse_own(env)
 }

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::clients::kafka::{KafkaClient, OffsetAt, TopicPartition};
 use crate::environment::Environment;
+use crate::units::Span;
 use crate::wait;
 
 /// How often positions are asked for.
@@ -159,8 +160,8 @@ impl Moves {
             let (topic, target) = rests.longest(at);
             Still {
                 flow: flow.clone(),
-                topic_ms: topic.map(ms),
-                target_ms: target.map(ms),
+                topic_ms: topic.map(|it| Span(it).ms()),
+                target_ms: target.map(|it| Span(it).ms()),
             }
         };
         flows.iter().map(still).collect()
@@ -188,10 +189,6 @@ impl Moves {
     }
 }
 
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
 /// Where the target is to get in a flow's topics, and where it is. Half an answer is none.
 async fn positions(
     env: &Environment,
@@ -201,7 +198,7 @@ async fn positions(
     let Some(flow) = env.profile.flows.get(flow) else {
         return (None, None);
     };
-    // A tombstone at the end of the changes is never read (see `observe::unread`); heartbeats have
+    // A tombstone at the end of the changes is never read (see `up::unread`); heartbeats have
     // none.
     let topics = [
         (env.profile.topic(flow), 1),

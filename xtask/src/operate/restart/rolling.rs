@@ -7,10 +7,10 @@ use super::proof::Resting;
 use super::{cluster, drain, host, proof, refuse_foreign};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::operate::control;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::up::canary;
+use crate::up::control;
 
 /// A rolling restart.
 pub struct Rolling {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::faults::{self, Fault};
+use crate::commands;
 use crate::sandbox::Sandbox;
 
 /// How long a fault may stay untold. Nothing here is about speed: a machine may be busy.
@@ -62,19 +63,12 @@ async fn mended(sandbox: &Sandbox) -> Result<(), String> {
 
 /// The last command that a finding prints, in words.
 fn command(next: &str) -> Vec<String> {
-    let begin = next.rfind("cargo xtask ").or_else(|| next.find("kill "));
-    let begin = begin.unwrap_or_else(|| panic!("no command in `{next}`"));
-    let (mut words, mut word, mut quoted) = (Vec::new(), String::new(), false);
-    for c in next[begin..].chars() {
-        match c {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(std::mem::take(&mut word)),
-            ',' | ';' if !quoted => break,
-            c => word.push(c),
-        }
+    if let Some(words) = commands::commands(next).pop() {
+        return words;
     }
-    words.push(word);
-    words
+    let kill = next.find("kill ").map(|at| next[at..].split(' '));
+    let kill = kill.unwrap_or_else(|| panic!("no command in `{next}`"));
+    kill.map(str::to_owned).collect()
 }
 
 /// Does what a person would: types the command as it is printed, and the password that they know where it is
@@ -86,7 +80,7 @@ pub fn follow(sandbox: &Sandbox, next: &str, password: &str) -> String {
         assert!(status.expect("kill starts").success(), "{next}");
         return String::new();
     }
-    let args: Vec<&str> = words[2..].iter().map(String::as_str).collect();
+    let args: Vec<&str> = words.iter().map(String::as_str).collect();
     let mut typed = sandbox.command(&args);
     let typed = typed
         .stdin(Stdio::piped())
@@ -121,15 +115,15 @@ async fn run(sandbox: &mut Sandbox, fault: &Fault) -> Outcome {
         assert_eq!(finding["subject"], fault.subject, "{finding:#}");
         // What a person does who is told so, where that is no command.
         undo(sandbox);
-        let password = match finding["next"]
-            .as_str()
-            .is_some_and(|it| it.contains("connectors."))
-        {
+        let next = finding["next"].as_str().expect("a next command");
+        // One for each that is asked for, in their order.
+        let asked = next.split(' ').filter_map(|it| it.split_once("=@-"));
+        let typed = asked.map(|(key, _)| match key.starts_with("connectors.") {
             true => "cdc",
             false => faults::PASSWORD,
-        };
-        let next = finding["next"].as_str().expect("a next command");
-        follow(sandbox, next, password);
+        });
+        let typed: Vec<&str> = typed.collect();
+        follow(sandbox, next, &typed.join("\n"));
     } else {
         println!("{diagnosis:#}");
     }

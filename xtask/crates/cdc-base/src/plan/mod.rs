@@ -17,7 +17,7 @@ use std::pin::Pin;
 pub use graph::{Graph, Kind, NodeSpec};
 pub use run::{Outcome, Progress, run};
 
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// What a node does when its turn comes.
 pub type Action =
@@ -68,7 +68,9 @@ impl Plan {
     ///
     /// # Errors
     /// A duplicate name, an unknown dependency or a cycle.
-    pub fn build(self) -> Result<(Graph, Vec<Action>), graph::GraphError> {
-        Ok((Graph::new(self.specs)?, self.actions))
+    pub fn build(self) -> Result<(Graph, Vec<Action>)> {
+        let graph = Graph::new(self.specs);
+        let graph = graph.map_err(|error| Error::new(Code::Plan, error.to_string()))?;
+        Ok((graph, self.actions))
     }
 }

@@ -56,8 +56,6 @@ pub enum Event {
         node: usize,
         /// What it did or found.
         outcome: Outcome,
-        /// Since the run's start.
-        started: Duration,
         /// How long it took.
         took: Duration,
     },
@@ -71,8 +69,6 @@ pub enum Event {
         details: Vec<String>,
         /// The next command, where one is known.
         hint: Option<String>,
-        /// Since the run's start.
-        started: Duration,
         /// How long it took.
         took: Duration,
     },
@@ -263,15 +259,12 @@ pub async fn run(
         let took = begin.elapsed().saturating_sub(started);
         let ended = match result {
             Ok(outcome) => {
-                on_event(
-                    &graph,
-                    Event::Finished {
-                        node,
-                        outcome: outcome.clone(),
-                        started,
-                        took,
-                    },
-                );
+                let event = Event::Finished {
+                    node,
+                    outcome: outcome.clone(),
+                    took,
+                };
+                on_event(&graph, event);
                 for &dependent in graph.dependents(node) {
                     missing[dependent] -= 1;
                     if missing[dependent] == 0 {
@@ -281,18 +274,15 @@ pub async fn run(
                 Ended::Done(outcome)
             }
             Err(error) => {
-                on_event(
-                    &graph,
-                    Event::Failed {
-                        node,
-                        message: error.message.clone(),
-                        details: error.details.clone(),
-                        hint: error.hint.clone(),
-                        started,
-                        took,
-                    },
-                );
                 let message = error.message.clone();
+                let event = Event::Failed {
+                    node,
+                    message: message.clone(),
+                    details: error.details.clone(),
+                    hint: error.hint.clone(),
+                    took,
+                };
+                on_event(&graph, event);
                 failures.push((node, error));
                 Ended::Failed(message)
             }

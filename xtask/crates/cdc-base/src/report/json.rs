@@ -24,6 +24,7 @@ use serde::Serialize;
 use super::verdict::Verdict;
 use crate::plan::run::Event;
 use crate::plan::{Graph, Kind};
+use crate::printed;
 
 /// The shortest time between two `bytes` objects of one node.
 const QUIET_TRANSFER: Duration = Duration::from_millis(500);
@@ -61,7 +62,7 @@ enum Detail<'a> {
         took_ms: u128,
         message: &'a str,
         details: &'a [String],
-        hint: Option<&'a str>,
+        hint: Option<String>,
     },
     Skipped {
         because: &'a str,
@@ -108,7 +109,6 @@ impl<W: Write> Json<W> {
                 node,
                 outcome,
                 took,
-                ..
             } => {
                 let detail = Detail::Finished {
                     verdict: Verdict::done(graph.nodes()[*node].kind, outcome),
@@ -123,13 +123,13 @@ impl<W: Write> Json<W> {
                 details,
                 hint,
                 took,
-                ..
             } => {
+                let hint = hint.as_deref().map(printed::ours);
                 let detail = Detail::Failed {
                     took_ms: took.as_millis(),
                     message,
                     details,
-                    hint: hint.as_deref(),
+                    hint,
                 };
                 ("failed", node, detail)
             }
@@ -216,7 +216,6 @@ mod tests {
                 Event::Finished {
                     node: 0,
                     outcome: Outcome::Changed("pid 7".into()),
-                    started: Duration::ZERO,
                     took: Duration::from_millis(890),
                 },
             ),
@@ -227,7 +226,6 @@ mod tests {
                     message: "broken".into(),
                     details: vec!["why".into()],
                     hint: None,
-                    started: Duration::ZERO,
                     took: Duration::from_millis(40),
                 },
             ),

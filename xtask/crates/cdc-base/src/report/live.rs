@@ -180,7 +180,6 @@ fn last_line(graph: &Graph, event: &Event, palette: Palette) -> Option<String> {
             node,
             outcome,
             took,
-            ..
         } => {
             let verdict = Verdict::done(graph.nodes()[*node].kind, outcome);
             let message = text::one_line(outcome.message());
@@ -230,7 +229,6 @@ mod tests {
         let finished = |node, outcome| Event::Finished {
             node,
             outcome,
-            started: Duration::ZERO,
             took: Duration::from_millis(2900),
         };
         let line = |event| last_line(&pair(), &event, PLAIN).expect("an end");
@@ -263,7 +261,6 @@ mod tests {
             message: "broken\nbadly".into(),
             details: Vec::new(),
             hint: None,
-            started: Duration::ZERO,
             took: Duration::from_millis(50),
         };
         assert_eq!(

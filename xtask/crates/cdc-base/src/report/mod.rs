@@ -26,6 +26,7 @@ use verdict::Verdict;
 
 use crate::plan::Graph;
 use crate::plan::run::{Event, RunReport};
+use crate::printed;
 
 /// The form of results and progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -60,7 +61,7 @@ fn why(details: &[String], hint: Option<&str>) -> Vec<String> {
     let last = details.len().saturating_sub(EVIDENCE);
     let details = details[last..].iter();
     let details = details.map(|line| format!("  | {}", text::one_line(line)));
-    let hint = hint.map(|hint| format!("  next: {}", text::one_line(hint)));
+    let hint = hint.map(|hint| format!("  next: {}", text::one_line(&printed::ours(hint))));
     details.chain(hint).collect()
 }
 

@@ -53,7 +53,6 @@ impl<W: Write> Plain<W> {
                 node,
                 outcome,
                 took,
-                ..
             } => {
                 let verdict = Verdict::done(graph.nodes()[*node].kind, outcome);
                 let message = took_and(*took, outcome.message());
@@ -65,7 +64,6 @@ impl<W: Write> Plain<W> {
                 details,
                 hint,
                 took,
-                ..
             } => {
                 let message = took_and(*took, message);
                 self.end(graph, *node, Verdict::Failed, &message, at);
@@ -191,7 +189,6 @@ mod tests {
         Event::Finished {
             node,
             outcome,
-            started: Duration::ZERO,
             took: Duration::from_millis(took),
         }
     }
@@ -289,7 +286,6 @@ mod tests {
                         .map(str::to_owned)
                         .into(),
                     hint: Some("cargo xtask logs kafka".into()),
-                    started: Duration::ZERO,
                     took: Duration::from_millis(300),
                 },
             ),

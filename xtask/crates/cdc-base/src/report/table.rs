@@ -32,6 +32,15 @@ impl Table {
         }
     }
 
+    /// A table of which the header is known: two spaces stand between names, and `>` before one whose texts
+    /// stand on the right.
+    pub fn titled(header: &str) -> Self {
+        Table::new(header.split("  ").map(|name| match name.strip_prefix('>') {
+            Some(name) => (name, Side::Right),
+            None => (name, Side::Left),
+        }))
+    }
+
     /// Adds a row.
     pub fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
         self.inked(cells.into_iter().map(|text| (text.into(), None)));
@@ -58,38 +67,27 @@ impl Table {
             widths.max().unwrap_or(0).max(name.chars().count())
         };
         let columns = self.columns.iter().enumerate();
-        let widths: Vec<usize> = columns.map(|(at, (name, _))| width(at, name)).collect();
-        let mut text = String::new();
-        let header: Vec<_> = self
-            .columns
-            .iter()
-            .map(|(name, _)| (name.clone(), Some(Ink::Dim)))
+        let columns: Vec<(usize, Side)> = columns
+            .map(|(at, (name, side))| (width(at, name), *side))
             .collect();
+        let mut text = String::new();
+        let header = self.columns.iter();
+        let header = header.map(|(name, _)| (name.clone(), Some(Ink::Dim)));
+        let header = header.collect();
         for row in std::iter::once(&header).chain(&self.rows) {
-            let mut line = String::new();
-            for (at, (cell, ink)) in row.iter().enumerate() {
-                let gap = widths
-                    .get(at)
-                    .map_or(0, |width| width - cell.chars().count());
-                let last = at + 1 == row.len();
-                let right = self
-                    .columns
-                    .get(at)
-                    .is_some_and(|(_, side)| *side == Side::Right);
-                if right {
-                    line.extend(std::iter::repeat_n(' ', gap));
+            let cells = row.iter().enumerate().map(|(at, (cell, ink))| {
+                let (width, side) = columns.get(at).copied().unwrap_or((0, Side::Left));
+                let gap = " ".repeat(width.saturating_sub(cell.chars().count()));
+                let cell = match ink {
+                    Some(ink) => palette.ink(*ink, cell.as_str()),
+                    None => cell.as_str().into(),
+                };
+                match side {
+                    Side::Left => format!("{cell}{gap}"),
+                    Side::Right => format!("{gap}{cell}"),
                 }
-                match ink {
-                    Some(ink) => line.push_str(&palette.ink(*ink, cell.as_str())),
-                    None => line.push_str(cell),
-                }
-                if !right && !last {
-                    line.extend(std::iter::repeat_n(' ', gap));
-                }
-                if !last {
-                    line.push_str("  ");
-                }
-            }
+            });
+            let line = cells.collect::<Vec<_>>().join("  ");
             text.push_str(line.trim_end());
             text.push('\n');
         }
@@ -111,11 +109,7 @@ mod tests {
 
     #[test]
     fn columns_stand_below_each_other() {
-        let mut table = Table::new([
-            ("NAME", Side::Left),
-            ("N", Side::Right),
-            ("WHY", Side::Left),
-        ]);
+        let mut table = Table::titled("NAME  >N  WHY");
         table.row(["a", "1000", ""]);
         table.row(["größer", "7", "x\ny\x1b"]);
         assert_eq!(

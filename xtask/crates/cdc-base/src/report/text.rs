@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::printed::TOOL;
+
 /// A node's duration, in the unit that compares well with its neighbours: `85 ms`, `12.4 s`,
 /// `3 min 05 s`.
 ///
@@ -58,6 +60,48 @@ pub fn list(words: &[impl AsRef<str>]) -> String {
         Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
         _ => words.concat(),
     }
+}
+
+/// The text, whose lines are broken at words where they are longer than a terminal is wide. What goes on stands
+/// below the column that it belongs to. Printed commands stay whole, so that they can be copied.
+pub fn folded(text: &str, width: usize) -> String {
+    let lines = text.split_inclusive('\n').map(|line| {
+        let is_evidence = line.trim_start().starts_with("| ");
+        match shown(line) <= width || line.contains(TOOL) || is_evidence {
+            true => line.to_owned(),
+            false => fold(line, width),
+        }
+    });
+    lines.collect()
+}
+
+/// How many columns a text takes.
+fn shown(text: &str) -> usize {
+    without_escapes(text.trim_end()).chars().count()
+}
+
+fn fold(line: &str, width: usize) -> String {
+    let plain: Vec<char> = without_escapes(line.trim_end()).chars().collect();
+    let indent = plain.iter().take_while(|c| **c == ' ').count();
+    // The last column that begins in the first two thirds; what has no columns goes on where it began.
+    let column = (indent + 2..width * 2 / 3)
+        .rev()
+        .find(|at| plain.get(at - 2..*at) == Some(&[' ', ' ']) && plain.get(*at) != Some(&' '));
+    let hang = column.unwrap_or(indent);
+    let (mut out, mut at, mut began) = (String::new(), 0, false);
+    for word in line.split_inclusive(' ') {
+        let long = shown(word);
+        if began && long > 0 && at + long > width {
+            out.truncate(out.trim_end_matches(' ').len());
+            out.push('\n');
+            out.push_str(&" ".repeat(hang));
+            at = hang;
+        }
+        out.push_str(word);
+        at += without_escapes(word.trim_end_matches('\n')).chars().count();
+        began |= long > 0;
+    }
+    out
 }
 
 /// The text on one line and without control characters.
@@ -151,6 +195,33 @@ mod tests {
         assert_eq!(text(205_000), "3 min 25 s");
         assert_eq!(text(3_599_600), "1 h 00 min");
         assert_eq!(text(7_500_000), "2 h 05 min");
+    }
+
+    #[test]
+    fn long_lines_break_at_words_below_their_column() {
+        for (text, want) in [
+            ("short\n", "short\n"),
+            ("one two three four\n", "one two\nthree four\n"),
+            ("  one two three", "  one two\n  three"),
+            ("AB  one two three\n", "AB  one two\n    three\n"),
+            ("a_word_longer_than_that b", "a_word_longer_than_that\nb"),
+            (
+                "\u{1b}[31mone\u{1b}[0m two three\n",
+                "\u{1b}[31mone\u{1b}[0m two\nthree\n",
+            ),
+            ("  | evidence is as it was", "  | evidence is as it was"),
+            ("next: cargo xtask up", "next: cargo xtask up"),
+        ] {
+            assert_eq!(folded(text, 11), want);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn folding_loses_no_word(text in "[a-z \\n]{0,80}", width in 1_usize..40) {
+            let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+            proptest::prop_assert_eq!(words(&folded(&text, width)), words(&text));
+        }
     }
 
     #[test]

@@ -86,21 +86,18 @@ async fn run(
         cmd: Some(command.to_vec()),
         ..CreateExecOptions::default()
     };
-    let created = docker
-        .create_exec(container, options)
-        .await
-        .map_err(|error| failed(&what, &error))?;
-    let started = docker
-        .start_exec(&created.id, None)
-        .await
-        .map_err(|error| failed(&what, &error))?;
+    let failed = |error| failed(&what, &error);
+    let created = docker.create_exec(container, options).await;
+    let created = created.map_err(failed)?;
+    let started = docker.start_exec(&created.id, None).await;
+    let started = started.map_err(failed)?;
     let StartExecResults::Attached { mut output, input } = started else {
         return Err(Error::new(Code::Service, format!("{what}: not attached")));
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let read = async {
         while let Some(chunk) = output.next().await {
-            match chunk.map_err(|error| failed(&what, &error))? {
+            match chunk.map_err(failed)? {
                 LogOutput::StdErr { message } => stderr.extend_from_slice(&message),
                 LogOutput::StdOut { message } | LogOutput::Console { message } => {
                     stdout.extend_from_slice(&message);

@@ -70,10 +70,8 @@ impl Rendered {
     /// # Errors
     /// There is no such user.
     pub fn refusing_root(mut self, refuses: Option<RefusesRoot>) -> Result<Self> {
-        self.runs_as = match refuses {
-            Some(who) => who.unprivileged()?,
-            None => None,
-        };
+        let runs_as = refuses.map(RefusesRoot::unprivileged).transpose()?;
+        self.runs_as = runs_as.flatten();
         Ok(self)
     }
 
@@ -160,8 +158,7 @@ pub async fn ensure(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Re
         if let Some(parent) = path.parent() {
             dirs::make(parent, 0o755)?;
         }
-        write_if_changed(path, text.as_bytes(), 0o644)
-            .map_err(|source| Error::io("write", path, &source))?;
+        write_if_changed(path, text.as_bytes(), 0o644)?;
     }
     daemon::wait_for_orphans(&dirs.data(component), progress).await?;
     if let (Found::Gone(record), Some(path)) = (&found, &rendered.template.pid_file) {
@@ -236,7 +233,7 @@ struct SecretCopy(PathBuf);
 impl SecretCopy {
     fn new(source: &Path, path: &Path, user: Option<User>) -> Result<Self> {
         let text = std::fs::read(source).map_err(|error| Error::io("read", source, &error))?;
-        write_atomic(path, &text, 0o600).map_err(|error| Error::io("write", path, &error))?;
+        write_atomic(path, &text, 0o600)?;
         let copy = SecretCopy(path.to_owned());
         #[cfg(unix)]
         if let Some(user) = user {
@@ -293,14 +290,9 @@ async fn make_data(dirs: &Dirs, rendered: &Rendered, progress: &Progress) -> Res
             user: rendered.user(),
             input: None,
         };
-        let copy = match &init.secret {
-            Some(secret) => Some(SecretCopy::new(
-                secret,
-                &init_secret(dirs, component),
-                rendered.user(),
-            )?),
-            None => None,
-        };
+        let own = init_secret(dirs, component);
+        let copy = |secret: &PathBuf| SecretCopy::new(secret, &own, rendered.user());
+        let copy = init.secret.as_ref().map(copy).transpose()?;
         let made = capture(&job, |_| {}).await;
         drop(copy);
         made.map_err(|error| {

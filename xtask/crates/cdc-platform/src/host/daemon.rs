@@ -1,7 +1,7 @@
 //! A component's process: find it, start it, stop it.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::Dirs;
 use crate::error::{Code, Error, Result};
-use crate::files::{tail, write_atomic};
+use crate::files::{self, tail};
 use crate::plan::Progress;
 use crate::process::{Daemon, Publish, Record, Stop, procinfo, spawn_daemon};
 use crate::readiness::Status;
@@ -35,10 +35,8 @@ pub enum Found {
 /// The record is there and cannot be read.
 pub fn find(dirs: &Dirs, component: &str) -> Result<Found> {
     let path = dirs.record(component);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Found::Never),
-        Err(error) => return Err(Error::io("read", path, &error)),
+    let Some(text) = files::read_if_there(&path)? else {
+        return Ok(Found::Never);
     };
     let record: Record = serde_json::from_str(&text).map_err(|error| {
         Error::new(
@@ -58,13 +56,12 @@ pub fn find(dirs: &Dirs, component: &str) -> Result<Found> {
 /// # Errors
 /// The directory is there and cannot be read.
 pub fn recorded(dirs: &Dirs) -> Result<Vec<String>> {
-    let run: PathBuf = dirs.state.join("run");
-    let entries = match std::fs::read_dir(&run) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", run, &error)),
-    };
+    let run = dirs.state.join("run");
+    let entries = files::if_there(std::fs::read_dir(&run));
+    let entries = entries.map_err(|error| Error::io("read", run, &error))?;
     let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
         .flatten()
         .filter_map(|entry| {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -95,9 +92,9 @@ pub async fn start(dirs: &Dirs, component: &str, daemon: &Daemon) -> Result<u32>
     let spec = dirs.launch_spec(component);
     let text = serde_json::to_vec_pretty(daemon)
         .map_err(|error| Error::new(Code::Process, format!("{component}: {error}")))?;
-    write_atomic(&spec, &text, 0o644).map_err(|source| Error::io("write", &spec, &source))?;
+    files::write_atomic(&spec, &text, 0o644)?;
     // What the record of an earlier process says is not about this one.
-    remove_record(dirs, component)?;
+    files::remove(&dirs.record(component))?;
     let mut child = spawn_daemon(&spec, &file).map_err(|source| {
         Error::new(Code::Process, format!("cannot start {component}: {source}"))
     })?;
@@ -151,16 +148,6 @@ pub async fn wait_for_orphans(data: &Path, progress: &Progress) -> Result<()> {
     .map(drop)
 }
 
-fn remove_record(dirs: &Dirs, component: &str) -> Result<()> {
-    let path = dirs.record(component);
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path, &error))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// A status if the process is not there to wait for: its end, with the log lines that say why.
 pub fn ended(dirs: &Dirs, component: &str) -> Option<Status> {
     let message = match find(dirs, component) {
@@ -200,7 +187,7 @@ pub fn evidence(log: &Path) -> Vec<String> {
 /// It may not be signalled, or does not end even when killed.
 pub async fn stop(dirs: &Dirs, component: &str, progress: &Progress) -> Result<bool> {
     let Found::Running(record, _) = find(dirs, component)? else {
-        remove_record(dirs, component)?;
+        files::remove(&dirs.record(component))?;
         return Ok(false);
     };
     let launched = launched(dirs, component)?;
@@ -225,17 +212,15 @@ pub async fn stop(dirs: &Dirs, component: &str, progress: &Progress) -> Result<b
     } else {
         publish(launched)?;
     }
-    remove_record(dirs, component)?;
+    files::remove(&dirs.record(component))?;
     Ok(true)
 }
 
 /// What a component's process was started with; none if that was not kept.
 fn launched(dirs: &Dirs, component: &str) -> Result<Option<Daemon>> {
     let spec = dirs.launch_spec(component);
-    let text = match std::fs::read_to_string(&spec) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", spec, &error)),
+    let Some(text) = files::read_if_there(&spec)? else {
+        return Ok(None);
     };
     let read = serde_json::from_str(&text);
     read.map(Some)

@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Code, Error, Result};
+use crate::files::if_there;
 
 const NAME: &str = "cdc-xtask";
 
@@ -28,10 +29,8 @@ impl Dirs {
     /// No home directory is known.
     pub fn of(environment: &str) -> Result<Self> {
         Ok(Dirs {
-            state: base("XDG_STATE_HOME", ".local/state", "/var/lib")?
-                .join(NAME)
-                .join(environment),
-            cache: base("XDG_CACHE_HOME", ".cache", "/var/cache")?.join(NAME),
+            state: all_states()?.join(environment),
+            cache: cache()?,
         })
     }
 
@@ -89,6 +88,11 @@ impl Dirs {
         self.state.join("selection.json")
     }
 
+    /// The lines that were typed to a component's shell.
+    pub fn shell_history(&self, component: &str) -> PathBuf {
+        self.state.join(format!("shell-{component}.history"))
+    }
+
     /// Ports that `--ports auto` chose.
     pub fn chosen_ports(&self) -> PathBuf {
         self.state.join("ports.json")
@@ -115,6 +119,40 @@ impl Dirs {
         make(&self.secrets(), 0o700)?;
         make(&self.cache, 0o755)
     }
+}
+
+/// Where environments have their directories.
+fn all_states() -> Result<PathBuf> {
+    Ok(base("XDG_STATE_HOME", ".local/state", "/var/lib")?.join(NAME))
+}
+
+/// Where artifacts are.
+///
+/// # Errors
+/// No home directory is known.
+pub fn cache() -> Result<PathBuf> {
+    Ok(base("XDG_CACHE_HOME", ".cache", "/var/cache")?.join(NAME))
+}
+
+/// The names of all environments that have a directory, sorted.
+///
+/// # Errors
+/// The directories cannot be read.
+pub fn environments() -> Result<Vec<String>> {
+    let states = all_states()?;
+    let io = |source| Error::io("read", &states, &source);
+    let Some(entries) = if_there(fs::read_dir(&states)).map_err(io)? else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(io)?;
+        if entry.path().is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 fn base(variable: &str, below_home: &str, for_root: &str) -> Result<PathBuf> {
@@ -158,12 +196,22 @@ pub fn make(path: &Path, mode: u32) -> Result<()> {
 /// # Errors
 /// It cannot be removed.
 pub fn remove(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => {
-            Err(unusable("remove", path, &source))
-        }
-        _ => Ok(()),
+    if_there(fs::remove_dir_all(path))
+        .map(drop)
+        .map_err(|source| unusable("remove", path, &source))
+}
+
+/// Removes a directory or a file if it is there.
+///
+/// # Errors
+/// It cannot be removed.
+pub fn remove_any(path: &Path) -> Result<()> {
+    if path.is_dir() && !path.is_symlink() {
+        return remove(path);
     }
+    if_there(fs::remove_file(path))
+        .map(drop)
+        .map_err(|source| unusable("remove", path, &source))
 }
 
 fn unusable(action: &str, path: &Path, source: &io::Error) -> Error {

@@ -28,9 +28,7 @@ impl Java {
     pub fn major(&self) -> Option<u32> {
         major(self.version.as_deref()?)
     }
-}
 
-impl Java {
     /// Where the archive of the classes is that a component loads from `libs`. Another Java or other
     /// libraries have another one.
     pub fn class_archive(&self, cache: &Path, component: &str, libs: &Path) -> PathBuf {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Code, Error, Result};
+use crate::files::if_there;
 
 /// Held until dropped.
 #[derive(Debug)]
@@ -72,10 +73,9 @@ pub fn take(path: &Path, what: &str) -> Result<Lock> {
 /// # Errors
 /// The file is there and cannot be opened.
 pub fn owner(path: &Path) -> Result<Option<String>> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(Error::io("open", path, &source)),
+    let file = if_there(File::open(path)).map_err(|source| Error::io("open", path, &source))?;
+    let Some(file) = file else {
+        return Ok(None);
     };
     match file.try_lock_shared() {
         Ok(()) => Ok(None),

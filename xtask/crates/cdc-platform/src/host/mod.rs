@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod artifacts;
+pub mod cache;
 pub mod daemon;
 pub mod dirs;
 pub mod java;

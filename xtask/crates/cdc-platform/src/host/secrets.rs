@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::Dirs;
 use crate::Secret;
 use crate::error::{Error, Result};
-use crate::files::write_if_changed;
+use crate::files;
 
 /// The directory of a component's secret, in the layout that Kafka's directory config provider
 /// reads: `<component>-auth/password`.
@@ -26,17 +26,15 @@ pub fn file(dirs: &Dirs, component: &str) -> PathBuf {
 /// The file cannot be read or written.
 pub fn ensure(dirs: &Dirs, component: &str, fixed: Option<&Secret>) -> Result<Secret> {
     let path = file(dirs, component);
-    let text = match (fixed, std::fs::read_to_string(&path)) {
-        (Some(password), _) => password.expose().to_owned(),
-        (None, Ok(existing)) if !existing.is_empty() => existing,
-        (None, Ok(_)) => generate()?,
-        (None, Err(error)) if error.kind() == std::io::ErrorKind::NotFound => generate()?,
-        (None, Err(error)) => return Err(Error::io("read", path, &error)),
+    let password = match fixed {
+        Some(password) => password.clone(),
+        None => match files::read_if_there(&path)?.filter(|text| !text.is_empty()) {
+            Some(existing) => Secret::new(existing),
+            None => Secret::new(generate()?),
+        },
     };
-    super::dirs::make(&dir(dirs, component), 0o700)?;
-    write_if_changed(&path, text.as_bytes(), 0o600)
-        .map_err(|source| Error::io("write", path, &source))?;
-    Ok(Secret::new(text))
+    adopt(dirs, component, &password)?;
+    Ok(password)
 }
 
 /// Takes over a password that a service has already.
@@ -46,9 +44,7 @@ pub fn ensure(dirs: &Dirs, component: &str, fixed: Option<&Secret>) -> Result<Se
 pub fn adopt(dirs: &Dirs, component: &str, password: &Secret) -> Result<()> {
     super::dirs::make(&dir(dirs, component), 0o700)?;
     let path = file(dirs, component);
-    write_if_changed(&path, password.expose().as_bytes(), 0o600)
-        .map(drop)
-        .map_err(|source| Error::io("write", path, &source))
+    files::write_if_changed(&path, password.expose().as_bytes(), 0o600).map(drop)
 }
 
 /// The password as it stands, for commands that change nothing; empty if there is none yet.
@@ -59,12 +55,8 @@ pub fn existing(dirs: &Dirs, component: &str, fixed: Option<&Secret>) -> Result<
     if let Some(password) = fixed {
         return Ok(password.clone());
     }
-    let path = file(dirs, component);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(Secret::new(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Secret::new("")),
-        Err(error) => Err(Error::io("read", path, &error)),
-    }
+    let text = files::read_if_there(&file(dirs, component))?;
+    Ok(Secret::new(text.unwrap_or_default()))
 }
 
 /// 24 letters and digits (over 140 bits) from the system's random source. No other characters, so

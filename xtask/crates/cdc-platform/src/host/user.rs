@@ -46,8 +46,7 @@ impl RefusesRoot {
         if !is_root() {
             return Ok(None);
         }
-        let passwd = std::fs::read_to_string("/etc/passwd")
-            .map_err(|source| Error::io("read", "/etc/passwd", &source))?;
+        let passwd = crate::files::read(Path::new("/etc/passwd"))?;
         let RefusesRoot { title, user } = self;
         [user, "nobody"]
             .iter()

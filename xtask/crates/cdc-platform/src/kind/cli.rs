@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Source, download};
 use crate::docker::address::{Address, Surroundings};
 use crate::error::{Code, Error, Result};
-use crate::files::write_atomic;
+use crate::files;
 use crate::host::dirs;
 use crate::plan::Progress;
 use crate::process::{Job, ProcessError, capture};
@@ -65,19 +65,12 @@ impl Kind {
     }
 
     pub(super) fn begin(&self, name: &str) -> Result<()> {
-        let path = self.intent(name);
         dirs::make(&self.intents, 0o755)?;
-        write_atomic(&path, b"", 0o644).map_err(|error| Error::io("write", path, &error))
+        files::write_atomic(&self.intent(name), b"", 0o644)
     }
 
     pub(super) fn end(&self, name: &str) -> Result<()> {
-        let path = self.intent(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::io("remove", path, &error))
-            }
-            _ => Ok(()),
-        }
+        files::remove(&self.intent(name))
     }
 
     pub(super) async fn create(&self, name: &str, config: &str, progress: &Progress) -> Result<()> {

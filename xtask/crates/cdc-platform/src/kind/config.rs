@@ -70,12 +70,8 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Difference {
-            field,
-            wanted,
-            found,
-        } = self;
-        write!(f, "{field}: wanted {wanted}, found {found}")
+        let (wanted, found) = (&self.wanted, &self.found);
+        write!(f, "{}: wanted {wanted}, found {found}", self.field)
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) async fn fetch(source: &Source, progress: &Progress) -> Result<PathBu
     verify(&bytes, &wanted, &url)?;
     let dir = path.parent().unwrap_or(&source.cache);
     dirs::make(dir, 0o755)?;
-    write_atomic(&path, &bytes, 0o755).map_err(|error| Error::io("write", &path, &error))?;
+    write_atomic(&path, &bytes, 0o755)?;
     Ok(path)
 }
 

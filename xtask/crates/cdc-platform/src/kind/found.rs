@@ -4,6 +4,7 @@ use bollard::Docker;
 use bollard::models::ContainerInspectResponse;
 use bollard::query_parameters::{
     DownloadFromContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
+    StatsOptionsBuilder,
 };
 use futures_util::TryStreamExt;
 use std::collections::HashMap;
@@ -120,6 +121,45 @@ pub async fn find(docker: &Docker, name: &str) -> Result<Option<Found>> {
         // A cluster of others has no mark of ours; it counts as complete once Kind has configured it.
         complete: marked || (!labelled && kubeadm.is_some()),
     }))
+}
+
+/// The clusters of this tool, by name.
+///
+/// # Errors
+/// The engine does not answer.
+pub async fn ours(docker: &Docker) -> Result<Vec<String>> {
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&HashMap::from([("label", vec![CLUSTER_LABEL])]))
+        .build();
+    let listed = docker
+        .list_containers(Some(options))
+        .await
+        .map_err(|error| failed("list containers", &error))?;
+    let names = listed
+        .into_iter()
+        .filter_map(|container| container.labels?.remove(CLUSTER_LABEL));
+    let names: std::collections::BTreeSet<String> = names.collect();
+    let mut ours = Vec::new();
+    for name in names {
+        if find(docker, &name)
+            .await?
+            .is_some_and(|it| it.origin == Origin::Ours)
+        {
+            ours.push(name);
+        }
+    }
+    Ok(ours)
+}
+
+/// The memory that a node uses, in bytes; none where the engine does not say.
+pub async fn memory(docker: &Docker, node: &str) -> Option<u64> {
+    let options = StatsOptionsBuilder::default()
+        .stream(false)
+        .one_shot(true)
+        .build();
+    let mut stats = Box::pin(docker.stats(node, Some(options)));
+    stats.try_next().await.ok()??.memory_stats?.usage
 }
 
 fn node(seen: ContainerInspectResponse) -> Option<(String, Node)> {

@@ -99,17 +99,14 @@ fn engine(docker: &Result<Facts, String>) -> Check {
             .message(format!("it runs {} containers", facts.os))
             .hint("switch the engine to Linux containers"),
         Ok(facts) => {
-            let check = check.message(format!(
+            let message = format!(
                 "cgroup v{}, {} processors, {}{}",
                 facts.cgroup_version,
                 facts.cpus,
                 text::bytes(facts.memory),
                 if facts.rootless { ", rootless" } else { "" }
-            ));
-            Check {
-                version: Some(facts.version.clone()),
-                ..check
-            }
+            );
+            check.message(message).version(&facts.version)
         }
     }
 }
@@ -134,10 +131,7 @@ fn node(seen: &Observed, refused: Option<&Error>) -> Check {
     match refused {
         Some(error) => {
             let check = check.status(Status::Unusable).message(&error.message);
-            match &error.hint {
-                Some(hint) => check.hint(hint),
-                None => check,
-            }
+            check.hint_if(error.hint.as_ref())
         }
         None if seen.node_image_there || seen.docker.is_err() => check.message(&seen.node_image),
         None => check.message(format!("{} is pulled when it is needed", seen.node_image)),

@@ -19,6 +19,7 @@ use super::resources::Resource;
 use super::retry::{Refusal, send};
 use super::{Cluster, IN_FLIGHT, Owned, desired};
 use crate::error::{Code, Error, Result};
+use crate::report::text;
 
 const ASKED: &str = "the permissions of this context";
 
@@ -151,10 +152,9 @@ impl Cluster {
             return Ok(());
         }
         let what = format!(
-            "context {} lacks {} permission{}; nothing was changed",
+            "context {} lacks {}; nothing was changed",
             self.context,
-            missing.len(),
-            if missing.len() == 1 { "" } else { "s" }
+            text::count(missing.len(), "permission")
         );
         Err(Error::new(Code::Platform, what).details(missing).hint(
             "whoever administers the cluster grants them with a Role and a RoleBinding per namespace",
@@ -162,16 +162,13 @@ impl Cluster {
     }
 
     async fn may(&self, permission: &Permission) -> Result<bool, Refusal> {
-        let mut attributes = json!({
+        let question = json!({ "resourceAttributes": {
             "verb": permission.verb,
             "group": permission.group,
             "resource": permission.resource,
-        });
-        if let Some(namespace) = &permission.namespace {
-            attributes["namespace"] = namespace.as_str().into();
-        }
-        self.allowed(&json!({ "resourceAttributes": attributes }))
-            .await
+            "namespace": permission.namespace,
+        } });
+        self.allowed(&question).await
     }
 
     /// Whether the server permits what a review's specification asks.

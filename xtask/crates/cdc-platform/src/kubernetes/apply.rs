@@ -97,6 +97,12 @@ enum Problem {
     Other(Error),
 }
 
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Problem::Other(error)
+    }
+}
+
 impl Cluster {
     /// Makes the objects be.
     ///
@@ -143,16 +149,14 @@ impl Cluster {
 
 /// The first error with all others in it, or all results.
 pub(super) fn all<T>(results: Vec<Result<T>>) -> Result<Vec<T>> {
-    let mut good = Vec::with_capacity(results.len());
-    let mut first: Option<Error> = None;
+    let (mut good, mut errors) = (Vec::with_capacity(results.len()), Vec::new());
     for result in results {
-        match (result, &mut first) {
-            (Ok(value), _) => good.push(value),
-            (Err(error), Some(first)) => first.others.push(error),
-            (Err(error), none) => *none = Some(error),
+        match result {
+            Ok(value) => good.push(value),
+            Err(error) => errors.push(error),
         }
     }
-    first.map_or(Ok(good), Err)
+    Error::together(errors).map_or(Ok(good), Err)
 }
 
 /// One call of [`Cluster::apply`].
@@ -212,7 +216,9 @@ impl Run<'_> {
         if !taken.is_empty() {
             errors.insert(0, conflict(taken));
         }
-        all(errors.into_iter().map(Err::<(), _>).collect())?;
+        if let Some(error) = Error::together(errors) {
+            return Err(error);
+        }
         let names = desired.iter().map(|desired| desired.object.clone());
         let objects = names
             .zip(changes)
@@ -245,23 +251,13 @@ impl Run<'_> {
             Some(live) if desired.object.is_namespace() && live.is_used_only(environment) => {
                 return Ok(Change::Kept);
             }
-            Some(live) if self.stands(desired, &resource, live).await? => Change::Unchanged,
+            Some(live) if self.cluster.stands(desired, &resource, live).await? => Change::Unchanged,
             live => self.put(desired, &resource, live).await?,
         };
         if desired.object.is_definition() {
             self.served(desired).await?;
         }
         Ok(change)
-    }
-
-    async fn stands(
-        &self,
-        desired: &Desired,
-        resource: &Resource,
-        live: &Metadata,
-    ) -> Result<bool, Problem> {
-        let stands = self.cluster.stands(desired, resource, live).await;
-        stands.map_err(Problem::Other)
     }
 
     /// The object's kind: known before, or brought by a definition of this set that is served by now.
@@ -301,7 +297,8 @@ impl Run<'_> {
             // Somebody made it since this tool looked: it is not this tool's to delete.
             answer = self.patch(desired, resource, &desired.body, false).await?;
         }
-        let told: Partial = self.read(desired, &answer)?;
+        let told = answer.read::<Partial>();
+        let told = told.map_err(|refusal| self.refused(desired, &refusal))?;
         if told.metadata.deletion_timestamp.is_some() {
             self.gone(desired, resource, &told.metadata.uid).await?;
             annotate(&mut body, CREATED, "true");
@@ -332,16 +329,6 @@ impl Run<'_> {
         let unserved = |refusal: &Refusal| fresh && refusal.is_unknown_kind();
         send_while(&self.cluster.client, &request, unserved)
             .await
-            .map_err(|refusal| self.refused(desired, &refusal))
-    }
-
-    fn read<T: serde::de::DeserializeOwned>(
-        &self,
-        desired: &Desired,
-        answer: &Answer,
-    ) -> Result<T, Problem> {
-        answer
-            .read()
             .map_err(|refusal| self.refused(desired, &refusal))
     }
 

@@ -10,13 +10,14 @@ use http::Uri;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use ipnet::IpNet;
 use kube::client::ConfigExt;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tower::{BoxError, ServiceBuilder};
 
 use super::resources::Resources;
-use super::retry::{self, Refusal};
+use super::retry::{self, Answer, Refusal};
 use crate::error::{Code, Error, Result, nearest};
 
 /// How long a server may take to say its version.
@@ -111,28 +112,27 @@ impl Cluster {
         struct Version {
             git_version: String,
         }
-        let request = http::Request::get("/version").body(Vec::new());
-        let request = request.map_err(|error| self.silent(&error.to_string()))?;
-        // Not sent again: a server that isn't there shall be named at once.
-        let asked = tokio::time::timeout(PATIENCE, retry::once(&self.client, &request));
-        match asked.await {
-            Err(_) => Err(self.silent(&format!("no answer within {PATIENCE:.0?}"))),
-            Ok(Ok(answer)) => match answer.read::<Version>() {
-                Ok(version) => Ok(version.git_version),
-                Err(refusal) => Err(self.silent(&refusal.to_string())),
-            },
-            Ok(Err((refusal, _))) => Err(self.refused("version", &refusal)),
-        }
+        let version = self.ask_once("/version").await?.read::<Version>();
+        let version = version.map_err(|refusal| self.silent(&refusal.to_string()))?;
+        Ok(version.git_version)
     }
 
     /// Whether the server says that it is ready. One that has just started answers before it has read
     /// who may do what.
     pub async fn is_ready(&self) -> bool {
-        let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else {
-            return false;
-        };
+        self.ask_once("/readyz").await.is_ok()
+    }
+
+    /// What the server says of itself. Not sent again: one that isn't there shall be named at once.
+    async fn ask_once(&self, path: &str) -> Result<Answer> {
+        let request = http::Request::get(path).body(Vec::new());
+        let request = request.map_err(|error| self.silent(&error.to_string()))?;
         let asked = tokio::time::timeout(PATIENCE, retry::once(&self.client, &request));
-        matches!(asked.await, Ok(Ok(_)))
+        match asked.await {
+            Err(_) => Err(self.silent(&format!("no answer within {PATIENCE:.0?}"))),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err((refusal, _))) => Err(self.refused("version", &refusal)),
+        }
     }
 
     fn silent(&self, why: &str) -> Error {
@@ -257,30 +257,11 @@ fn direct(server: &Uri, no_proxy: &str) -> bool {
             entry == "*"
                 || entry == host
                 || (!domain.is_empty() && (host == domain || below(domain)))
-                || address.is_some_and(|address| in_network(&entry, address))
+                || address.is_some_and(|address| {
+                    let network = entry.parse::<IpNet>();
+                    network.is_ok_and(|network| network.contains(&address))
+                })
         })
-}
-
-/// Whether the address is in a network like `10.0.0.0/8`.
-fn in_network(network: &str, address: std::net::IpAddr) -> bool {
-    use std::net::IpAddr;
-    let Some((base, bits)) = network.split_once('/') else {
-        return false;
-    };
-    let (Ok(base), Ok(bits)) = (base.parse::<IpAddr>(), bits.parse::<u32>()) else {
-        return false;
-    };
-    match (base, address) {
-        (IpAddr::V4(base), IpAddr::V4(address)) if bits <= 32 => {
-            let apart = base.to_bits() ^ address.to_bits();
-            apart.checked_shr(32 - bits).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(base), IpAddr::V6(address)) if bits <= 128 => {
-            let apart = base.to_bits() ^ address.to_bits();
-            apart.checked_shr(128 - bits).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]

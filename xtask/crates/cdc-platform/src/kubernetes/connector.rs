@@ -1,11 +1,10 @@
 //! A connector's resource: what Strimzi is asked to make of a connector.
 
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{Cluster, ObjectRef};
+use super::Cluster;
+use super::restart::object_ref;
+use super::watch::Target;
 use crate::error::{Code, Error, Result};
 
 /// Owns what operations set, beside what `up` applies: a state that was set stays when `up` runs.
@@ -22,32 +21,13 @@ impl Cluster {
         name: &str,
         state: Option<&str>,
     ) -> Result<bool> {
-        self.patch_connector(namespace, name, json!({ "spec": { "state": state } }))
-            .await
-    }
-
-    async fn patch_connector(&self, namespace: &str, name: &str, patch: Value) -> Result<bool> {
-        let kind = GroupVersionKind::gvk("kafka.strimzi.io", "v1", "KafkaConnector");
-        let api: Api<DynamicObject> = Api::namespaced_with(
-            self.client.clone(),
-            namespace,
-            &ApiResource::from_gvk(&kind),
-        );
-        let params = PatchParams {
-            field_manager: Some(OPERATOR.into()),
-            ..PatchParams::default()
-        };
-        match api.patch(name, &params, &Patch::Merge(patch)).await {
-            Ok(_) => Ok(true),
+        let target = Target::of("kafka.strimzi.io/v1", "KafkaConnector", namespace, name);
+        let patch = json!({ "spec": { "state": state } });
+        match self.merge(&target, patch).await {
+            Ok(()) => Ok(true),
             Err(kube::Error::Api(status)) if status.code == 404 => Ok(false),
             Err(error) => {
-                let object = ObjectRef {
-                    api_version: kind.api_version(),
-                    kind: kind.kind,
-                    namespace: Some(namespace.to_owned()),
-                    name: name.to_owned(),
-                };
-                let what = format!("{object} cannot be changed: {error}");
+                let what = format!("{} cannot be changed: {error}", object_ref(&target));
                 Err(Error::new(Code::Service, what))
             }
         }

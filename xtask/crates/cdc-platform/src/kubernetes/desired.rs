@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use k8s_openapi::ByteString;
 use kube::core::DynamicObject;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::manifest::{encode_secret, set};
 use super::{APPLIED, ENVIRONMENT, FIELD_MANAGER, MANAGED_BY, ObjectRef};
 use crate::error::{Code, Error, Result};
+use crate::files::hex;
 
 /// An object that shall be.
 #[derive(Clone, Debug)]
@@ -65,10 +66,8 @@ fn one(object: &DynamicObject, environment: &str) -> Result<Desired> {
         .map_err(|error| Error::new(Code::Template, format!("{name}: {error}")))?;
     if let Some(body) = body.as_object_mut() {
         body.remove("status");
-        if name.kind == "Secret" && name.api_version == "v1" {
-            readable(body);
-        }
     }
+    encode_secret(&mut body);
     set(&mut body, "labels", MANAGED_BY, FIELD_MANAGER);
     set(&mut body, "labels", ENVIRONMENT, environment);
     let digest = digest(&body);
@@ -83,41 +82,6 @@ fn one(object: &DynamicObject, environment: &str) -> Result<Desired> {
 /// Sets an annotation.
 pub fn annotate(body: &mut Value, key: &str, value: &str) {
     set(body, "annotations", key, value);
-}
-
-fn set(body: &mut Value, what: &str, key: &str, value: &str) {
-    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut)
-        && let Some(map) = map(metadata, what)
-    {
-        map.insert(key.into(), value.into());
-    }
-}
-
-/// The map at a key, made if it is not there.
-fn map<'a>(parent: &'a mut Map<String, Value>, key: &str) -> Option<&'a mut Map<String, Value>> {
-    let child = parent.entry(key).or_insert(Value::Null);
-    if child.is_null() {
-        *child = Value::Object(Map::new());
-    }
-    child.as_object_mut()
-}
-
-/// A Secret's `stringData` is write-only: the server keeps it under `data`, and a key that leaves
-/// `stringData` would stay there for ever.
-fn readable(secret: &mut Map<String, Value>) {
-    let Some(Value::Object(texts)) = secret.remove("stringData") else {
-        return;
-    };
-    let Some(data) = map(secret, "data") else {
-        return;
-    };
-    for (key, text) in texts {
-        if let Some(text) = text.as_str()
-            && let Ok(encoded) = serde_json::to_value(ByteString(text.as_bytes().to_vec()))
-        {
-            data.insert(key, encoded);
-        }
-    }
 }
 
 /// The first twelve hexadecimal digits of a digest over the value, whatever the order of its keys.
@@ -157,11 +121,7 @@ fn digest(value: &Value) -> String {
     // Hashed as a whole: a hash that is fed some hundred thousand times spends its time between.
     let mut bytes = Vec::new();
     feed(&mut bytes, value);
-    Sha256::digest(&bytes)
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Sha256::digest(&bytes)[..6])
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::object::Metadata;
 use super::owned::Proof;
 use super::refusals::explain;
 use super::resources::Resource;
-use super::retry::{Refusal, send};
+use super::retry::{Refusal, find, send};
 use super::unified::unified;
 use super::{APPLIED, Applied, CREATED, Change, Cluster, IN_FLIGHT, ObjectRef, owned};
 use crate::error::{Code, Error, Result};
@@ -175,11 +175,7 @@ impl Cluster {
     ) -> Result<Option<Value>, Refusal> {
         let place = resource.at(object.namespace.as_deref());
         let request = place.get(&object.name, &GetParams::default())?;
-        match send(&self.client, &request).await {
-            Ok(answer) => Ok(Some(answer.read()?)),
-            Err(refusal) if refusal.is_not_found() => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        find(&self.client, &request).await
     }
 
     async fn dry_run(

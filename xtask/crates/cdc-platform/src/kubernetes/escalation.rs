@@ -11,7 +11,7 @@ use kube::core::params::GetParams;
 use serde_json::{Value, json};
 
 use super::desired::Desired;
-use super::retry::{Refusal, send};
+use super::retry::{Refusal, find};
 use super::{Cluster, IN_FLIGHT, ObjectRef, owned};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
@@ -94,6 +94,11 @@ impl Permission {
     }
 }
 
+/// The rules of a role.
+fn rules(role: &Value) -> Vec<Value> {
+    role["rules"].as_array().cloned().unwrap_or_default()
+}
+
 /// Every permission that the rules give.
 fn permissions(rules: &[Value]) -> BTreeSet<Permission> {
     let texts = |rule: &Value, key: &str| -> Vec<String> {
@@ -140,7 +145,6 @@ fn is_rbac(desired: &Desired, kinds: [&str; 2]) -> bool {
 
 /// What of a set makes or binds a role.
 fn grants(desired: &[&Desired], set: &[Desired]) -> Vec<Grant> {
-    let rules = |role: &Desired| role.body["rules"].as_array().cloned().unwrap_or_default();
     let aggregates = |role: &Desired| !role.body["aggregationRule"].is_null();
     let roles: Vec<&Desired> = set
         .iter()
@@ -155,7 +159,7 @@ fn grants(desired: &[&Desired], set: &[Desired]) -> Vec<Grant> {
                     verb: "escalate",
                     kind: desired.object.kind.clone(),
                     role: desired.object.name.clone(),
-                    rules: Some(rules(desired)),
+                    rules: Some(rules(&desired.body)),
                     aggregates: aggregates(desired),
                 });
             }
@@ -174,7 +178,7 @@ fn grants(desired: &[&Desired], set: &[Desired]) -> Vec<Grant> {
                 verb: "bind",
                 kind: kind.to_owned(),
                 role: role.to_owned(),
-                rules: of_set.map(|role| rules(role)),
+                rules: of_set.map(|role| rules(&role.body)),
                 aggregates: of_set.is_some_and(|role| aggregates(role)),
             })
         })
@@ -274,12 +278,9 @@ impl Cluster {
             _ => format!("/apis/{GROUP}/v1/clusterroles"),
         };
         let request = Request::new(place).get(&grant.role, &GetParams::default())?;
-        match send(&self.client, &request).await {
-            Ok(answer) => {
-                let role: Value = answer.read()?;
-                Ok(Some(role["rules"].as_array().cloned().unwrap_or_default()))
-            }
-            Err(refusal) if matches!(refusal.code(), Some(403 | 404)) => Ok(None),
+        match find(&self.client, &request).await {
+            Ok(role) => Ok(role.map(|role: Value| rules(&role))),
+            Err(refusal) if refusal.code() == Some(403) => Ok(None),
             Err(refusal) => Err(refusal),
         }
     }

@@ -7,7 +7,7 @@
 //! Kind clusters are reached this way too, not through their host ports: one way for all clusters.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Pod, Service};
@@ -163,11 +163,13 @@ impl Forward {
 
     /// Why the latest connection that failed did.
     pub fn last_error(&self) -> Option<ForwardError> {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.last_error).clone()
     }
+}
+
+/// Never held across an await.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn accept(listener: TcpListener, way: Arc<Way>) {
@@ -180,9 +182,8 @@ async fn accept(listener: TcpListener, way: Arc<Way>) {
                     connections.spawn(async move {
                         // The reason is known before the client sees its connection end.
                         if let Err(error) = way.carry(&mut local).await {
-                            way.forget();
-                            *way.last_error.lock().unwrap_or_else(PoisonError::into_inner) =
-                                Some(error);
+                            *lock(&way.known) = None;
+                            *lock(&way.last_error) = Some(error);
                         }
                     });
                 }
@@ -207,23 +208,13 @@ struct Way {
 }
 
 impl Way {
-    fn forget(&self) {
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn known(&self) -> Option<(String, u16)> {
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
     async fn carry(&self, local: &mut TcpStream) -> Result<(), ForwardError> {
         // Small requests and answers: nothing is gained by waiting for more of them.
         let _ = local.set_nodelay(true);
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let late = |_| ForwardError::Api("the API server does not answer".into());
-        let known = match self.known() {
+        let known = lock(&self.known).clone();
+        let known = match known {
             Some((pod, port)) => {
                 let opened = timeout(OPENS_WITHIN, pods.portforward(&pod, &[port])).await;
                 opened.map_err(late)?.ok().map(|opened| (opened, pod, port))
@@ -242,7 +233,7 @@ impl Way {
                 (opened, pod, port)
             }
         };
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((pod.clone(), port));
+        *lock(&self.known) = Some((pod.clone(), port));
         let failed = opened.take_error(port);
         let Some(remote) = opened.take_stream(port) else {
             return Err(ForwardError::Pod {

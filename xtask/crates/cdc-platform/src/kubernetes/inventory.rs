@@ -60,15 +60,10 @@ impl Inventory {
             .iter()
             .map(desired::name)
             .collect::<Result<Vec<_>>>()?;
-        let key = |object: &ObjectRef| {
-            let ObjectRef {
-                kind,
-                namespace,
-                name,
-                ..
-            } = object.clone();
-            (object.group().to_owned(), kind, namespace, name)
-        };
+        fn key(object: &ObjectRef) -> (&str, &str, Option<&str>, &str) {
+            let namespace = object.namespace.as_deref();
+            (object.group(), &object.kind, namespace, &object.name)
+        }
         let wanted: BTreeSet<_> = wanted.iter().map(key).collect();
         let left = self
             .objects

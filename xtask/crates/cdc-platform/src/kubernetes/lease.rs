@@ -23,12 +23,19 @@ pub const HOLDS: Duration = Duration::from_secs(15);
 /// How often it is renewed.
 const RENEWED: Duration = Duration::from_secs(4);
 
-/// A lease that somebody wants.
-pub struct Wanted {
+/// A lease and who wants or has it.
+#[derive(Clone)]
+struct Place {
     api: Api<Lease>,
     name: String,
-    place: String,
     holder: String,
+}
+
+/// A lease that this run wants.
+pub struct Wanted {
+    place: Place,
+    /// What errors call it.
+    title: String,
     /// The version of the other's lease, and since when it is this one.
     seen: Option<(String, Instant)>,
 }
@@ -48,9 +55,7 @@ pub enum Claim {
 
 /// A lease that is held. It is renewed until this is dropped.
 pub struct Held {
-    api: Api<Lease>,
-    name: String,
-    holder: String,
+    place: Place,
     until: Arc<Mutex<Instant>>,
     renewal: JoinHandle<()>,
 }
@@ -59,10 +64,12 @@ impl Wanted {
     /// A lease of this name, for a holder whose name nobody else has.
     pub fn new(cluster: &Cluster, namespace: &str, name: &str, holder: &str) -> Self {
         Wanted {
-            api: Api::namespaced(cluster.client.clone(), namespace),
-            name: name.to_owned(),
-            place: format!("Lease {namespace}/{name}"),
-            holder: holder.to_owned(),
+            place: Place {
+                api: Api::namespaced(cluster.client.clone(), namespace),
+                name: name.to_owned(),
+                holder: holder.to_owned(),
+            },
+            title: format!("Lease {namespace}/{name}"),
             seen: None,
         }
     }
@@ -74,23 +81,24 @@ impl Wanted {
     /// The server refuses or does not answer.
     pub async fn claim(&mut self) -> Result<Claim> {
         let asked = Instant::now();
-        let found = self.api.get_opt(&self.name).await;
+        let Place { api, name, holder } = &self.place;
+        let found = api.get_opt(name).await;
         let found = found.map_err(|error| self.refused(&error))?;
         let Some(mut lease) = found else {
             let lease = Lease {
                 metadata: ObjectMeta {
-                    name: Some(self.name.clone()),
+                    name: Some(name.clone()),
                     ..ObjectMeta::default()
                 },
-                spec: Some(spec(&self.holder, 0)),
+                spec: Some(spec(holder, 0)),
             };
-            let made = self.api.create(&PostParams::default(), &lease).await;
+            let made = api.create(&PostParams::default(), &lease).await;
             return self.taken(made, asked);
         };
         let spec_now = lease.spec.clone().unwrap_or_default();
         let other = spec_now
             .holder_identity
-            .filter(|it| !it.is_empty() && *it != self.holder);
+            .filter(|it| !it.is_empty() && it != holder);
         if let Some(holder) = other {
             let version = lease.metadata.resource_version.clone().unwrap_or_default();
             let since = match &self.seen {
@@ -107,12 +115,9 @@ impl Wanted {
             }
         }
         let changes = spec_now.lease_transitions.unwrap_or(0).saturating_add(1);
-        lease.spec = Some(spec(&self.holder, changes));
+        lease.spec = Some(spec(holder, changes));
         // With the version that was read: of two who try, one is refused.
-        let taken = self
-            .api
-            .replace(&self.name, &PostParams::default(), &lease)
-            .await;
+        let taken = api.replace(name, &PostParams::default(), &lease).await;
         self.taken(taken, asked)
     }
 
@@ -131,11 +136,11 @@ impl Wanted {
         match error {
             kube::Error::Api(status) if status.code == 403 => Error::new(
                 Code::Platform,
-                format!("{}: not permitted", self.place),
+                format!("{}: not permitted", self.title),
             )
             .detail(status.message.clone())
             .hint("allow get, create and update on leases.coordination.k8s.io in this namespace"),
-            error => Error::new(Code::Service, format!("{}: {error}", self.place)),
+            error => Error::new(Code::Service, format!("{}: {error}", self.title)),
         }
     }
 }
@@ -143,38 +148,27 @@ impl Wanted {
 impl Held {
     fn new(wanted: &Wanted, asked: Instant) -> Self {
         let until = Arc::new(Mutex::new(asked + HOLDS));
-        let (api, name, holder) = (
-            wanted.api.clone(),
-            wanted.name.clone(),
-            wanted.holder.clone(),
-        );
-        let renewal = {
-            let (api, name, holder, until) =
-                (api.clone(), name.clone(), holder.clone(), until.clone());
-            tokio::spawn(async move {
-                loop {
-                    wait::pause(RENEWED).await;
-                    let asked = Instant::now();
-                    let renewed =
-                        tokio::time::timeout(RENEWED, renew(&api, &name, &holder, true)).await;
-                    let mut until = until.lock().unwrap_or_else(PoisonError::into_inner);
-                    match renewed {
-                        Ok(Ok(true)) => *until = asked + HOLDS,
-                        // Somebody else has it: there is nothing to renew.
-                        Ok(Ok(false)) => {
-                            *until = asked;
-                            return;
-                        }
-                        // It is held for as long as it was promised, and asked for again.
-                        Ok(Err(_)) | Err(_) => {}
+        let (place, ends) = (wanted.place.clone(), until.clone());
+        let renewal = tokio::spawn(async move {
+            loop {
+                wait::pause(RENEWED).await;
+                let asked = Instant::now();
+                let renewed = tokio::time::timeout(RENEWED, place.renew(true)).await;
+                let mut until = ends.lock().unwrap_or_else(PoisonError::into_inner);
+                match renewed {
+                    Ok(Ok(true)) => *until = asked + HOLDS,
+                    // Another run has it: there is nothing to renew.
+                    Ok(Ok(false)) => {
+                        *until = asked;
+                        return;
                     }
+                    // It is held for as long as it was promised, and asked for again.
+                    Ok(Err(_)) | Err(_) => {}
                 }
-            })
-        };
+            }
+        });
         Held {
-            api,
-            name,
-            holder,
+            place: wanted.place.clone(),
             until,
             renewal,
         }
@@ -190,8 +184,7 @@ impl Held {
     pub async fn release(&self) {
         self.renewal.abort();
         // Unasked it ends by itself.
-        let _ =
-            tokio::time::timeout(RENEWED, renew(&self.api, &self.name, &self.holder, false)).await;
+        let _ = tokio::time::timeout(RENEWED, self.place.renew(false)).await;
     }
 }
 
@@ -201,23 +194,25 @@ impl Drop for Held {
     }
 }
 
-/// Renews a lease, or gives it back; says whether it was ours.
-async fn renew(api: &Api<Lease>, name: &str, holder: &str, keep: bool) -> kube::Result<bool> {
-    let Some(mut lease) = api.get_opt(name).await? else {
-        return Ok(false);
-    };
-    let Some(spec) = lease.spec.as_mut() else {
-        return Ok(false);
-    };
-    if spec.holder_identity.as_deref() != Some(holder) {
-        return Ok(false);
+impl Place {
+    /// Renews the lease, or gives it back; says whether it was ours.
+    async fn renew(&self, keep: bool) -> kube::Result<bool> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else {
+            return Ok(false);
+        };
+        let ours = |spec: &&mut LeaseSpec| spec.holder_identity.as_ref() == Some(&self.holder);
+        let Some(spec) = lease.spec.as_mut().filter(ours) else {
+            return Ok(false);
+        };
+        match keep {
+            true => spec.renew_time = Some(now()),
+            false => spec.holder_identity = None,
+        }
+        self.api
+            .replace(&self.name, &PostParams::default(), &lease)
+            .await?;
+        Ok(true)
     }
-    match keep {
-        true => spec.renew_time = Some(now()),
-        false => spec.holder_identity = None,
-    }
-    api.replace(name, &PostParams::default(), &lease).await?;
-    Ok(true)
 }
 
 fn spec(holder: &str, changes: i32) -> LeaseSpec {

@@ -14,7 +14,7 @@ use kube::core::params::{GetParams, ListParams};
 use super::desired::{self, Desired};
 use super::object::{Metadata, Partial, PartialList};
 use super::resources::{Resource, defined};
-use super::retry::{Refusal, send};
+use super::retry::{Refusal, find};
 use super::{Cluster, FIELD_MANAGER, IN_FLIGHT, MANAGED_BY, ObjectRef};
 use crate::error::{Code, Error, Result};
 
@@ -196,11 +196,8 @@ impl Cluster {
         let request = resource
             .at(namespace)
             .get_metadata(name, &GetParams::default())?;
-        match send(&self.client, &request).await {
-            Ok(answer) => Ok(Some(answer.read::<Partial>()?.metadata)),
-            Err(refusal) if refusal.is_not_found() => Ok(None),
-            Err(refusal) => Err(refusal),
-        }
+        let found: Option<Partial> = find(&self.client, &request).await?;
+        Ok(found.map(|found| found.metadata))
     }
 
     /// The metadata of what carries this tool's label: in one namespace or everywhere, of one
@@ -215,12 +212,8 @@ impl Cluster {
         if let Some(environment) = environment {
             selector = format!("{selector},{}={environment}", super::ENVIRONMENT);
         }
-        self.select(
-            resource,
-            namespace,
-            &ListParams::default().labels(&selector),
-        )
-        .await
+        let params = ListParams::default().labels(&selector);
+        self.select(resource, namespace, &params).await
     }
 
     /// The metadata of a selection; nothing if the kind is not there.
@@ -231,19 +224,9 @@ impl Cluster {
         params: &ListParams,
     ) -> Result<Vec<Metadata>, Refusal> {
         let request = resource.at(namespace).list_metadata(params)?;
-        match send(&self.client, &request).await {
-            Ok(answer) => {
-                let list: PartialList = answer.read()?;
-                Ok(list
-                    .items
-                    .into_iter()
-                    .flatten()
-                    .map(|item| item.metadata)
-                    .collect())
-            }
-            Err(refusal) if refusal.is_not_found() => Ok(Vec::new()),
-            Err(refusal) => Err(refusal),
-        }
+        let list: Option<PartialList> = find(&self.client, &request).await?;
+        let items = list.and_then(|list| list.items).unwrap_or_default();
+        Ok(items.into_iter().map(|item| item.metadata).collect())
     }
 }
 

@@ -143,27 +143,25 @@ fn not_an_object(file: &str, line: usize, object: &Value, why: &dyn std::fmt::Di
 
 /// Adds the labels of everything that is ours: the only place that does.
 fn label(object: &mut Value, environment: &str, component: &str) {
+    set(object, "labels", MANAGED_BY, MANAGER);
+    set(object, "labels", ENVIRONMENT, environment);
+    set(object, "labels", COMPONENT, component);
+}
+
+/// Sets one of an object's `labels` or `annotations`.
+pub(super) fn set(object: &mut Value, what: &str, key: &str, value: &str) {
     let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
-    let labels = metadata
-        .entry("labels")
-        .or_insert_with(|| Value::Object(serde_json::Map::new()));
-    if labels.is_null() {
-        *labels = Value::Object(serde_json::Map::new());
-    }
-    for (key, value) in [
-        (MANAGED_BY, MANAGER),
-        (ENVIRONMENT, environment),
-        (COMPONENT, component),
-    ] {
-        labels[key] = Value::from(value);
+    let map = metadata.entry(what).or_insert(Value::Null);
+    if map.is_null() || map.is_object() {
+        map[key] = value.into();
     }
 }
 
 /// `stringData` is written and never read back, so that every comparison with the server would find
-/// a difference: it becomes `data`.
-fn encode_secret(object: &mut Value) {
+/// a difference, and a key that leaves it would stay there for ever: it becomes `data`.
+pub(super) fn encode_secret(object: &mut Value) {
     if object["kind"] != "Secret" || object["apiVersion"] != "v1" {
         return;
     }

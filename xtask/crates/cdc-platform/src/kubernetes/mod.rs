@@ -30,6 +30,9 @@ pub mod retry;
 pub mod unified;
 pub mod watch;
 
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::{Api, Client};
+
 pub use apply::{Applied, Change, Options};
 pub use cluster::Cluster;
 pub use diff::{Action, Difference};
@@ -45,6 +48,20 @@ pub const FIELD_MANAGER: &str = manifest::MANAGER;
 pub const APPLIED: &str = "cdc-xtask.dev/applied";
 /// Annotation on namespaces and resource definitions that did not exist before this tool made them.
 pub const CREATED: &str = "cdc-xtask.dev/created";
+
+/// The objects of a kind, in one namespace or in all.
+fn objects(client: &Client, kind: &ApiResource, namespace: Option<&str>) -> Api<DynamicObject> {
+    match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, kind),
+        None => Api::all_with(client.clone(), kind),
+    }
+}
+
+/// The objects of a core kind in a namespace.
+fn core_objects(client: &Client, kind: &str, namespace: &str) -> Api<DynamicObject> {
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", kind));
+    objects(client, &kind, Some(namespace))
+}
 
 /// What the server said of a request that it refused, without what only programs read.
 pub fn said(error: &kube::Error) -> String {

@@ -33,13 +33,11 @@ pub fn needs(nodes: &[Node]) -> Vec<Vec<usize>> {
             namespaces.insert(node.object.name.as_str(), index);
         }
         if ["Role", "ClusterRole"].contains(&node.object.kind.as_str()) {
-            let ObjectRef {
-                kind,
-                namespace,
-                name,
-                ..
-            } = &node.object;
-            roles.insert((kind.as_str(), namespace.as_deref(), name.as_str()), index);
+            let (object, namespace) = (&node.object, node.object.namespace.as_deref());
+            roles.insert(
+                (object.kind.as_str(), namespace, object.name.as_str()),
+                index,
+            );
         }
         if let Some((group, kind)) = &node.defines {
             definitions.insert((group.as_str(), kind.as_str()));

@@ -22,9 +22,9 @@
 
 use serde_json::{Map, Value};
 
+use super::APPLIED;
 use super::desired::Desired;
 use super::object::{ManagedFields, Metadata, Partial};
-use super::{APPLIED, ObjectRef};
 
 /// What the metadata of an object proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +41,15 @@ pub enum Proof {
 pub fn proof(desired: &Desired, live: &Metadata) -> Proof {
     match ours(desired, live) {
         None => Proof::Changed,
-        Some(entry) if covers_object(&entry.fields_v1, &desired.body, &desired.object) => {
-            Proof::Unchanged
+        Some(entry) => {
+            let covered = fields(&desired.body).all(|(path, value)| {
+                node_at(&entry.fields_v1, &path).is_some_and(|node| covers(node, value))
+            });
+            match covered {
+                true => Proof::Unchanged,
+                false => Proof::FieldsLost,
+            }
         }
-        Some(_) => Proof::FieldsLost,
     }
 }
 
@@ -71,25 +76,32 @@ pub fn holds(desired: &Desired, live: &Value) -> bool {
     let Some(entry) = ours(desired, &metadata) else {
         return false;
     };
-    let Some(body) = desired.body.as_object() else {
-        return false;
-    };
-    body.iter().all(|(key, value)| {
-        let node = entry.fields_v1.get(format!("f:{key}"));
-        match (key.as_str(), value) {
-            ("apiVersion" | "kind", _) => true,
-            ("metadata", Value::Object(own)) => {
-                let named = |key: &str| key == "name" || key == "namespace";
-                own.iter()
-                    .filter(|(key, _)| !named(key))
-                    .all(|(key, value)| {
-                        let node = node.and_then(|node| node.get(format!("f:{key}")));
-                        holds_at(node, value, live["metadata"].get(key))
-                    })
-            }
-            _ => holds_at(node, value, live.get(key)),
-        }
+    fields(&desired.body).all(|(path, value)| {
+        let live = path.iter().try_fold(live, |live, key| live.get(key));
+        holds_at(node_at(&entry.fields_v1, &path), value, live)
     })
+}
+
+/// The fields of an object that a manager can own, each with its path: what names the object has no owner.
+fn fields(body: &Value) -> impl Iterator<Item = (Vec<&str>, &Value)> {
+    debug_assert!(body.get("kind").is_some(), "{body}");
+    let named = |key: &str| key == "name" || key == "namespace";
+    let entries = body.as_object().into_iter().flatten();
+    entries.flat_map(move |(key, value)| match (key.as_str(), value) {
+        ("apiVersion" | "kind", _) => Vec::new(),
+        ("metadata", Value::Object(own)) => own
+            .iter()
+            .filter(|(key, _)| !named(key))
+            .map(|(key, value)| (vec!["metadata", key.as_str()], value))
+            .collect(),
+        (key, value) => vec![(vec![key], value)],
+    })
+}
+
+/// The node of a field set at a path.
+fn node_at<'a>(set: &'a Value, path: &[&str]) -> Option<&'a Value> {
+    path.iter()
+        .try_fold(set, |node, key| child(node.as_object()?, key))
 }
 
 /// A map of which a part is in our set is looked into; everything else that is not ours must be equal
@@ -105,28 +117,6 @@ fn holds_at(node: Option<&Value>, wanted: &Value, live: Option<&Value>) -> bool 
             .all(|(key, value)| holds_at(child(fields, key), value, live.get(key))),
         _ => live == Some(wanted),
     }
-}
-
-fn covers_object(fields: &Value, body: &Value, object: &ObjectRef) -> bool {
-    let (Some(fields), Some(body)) = (fields.as_object(), body.as_object()) else {
-        return false;
-    };
-    debug_assert!(body.contains_key("kind"), "{object}");
-    body.iter().all(|(key, value)| match key.as_str() {
-        // They name the object; nobody owns them.
-        "apiVersion" | "kind" => true,
-        "metadata" => value.as_object().is_some_and(|metadata| {
-            let owned = child(fields, key).and_then(Value::as_object);
-            owned.is_some_and(|owned| {
-                let named = |key: &str| key == "name" || key == "namespace";
-                metadata
-                    .iter()
-                    .filter(|(key, _)| !named(key))
-                    .all(|(key, value)| child(owned, key).is_some_and(|node| covers(node, value)))
-            })
-        }),
-        _ => child(fields, key).is_some_and(|node| covers(node, value)),
-    })
 }
 
 fn child<'a>(fields: &'a Map<String, Value>, key: &str) -> Option<&'a Value> {

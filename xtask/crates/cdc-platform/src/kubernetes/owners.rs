@@ -48,8 +48,8 @@ fn of_others(situation: &Situation) -> Option<Error> {
 
 fn taken(other: &str, objects: &[&ObjectRef]) -> Error {
     let hint = format!(
-        "use another cluster, or other namespaces if all of it is namespaced; or end that \
-         environment first: cargo xtask down --profile {other}"
+        "use another cluster, or other namespaces if all of it is namespaced; or remove \
+         `{other}` first, with its own profile"
     );
     let error = match objects {
         [one] => Error::new(

@@ -44,13 +44,9 @@ pub fn evaluate(seen: &Observed) -> Check {
         names => format!("--context NAME; there are: {}", names.join(", ")),
     };
     match (&seen.context, &seen.server) {
-        (Some(context), Some(Ok((server, version)))) => {
-            let check = check.message(format!("{context}, {server}"));
-            Check {
-                version: Some(version.clone()),
-                ..check
-            }
-        }
+        (Some(context), Some(Ok((server, version)))) => check
+            .message(format!("{context}, {server}"))
+            .version(version),
         (_, Some(Err(error))) => check
             .status(Status::Unusable)
             .message(&error.message)

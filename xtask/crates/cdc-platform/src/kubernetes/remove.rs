@@ -10,13 +10,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use kube::core::params::{DeleteParams, ListParams, Patch, Preconditions, PropagationPolicy};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::apply::{all, held, parameters};
 use super::live::name;
 use super::object::Metadata;
 use super::resources::Resource;
-use super::retry::{Refusal, send};
+use super::retry::{Refusal, find, send};
 use super::{Cluster, IN_FLIGHT, ObjectRef, Owned};
 use crate::error::Result;
 use crate::plan::Progress;
@@ -222,13 +222,9 @@ impl Cluster {
     async fn of_definition(&self, name: &str) -> Result<Vec<ObjectRef>, Refusal> {
         let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let request = kube::core::Request::new(definitions).get(name, &Default::default())?;
-        let definition: serde_json::Value = match send(&self.client, &request).await {
-            Ok(answer) => answer.read()?,
-            Err(refusal) if refusal.is_not_found() => return Ok(Vec::new()),
-            Err(refusal) => return Err(refusal),
-        };
-        let kinds = super::resources::defined(&definition);
-        let Some(kind) = kinds.first() else {
+        let definition: Option<Value> = find(&self.client, &request).await?;
+        let kinds = definition.iter().flat_map(super::resources::defined);
+        let Some(kind) = &kinds.into_iter().next() else {
             return Ok(Vec::new());
         };
         let found = self.select(kind, None, &ListParams::default()).await?;

@@ -14,7 +14,7 @@ use kube::core::params::GetParams;
 use serde_json::Value;
 
 use super::IN_FLIGHT;
-use super::retry::{Refusal, send};
+use super::retry::{Refusal, find};
 
 /// A kind as the server serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -129,14 +129,10 @@ async fn ask(client: &Client, api_version: &str) -> Result<Vec<Resource>, Refusa
         None => ("/api".into(), api_version),
     };
     let request = Request::new(parent).get(name, &GetParams::default())?;
-    let list: APIResourceList = match send(client, &request).await {
-        Ok(answer) => answer.read()?,
-        Err(refusal) if refusal.is_not_found() => return Ok(Vec::new()),
-        Err(refusal) => return Err(refusal),
-    };
+    let list: Option<APIResourceList> = find(client, &request).await?;
     Ok(list
-        .resources
         .into_iter()
+        .flat_map(|list| list.resources)
         .filter(|resource| !resource.name.contains('/'))
         .map(|resource| Resource {
             api_version: api_version.to_owned(),

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::connector::OPERATOR;
 use super::watch::Target;
-use super::{Cluster, ObjectRef};
+use super::{Cluster, ObjectRef, objects};
 use crate::error::{Code, Error, Result};
 use crate::readiness::kubernetes::pods_of;
 
@@ -159,27 +159,24 @@ impl Cluster {
     }
 
     async fn patch(&self, target: &Target, patch: Value) -> Result<()> {
+        let patched = self.merge(target, patch).await;
+        patched.map_err(|error| refused(target, "cannot be changed", &error))
+    }
+
+    /// Sets what `patch` has of an object.
+    pub(super) async fn merge(&self, target: &Target, patch: Value) -> kube::Result<()> {
         let params = PatchParams {
             field_manager: Some(OPERATOR.into()),
             ..PatchParams::default()
         };
         let patch = Patch::Merge(patch);
-        let patched = self
-            .objects(target)
-            .patch(&target.name, &params, &patch)
-            .await;
-        patched
-            .map(drop)
-            .map_err(|error| refused(target, "cannot be changed", &error))
+        let objects = self.objects(target);
+        let patched = objects.patch(&target.name, &params, &patch).await;
+        patched.map(drop)
     }
 
     fn objects(&self, target: &Target) -> Api<DynamicObject> {
-        match &target.namespace {
-            Some(namespace) => {
-                Api::namespaced_with(self.client.clone(), namespace, &target.resource)
-            }
-            None => Api::all_with(self.client.clone(), &target.resource),
-        }
+        objects(&self.client, &target.resource, target.namespace.as_deref())
     }
 }
 
@@ -188,7 +185,7 @@ pub fn now() -> String {
     Timestamp::now().to_string()
 }
 
-fn object_ref(target: &Target) -> ObjectRef {
+pub(super) fn object_ref(target: &Target) -> ObjectRef {
     ObjectRef {
         api_version: target.resource.api_version.clone(),
         kind: target.resource.kind.clone(),

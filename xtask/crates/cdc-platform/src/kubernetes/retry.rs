@@ -14,6 +14,7 @@ use kube::client::Body;
 use kube::core::Status;
 use serde::de::DeserializeOwned;
 
+use crate::error::reason;
 use crate::wait;
 
 /// How often a request is sent at the most.
@@ -62,10 +63,7 @@ pub enum Refusal {
 impl Refusal {
     /// The HTTP status, if the server said no.
     pub fn code(&self) -> Option<u16> {
-        match self {
-            Refusal::Status(status) => Some(status.code),
-            _ => None,
-        }
+        self.status().map(|status| status.code)
     }
 
     /// What the server said, if it said no.
@@ -80,9 +78,7 @@ impl Refusal {
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
-}
 
-impl Refusal {
     /// Whether it is the kind that the server does not know, rather than an object or a namespace.
     pub fn is_unknown_kind(&self) -> bool {
         let named = |status: &Status| status.details.as_ref().is_some_and(|d| !d.name.is_empty());
@@ -110,6 +106,21 @@ impl From<kube::core::request::Error> for Refusal {
 /// The last refusal.
 pub async fn send(client: &Client, request: &Request<Vec<u8>>) -> Result<Answer, Refusal> {
     send_while(client, request, |_| false).await
+}
+
+/// The answer to a request, read as `T`; none if there is no such object, or no such kind.
+///
+/// # Errors
+/// As [`send`]; or the answer is no `T`.
+pub async fn find<T: DeserializeOwned>(
+    client: &Client,
+    request: &Request<Vec<u8>>,
+) -> Result<Option<T>, Refusal> {
+    match send(client, request).await {
+        Ok(answer) => answer.read().map(Some),
+        Err(refusal) if refusal.is_not_found() => Ok(None),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 /// As [`send`], and sent again too where `passing` says that the refusal will pass.
@@ -180,17 +191,10 @@ pub async fn once(
 
 /// The causes of a broken connection hide behind one another: the innermost says it.
 fn no_answer(error: &kube::Error) -> Refusal {
-    let text = match error {
-        kube::Error::Service(_) | kube::Error::HyperError(_) => {
-            let mut inner: &dyn std::error::Error = error;
-            while let Some(source) = inner.source() {
-                inner = source;
-            }
-            inner.to_string()
-        }
-        error => return Refusal::Request(error.to_string()),
-    };
-    Refusal::NoAnswer(text)
+    match error {
+        kube::Error::Service(_) | kube::Error::HyperError(_) => Refusal::NoAnswer(reason(error)),
+        error => Refusal::Request(error.to_string()),
+    }
 }
 
 /// How long to rest before the next attempt; none if there is to be none.

@@ -27,6 +27,7 @@ mod table;
 pub use gate::Gate;
 pub use one::one;
 
+use super::objects;
 use table::Table;
 
 /// An object that is waited for.
@@ -135,10 +136,7 @@ impl Watches {
             return Arc::clone(table);
         }
         let table = Arc::new(Table::default());
-        let api: Api<DynamicObject> = match namespace {
-            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
-            None => Api::all_with(self.client.clone(), resource),
-        };
+        let api = objects(&self.client, resource, namespace);
         let (into, changes) = (Arc::clone(&table), self.changes.clone());
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let types = TypeMeta {

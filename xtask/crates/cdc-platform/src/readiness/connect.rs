@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::Status;
+use crate::report::text::count;
 
 /// A connector's or task's state as Connect reports it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -80,7 +81,7 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
             .next("cargo xtask logs connect");
     }
     // Somebody had it rest: waiting does not change that.
-    if let "PAUSED" | "STOPPED" = status.connector.state.as_str() {
+    if status.rests() {
         return Status::failed(format!("the connector is {}", status.connector.state))
             .next(format!("cargo xtask connector resume {}", status.name));
     }
@@ -96,10 +97,7 @@ pub fn connector(status: Option<&ConnectorStatus>) -> Status {
             task.id.unwrap_or_default(),
             task.state
         )),
-        None => Status::current(match status.tasks.len() {
-            1 => "RUNNING, 1 task".into(),
-            count => format!("RUNNING, {count} tasks"),
-        }),
+        None => Status::current(format!("RUNNING, {}", count(status.tasks.len(), "task"))),
     }
 }
 

@@ -5,25 +5,30 @@ use handlebars::{
     Context, Handlebars, Helper, HelperDef, HelperResult, JsonRender, JsonTruthy, Output,
     PathAndJson, RenderContext, RenderError, RenderErrorReason, Renderable,
 };
+use serde_json::Value;
 
 pub(super) fn register(engine: &mut Handlebars<'_>) {
     engine.register_helper("if", Box::new(Condition { wanted: true }));
     engine.register_helper("unless", Box::new(Condition { wanted: false }));
-    engine.register_helper("json", Box::new(json));
-    engine.register_helper("property", Box::new(property));
-    engine.register_helper("sql", Box::new(sql));
+    engine.register_helper("json", Box::new(Written(json)));
+    engine.register_helper("property", Box::new(Written(property)));
+    engine.register_helper("sql", Box::new(Written(sql)));
 }
 
 /// The helper's first parameter, which must exist.
-fn param<'rc>(h: &'rc Helper<'rc>) -> Result<&'rc PathAndJson<'rc>, RenderError> {
+fn param<'rc>(h: &'rc Helper<'rc>) -> Result<&'rc Value, RenderError> {
     let param = h
         .param(0)
         .ok_or_else(|| RenderErrorReason::Other(format!("`{}` needs a value", h.name())))?;
+    present(param)
+}
+
+fn present<'rc>(param: &'rc PathAndJson<'rc>) -> Result<&'rc Value, RenderError> {
     if param.is_value_missing() {
         let path = param.relative_path().cloned();
         return Err(RenderErrorReason::MissingVariable(path).into());
     }
-    Ok(param)
+    Ok(param.value())
 }
 
 struct Condition {
@@ -39,7 +44,7 @@ impl HelperDef for Condition {
         rc: &mut RenderContext<'reg, 'rc>,
         out: &mut dyn Output,
     ) -> HelperResult {
-        let truth = param(h)?.value().is_truthy(false);
+        let truth = param(h)?.is_truthy(false);
         let block = if truth == self.wanted {
             h.template()
         } else {
@@ -52,38 +57,38 @@ impl HelperDef for Condition {
     }
 }
 
+/// Writes what a function makes of the helper's values.
+struct Written(fn(&Helper<'_>) -> Result<String, RenderError>);
+
+impl HelperDef for Written {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        h: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        Ok(out.write(&self.0(h)?)?)
+    }
+}
+
 /// A value as JSON, which is also a quoted YAML scalar. Several values are one text.
-fn json(
-    h: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let first = param(h)?.value();
+fn json(h: &Helper<'_>) -> Result<String, RenderError> {
+    let first = param(h)?;
     if h.params().len() == 1 {
-        return Ok(out.write(&first.to_string())?);
+        return Ok(first.to_string());
     }
     let mut text = String::new();
     for param in h.params() {
-        if param.is_value_missing() {
-            let path = param.relative_path().cloned();
-            return Err(RenderErrorReason::MissingVariable(path).into());
-        }
-        text.push_str(&param.value().render());
+        text.push_str(&present(param)?.render());
     }
-    Ok(out.write(&serde_json::Value::from(text).to_string())?)
+    Ok(Value::from(text).to_string())
 }
 
 /// A value as Java reads it from a properties file: Latin-1, with escapes.
-fn property(
-    h: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let text = param(h)?.value().render();
+fn property(h: &Helper<'_>) -> Result<String, RenderError> {
+    let text = param(h)?.render();
     let mut escaped = String::with_capacity(text.len());
     for (at, char) in text.chars().enumerate() {
         match char {
@@ -97,20 +102,12 @@ fn property(
             }
         }
     }
-    Ok(out.write(&escaped)?)
+    Ok(escaped)
 }
 
 /// A value as a ClickHouse string literal.
-fn sql(
-    h: &Helper<'_>,
-    _: &Handlebars<'_>,
-    _: &Context,
-    _: &mut RenderContext<'_, '_>,
-    out: &mut dyn Output,
-) -> HelperResult {
-    let text = param(h)?.value().render();
-    Ok(out.write(&format!(
-        "'{}'",
-        text.replace('\\', "\\\\").replace('\'', "\\'")
-    ))?)
+fn sql(h: &Helper<'_>) -> Result<String, RenderError> {
+    let text = param(h)?.render();
+    let text = text.replace('\\', "\\\\").replace('\'', "\\'");
+    Ok(format!("'{text}'"))
 }

@@ -122,8 +122,18 @@ impl Check {
         self
     }
 
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+    pub(crate) fn version(mut self, version: &str) -> Self {
+        self.version = Some(version.to_owned());
+        self
+    }
+
+    pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
+        self.hint_if(Some(hint))
+    }
+
+    /// Adds what to do, if anything is known.
+    pub(crate) fn hint_if(mut self, hint: Option<impl Into<String>>) -> Self {
+        self.hint = hint.map(Into::into).or(self.hint);
         self
     }
 
@@ -273,11 +283,9 @@ fn java(seen: &Observed, system: &System) -> Check {
     );
     let at_home = |text: &str| seen.java_home.as_ref().map(|home| text.replace("{}", home));
     let Some(found) = &seen.java else {
+        let hint = at_home("JAVA_HOME={} has no bin/java; unset it or correct it");
         let check = check.status(Status::Missing).install(system, Tool::Java);
-        return match at_home("JAVA_HOME={} has no bin/java; unset it or correct it") {
-            Some(hint) => check.hint(hint),
-            None => check,
-        };
+        return check.hint_if(hint);
     };
     let check = check.found(found);
     match found.version.as_deref().and_then(java::major) {
@@ -285,11 +293,9 @@ fn java(seen: &Observed, system: &System) -> Check {
             .status(Status::Unknown)
             .message("its version could not be found out"),
         Some(major) if major < minimum => {
+            let hint = at_home("JAVA_HOME={} chooses it; unset it or point it at a newer one");
             let check = check.status(Status::TooOld).install(system, Tool::Java);
-            match at_home("JAVA_HOME={} chooses it; unset it or point it at a newer one") {
-                Some(hint) => check.hint(hint),
-                None => check,
-            }
+            check.hint_if(hint)
         }
         Some(_) => check,
     }
@@ -431,10 +437,7 @@ fn docker(engine: &Result<String, String>) -> Check {
         "optional: the `kind` platform needs an engine, `host` does not",
     );
     match engine {
-        Ok(version) => Check {
-            version: Some(version.clone()),
-            ..check
-        },
+        Ok(version) => check.version(version),
         Err(reason) => check.status(Status::OptionalMissing).message(reason),
     }
 }

@@ -57,13 +57,7 @@ pub async fn observe(environment: &str, needed: &Needed, wanted: Vec<Wanted>) ->
         docker::version(),
         tokio::task::spawn_blocking(move || here(dirs, &refusals, &wanted)),
     );
-    let here = here.unwrap_or_else(|_| Here {
-        users: BTreeMap::new(),
-        directories: Vec::new(),
-        disk: Vec::new(),
-        memory: None,
-        ports: Vec::new(),
-    });
+    let here = here.unwrap_or_default();
     Observed {
         java,
         java_home: std::env::var("JAVA_HOME")
@@ -182,6 +176,7 @@ async fn python() -> Option<Python> {
 }
 
 /// What is seen without running anything.
+#[derive(Default)]
 struct Here {
     users: BTreeMap<&'static str, Result<Option<u32>, String>>,
     directories: Vec<Directory>,
@@ -210,9 +205,8 @@ fn here(dirs: Result<Dirs, Error>, refusals: &[RefusesRoot], wanted: &[Wanted]) 
             return Here {
                 users,
                 directories: vec![directory("state"), directory("cache")],
-                disk: Vec::new(),
                 memory: memory(),
-                ports: Vec::new(),
+                ..Here::default()
             };
         }
     };

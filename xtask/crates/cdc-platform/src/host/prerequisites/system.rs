@@ -35,15 +35,7 @@ impl Manager {
     ];
 
     fn program(self) -> &'static str {
-        match self {
-            Manager::Apt => "apt-get",
-            Manager::Dnf => "dnf",
-            Manager::Yum => "yum",
-            Manager::Apk => "apk",
-            Manager::Pacman => "pacman",
-            Manager::Zypper => "zypper",
-            Manager::Brew => "brew",
-        }
+        self.install()[0]
     }
 
     fn install(self) -> &'static [&'static str] {

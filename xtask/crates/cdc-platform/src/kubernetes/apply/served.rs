@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::{Problem, Run};
@@ -38,9 +38,7 @@ impl Run<'_> {
             }
         };
         let what = format!("{} is served", desired.object);
-        wait::until(&what, self.patience(), self.progress, look)
-            .await
-            .map_err(Problem::Other)?;
+        wait::until(&what, self.patience(), self.progress, look).await?;
         Ok(())
     }
 
@@ -65,45 +63,22 @@ impl Run<'_> {
 
     /// Why a definition is not served yet.
     async fn established(&self, desired: &Desired) -> Status {
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Definition {
-            status: Conditions,
-        }
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Conditions {
-            /// A new definition has none.
-            conditions: Option<Vec<Condition>>,
-        }
-        #[derive(Deserialize, Default)]
-        #[serde(default)]
-        struct Condition {
-            r#type: String,
-            status: String,
-            message: String,
-        }
-        let place =
-            kube::core::Request::new("/apis/apiextensions.k8s.io/v1/customresourcedefinitions");
+        let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
         let asked = async {
-            let request = place.get(
-                &desired.object.name,
-                &kube::core::params::GetParams::default(),
-            )?;
-            send(&self.cluster.client, &request)
-                .await?
-                .read::<Definition>()
+            let place = kube::core::Request::new(definitions);
+            let request = place.get(&desired.object.name, &Default::default())?;
+            send(&self.cluster.client, &request).await?.read::<Value>()
         };
         let definition = match asked.await {
             Ok(definition) => definition,
             Err(refusal) => return Status::failed(refusal.to_string()),
         };
-        let conditions = definition.status.conditions.unwrap_or_default();
-        match conditions
-            .iter()
-            .find(|c| c.r#type == "NamesAccepted" && c.status == "False")
-        {
-            Some(refused) => Status::failed(refused.message.clone()),
+        let conditions = definition["status"]["conditions"].as_array();
+        let refused = conditions.into_iter().flatten().find(|condition| {
+            condition["type"] == "NamesAccepted" && condition["status"] == "False"
+        });
+        match refused {
+            Some(refused) => Status::failed(refused["message"].as_str().unwrap_or_default()),
             None => Status::in_progress("the server does not serve it yet"),
         }
     }

@@ -17,6 +17,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 
 use crate::error::{Code, Error, Result, nearest};
+use crate::files;
 use crate::host::artifacts::{Locked, lockfile, staging};
 use crate::host::{dirs, lock};
 use crate::plan::Progress;
@@ -57,7 +58,7 @@ struct Place {
 /// Where an operator's files are at a version.
 fn place(root: &Path, operator: &str, version: &str) -> Result<Place> {
     let path = root.join("manifests").join(operator).join("bundle.yaml");
-    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, &error))?;
+    let text = files::read(&path)?;
     let place: Place = serde_yaml::from_str(&text).map_err(|error| {
         Error::new(
             Code::Artifact,
@@ -160,9 +161,7 @@ impl Bundle {
             .map(|locked| {
                 let path = dir.join(&locked.file);
                 self.verify(&path, locked)?;
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|source| Error::io("read", &path, &source))?;
-                Ok((locked.file.clone(), text))
+                Ok((locked.file.clone(), files::read(&path)?))
             })
             .collect()
     }

@@ -60,7 +60,7 @@ pub async fn measure(
 
 /// The YAML files of a list.
 fn listed(path: &Path, url: &str) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, &error))?;
+    let text = crate::files::read(path)?;
     let entries: Vec<Entry> = serde_json::from_str(&text)
         .map_err(|error| Error::new(Code::Artifact, format!("{url} is no list: {error}")))?;
     let is_plain = |name: &str| name.ends_with(".yaml") && !name.contains(['/', '\\']);

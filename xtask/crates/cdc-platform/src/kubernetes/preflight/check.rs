@@ -64,8 +64,7 @@ pub(super) fn open_references(objects: &[DynamicObject]) -> BTreeSet<Reference> 
     let made: BTreeSet<(String, String)> = objects.iter().flat_map(wants::made_for).collect();
     let there = |reference: &Reference| {
         objects.iter().any(|object| {
-            let kind = object.types.as_ref().map(|types| types.kind.as_str());
-            kind == Some(reference.kind)
+            readiness::kind(object) == reference.kind
                 && object.metadata.name.as_deref() == Some(&reference.name)
                 && object.metadata.namespace.as_deref().unwrap_or_default() == reference.namespace
         })
@@ -112,9 +111,8 @@ fn classes(objects: &[DynamicObject], facts: &Facts) -> Vec<Finding> {
         return Vec::new();
     };
     let mut names: Vec<String> = classes.iter().map(ResourceExt::name_any).collect();
-    let ours = objects
-        .iter()
-        .filter(|it| it.types.as_ref().is_some_and(|t| t.kind == "StorageClass"));
+    let ours = objects.iter();
+    let ours = ours.filter(|it| readiness::kind(it) == "StorageClass");
     names.extend(ours.map(ResourceExt::name_any));
     let default = classes.iter().any(|class| {
         class
@@ -262,14 +260,25 @@ struct Free {
     pods: i128,
 }
 
+impl Free {
+    /// Whether a pod may be put onto the node.
+    fn takes(&self, wanted: &Wanted) -> bool {
+        self.usable || wanted.tolerant
+    }
+
+    /// Whether there is room for a pod.
+    fn fits(&self, wanted: &Wanted) -> bool {
+        self.takes(wanted) && self.cpu >= wanted.cpu && self.memory >= wanted.memory
+    }
+}
+
 /// What the nodes have left beside the pods that are not of the objects.
 fn free(objects: &[DynamicObject], nodes: &[Node], pods: &[Pod]) -> Vec<Free> {
     // Pods that are there already make way for their successors, or are what is wanted.
     let ours: Vec<_> = objects
         .iter()
         .filter_map(|object| {
-            let kind = object.types.as_ref()?.kind.as_str();
-            let wants = kind != "KafkaTopic";
+            let wants = readiness::kind(object) != "KafkaTopic";
             let selector = wants.then(|| readiness::pods_of(object)).flatten()?;
             Some((object.metadata.namespace.clone(), selector))
         })
@@ -356,16 +365,13 @@ fn room(objects: &[DynamicObject], options: &Options, facts: &Facts) -> Vec<Find
 
 /// Pods that no node has room for, each taken by itself.
 fn too_large(wanted: &[Wanted], free: &[Free]) -> Vec<Finding> {
-    let fits = |wanted: &Wanted, free: &Free| {
-        (free.usable || wanted.tolerant) && free.cpu >= wanted.cpu && free.memory >= wanted.memory
-    };
     wanted
         .iter()
-        .filter(|wanted| !free.iter().any(|free| fits(wanted, free)))
+        .filter(|wanted| !free.iter().any(|free| free.fits(wanted)))
         .map(|wanted| {
             let left: Vec<String> = free
                 .iter()
-                .filter(|free| free.usable || wanted.tolerant)
+                .filter(|free| free.takes(wanted))
                 .map(|free| {
                     format!(
                         "{}: cpu {}, memory {}",
@@ -411,12 +417,7 @@ fn too_many(wanted: &[Wanted], free: &mut [Free]) -> Option<Finding> {
     for pod in wanted.iter().flat_map(|it| (0..slots(it)).map(move |_| it)) {
         let place = free
             .iter_mut()
-            .filter(|free| {
-                (free.usable || pod.tolerant)
-                    && free.cpu >= pod.cpu
-                    && free.memory >= pod.memory
-                    && free.pods > 0
-            })
+            .filter(|free| free.fits(pod) && free.pods > 0)
             .max_by_key(|free| free.memory);
         match place {
             Some(place) => {

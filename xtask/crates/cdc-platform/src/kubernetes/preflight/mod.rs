@@ -14,14 +14,15 @@ mod wants;
 use std::collections::BTreeSet;
 
 use futures_util::future::{join_all, join3};
-use k8s_openapi::api::core::v1::{ConfigMap, Node, Pod, Secret};
+use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::api::{ApiResource, ListParams};
-use kube::core::DynamicObject;
+use kube::api::ListParams;
+use kube::core::{DynamicObject, ObjectList};
 use kube::{Api, Client};
 
 pub use check::{Finding, check};
 
+use super::core_objects;
 use crate::error::{Code, Error, Result};
 use wants::Reference;
 
@@ -80,50 +81,32 @@ pub async fn gather(client: &Client, objects: &[DynamicObject]) -> Facts {
     let lists = join3(nodes.list(&all), pods.list(&all), classes.list(&all));
     let open: Vec<Reference> = check::open_references(objects).into_iter().collect();
     let asked = join_all(open.into_iter().map(|reference| async {
-        let resource = match reference.kind {
-            "Secret" => ApiResource::erase::<Secret>(&()),
-            _ => ApiResource::erase::<ConfigMap>(&()),
-        };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(client.clone(), &reference.namespace, &resource);
+        let api = core_objects(client, reference.kind, &reference.namespace);
         // Metadata only: nobody here needs to read a Secret.
         let found = api.get_metadata_opt(&reference.name).await;
         (reference, found)
     }));
     let ((nodes, pods, classes), asked) = tokio::join!(lists, asked);
     let mut facts = Facts::default();
-    let mut unread = Vec::new();
-    fn read<T: Clone>(
-        what: &str,
-        list: kube::Result<kube::core::ObjectList<T>>,
-        unread: &mut Vec<String>,
-    ) -> Option<Vec<T>> {
-        match list {
-            Ok(list) => Some(list.items),
-            Err(error) => {
-                unread.push(format!("{what}: {error}"));
-                None
-            }
-        }
-    }
-    facts.nodes = read("nodes", nodes, &mut unread);
-    facts.pods = read("pods", pods, &mut unread);
-    facts.classes = read("storage classes", classes, &mut unread);
-    for (reference, found) in asked {
+    facts.nodes = facts.read("nodes", nodes);
+    facts.pods = facts.read("pods", pods);
+    facts.classes = facts.read("storage classes", classes);
+    for (it, found) in asked {
         match found {
             Ok(Some(_)) => {}
-            Ok(None) => {
-                let Reference {
-                    kind,
-                    namespace,
-                    name,
-                    ..
-                } = reference;
-                facts.missing.insert((kind, namespace, name));
-            }
-            Err(error) => unread.push(format!("{} {}: {error}", reference.kind, reference.name)),
+            Ok(None) => drop(facts.missing.insert((it.kind, it.namespace, it.name))),
+            Err(error) => facts
+                .unread
+                .push(format!("{} {}: {error}", it.kind, it.name)),
         }
     }
-    facts.unread = unread;
     facts
+}
+
+impl Facts {
+    fn read<T: Clone>(&mut self, what: &str, list: kube::Result<ObjectList<T>>) -> Option<Vec<T>> {
+        list.map(|list| list.items)
+            .map_err(|error| self.unread.push(format!("{what}: {error}")))
+            .ok()
+    }
 }

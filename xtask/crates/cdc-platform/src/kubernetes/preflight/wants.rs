@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use kube::core::DynamicObject;
 use serde_json::Value;
 
+use crate::readiness::kubernetes::kind;
 use crate::units;
 
 /// Pods of one size.
@@ -65,13 +66,6 @@ fn items(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn kind(object: &DynamicObject) -> &str {
-    object
-        .types
-        .as_ref()
-        .map_or("", |types| types.kind.as_str())
-}
-
 pub(super) fn owner(object: &DynamicObject) -> String {
     let name = object.metadata.name.as_deref().unwrap_or("?");
     format!("{} {name}", kind(object))
@@ -80,20 +74,13 @@ pub(super) fn owner(object: &DynamicObject) -> String {
 /// The pod specifications in an object, with how many pods each makes.
 fn pod_specs(object: &DynamicObject) -> Vec<(i64, &Value)> {
     let data = &object.data;
-    let replicas = |path: &str, default: i64| at(data, path).as_i64().unwrap_or(default);
+    let template = at(data, "/spec/template/spec");
+    let replicas = |path: &str| at(data, path).as_i64().unwrap_or(1);
     match kind(object) {
-        "Deployment" | "StatefulSet" => {
-            vec![(
-                replicas("/spec/replicas", 1),
-                at(data, "/spec/template/spec"),
-            )]
-        }
-        "Job" => vec![(
-            replicas("/spec/parallelism", 1),
-            at(data, "/spec/template/spec"),
-        )],
+        "Deployment" | "StatefulSet" => vec![(replicas("/spec/replicas"), template)],
+        "Job" => vec![(replicas("/spec/parallelism"), template)],
         // One per node: how many is the cluster's affair.
-        "DaemonSet" => vec![(1, at(data, "/spec/template/spec"))],
+        "DaemonSet" => vec![(1, template)],
         "Pod" => vec![(1, at(data, "/spec"))],
         "ClickHouseInstallation" | "ClickHouseKeeperInstallation" => {
             let hosts: i64 = items(at(data, "/spec/configuration/clusters"))
@@ -135,21 +122,17 @@ fn requests(resources: &Value) -> (i128, i128) {
 /// A pod's requests: its containers together, or its largest step before them.
 fn pod_requests(spec: &Value) -> (i128, i128) {
     let of = |key: &str| {
-        items(at(spec, key))
-            .iter()
-            .map(|container| requests(at(container, "/resources")))
-            .collect::<Vec<_>>()
+        let containers = items(at(spec, key)).iter();
+        containers.map(|container| requests(at(container, "/resources")))
     };
-    let (mut cpu, mut memory) = (0, 0);
-    for (c, m) in of("/containers") {
-        cpu += c;
-        memory += m;
-    }
-    for (c, m) in of("/initContainers") {
-        cpu = cpu.max(c);
-        memory = memory.max(m);
-    }
-    (cpu, memory)
+    let together = sum(of("/containers"));
+    of("/initContainers").fold(together, |(cpu, memory), (c, m)| {
+        (cpu.max(c), memory.max(m))
+    })
+}
+
+fn sum(requests: impl Iterator<Item = (i128, i128)>) -> (i128, i128) {
+    requests.fold((0, 0), |(cpu, memory), (c, m)| (cpu + c, memory + m))
 }
 
 /// The pods that the object leads to. Operators' own additions (sidecars, jobs) are not counted.
@@ -174,15 +157,10 @@ pub(super) fn pods(object: &DynamicObject) -> Vec<Wanted> {
         "Kafka" => {
             let entity = at(data, "/spec/entityOperator");
             let parts = ["/topicOperator/resources", "/userOperator/resources"];
-            let (mut cpu, mut memory) = (0, 0);
-            for part in parts {
-                let (c, m) = requests(at(entity, part));
-                cpu += c;
-                memory += m;
-            }
+            let parts = parts.iter().map(|part| requests(at(entity, part)));
             match entity.is_null() {
                 true => Vec::new(),
-                false => vec![wanted(1, (cpu, memory))],
+                false => vec![wanted(1, sum(parts))],
             }
         }
         "Cluster" => vec![wanted(

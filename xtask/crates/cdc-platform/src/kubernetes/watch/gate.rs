@@ -8,9 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{
-    ConfigMap, Event as CoreEvent, PersistentVolumeClaim, Pod, Secret,
-};
+use k8s_openapi::api::core::v1::{Event as CoreEvent, PersistentVolumeClaim, Pod};
 use kube::api::{ApiResource, LogParams};
 use kube::core::{DynamicObject, GroupVersionKind};
 use kube::{Api, Client};
@@ -20,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::table::Table;
 use super::{Target, Watches};
 use crate::clock;
-use crate::kubernetes::said;
+use crate::kubernetes::{core_objects, said};
 use crate::readiness::kubernetes::{
     self as readiness, Ages, LogOf, Missing, OperatorLog, Seen, Verdict,
 };
@@ -130,7 +128,7 @@ impl Gate {
         }
         self.ages.now = self.begin.elapsed();
         let Verdict {
-            status,
+            mut status,
             log,
             missing,
         } = readiness::evaluate(&seen, &mut self.ages);
@@ -151,15 +149,10 @@ impl Gate {
                 ..status
             };
         }
-        match log {
-            Some(log) => {
-                let lines = self.last_lines(&log).await;
-                let mut evidence = status.evidence.clone();
-                evidence.extend(lines);
-                status.with_evidence(evidence)
-            }
-            None => status,
+        if let Some(log) = log {
+            status.evidence.extend(self.last_lines(&log).await);
         }
+        status
     }
 
     /// As [`Gate::look`], but content once the object's pods have begun, ready or not.
@@ -198,30 +191,18 @@ impl Gate {
             &self.sets,
             &self.pools,
         ];
-        for table in std::iter::once(&self.object).chain(others.into_iter().flatten()) {
-            let status = table.read(|content| match (&content.trouble, content.listed) {
-                (Some(refusal), _) if refusal.code == 403 => {
-                    // Permissions are not given by waiting.
-                    Some(Status::failed(format!(
-                        "may not watch: {}",
-                        refusal.message
-                    )))
+        let mut tables = std::iter::once(&self.object).chain(others.into_iter().flatten());
+        tables.find_map(|table| {
+            table.read(|content| match (&content.trouble, content.listed) {
+                (Some(refusal), false) if refusal.code == 404 => {
+                    let absent = "its kind is not served by the cluster yet";
+                    Some(Status::not_found(absent))
                 }
-                (Some(refusal), false) if refusal.code == 404 => Some(Status::not_found(
-                    "its kind is not served by the cluster yet",
-                )),
-                (Some(refusal), _) => Some(Status::unknown(format!(
-                    "cannot watch: {}",
-                    refusal.message
-                ))),
+                (Some(refusal), _) => Some(refusal.status()),
                 (None, false) => Some(Status::unknown("not listed yet")),
                 (None, true) => None,
-            });
-            if status.is_some() {
-                return status;
-            }
-        }
-        None
+            })
+        })
     }
 
     /// What the watches hold. A wait asks some ten times a second.
@@ -275,12 +256,7 @@ impl Gate {
     }
 
     async fn there(&self, missing: &Missing) -> bool {
-        let resource = match missing.kind {
-            "Secret" => ApiResource::erase::<Secret>(&()),
-            _ => ApiResource::erase::<ConfigMap>(&()),
-        };
-        let api: Api<DynamicObject> =
-            Api::namespaced_with(self.client.clone(), &missing.namespace, &resource);
+        let api = core_objects(&self.client, missing.kind, &missing.namespace);
         // Metadata only: nobody here needs to read a Secret. No answer leaves the failure as it is.
         let found = timeout(EVIDENCE_WITHIN, api.get_metadata_opt(&missing.name)).await;
         matches!(found, Ok(Ok(Some(_))))

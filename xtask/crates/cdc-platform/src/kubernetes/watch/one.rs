@@ -52,11 +52,7 @@ where
         match &*seen {
             None => Status::unknown("not listed yet"),
             Some(Ok(object)) => evaluate(object.as_ref()),
-            // Permissions are not given by waiting.
-            Some(Err(refusal)) if refusal.code == 403 => {
-                Status::failed(format!("may not watch: {}", refusal.message))
-            }
-            Some(Err(refusal)) => Status::unknown(format!("cannot watch: {}", refusal.message)),
+            Some(Err(refusal)) => refusal.status(),
         }
     };
     let what = format!("{} {name}", K::kind(&()));

@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use kube::core::{DynamicObject, TypeMeta};
 use kube::runtime::watcher::{self, Event};
 
+use crate::readiness::Status;
+
 /// What one watch holds.
 #[derive(Default)]
 pub(super) struct Table(RwLock<Content>);
@@ -24,6 +26,17 @@ pub(super) struct Content {
 pub(super) struct Refusal {
     pub(super) code: u16,
     pub(super) message: String,
+}
+
+impl Refusal {
+    /// What it means for who waits.
+    pub(super) fn status(&self) -> Status {
+        match self.code {
+            // Permissions are not given by waiting.
+            403 => Status::failed(format!("may not watch: {}", self.message)),
+            _ => Status::unknown(format!("cannot watch: {}", self.message)),
+        }
+    }
 }
 
 impl Table {

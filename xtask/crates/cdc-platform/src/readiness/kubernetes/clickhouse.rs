@@ -76,8 +76,8 @@ fn progress(object: &DynamicObject, seen: &Seen) -> Status {
     }
     // Nothing is known of the pods' number before the operator has counted the hosts.
     if hosts.is_none() || ready < wanted || seen.pods.len() > ready {
-        let said = pods::unready(&all, seen).map_or_else(String::new, |said| format!("; {said}"));
-        return Status::in_progress(format!("Completed, but {counted}{said}"));
+        let told = pods::told(counted, &all, seen);
+        return Status::in_progress(format!("Completed, but {told}"));
     }
     Status::current(format!("Completed, {counted}"))
 }

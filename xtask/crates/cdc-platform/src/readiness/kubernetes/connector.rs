@@ -2,14 +2,9 @@
 
 use kube::core::DynamicObject;
 
-use super::fields::{self, text};
+use super::fields::text;
 use crate::readiness::Status;
 use crate::readiness::connect::ConnectorStatus;
-
-/// Whether the operator knows the newest specification.
-pub fn observed(object: &DynamicObject) -> bool {
-    fields::observed(object)
-}
 
 /// The state that the resource wants and Connect does not report. The operator tells that it has seen a
 /// change before it acts on it; one that was made at Connect itself it undoes when it looks next.

@@ -58,6 +58,12 @@ pub(super) fn time(value: &Value, path: &[&str]) -> Option<i64> {
     Some(time.as_second())
 }
 
+/// The object's kind; empty if it does not say.
+pub fn kind(object: &DynamicObject) -> &str {
+    let types = object.types.as_ref();
+    types.map_or("", |types| types.kind.as_str())
+}
+
 /// The object's own name.
 pub(super) fn name(object: &DynamicObject) -> &str {
     object.metadata.name.as_deref().unwrap_or("?")
@@ -78,9 +84,9 @@ pub(super) fn annotation<'a>(object: &'a DynamicObject, key: &str) -> Option<&'a
     Some(object.metadata.annotations.as_ref()?.get(key)?.as_str())
 }
 
-/// Whether the controller has seen the newest specification. Without a generation there is nothing
-/// to compare.
-pub(super) fn observed(object: &DynamicObject) -> bool {
+/// Whether the controller or operator has seen the newest specification. Without a generation there is
+/// nothing to compare.
+pub fn observed(object: &DynamicObject) -> bool {
     match object.metadata.generation {
         None => true,
         Some(generation) => {
@@ -89,8 +95,9 @@ pub(super) fn observed(object: &DynamicObject) -> bool {
     }
 }
 
-/// When anybody last wrote something other than a subresource, in seconds since 1970.
-pub(super) fn last_written(object: &DynamicObject) -> Option<i64> {
+/// When anybody last wrote something of an object other than a subresource, as its status is, in seconds
+/// since 1970.
+pub fn last_written(object: &DynamicObject) -> Option<i64> {
     let created = object.metadata.creation_timestamp.as_ref();
     object
         .metadata

@@ -8,6 +8,7 @@ use kube::core::DynamicObject;
 
 use super::fields::{leaving, list, name, text};
 use crate::readiness::Status;
+use crate::report::text::count;
 
 /// An image that pods are to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +46,7 @@ pub fn pulled(all: &[Arc<DynamicObject>], wanted: &Wanted) -> Status {
             }
         }
     }
-    let counted = format!(
-        "{proven} of {} {}",
-        wanted.pods,
-        if wanted.pods == 1 { "pod" } else { "pods" }
-    );
+    let counted = format!("{proven} of {}", count(wanted.pods, "pod"));
     match waits {
         Some(why) => Status::in_progress(format!("{counted} proven; {why}")),
         None if proven < wanted.pods => Status::in_progress(format!("{counted} proven")),

@@ -29,7 +29,8 @@ use kube::core::{DynamicObject, Selector, SelectorExt};
 
 use super::{State, Status};
 pub use clickhouse::ALTINITY_LOG;
-pub use connector::{not_as_wanted, observed};
+pub use connector::not_as_wanted;
+pub use fields::{kind, last_written as written, observed};
 pub use images::{Wanted as WantedImage, pulled, stale};
 pub use leader::{leads, seen_by_another};
 pub use pods::{LogOf, Missing, Trouble};
@@ -150,16 +151,11 @@ pub fn overtaken(seen: &Seen) -> bool {
         && strimzi::overtaken(object, &seen.without_ended())
 }
 
-/// When anybody last wrote something of an object other than its status, in seconds since 1970.
-pub fn written(object: &DynamicObject) -> Option<i64> {
-    fields::last_written(object)
-}
-
 /// Since when, in seconds since 1970, an operator has not taken up an object's newest specification; none
 /// if it has.
 pub fn untaken(object: &DynamicObject) -> Option<i64> {
-    let waits = !fields::observed(object) && !fields::leaving(object);
-    waits.then(|| fields::last_written(object))?
+    let waits = !observed(object) && !fields::leaving(object);
+    waits.then(|| written(object))?
 }
 
 /// An operator whose log tells why it waits, where the object that it runs does not.
@@ -174,7 +170,7 @@ pub struct OperatorLog {
 /// The operator that alone keeps an object from being current, and does not say why: its pods are ready.
 pub fn awaits_operator(seen: &Seen) -> Option<&'static OperatorLog> {
     let object = seen.object.as_deref()?;
-    let waits = object.types.as_ref()?.kind == "ClickHouseInstallation"
+    let waits = kind(object) == "ClickHouseInstallation"
         && clickhouse::awaits_operator(object, &seen.without_ended());
     waits.then_some(&ALTINITY_LOG)
 }
@@ -216,15 +212,13 @@ pub fn needs(group: &str, kind: &str) -> Needs {
 
 /// Which pods belong to the object, by their labels; none if it has none.
 pub fn pods_of(object: &DynamicObject) -> Option<Selector> {
-    let kind = object
-        .types
-        .as_ref()
-        .map_or("", |types| types.kind.as_str());
+    let kind = kind(object);
     let name = fields::name(object).to_owned();
+    let cluster = || fields::label(object, "strimzi.io/cluster");
     let labelled = |labels: &[(&str, &str)]| {
+        let labels = labels.iter();
         Some(
             labels
-                .iter()
                 .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
                 .collect(),
         )
@@ -240,17 +234,11 @@ pub fn pods_of(object: &DynamicObject) -> Option<Selector> {
         }
         // How many brokers there are decides whether a refused replication factor can ever do.
         "KafkaTopic" => labelled(&[
-            (
-                "strimzi.io/cluster",
-                fields::label(object, "strimzi.io/cluster")?,
-            ),
+            ("strimzi.io/cluster", cluster()?),
             ("strimzi.io/broker-role", "true"),
         ]),
         "KafkaNodePool" => labelled(&[
-            (
-                "strimzi.io/cluster",
-                fields::label(object, "strimzi.io/cluster")?,
-            ),
+            ("strimzi.io/cluster", cluster()?),
             ("strimzi.io/pool-name", &name),
         ]),
         "ClickHouseInstallation" => labelled(&[("clickhouse.altinity.com/chi", &name)]),

@@ -14,9 +14,10 @@ use kube::core::DynamicObject;
 use serde_json::Value;
 
 use super::Seen;
-use super::fields::{at, condition, label, leaving, list, name, short, text};
+use super::fields::{at, condition, leaving, list, name, short, text};
 use super::recovery::{ends_so_again, no_program};
 use crate::readiness::Cause;
+use crate::report::text::count as counted;
 use crash::{crash, end, ended_by};
 
 mod crash;
@@ -39,6 +40,16 @@ pub struct LogOf {
     pub pod: String,
     /// The container.
     pub container: String,
+}
+
+impl LogOf {
+    pub(super) fn new(pod: &DynamicObject, container: &str) -> Self {
+        LogOf {
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+            pod: name(pod).to_owned(),
+            container: container.to_owned(),
+        }
+    }
 }
 
 /// An object that a pod needs and that is said to be missing.
@@ -124,11 +135,7 @@ impl Trouble {
     }
 
     fn log(mut self, pod: &DynamicObject, container: &str) -> Self {
-        self.log = Some(LogOf {
-            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-            pod: name(pod).to_owned(),
-            container: container.to_owned(),
-        });
+        self.log = Some(LogOf::new(pod, container));
         self
     }
 }
@@ -146,10 +153,7 @@ pub(super) fn ended(pod: &DynamicObject) -> bool {
 
 /// `1 of 2 pods ready`.
 pub(super) fn count(ready: usize, wanted: usize) -> String {
-    match wanted {
-        1 => format!("{ready} of 1 pod ready"),
-        _ => format!("{ready} of {wanted} pods ready"),
-    }
+    format!("{ready} of {} ready", counted(wanted, "pod"))
 }
 
 /// The troubles of all pods that were seen.
@@ -353,17 +357,19 @@ fn claims(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         .filter_map(|volume| text(volume, &["persistentVolumeClaim", "claimName"]))
         .find_map(|wanted| {
             let claim = seen.claims.iter().find(|claim| name(claim) == wanted)?;
-            claim_trouble(claim, seen).map(|(message, grace)| {
+            claim_trouble(claim, seen, |message| {
                 Trouble::new(pod, &format!("claim/{wanted}"), message)
-                    .because(Cause::VolumePending)
-                    .within(grace)
             })
         })
 }
 
 /// Why a pending claim is not going to be bound; none if it is on its way. `WaitForFirstConsumer`
 /// is on its way: it waits for the pod's node to be chosen.
-pub(super) fn claim_trouble(claim: &DynamicObject, seen: &Seen) -> Option<(String, Duration)> {
+pub(super) fn claim_trouble(
+    claim: &DynamicObject,
+    seen: &Seen,
+    trouble: impl FnOnce(String) -> Trouble,
+) -> Option<Trouble> {
     if text(&claim.data, &["status", "phase"]) != Some("Pending") {
         return None;
     }
@@ -381,30 +387,30 @@ pub(super) fn claim_trouble(claim: &DynamicObject, seen: &Seen) -> Option<(Strin
     let said = text(&event.data, &["message"]).unwrap_or_default();
     let class = text(&claim.data, &["spec", "storageClassName"]).unwrap_or_default();
     let who = name(claim);
-    match text(&event.data, &["reason"]) {
+    let (message, grace) = match text(&event.data, &["reason"]) {
         // A class that is not there is not made by waiting, but may be applied a moment later.
         Some("ProvisioningFailed")
             if said.contains("storageclass") && said.contains("not found") =>
         {
-            Some((
-                format!("claim {who}: there is no storage class `{class}`"),
-                SETTLES,
-            ))
+            let absent = format!("claim {who}: there is no storage class `{class}`");
+            (absent, SETTLES)
         }
-        Some("ProvisioningFailed") => Some((
+        Some("ProvisioningFailed") => (
             format!("claim {who} cannot be provisioned: {}", short(said)),
             VOLUME_SETTLES,
-        )),
-        Some("FailedBinding") if class.is_empty() => Some((
+        ),
+        Some("FailedBinding") if class.is_empty() => (
             format!("claim {who} names no storage class, and the cluster has no default"),
             SETTLES,
-        )),
-        Some("FailedBinding") => Some((
+        ),
+        Some("FailedBinding") => (
             format!("claim {who} cannot be bound: {}", short(said)),
             SETTLES,
-        )),
-        _ => None,
-    }
+        ),
+        _ => return None,
+    };
+    let trouble = trouble(message).because(Cause::VolumePending);
+    Some(trouble.within(grace))
 }
 
 /// A volume that cannot be mounted. Only a pod none of whose containers runs waits for one.
@@ -435,8 +441,8 @@ fn mounts(pod: &DynamicObject, seen: &Seen) -> Option<Trouble> {
         Some(_) => SETTLES,
         None => VOLUME_SETTLES,
     };
-    let mut trouble = Trouble::new(pod, "mount", message).within(grace);
-    trouble.cause = Some(Cause::MountFailed);
+    let trouble = Trouble::new(pod, "mount", message).because(Cause::MountFailed);
+    let mut trouble = trouble.within(grace);
     if missing.is_some() {
         trouble = trouble.evidence(said);
     }
@@ -478,14 +484,10 @@ pub(super) fn unready(pods: &[&DynamicObject], seen: &Seen) -> Option<String> {
     Some(format!("pod {}: {}", name(pod), short(said)))
 }
 
-/// The pods of the newest template, if they carry its hash in this label.
-pub(super) fn with_label<'a>(
-    pods: &'a [std::sync::Arc<DynamicObject>],
-    key: &str,
-    value: &str,
-) -> Vec<&'a DynamicObject> {
-    pods.iter()
-        .map(AsRef::as_ref)
-        .filter(|pod| label(pod, key) == Some(value))
-        .collect()
+/// A count of pods, and what one says that is not ready.
+pub(super) fn told(counted: String, pods: &[&DynamicObject], seen: &Seen) -> String {
+    match unready(pods, seen) {
+        Some(said) => format!("{counted}; {said}"),
+        None => counted,
+    }
 }

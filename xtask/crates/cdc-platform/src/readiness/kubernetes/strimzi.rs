@@ -14,11 +14,12 @@ use std::time::Duration;
 use kube::core::DynamicObject;
 
 use super::fields::{
-    annotation, condition, label, last_written, leaving, list, name, number, observed, short, text,
+    annotation, condition, kind, label, last_written, leaving, list, name, number, observed, short,
+    text,
 };
 use super::pods::{self, Trouble};
 use super::{Ages, Seen, Verdict, judge};
-use crate::readiness::Status;
+use crate::readiness::{State, Status};
 
 /// How long after a change of the specification the operator may take to change the set of pods.
 /// Seen: 0.3 s between the pool's `observedGeneration` and the set's new generation.
@@ -65,7 +66,7 @@ pub(super) fn overtaken(object: &DynamicObject, seen: &Seen) -> bool {
     match report(object, seen) {
         Report::NotReady(_) => quiet,
         // What Connect answered it may have passed, as a login that was wrong.
-        Report::Refused(_) => is_connector(object),
+        Report::Refused(_) => kind(object) == "KafkaConnector",
         Report::Older(_) => quiet && !seen.pods.is_empty(),
         _ => false,
     }
@@ -77,27 +78,17 @@ fn is_quiet(seen: &Seen) -> bool {
     pods.all(|pod| pods::ready(pod) && !of_older_revision(pod, seen))
 }
 
-fn is_connector(object: &DynamicObject) -> bool {
-    let types = object.types.as_ref();
-    types.is_some_and(|types| types.kind == "KafkaConnector")
-}
-
 /// What current means for a kind without pods.
 fn accepted(object: &DynamicObject, kind: &str) -> String {
     match kind {
         // Whether it works is only known over Connect's REST interface: `Ready` is also said of a
         // connector whose task fails or is restarted without end.
         "KafkaConnector" => "accepted by Connect".into(),
-        "KafkaTopic" => {
-            let partitions = number(&object.data, &["spec", "partitions"]);
-            partitions.map_or_else(
-                || "ready".into(),
-                |count| match count {
-                    1 => "ready, 1 partition".into(),
-                    count => format!("ready, {count} partitions"),
-                },
-            )
-        }
+        "KafkaTopic" => match number(&object.data, &["spec", "partitions"]) {
+            None => "ready".into(),
+            Some(1) => "ready, 1 partition".into(),
+            Some(count) => format!("ready, {count} partitions"),
+        },
         _ => "ready".into(),
     }
 }
@@ -183,9 +174,9 @@ fn with_pods(object: &DynamicObject, report: Report, seen: &Seen, ages: &mut Age
         }));
     }
     troubles.sort_by_key(|trouble| trouble.grace.unwrap_or(Duration::MAX));
-    if status.state == crate::readiness::State::Current {
+    if status.state == State::Current {
         status = settled(object, seen, ages).unwrap_or_else(|| pods_status(object, seen));
-    } else if status.state == crate::readiness::State::InProgress && !seen.pods.is_empty() {
+    } else if status.state == State::InProgress && !seen.pods.is_empty() {
         let ready = seen.pods.iter().filter(|pod| pods::ready(pod)).count();
         let all = pods::count(ready, seen.pods.len());
         status.message = format!("{}; {all}", status.message);
@@ -225,8 +216,7 @@ fn settled(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Option<Statu
         }
         let written = last_written(owner).unwrap_or_default();
         // Connect's status is written when its pods have rolled.
-        let kind = owner.types.as_ref().map(|types| types.kind.as_str());
-        if kind == Some("KafkaConnect") {
+        if kind(owner) == "KafkaConnect" {
             continue;
         }
         let followed = seen
@@ -250,11 +240,7 @@ fn settled(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Option<Statu
 /// pools.
 fn belongs(set: &DynamicObject, owner: &DynamicObject) -> bool {
     let pool = label(set, "strimzi.io/pool-name");
-    let is_pool = owner
-        .types
-        .as_ref()
-        .is_some_and(|types| types.kind == "KafkaNodePool");
-    !is_pool || pool == owner.metadata.name.as_deref()
+    kind(owner) != "KafkaNodePool" || pool == owner.metadata.name.as_deref()
 }
 
 /// Whether the pod's set wants it to be of another revision than it is.
@@ -306,8 +292,7 @@ fn pods_status(object: &DynamicObject, seen: &Seen) -> Status {
     let wanted = wanted.max(all.iter().filter(|pod| !leaving(pod)).count());
     let counted = pods::count(ready, wanted);
     if ready < wanted || all.len() > ready {
-        let said = pods::unready(&all, seen).map_or_else(String::new, |said| format!("; {said}"));
-        return Status::in_progress(format!("{counted}{said}"));
+        return Status::in_progress(pods::told(counted, &all, seen));
     }
     Status::current(format!("ready, {counted}"))
 }

@@ -8,7 +8,7 @@ use kube::core::DynamicObject;
 use super::fields::{condition, label, list, name, number, observed, short, text};
 use super::pods::{self, Trouble};
 use super::{Ages, Seen, Verdict, judge};
-use crate::readiness::{Cause, Status};
+use crate::readiness::Status;
 
 /// The status of an object of one of Kubernetes' kinds. A kind without a status is current once it
 /// is there.
@@ -18,6 +18,9 @@ pub(super) fn evaluate(
     seen: &Seen,
     ages: &mut Ages,
 ) -> Verdict {
+    if matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet") && !observed(object) {
+        return Status::in_progress(NOT_OBSERVED).into();
+    }
     match kind {
         "Deployment" => deployment(object, seen, ages),
         "StatefulSet" => stateful_set(object, seen, ages),
@@ -35,9 +38,6 @@ pub(super) fn evaluate(
 const NOT_OBSERVED: &str = "its controller has not seen the newest specification";
 
 fn deployment(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
-    if !observed(object) {
-        return Status::in_progress(NOT_OBSERVED).into();
-    }
     let wanted = wanted(object);
     let status = |key: &str| number(&object.data, &["status", key]).unwrap_or_default();
     let newest = newest_pods(&seen.pods);
@@ -82,19 +82,19 @@ fn deployment(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
 /// one is being fixed by the roll.
 pub(super) fn newest_pods(pods: &[Arc<DynamicObject>]) -> Vec<&DynamicObject> {
     const HASH: &str = "pod-template-hash";
-    let youngest = pods
-        .iter()
-        .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-    match youngest.and_then(|pod| label(pod, HASH)) {
-        Some(hash) => pods::with_label(pods, HASH, hash),
-        None => pods.iter().map(AsRef::as_ref).collect(),
-    }
+    let hash = youngest(pods).and_then(|pod| label(pod, HASH));
+    pods.iter()
+        .map(AsRef::as_ref)
+        .filter(|pod| hash.is_none() || label(pod, HASH) == hash)
+        .collect()
+}
+
+fn youngest(pods: &[Arc<DynamicObject>]) -> Option<&Arc<DynamicObject>> {
+    pods.iter()
+        .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
 }
 
 fn stateful_set(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
-    if !observed(object) {
-        return Status::in_progress(NOT_OBSERVED).into();
-    }
     let wanted = wanted(object);
     let status = |key: &str| number(&object.data, &["status", key]).unwrap_or_default();
     let newest = text(&object.data, &["status", "updateRevision"]).unwrap_or_default();
@@ -149,9 +149,6 @@ fn stateful_set(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict
 }
 
 fn daemon_set(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
-    if !observed(object) {
-        return Status::in_progress(NOT_OBSERVED).into();
-    }
     let status = |key: &str| number(&object.data, &["status", key]).unwrap_or_default();
     let (wanted, updated, ready) = (
         status("desiredNumberScheduled"),
@@ -159,10 +156,6 @@ fn daemon_set(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
         status("numberReady"),
     );
     let all: Vec<&DynamicObject> = seen.pods.iter().map(AsRef::as_ref).collect();
-    let troubles = all
-        .iter()
-        .flat_map(|pod| pods::troubles(pod, seen))
-        .collect();
     let progress = if updated < wanted {
         Status::in_progress(format!("{updated} of {wanted} pods updated"))
     } else if ready < wanted {
@@ -170,25 +163,17 @@ fn daemon_set(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
     } else {
         Status::current(counted(ready, wanted))
     };
-    judge(progress, troubles, ages)
+    judge(progress, pods::all_troubles(seen), ages)
 }
 
 fn job(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
     if let Some(failed) = condition(object, "Failed").filter(|failed| failed.is) {
         let why = format!("{}: {}", failed.reason, short(failed.message));
         // The newest of its pods says why.
-        let log = seen
-            .pods
-            .iter()
-            .max_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0))
-            .and_then(|pod| {
-                let container = list(&pod.data, &["spec", "containers"]).first()?;
-                Some(pods::LogOf {
-                    namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-                    pod: name(pod).to_owned(),
-                    container: text(container, &["name"])?.to_owned(),
-                })
-            });
+        let log = youngest(&seen.pods).and_then(|pod| {
+            let container = list(&pod.data, &["spec", "containers"]).first()?;
+            Some(pods::LogOf::new(pod, text(container, &["name"])?))
+        });
         return Verdict {
             log,
             ..Status::failed(why).into()
@@ -233,10 +218,8 @@ fn claim(object: &DynamicObject, seen: &Seen, ages: &mut Ages) -> Verdict {
         Some("Bound") => Status::current("bound").into(),
         Some("Lost") => Status::failed("its volume is lost").into(),
         _ => {
-            let trouble = pods::claim_trouble(object, seen).map(|(message, grace)| {
+            let trouble = pods::claim_trouble(object, seen, |message| {
                 Trouble::of(format!("claim/{}", name(object)), message)
-                    .because(Cause::VolumePending)
-                    .within(grace)
             });
             // Before a pod asks for it, a claim of a class that waits for its first consumer is as
             // it should be: nobody must wait for it alone.
@@ -316,9 +299,5 @@ fn counted(ready: i64, wanted: i64) -> String {
 }
 
 fn waiting_for(ready: i64, wanted: i64, pods: &[&DynamicObject], seen: &Seen) -> Status {
-    let mut message = counted(ready, wanted);
-    if let Some(said) = pods::unready(pods, seen) {
-        message = format!("{message}; {said}");
-    }
-    Status::in_progress(message)
+    Status::in_progress(pods::told(counted(ready, wanted), pods, seen))
 }

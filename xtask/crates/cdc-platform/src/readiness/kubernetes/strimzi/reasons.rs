@@ -24,26 +24,22 @@ pub(super) fn refusal(object: &DynamicObject, reason: &str, message: &str, seen:
         "" => reason.to_owned(),
         message => format!("{reason}: {}", short(message)),
     };
-    let passing = |grace: Option<Duration>| {
-        let mut trouble = Trouble::of(format!("{}/{reason}/{message}", name(object)), said.clone());
-        trouble.grace = grace;
-        Report::NotReady(trouble)
+    let trouble = |grace: Option<Duration>| {
+        let key = format!("{}/{reason}/{message}", name(object));
+        let trouble = Trouble::of(key, said.clone());
+        Trouble { grace, ..trouble }
     };
+    let passing = |grace| Report::NotReady(trouble(grace));
     let never = || Report::Refused(Status::failed(said.clone()));
     match reason {
         "Creating" => Report::Unseen(short(message)),
         // The specification itself is wrong, unless it names what another object brings.
         "InvalidConfigurationException" | "InvalidResourceException" => {
             match (absent(object, message), message) {
-                (Some(missing), _) => {
-                    let Report::NotReady(trouble) = passing(Some(SETTLES)) else {
-                        return never();
-                    };
-                    Report::NotReady(Trouble {
-                        missing: Some(missing),
-                        ..trouble
-                    })
-                }
+                (Some(missing), _) => Report::NotReady(Trouble {
+                    missing: Some(missing),
+                    ..trouble(Some(SETTLES))
+                }),
                 (None, message) if message.contains("No KafkaNodePools found") => {
                     passing(Some(LOOKED_AGAIN))
                 }

@@ -1,0 +1,225 @@
+//! What a profile says of a MongoDB replica set, and what follows from that alone.
+
+use serde::Deserialize;
+
+use crate::error::Result;
+use crate::profile::component::{
+    Accounts, ConnectorAccount, Key, Named, ObjectName, Program, Source, Space, Spec, Type, decode,
+};
+use crate::profile::parts::{Bad, Part, Update, Versions};
+use crate::profile::rules::{MEMORY, NAME, QUANTITY, Rules, WITH_DIGEST};
+use crate::profile::schema::{Password, PlatformChoice, Profile, Resources};
+
+/// The type.
+pub static TYPE: Type = Type {
+    name: "mongodb",
+    title: "MongoDB",
+    short: "mongo",
+    source: Some(Source {
+        table: "database.collection",
+        keys: &[],
+        has_positions: false,
+        has_columns: false,
+        rereads: false,
+        numbers_canaries: false,
+        plugin: &PLUGIN,
+        class: "MongoDbConnector",
+        history: None,
+        user: "mongodb.user",
+        password: "mongodb.password",
+    }),
+    sink: None,
+    reads_topics: None,
+    parts: &[&PLUGIN, &SERVER],
+    has_node_port: false,
+    decode: decode::<MongodbSettings>,
+};
+
+// The ranges of servers are those of Debezium's release pages, series 2.7 and 3.4 to 3.7 (debezium.github.io,
+// `_data/releases/<series>/series.yml`).
+static PLUGIN: Part = Part::plugin(
+    "plugins.mongodb",
+    "Debezium's `mongodb` plugin",
+    &[
+        Bad {
+            versions: Versions::series("2.7", "3.0"),
+            with: (&SERVER, Versions::from("8.0")),
+            why: "this connector is tested with MongoDB 5.0 to 7.0",
+            instead: (&SERVER, "7.0.41"),
+        },
+        Bad {
+            versions: Versions::series("3.4", "3.8"),
+            with: (&SERVER, Versions::below("6.0")),
+            why: "this connector is tested with MongoDB 6.0 to 8.0",
+            instead: (&SERVER, "8.0.30"),
+        },
+    ],
+);
+
+/// The server.
+pub static SERVER: Part = Part {
+    form: Some(&WITH_DIGEST),
+    ..Part::new(
+        "mongodb",
+        "MongoDB",
+        Update {
+            host: "",
+            clusters: "the pods of StatefulSet `mongo` roll, one after the other",
+        },
+    )
+};
+
+/// The server's program.
+pub const MONGOD: &str = "mongod";
+
+/// MongoDB.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MongodbSettings {
+    /// The component's name.
+    #[serde(skip)]
+    pub name: String,
+    /// Address of a replica set member that the tool does not run.
+    pub external: Option<String>,
+    /// Client port.
+    pub port: u16,
+    /// Replica set name.
+    pub replica_set: String,
+    /// The user whom the tool logs in as; empty connects without credentials.
+    pub user: String,
+    /// Password; none generates one.
+    pub password: Option<Password>,
+    /// The user whom connectors log in as (see `profile::logins`).
+    pub connector_user: Option<String>,
+    /// Their password; none generates one.
+    pub connector_password: Option<Password>,
+    /// WiredTiger cache size.
+    pub cache: String,
+    /// Seed files.
+    pub seed: Vec<String>,
+    /// Members of the replica set (Kubernetes).
+    pub replicas: u16,
+    /// What a member asks for (Kubernetes).
+    pub resources: Resources,
+    /// A member's volume (Kubernetes).
+    pub storage: String,
+}
+
+impl Named for MongodbSettings {
+    fn set_name(&mut self, name: &str) {
+        name.clone_into(&mut self.name);
+    }
+}
+
+impl MongodbSettings {
+    /// What its objects on a cluster are called.
+    pub fn resource(&self) -> &str {
+        match self.name.as_str() {
+            "mongodb" => "mongo",
+            other => other,
+        }
+    }
+
+    /// The members of the replica set on a cluster, as they find each other.
+    pub fn members(&self, profile: &Profile) -> Vec<String> {
+        let namespace = profile.namespace(Space::Database);
+        let name = self.resource();
+        let service = format!("{name}-mongodb.{namespace}.svc.cluster.local:27017");
+        match self.replicas {
+            1 => vec![service],
+            several => (0..several)
+                .map(|member| format!("{name}-{member}.{service}"))
+                .collect(),
+        }
+    }
+}
+
+impl Spec for MongodbSettings {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn external(&self) -> Option<&str> {
+        self.external.as_deref()
+    }
+
+    fn program(&self) -> Option<Program> {
+        Some(Program {
+            name: MONGOD,
+            without: Some(
+                "no `mongod` in PATH: its connector and flows are left out \
+                 (install MongoDB, or set {path}.external=host:port)",
+            ),
+        })
+    }
+
+    fn ports(&self) -> Vec<(&'static str, u16)> {
+        vec![("port", self.port)]
+    }
+
+    fn check(&self, rules: &Rules<'_>) -> Result<()> {
+        rules.obeys("replica_set", &self.replica_set, &NAME)?;
+        rules.obeys("cache", &self.cache, &MEMORY)?;
+        // An external server without users.
+        if !(self.user.is_empty() && self.external.is_some()) {
+            rules.obeys("user", &self.user, &NAME)?;
+        }
+        if let Some(user) = &self.connector_user {
+            rules.obeys("connector_user", user, &NAME)?;
+        }
+        rules.obeys("storage", &self.storage, &QUANTITY)?;
+        rules.resources("resources", &self.resources)?;
+        rules.count("replicas", self.replicas, &[1, 3, 5, 7])?;
+        rules.files("seed", "seed", &self.seed)
+    }
+
+    fn service(&self, _: &Profile) -> (String, Space, u16) {
+        (
+            format!("{}-mongodb", self.resource()),
+            Space::Database,
+            27017,
+        )
+    }
+
+    /// Of several members the first one is the primary whenever it can.
+    fn first_pod(&self) -> Option<String> {
+        (self.replicas > 1).then(|| format!("{}-0", self.resource()))
+    }
+
+    fn accounts(&self) -> Option<Accounts<'_>> {
+        Some(Accounts {
+            user: &self.user,
+            password: self.password.as_ref(),
+            connector: Some(ConnectorAccount {
+                user: self.connector_user.as_deref(),
+                password: self.connector_password.as_ref(),
+                anybody: true,
+            }),
+        })
+    }
+
+    fn keys(&self, _: &Profile) -> Vec<Key> {
+        // What the members prove themselves to each other with.
+        vec![Key {
+            suffix: "key".into(),
+            on_clusters: false,
+        }]
+    }
+
+    fn objects(&self, _: &Profile) -> Vec<(Space, ObjectName)> {
+        let object = ObjectName {
+            api: "apps/v1",
+            kind: "StatefulSet",
+            name: self.resource().to_owned(),
+        };
+        vec![(Space::Database, object)]
+    }
+
+    fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
+        // On `host` it is whatever is installed.
+        match platform {
+            PlatformChoice::Kind | PlatformChoice::Kubernetes => vec![&SERVER],
+            PlatformChoice::Host | PlatformChoice::Auto => Vec::new(),
+        }
+    }
+}
