@@ -193,6 +193,7 @@ pub enum Command {
   cargo xtask up --ports auto
   cargo xtask up --set postgres.port=5433 --timeline up.html
   cargo xtask up --require mongodb
+  cargo xtask up --prune                remove what flows left behind that the profile no longer has
   cargo xtask up --platform kind
   cargo xtask up --platform kubernetes --context my-cluster
 
@@ -211,7 +212,10 @@ pub struct Up {
     /// Read the operators' bundles from this directory instead of fetching them (air-gapped).
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub bundle_dir: Option<PathBuf>,
-    /// Do not ask before a cluster is changed for the first time, before objects are pruned, or before what this
+    /// Remove the tables, consumer groups and topics of flows that the profile no longer has, after asking.
+    #[arg(long)]
+    pub prune: bool,
+    /// Do not ask before a cluster is changed for the first time, before something is pruned, or before what this
     /// machine lacks is installed.
     #[arg(long)]
     pub yes: bool,

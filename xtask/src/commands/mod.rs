@@ -51,6 +51,7 @@ mod terminal;
 mod test;
 mod topic;
 mod up;
+mod up_prune;
 mod verify;
 mod versions;
 

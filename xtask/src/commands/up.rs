@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use serde_json::json;
 
 use super::context::{self, Choice};
-use super::{cluster, doctor, naming, restart, stdout};
+use super::{cluster, doctor, naming, restart, stdout, up_prune};
 use crate::cli::{Global, Ports, Up};
 use crate::clock;
 use crate::components;
@@ -28,9 +28,10 @@ use crate::profile::advisories::{Advisories, Vulnerable};
 use crate::profile::combinations::InUse;
 use crate::profile::{self, Loaded, Profile, pins};
 use crate::report::{self, Output, Reporter};
-use crate::up::{self, ClusterOptions};
+use crate::up::{self, ClusterOptions, leftovers};
 
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
+    up_prune::refuse(args)?;
     let selection = context::selection(global);
     let mut loaded = context::load(&selection)?;
     let context::Chosen { platform, why } = context::choose_platform(&loaded).await?;
@@ -56,7 +57,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let vulnerable = vulnerable(&env)?;
     if args.dry_run {
         vulnerable.iter().for_each(|line| eprintln!("{line}"));
-        return dry_run(global.output, &env);
+        return dry_run(global.output, &env, args.prune).await;
     }
     let cluster = cluster::find_patiently(&env).await?;
     if let Some(cluster) = &cluster {
@@ -118,7 +119,7 @@ pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     if let Some(path) = &args.timeline {
         write_timeline(path, &report, &env)?;
     }
-    finish(global.output, &env, report)
+    finish(global.output, &env, report, args).await
 }
 
 /// One line about what runs and is known to be vulnerable.
@@ -154,7 +155,12 @@ fn write_timeline(path: &Path, report: &RunReport, env: &Environment) -> Result<
 }
 
 /// Prints the result; a failure becomes one error that holds all of them.
-fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<ExitCode> {
+async fn finish(
+    output: Output,
+    env: &Environment,
+    mut report: RunReport,
+    args: &Up,
+) -> Result<ExitCode> {
     if !report.errors.is_empty() && output == Output::Text {
         let coloured = report::is_coloured(&std::io::stderr());
         eprintln!("{}", report::summary::text(&report, "failed", coloured));
@@ -166,7 +172,9 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
                 .hint("fix the cause and run the same command again: finished steps stay finished"),
         });
     }
+    let pruned = up_prune::run(env, args).await?;
     let mut summary = restart::summary(env, &report);
+    summary["pruned"] = pruned.json();
     summary["endpoints"] = json!(endpoints(env));
     summary["left_out"] = json!(env.left_out);
     stdout::answer(output, summary, || {
@@ -175,6 +183,7 @@ fn finish(output: Output, env: &Environment, mut report: RunReport) -> Result<Ex
         for (component, address) in endpoints(env) {
             text += &format!("  {component:<11} {address}\n");
         }
+        text += &pruned.text();
         text + &printed::ours("next: cargo xtask verify, cargo xtask status\n")
     })
 }
@@ -216,7 +225,7 @@ fn require(env: &Environment, required: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
+async fn dry_run(output: Output, env: &Environment, prune: bool) -> Result<ExitCode> {
     let mut lines: Vec<(String, String)> = Vec::new();
     for artifact in up::artifacts(env)? {
         if !artifact.dir(&env.dirs.cache).is_dir() {
@@ -250,6 +259,10 @@ fn dry_run(output: Output, env: &Environment) -> Result<ExitCode> {
         "topics, tables, connectors".into(),
         "would be made where they are missing or differ".into(),
     ));
+    if prune {
+        let left = leftovers::find(env).await?.lines().into_iter();
+        lines.extend(left.map(|it| (it, "would be removed".into())));
+    }
     let map: IndexMap<_, _> = lines.iter().cloned().collect();
     let object = json!({ "dry_run": map, "left_out": env.left_out });
     stdout::answer(output, object, || {

@@ -27,6 +27,7 @@ mod ports;
 mod proxy;
 mod readme;
 mod rebalance;
+mod removed;
 mod restarts;
 mod restored;
 mod rights;

@@ -47,13 +47,11 @@ async fn connectors_rest_fail_and_run_again() {
     // Every port of this environment was given to `up`, and stands in what it prints.
     let resume = format!("--set kafka.port={}", sandbox.ports["kafka.port"]);
     assert!(said.contains(&resume), "{said}");
-    let mut looked = sandbox.looks(&said);
-    for args in [&["diagnose"][..], &["status"], &["verify"]] {
-        let output = sandbox.run(args);
-        let said = [output.stdout, output.stderr].concat();
-        looked += sandbox.looks(&String::from_utf8_lossy(&said));
+    for args in ["diagnose", "status", "verify"] {
+        sandbox.run(&[args]);
     }
-    assert!(looked > 2, "{looked}");
+    let looked = sandbox.looked();
+    assert!(looked.len() > 1, "{looked:?}");
     assert_eq!(
         sandbox.json(&["connector", "status"])["connectors"][0]["state"],
         "PAUSED"

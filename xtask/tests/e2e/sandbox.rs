@@ -1,8 +1,9 @@
 //! One real environment of its own: own state, own ports, the machine's artifact cache.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -33,6 +34,8 @@ pub struct Sandbox {
     pub profile: Option<PathBuf>,
     /// A directory of programs that come before those of PATH.
     pub programs: Option<PathBuf>,
+    /// The printed commands that were run, without what chose the environment.
+    looked: Mutex<BTreeSet<String>>,
 }
 
 impl Sandbox {
@@ -48,6 +51,7 @@ impl Sandbox {
             profile: None,
             cache: None,
             programs: None,
+            looked: Mutex::default(),
         }
     }
 
@@ -71,10 +75,11 @@ impl Sandbox {
         self.state.join("cdc-xtask").join(name)
     }
 
-    pub fn command(&self, args: &[&str]) -> Command {
+    /// The tool with these words alone, as a person types them.
+    fn typed(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command
-            .args(args)
+            .args(words)
             .env("XDG_STATE_HOME", &self.state)
             // So that `auto` means `host`.
             .env("DOCKER_HOST", "tcp://127.0.0.1:1")
@@ -88,6 +93,11 @@ impl Sandbox {
             let before = std::iter::once(programs.clone()).chain(std::env::split_paths(&path));
             command.env("PATH", std::env::join_paths(before).expect("a path"));
         }
+        command
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.typed(args);
         // A command that was printed has its own.
         let is_given = |option: &str| args.contains(&option);
         if let Some(profile) = &self.profile
@@ -117,9 +127,40 @@ impl Sandbox {
             .map(|it| it.to_string_lossy().into_owned())
             .collect();
         for stream in [&output.stdout, &output.stderr] {
-            commands::check(&given, &String::from_utf8_lossy(stream));
+            let said = String::from_utf8_lossy(stream);
+            commands::check(&given, &said);
+            self.looks(&said);
         }
         output
+    }
+
+    /// Runs what a command printed as the next ones, as it stands, where they only look and did not yet. What they
+    /// find may be bad: they must be understood, and find their environment.
+    fn looks(&self, said: &str) {
+        for words in commands::next(said) {
+            let looks = commands::parsed(&words).is_some_and(|it| commands::only_looks(&it));
+            let bare = commands::bare(&words.join(" "));
+            if !looks || !self.looked.lock().expect("one at a time").insert(bare) {
+                continue;
+            }
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let output = self.typed(&words).output().expect("the tool starts");
+            let (code, text) = (
+                output.status.code(),
+                String::from_utf8_lossy(&output.stderr),
+            );
+            assert!(matches!(code, Some(0..=2)), "{words:?}: {code:?} {text}");
+        }
+    }
+
+    /// The printed commands that were run.
+    pub fn looked(&self) -> Vec<String> {
+        self.looked
+            .lock()
+            .expect("one at a time")
+            .iter()
+            .cloned()
+            .collect()
     }
 
     /// Runs a command that must succeed; returns its standard output.
@@ -145,25 +186,6 @@ impl Sandbox {
         );
         assert_eq!(output.status.code(), Some(code), "{args:?}: {text}");
         text
-    }
-
-    /// Runs what a command printed as the next ones, as it stands, where they only look; returns how many.
-    pub fn looks(&self, said: &str) -> usize {
-        let printed = commands::next(said);
-        let looks = printed.iter().filter(|words| {
-            let cli = commands::parsed(words);
-            cli.is_some_and(|cli| commands::only_looks(&cli))
-        });
-        let looks: Vec<_> = looks.collect();
-        for words in &looks {
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let output = self.run(&words);
-            // What it finds may be bad. It must be understood, and find its environment.
-            let code = output.status.code();
-            let text = String::from_utf8_lossy(&output.stderr);
-            assert!(matches!(code, Some(0..=2)), "{words:?}: {code:?} {text}");
-        }
-        looks.len()
     }
 
     pub fn json(&self, args: &[&str]) -> Value {

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 pub const TOOL: &str = "cargo xtask ";
 
 /// The commands that ask, and how many words each has after its name.
-pub const ASKING: [(&str, usize); 8] = [
+pub const ASKING: [(&str, usize); 9] = [
     ("cache clean", 0),
     ("doctor", 0),
     ("down", 0),
@@ -21,7 +21,10 @@ pub const ASKING: [(&str, usize); 8] = [
     ("offsets restore", 1),
     ("dlq redrive", 1),
     ("dlq purge", 1),
+    ("up", 0),
 ];
+/// Those of them that ask with this option only.
+const ASKING_WITH: [(&str, &str); 2] = [("doctor", "--fix"), ("up", "--prune")];
 /// The commands whose next word is part of their name.
 pub const GROUPS: [&str; 11] = [
     "env",
@@ -197,7 +200,10 @@ fn asking(text: &str) -> Option<(&'static str, usize)> {
 
 fn wants(command: &str) -> bool {
     let has = |option: &str| command.split(' ').any(|word| word == option);
-    let asks = asking(command).is_some_and(|(name, _)| name != "doctor" || has("--fix"));
+    let asks = asking(command).is_some_and(|(name, _)| {
+        let mut with = ASKING_WITH.iter().filter(|it| it.0 == name);
+        with.all(|(_, option)| has(option))
+    });
     asks && !UNASKED.into_iter().any(has)
 }
 

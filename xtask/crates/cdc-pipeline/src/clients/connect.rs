@@ -315,6 +315,15 @@ impl Connect {
         self.act(Method::DELETE, &path, None).await.map(drop)
     }
 
+    /// Removes the connector. Its offsets stay.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub async fn delete(&self, name: &str) -> Result<(), ConnectError> {
+        let path = format!("/connectors/{name}");
+        self.act(Method::DELETE, &path, None).await.map(drop)
+    }
+
     /// What the plugin says about a configuration; it reaches out to the source for it.
     ///
     /// # Errors

@@ -7,6 +7,7 @@ mod changes;
 mod columns;
 mod console;
 mod faults;
+mod leftovers;
 mod names;
 pub(super) mod operator;
 pub mod settings;

@@ -48,6 +48,17 @@ pub trait Target: Sync {
         Ok(Drift::default())
     }
 
+    /// What is here of flows that the profile no longer has. Nothing where connectors make the tables: they are not
+    /// told from the user's own.
+    async fn leftovers(&self, _env: &Environment) -> Result<Vec<Leftover>> {
+        Ok(Vec::new())
+    }
+
+    /// Removes it, with its rows. What was killed is found and removed again.
+    async fn remove(&self, _env: &Environment, _left: &Leftover) -> Result<()> {
+        Ok(())
+    }
+
     /// The name of the table that a flow's rows are read from.
     fn name(&self, env: &Environment, flow: &str) -> String;
 
@@ -142,6 +153,21 @@ impl Drift {
     pub fn is_none(&self) -> bool {
         self.added.is_empty() && self.reported.is_empty() && self.wrong.is_empty()
     }
+}
+
+/// What is at a target of a flow that the profile no longer has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Leftover {
+    /// The flow.
+    pub flow: String,
+    /// Its tables and views, in the order in which they can be dropped.
+    pub tables: Vec<String>,
+    /// Rows of its table, with those that a merge has not replaced yet.
+    pub rows: u64,
+    /// The topics that it reads.
+    pub topics: Vec<String>,
+    /// The consumer group in which it does.
+    pub group: Option<String>,
 }
 
 /// Something that only the user can decide.

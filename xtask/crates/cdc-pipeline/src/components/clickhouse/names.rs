@@ -45,10 +45,17 @@ pub struct Truncates {
 impl Names {
     /// The names for a flow of an environment.
     pub fn of(own: &ClickhouseSettings, env: &Environment, flow: &str) -> Self {
-        let rows = match own.are_several(env) {
-            true => "_local",
-            false => "",
-        };
+        let all = Names::whole(flow, own.are_several(env));
+        Names {
+            rereads: all.rereads.filter(|_| are_read_again(env, flow)),
+            truncates: all.truncates.filter(|_| marks_truncated(own, env, flow)),
+            ..all
+        }
+    }
+
+    /// All names that a flow may have, on one server or where there are several.
+    fn whole(flow: &str, are_several: bool) -> Self {
+        let rows = if are_several { "_local" } else { "" };
         Names {
             queue: format!("{flow}_queue"),
             feed: format!("mv_{flow}_queue"),
@@ -59,13 +66,27 @@ impl Names {
             errors_view: format!("mv_{flow}_errors"),
             errors: format!("{flow}_errors"),
             errors_rows: format!("{flow}_errors{rows}"),
-            rereads: are_read_again(env, flow).then(|| format!("{flow}_rereads")),
-            truncates: marks_truncated(own, env, flow).then(|| Truncates {
+            rereads: Some(format!("{flow}_rereads")),
+            truncates: Some(Truncates {
                 table: format!("{flow}_truncates"),
                 view: format!("mv_{flow}_truncates"),
                 deletes: format!("mv_{flow}_truncated"),
             }),
         }
+    }
+
+    /// All that a flow may have had, in the order in which it may be dropped: bronze, by which a flow is known, last.
+    pub(super) fn once(flow: &str) -> Vec<String> {
+        let both = [true, false].map(|several| Names::whole(flow, several));
+        let bronze = &both[0].bronze;
+        let all = both.iter().flat_map(Names::all);
+        let mut once: Vec<String> = Vec::new();
+        for name in all.filter(|it| it != bronze).chain([bronze.as_str()]) {
+            if !once.iter().any(|it| it == name) {
+                once.push(name.to_owned());
+            }
+        }
+        once
     }
 
     /// What holds no rows, in the order in which it may be dropped.
@@ -113,4 +134,31 @@ fn are_read_again(env: &Environment, flow: &str) -> bool {
 fn marks_truncated(own: &ClickhouseSettings, env: &Environment, flow: &str) -> bool {
     let flow = env.profile.flows.get(flow);
     flow.is_some_and(|flow| flow.keep == Keep::Latest) && !own.are_several(env)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_is_dropped_from_what_reads_to_what_is_known_of_it() {
+        assert_eq!(
+            Names::once("a"),
+            [
+                "mv_a_queue",
+                "a_queue",
+                "mv_a",
+                "mv_a_errors",
+                "mv_a_truncates",
+                "mv_a_truncated",
+                "a_silver",
+                "a_errors",
+                "a_silver_local",
+                "a_errors_local",
+                "a_rereads",
+                "a_truncates",
+                "a_bronze",
+            ]
+        );
+    }
 }

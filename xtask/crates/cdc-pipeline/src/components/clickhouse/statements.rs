@@ -53,6 +53,15 @@ fn comment(digest: &str, since: u64) -> String {
     format!("{digest} since {since}")
 }
 
+/// Whether a comment is such a one.
+pub(super) fn is_comment(comment: &str) -> bool {
+    let parts = comment.split_once(" since ");
+    parts.is_some_and(|(digest, since)| {
+        let is_hex = digest.chars().all(|it| it.is_ascii_hexdigit());
+        digest.len() == 12 && is_hex && since.parse::<u64>().is_ok()
+    })
+}
+
 /// The time in such a comment: [`Judged::since`].
 pub(super) fn since(comment: &str) -> u64 {
     let time = comment.split_once(" since ");

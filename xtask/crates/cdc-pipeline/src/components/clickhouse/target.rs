@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::leftovers;
 use super::names::Names;
 use super::settings::{CLUSTER, ClickhouseSettings};
 use super::silver::Silver;
@@ -13,7 +14,7 @@ use super::tables;
 use super::types;
 use crate::clients::clickhouse::{Clickhouse as Client, ident, literal};
 use crate::components::columns::Arriving;
-use crate::components::target::{Drift, End, Target, TargetTable};
+use crate::components::target::{Drift, End, Leftover, Target, TargetTable};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::flows::types::Kind;
@@ -64,6 +65,14 @@ impl Target for ClickhouseSettings {
 
     async fn drift(&self, env: &Environment, name: &str, flow: &Flow) -> Result<Drift> {
         tables::drift(self, env, name, flow).await
+    }
+
+    async fn leftovers(&self, env: &Environment) -> Result<Vec<Leftover>> {
+        leftovers::find(self, env).await
+    }
+
+    async fn remove(&self, env: &Environment, left: &Leftover) -> Result<()> {
+        leftovers::remove(self, env, left).await
     }
 
     fn name(&self, env: &Environment, flow: &str) -> String {
