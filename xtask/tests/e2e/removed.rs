@@ -25,7 +25,7 @@ fn write(profile: &Path, connectors: &str, flows: &[String]) {
 /// Tables and views of these flows, consumer groups and topics that are there.
 async fn there(sandbox: &Sandbox, word: &str) -> Vec<String> {
     let sql = format!(
-        "SELECT name FROM system.tables WHERE database = 'analytics' AND name LIKE '%{word}%' ORDER BY name FORMAT TSVRaw"
+        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name LIKE '%{word}%' ORDER BY name FORMAT TSVRaw"
     );
     let tables = sandbox.clickhouse().text(&sql).await.unwrap();
     let mut all: Vec<String> = tables.lines().map(str::to_owned).collect();

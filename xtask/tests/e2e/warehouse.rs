@@ -159,6 +159,56 @@ async fn rows_go_from_one_postgresql_to_another() {
     assert!(cause.contains("its target warehouse"), "{follows:#}");
     sandbox.ok(&["up"]);
     same(&sandbox).await;
+    joins(&mut sandbox).await;
+}
+
+/// A table joins the running connector and its sink, and is changed meanwhile; without its flow, `up` names the topic.
+async fn joins(sandbox: &mut Sandbox) {
+    let make = "CREATE TABLE public.returns (id bigint PRIMARY KEY, v text, at timestamptz); \
+                INSERT INTO public.returns SELECT n, 'old', '2026-01-01' FROM generate_series(1, 20000) n";
+    let session = source(sandbox).await;
+    session.execute(make).await.unwrap();
+    let flow = "flows.returns={connector: warehouse-source, to: postgresql-sink, table: public.returns, key: [id]}";
+    sandbox.extra.push(flow.into());
+    let mut up = sandbox.spawn(&["up"]);
+    for n in 1..200 {
+        let change = format!(
+            "UPDATE public.returns SET v = 'new {n}' WHERE id % 200 = {n}; \
+             DELETE FROM public.returns WHERE id % 1000 = {n} + 500; INSERT INTO public.returns VALUES (30000 + {n}, NULL, now())"
+        );
+        session.execute(&change).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(up.wait().unwrap().success());
+    let target = database(sandbox, TARGET, "warehouse", "warehouse_target").await;
+    let all = "SELECT count(*) || ' ' || md5(string_agg(to_jsonb(it)::text, ',' ORDER BY id)) FROM public.returns it";
+    let begin = Instant::now();
+    loop {
+        let (there, here) = (session.query(all).await.unwrap(), target.query(all).await);
+        if here.as_ref().is_ok_and(|it| *it == there) {
+            break;
+        }
+        assert!(
+            begin.elapsed() < Duration::from_secs(90),
+            "{there:?} {here:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    let again = sandbox.json(&["up"]);
+    assert_eq!(again["counts"]["changed"], 0, "{again}");
+    sandbox.extra.pop();
+    let left = sandbox.json(&["up"]);
+    let topics = &left["pruned"]["left"]["topics"];
+    assert_eq!(
+        *topics,
+        serde_json::json!(["warehouse.public.returns"]),
+        "{left}"
+    );
+    sandbox.ok(&["up", "--prune", "--yes"]);
+    let none = &sandbox.json(&["up"])["pruned"]["left"]["topics"];
+    assert_eq!(*none, serde_json::json!([]));
+    // The table at the target is the user's own.
+    target.query(all).await.unwrap();
 }
 
 /// Statements and slots of the one server and of the other.

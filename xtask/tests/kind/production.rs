@@ -38,7 +38,47 @@ async fn every_client_logs_in_over_tls_and_may_do_its_work() {
     resets(&kind).await;
     rotates(&kind);
     assert_proven(&kind);
+    joins_and_leaves(&mut kind).await;
     kind.ok(&["down", "--yes"]);
+}
+
+/// A table joins the running connector: its rows are read while it streams. Without the flow `up` says what is left,
+/// and removes it.
+async fn joins_and_leaves(kind: &mut Kind) {
+    let make = "CREATE TABLE joined (id bigint PRIMARY KEY, v text); \
+                INSERT INTO joined SELECT n, 'old' FROM generate_series(1, 1000) n";
+    kind.postgres().await.execute(make).await.unwrap();
+    let flow = "flows.joined={connector: postgres-connector, table: public.joined, key: [id], group: ch_joined, \
+                keep: latest}";
+    kind.extra.push(flow.into());
+    kind.ok(&["up"]);
+    let change =
+        "UPDATE joined SET v = 'new' WHERE id = 1; INSERT INTO joined VALUES (1001, 'new')";
+    kind.postgres().await.execute(change).await.unwrap();
+    let begin = Instant::now();
+    let sql = "SELECT concat(toString(count()), ' ', toString(countIf(v = 'new'))) FROM joined_silver FINAL \
+               WHERE is_deleted = 0";
+    loop {
+        let found = kind.clickhouse().text(sql).await.unwrap();
+        if found.trim() == "1001 2" {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(60), "{found}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    kind.extra.pop();
+    let left = kind.json(&["up", "--yes"]);
+    let left = &left["pruned"]["left"];
+    assert_eq!(left["flows"][0]["flow"], "joined", "{left}");
+    assert_eq!(left["groups"], json!(["ch_joined"]), "{left}");
+    assert_eq!(left["topics"], json!(["postgres.public.joined"]), "{left}");
+    kind.ok(&["up", "--prune", "--yes"]);
+    let again = kind.json(&["up"]);
+    assert_eq!(again["counts"]["changed"], 0, "{again}");
+    let left = &again["pruned"]["left"];
+    assert_eq!(left["topics"], json!([]), "{left}");
+    let tables = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name LIKE '%joined%'";
+    assert_eq!(kind.clickhouse().text(tables).await.unwrap().trim(), "0");
 }
 
 /// Every client but the operators has a user of its own, and the broker lets in nobody else.
