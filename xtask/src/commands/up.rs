@@ -31,10 +31,10 @@ use crate::report::{self, Output, Reporter};
 use crate::up::{self, ClusterOptions, leftovers};
 
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
-    up_prune::refuse(args)?;
     let selection = context::selection(global);
     let mut loaded = context::load(&selection)?;
     let context::Chosen { platform, why } = context::choose_platform(&loaded).await?;
+    up_prune::refuse(args, platform)?;
     let dirs = Dirs::of(&loaded.name)?;
     // Whatever can be wrong is found before anything is made.
     let env = Arc::new(Environment::new(

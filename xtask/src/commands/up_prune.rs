@@ -10,6 +10,7 @@ use crate::cli::Up;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::plan::Progress;
+use crate::platform::Platform;
 use crate::printed;
 use crate::up::leftovers::{self, Leftovers};
 
@@ -22,14 +23,16 @@ pub(super) struct Pruned {
     unknown: Option<String>,
 }
 
-/// Refuses to remove what nobody has seen, before anything is done.
+/// Refuses to remove what nobody has seen, before anything is done. On a cluster a topic is an object, too, and those
+/// are pruned while everything else is applied: there is nothing to show before.
 ///
 /// # Errors
 /// Nobody can be asked.
-pub(super) fn refuse(args: &Up) -> Result<()> {
-    if args.prune && !args.yes && !args.dry_run && !std::io::stdin().is_terminal() {
+pub(super) fn refuse(args: &Up, platform: Platform) -> Result<()> {
+    let asks = platform == Platform::Host && std::io::stdin().is_terminal();
+    if args.prune && !args.yes && !args.dry_run && !asks {
         let what = "`up --prune` removes tables, consumer groups and topics";
-        return Err(Error::new(Code::Usage, what).hint("cargo xtask up --prune"));
+        return Err(Error::new(Code::Usage, what).hint("cargo xtask up --prune --yes"));
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ async fn joins_and_leaves(kind: &mut Kind) {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     kind.extra.pop();
-    let left = kind.json(&["up", "--yes"]);
+    let left = kind.json(&["up"]);
     let left = &left["pruned"]["left"];
     assert_eq!(left["flows"][0]["flow"], "joined", "{left}");
     assert_eq!(left["groups"], json!(["ch_joined"]), "{left}");
