@@ -2,13 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use xtask::clients::kafka::scram::{ClientFirst, Mechanism};
+use xtask::clients::kafka::scram::{ClientFirst, Hash};
 
 const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
 
 fuzz_target!(|input: (&[u8], &[u8])| {
     let (challenge, proof) = input;
-    let first = ClientFirst::new(Mechanism::ScramSha512, "user", NONCE.to_owned())
+    let first = ClientFirst::new(Hash::Sha512, "user", NONCE.to_owned())
         .expect("a right user name");
     let continued = [b"r=".as_slice(), NONCE.as_bytes(), challenge].concat();
     for challenge in [challenge, &continued] {

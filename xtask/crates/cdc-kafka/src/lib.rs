@@ -55,8 +55,8 @@ pub use groups::{Group, GroupListing, GroupMember, TopicPartition};
 pub use offsets::OffsetAt;
 pub use records::{Header, NO_TIMESTAMP, Record};
 pub use routing::Broker;
-pub use sasl::{LoginProblem, Sasl};
-pub use scram::{Mechanism, ScramError};
+pub use sasl::{LoginProblem, Mechanism, Sasl};
+pub use scram::ScramError;
 pub use tls::{Tls, TlsProblem};
 pub use topics::{
     ClusterInfo, ConfigSource, ConfigValue, CreateOutcome, DeleteOutcome, PartitionInfo, TopicInfo,

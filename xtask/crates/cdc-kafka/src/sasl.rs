@@ -12,7 +12,7 @@ use super::{
     client::text,
     connection::{Connection, Deadline},
     error::{ErrorCode, KafkaError},
-    scram::{ClientFirst, Mechanism, ScramError},
+    scram::{ClientFirst, Hash, ScramError},
     wire::Api,
 };
 use cdc_base::endpoint::Secret;
@@ -20,14 +20,45 @@ use cdc_base::endpoint::Secret;
 /// The largest answer accepted before the broker has proved who it is.
 const FRAME_LIMIT: usize = 64 << 10;
 
+/// A SASL mechanism that this client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mechanism {
+    /// The password itself is sent (RFC 4616): over TLS only.
+    Plain,
+    /// SCRAM with SHA-256.
+    ScramSha256,
+    /// SCRAM with SHA-512.
+    ScramSha512,
+}
+
+impl Mechanism {
+    /// The registered name, as Kafka's settings spell it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::ScramSha256 => "SCRAM-SHA-256",
+            Self::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+
+    /// What the password is proved with; none where it is sent.
+    fn hash(self) -> Option<Hash> {
+        match self {
+            Self::Plain => None,
+            Self::ScramSha256 => Some(Hash::Sha256),
+            Self::ScramSha512 => Some(Hash::Sha512),
+        }
+    }
+}
+
 /// As whom to log in.
 #[derive(Debug, Clone)]
 pub struct Sasl {
     /// How the password is proved.
     pub mechanism: Mechanism,
-    /// The user, in printable ASCII.
+    /// The user; for SCRAM in printable ASCII.
     pub user: String,
-    /// The password, in printable ASCII. It is never sent.
+    /// The password; for SCRAM in printable ASCII. Only [`Mechanism::Plain`] sends it.
     pub password: Secret,
 }
 
@@ -94,8 +125,13 @@ pub(super) async fn log_in(
     };
     let scram = |error: ScramError| failed(error.into());
 
-    let nonce = nonce().map_err(failed)?;
-    let first = ClientFirst::new(sasl.mechanism, &sasl.user, nonce).map_err(scram)?;
+    let first = match sasl.mechanism.hash() {
+        Some(hash) => {
+            let nonce = nonce().map_err(failed)?;
+            Some(ClientFirst::new(hash, &sasl.user, nonce).map_err(scram)?)
+        }
+        None => None,
+    };
     let name = sasl.mechanism.name();
     let request = SaslHandshakeRequest::default().with_mechanism(text(name));
     let answer = connection.call(&request, FRAME_LIMIT, deadline).await?;
@@ -119,6 +155,10 @@ pub(super) async fn log_in(
         }
         SaslAuthenticateRequest::check(code, || address.clone(), words)?;
         Ok(answer.auth_bytes)
+    };
+    let Some(first) = first else {
+        let message = format!("\0{}\0{}", sasl.user, sasl.password.expose());
+        return exchange(connection, message).await.map(drop);
     };
     let challenge = exchange(connection, first.message()).await?;
     let password = sasl.password.clone();

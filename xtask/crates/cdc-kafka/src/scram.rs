@@ -19,42 +19,34 @@ const MAX_ITERATIONS: u32 = 100_000;
 /// The channel binding `n,,` (none), in base64.
 const NO_CHANNEL_BINDING: &str = "biws";
 
-/// A SASL mechanism that this client speaks.
+/// The hash that the exchange is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mechanism {
-    /// SCRAM with SHA-256.
-    ScramSha256,
-    /// SCRAM with SHA-512.
-    ScramSha512,
+pub enum Hash {
+    /// SHA-256.
+    Sha256,
+    /// SHA-512.
+    Sha512,
 }
 
-impl Mechanism {
-    /// The registered name, as Kafka's settings spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ScramSha256 => "SCRAM-SHA-256",
-            Self::ScramSha512 => "SCRAM-SHA-512",
-        }
-    }
-
+impl Hash {
     fn digest(self) -> &'static digest::Algorithm {
         match self {
-            Self::ScramSha256 => &digest::SHA256,
-            Self::ScramSha512 => &digest::SHA512,
+            Self::Sha256 => &digest::SHA256,
+            Self::Sha512 => &digest::SHA512,
         }
     }
 
     fn hmac(self) -> hmac::Algorithm {
         match self {
-            Self::ScramSha256 => hmac::HMAC_SHA256,
-            Self::ScramSha512 => hmac::HMAC_SHA512,
+            Self::Sha256 => hmac::HMAC_SHA256,
+            Self::Sha512 => hmac::HMAC_SHA512,
         }
     }
 
     fn pbkdf2(self) -> pbkdf2::Algorithm {
         match self {
-            Self::ScramSha256 => pbkdf2::PBKDF2_HMAC_SHA256,
-            Self::ScramSha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+            Self::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
+            Self::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
         }
     }
 
@@ -106,7 +98,7 @@ pub enum ScramError {
 
 /// The beginning of an exchange.
 pub struct ClientFirst {
-    mechanism: Mechanism,
+    hash: Hash,
     nonce: String,
     bare: String,
 }
@@ -116,11 +108,11 @@ impl ClientFirst {
     ///
     /// # Errors
     /// The user name is empty or not printable ASCII.
-    pub fn new(mechanism: Mechanism, user: &str, nonce: String) -> Result<Self, ScramError> {
+    pub fn new(hash: Hash, user: &str, nonce: String) -> Result<Self, ScramError> {
         let user = prepared("user name", user)?;
         let user = user.replace('=', "=3D").replace(',', "=2C");
         Ok(Self {
-            mechanism,
+            hash,
             bare: format!("n={user},r={nonce}"),
             nonce,
         })
@@ -142,7 +134,7 @@ impl ClientFirst {
         if added.is_none_or(str::is_empty) {
             return Err(ScramError::Nonce);
         }
-        let hash = self.mechanism;
+        let hash = self.hash;
         let mut salted = vec![0; hash.digest().output_len()];
         pbkdf2::derive(
             hash.pbkdf2(),
@@ -269,7 +261,7 @@ mod tests {
     const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";
     const SERVER_FIRST: &str =
         "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
-    /// What the two mechanisms must answer to [`SERVER_FIRST`] for `user` with `pencil`, and what
+    /// What the two hashes must answer to [`SERVER_FIRST`] for `user` with `pencil`, and what
     /// proves the server. The first is the example of RFC 7677, section 3. The second is computed
     /// from the same input by Python:
     ///
@@ -284,25 +276,25 @@ mod tests {
     /// proof = bytes(a ^ b for a, b in zip(key, mac(hashlib.sha512(key).digest(), signed)))
     /// print(base64.b64encode(proof), base64.b64encode(mac(mac(salted, b"Server Key"), signed)))
     /// ```
-    const EXAMPLES: [(Mechanism, &str, &str); 2] = [
+    const EXAMPLES: [(Hash, &str, &str); 2] = [
         (
-            Mechanism::ScramSha256,
+            Hash::Sha256,
             "dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
             "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
         ),
         (
-            Mechanism::ScramSha512,
+            Hash::Sha512,
             "gMGXRcevScNtxZ6/8lQYpGtnsNAc3mGcmNomv+xnoOMw+3R2xNJdMNnzMlTN8PPC6wdp6dybEmDYXYTxwnYPJQ==",
             "ZQnYEgWQMFmmsM8aQMF0nDDCy/AgCzkwk8CmMZYcMg0vSVlKDanekLtifDSeVGT4+5ZxXnJq199RVG2rR7N7Zw==",
         ),
     ];
 
-    fn begin(mechanism: Mechanism) -> ClientFirst {
-        ClientFirst::new(mechanism, "user", NONCE.to_owned()).unwrap()
+    fn begin(hash: Hash) -> ClientFirst {
+        ClientFirst::new(hash, "user", NONCE.to_owned()).unwrap()
     }
 
     fn refusal(server_first: &str) -> ScramError {
-        let first = begin(Mechanism::ScramSha512);
+        let first = begin(Hash::Sha512);
         first
             .answer("pencil", server_first.as_bytes())
             .err()
@@ -311,8 +303,8 @@ mod tests {
 
     #[test]
     fn the_examples_messages_come_out() {
-        for (mechanism, proof, signature) in EXAMPLES {
-            let first = begin(mechanism);
+        for (hash, proof, signature) in EXAMPLES {
+            let first = begin(hash);
             assert_eq!(first.message(), format!("n,,n=user,r={NONCE}"));
             let answer = first.answer("pencil", SERVER_FIRST.as_bytes()).unwrap();
             let nonce = format!("{NONCE}%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
@@ -323,8 +315,8 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_know_the_password_is_not_believed() {
-        let [(_, _, other), (mechanism, _, signature)] = EXAMPLES;
-        let first = begin(mechanism);
+        let [(_, _, other), (hash, _, signature)] = EXAMPLES;
+        let first = begin(hash);
         let answer = first.answer("pencil", SERVER_FIRST.as_bytes()).unwrap();
         let mut changed = BASE64.decode(signature).unwrap();
         changed[63] ^= 1;
@@ -341,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_final_message_without_a_signature_is_no_proof() {
-        let first = begin(Mechanism::ScramSha512);
+        let first = begin(Hash::Sha512);
         let answer = first.answer("pencil", SERVER_FIRST.as_bytes()).unwrap();
         for message in ["", "v", "v=%", "x=AA==", ",v=AA=="] {
             let outcome = answer.verify(message.as_bytes());
@@ -398,7 +390,7 @@ mod tests {
 
     #[test]
     fn extensions_at_the_end_are_ignored_but_signed() {
-        let first = begin(Mechanism::ScramSha512);
+        let first = begin(Hash::Sha512);
         let plain = first.answer("pencil", SERVER_FIRST.as_bytes()).unwrap();
         let extended = format!("{SERVER_FIRST},x=new");
         let extended = first.answer("pencil", extended.as_bytes()).unwrap();
@@ -407,27 +399,27 @@ mod tests {
 
     #[test]
     fn only_printable_ascii_is_sent() {
-        let first = begin(Mechanism::ScramSha512);
+        let first = begin(Hash::Sha512);
         for password in ["", "pässword", "tab\t", "nul\0"] {
             let outcome = first.answer(password, SERVER_FIRST.as_bytes());
             let error = outcome.err().expect("not supported");
             assert_eq!(error, ScramError::Credential("password"));
             assert!(password.is_empty() || !error.to_string().contains(password));
-            let outcome = ClientFirst::new(Mechanism::ScramSha512, password, NONCE.into());
+            let outcome = ClientFirst::new(Hash::Sha512, password, NONCE.into());
             assert_eq!(outcome.err(), Some(ScramError::Credential("user name")));
         }
     }
 
     #[test]
     fn separators_in_names_are_escaped() {
-        let first = ClientFirst::new(Mechanism::ScramSha512, "a=b,c", NONCE.into()).unwrap();
+        let first = ClientFirst::new(Hash::Sha512, "a=b,c", NONCE.into()).unwrap();
         assert_eq!(first.message(), format!("n,,n=a=3Db=2Cc,r={NONCE}"));
     }
 
     #[test]
     fn no_final_message_panics_or_passes() {
         let challenge = SERVER_FIRST.as_bytes();
-        let first = begin(Mechanism::ScramSha256);
+        let first = begin(Hash::Sha256);
         let answer = first.answer("pencil", challenge).unwrap();
         proptest!(|(message in prop::collection::vec(any::<u8>(), 0..200))| {
             prop_assert!(answer.verify(&message).is_err());
@@ -439,7 +431,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_first_message_panics(message in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(begin(Mechanism::ScramSha512).answer("pencil", &message).is_err());
+            prop_assert!(begin(Hash::Sha512).answer("pencil", &message).is_err());
         }
 
         #[test]
@@ -450,7 +442,7 @@ mod tests {
             rest in ".{0,20}",
         ) {
             let message = format!("r={NONCE}{nonce},s={salt},i={count}{rest}");
-            let _ = begin(Mechanism::ScramSha256).answer("pencil", message.as_bytes());
+            let _ = begin(Hash::Sha256).answer("pencil", message.as_bytes());
         }
     }
 }

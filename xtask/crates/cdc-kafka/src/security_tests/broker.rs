@@ -17,12 +17,13 @@ const BOOTSTRAP: &str = "my-cluster-kafka-bootstrap.kafka.svc";
 const ADVERTISED: &str = "my-cluster-my-pool-0.my-cluster-kafka-brokers.kafka.svc";
 
 /// Listeners: their names, protocols and advertised hosts.
-const LISTENERS: [(&str, &str, &str); 5] = [
+const LISTENERS: [(&str, &str, &str); 6] = [
     ("PLAIN", "PLAINTEXT", "localhost"),
     ("SECURE", "SASL_SSL", ADVERTISED),
     ("STRANGER", "SASL_SSL", "stranger.svc"),
     ("OTHER", "SASL_PLAINTEXT", "other.svc"),
     ("ENCRYPTED", "SSL", "encrypted.svc"),
+    ("PASSWORD", "SASL_SSL", ADVERTISED),
 ];
 
 /// A broker of its own. It is killed and waited for, and its files removed, even when the test
@@ -30,7 +31,7 @@ const LISTENERS: [(&str, &str, &str); 5] = [
 struct Broker {
     process: Child,
     authority: Authority,
-    ports: [u16; 5],
+    ports: [u16; 6],
     _files: tempfile::TempDir,
 }
 
@@ -62,8 +63,8 @@ fn free_ports<const N: usize>() -> [u16; N] {
     ports.try_into().unwrap()
 }
 
-fn properties(files: &Path, ports: [u16; 5], controller: u16) -> String {
-    let each = |item: &dyn Fn(usize) -> String| (0..5).map(item).collect::<Vec<_>>().join(",");
+fn properties(files: &Path, ports: [u16; 6], controller: u16) -> String {
+    let each = |item: &dyn Fn(usize) -> String| (0..6).map(item).collect::<Vec<_>>().join(",");
     let listeners = each(&|i| format!("{}://127.0.0.1:{}", LISTENERS[i].0, ports[i]));
     let advertised = each(&|i| format!("{}://{}:{}", LISTENERS[i].0, LISTENERS[i].2, ports[i]));
     let protocols = each(&|i| format!("{}:{}", LISTENERS[i].0, LISTENERS[i].1));
@@ -85,6 +86,8 @@ listener.name.stranger.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.stranger.scram-sha-512.sasl.jaas.config={scram}
 listener.name.other.sasl.enabled.mechanisms=SCRAM-SHA-256
 listener.name.other.scram-sha-256.sasl.jaas.config={scram}
+listener.name.password.sasl.enabled.mechanisms=PLAIN
+listener.name.password.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required user_alice=\"{PASSWORD}\";
 ssl.keystore.type=PEM
 ssl.keystore.location={files}/broker.pem
 log.dirs={files}/data
@@ -125,7 +128,7 @@ fn start() -> Broker {
     let authority = Authority::new();
     let (certificate, key) = authority.sign(&[BOOTSTRAP, ADVERTISED]);
     fs::write(files.path().join("broker.pem"), key + &certificate).unwrap();
-    let [controller, ports @ ..] = free_ports::<6>();
+    let [controller, ports @ ..] = free_ports::<7>();
     let server = files.path().join("server.properties");
     fs::write(&server, properties(files.path(), ports, controller)).unwrap();
     let server = server.to_str().unwrap();
@@ -341,4 +344,17 @@ async fn other_mechanisms(broker: &Broker) {
         ..sasl(PASSWORD)
     });
     round_trip(right).await.unwrap();
+
+    // A password that is sent as it is.
+    let plain = |password: &str| {
+        let mut config = broker.routed("PASSWORD");
+        config.sasl = Some(Sasl {
+            mechanism: Mechanism::Plain,
+            ..sasl(password)
+        });
+        config
+    };
+    round_trip(plain(PASSWORD)).await.unwrap();
+    let error = failure(plain("wrong")).await.to_string();
+    assert!(error.contains("wrong user or password"), "{error}");
 }
