@@ -84,10 +84,19 @@ pub fn carrying(text: &str, options: &Options) -> String {
         let ends = ends.iter().filter_map(|end| rest.find(end));
         let own = &rest[..ends.min().unwrap_or(rest.len())];
         let has = |option: &str| own.split([' ', '=']).any(|word| word == option);
+        // The same again would ask for a password twice.
+        let sets = |value: &str| {
+            let set = format!(" --set {}", quoted(value));
+            let mut found = own.match_indices(&set);
+            found.any(|(at, _)| matches!(own.as_bytes().get(at + set.len()), None | Some(b' ')))
+        };
         let made = options.made.iter().filter(|_| name == "up");
         let carried: String = made
             .chain(&options.chosen)
-            .filter(|(option, _)| option == "--set" || !has(option))
+            .filter(|(option, value)| match option == "--set" {
+                true => !sets(value),
+                false => !has(option),
+            })
             .map(|(option, value)| format!(" {option} {}", quoted(value)))
             .collect();
         if !name.is_empty() && !has("--profile") && !rest.starts_with(carried.as_str()) {
@@ -283,6 +292,10 @@ mod tests {
         let want = "cargo xtask down --set b=2, then: cargo xtask up --set a=1 --set b=2";
         assert_eq!(carrying(text, &options), want);
         assert_eq!(carrying(want, &options), want, "nothing is added twice");
+        let text = "cargo xtask up --set a=1, cargo xtask up --set a=12";
+        let want =
+            "cargo xtask up --set b=2 --set a=1, cargo xtask up --set a=1 --set b=2 --set a=12";
+        assert_eq!(carrying(text, &options), want);
     }
 
     #[test]
