@@ -387,7 +387,7 @@ pub fn become_daemon(spec: &Path) -> io::Error {
         crate::files::replace(
             &daemon.record,
             serde_json::to_string(&record)?.as_bytes(),
-            0o644,
+            0o600,
         )?;
         let mut command = std::process::Command::new(&daemon.program);
         command

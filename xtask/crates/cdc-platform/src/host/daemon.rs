@@ -92,7 +92,7 @@ pub async fn start(dirs: &Dirs, component: &str, daemon: &Daemon) -> Result<u32>
     let spec = dirs.launch_spec(component);
     let text = serde_json::to_vec_pretty(daemon)
         .map_err(|error| Error::new(Code::Process, format!("{component}: {error}")))?;
-    files::write_atomic(&spec, &text, 0o644)?;
+    files::write_atomic(&spec, &text, 0o600)?;
     // What the record of an earlier process says is not about this one.
     files::remove(&dirs.record(component))?;
     let mut child = spawn_daemon(&spec, &file).map_err(|source| {
