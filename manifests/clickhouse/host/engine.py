@@ -35,7 +35,8 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Mapping, Optional
+from xml.sax.saxutils import escape
 
 STREAMABLE = frozenset(
     "TabSeparated TSV TabSeparatedRaw TSVRaw Raw CSV TSKV JSONEachRow JSONLines NDJSON JSONCompactEachRow "
@@ -62,7 +63,7 @@ _CONFIG = """<clickhouse>
         <heartbeat_interval_ms>{heartbeat_ms}</heartbeat_interval_ms>
         <reconnect_backoff_max_ms>1000</reconnect_backoff_max_ms>
         <socket_connection_setup_timeout_ms>2000</socket_connection_setup_timeout_ms>
-    </kafka>
+{kafka}    </kafka>
 </clickhouse>
 """
 
@@ -178,10 +179,10 @@ class Answer:
 class Engine:
     """The open data directory. Lives until close(); then its Kafka consumers leave their groups."""
 
-    def __init__(self, data_dir: Path, memory: int, session_ms: int) -> None:
+    def __init__(self, data_dir: Path, memory: int, session_ms: int, kafka: Mapping[str, str] = {}) -> None:
         data_dir = data_dir.resolve()
         self._lock = _lock_directory(data_dir)
-        self.files_dir = _prepare_directory(data_dir, session_ms)
+        self.files_dir = _prepare_directory(data_dir, session_ms, kafka)
         self.memory = memory
         self._address = f"{data_dir}?config-file={data_dir / 'host' / 'config.xml'}"
         self._chdb = _load_chdb()
@@ -311,7 +312,7 @@ def _lock_directory(data_dir: Path) -> Any:
     return lock
 
 
-def _prepare_directory(data_dir: Path, session_ms: int) -> Path:
+def _prepare_directory(data_dir: Path, session_ms: int, kafka: Mapping[str, str]) -> Path:
     """Create the directory and the configuration; change into an own, empty place for INSERT data.
 
     chdb resolves the names of files against the working directory, and takes the name of an unknown
@@ -324,9 +325,11 @@ def _prepare_directory(data_dir: Path, session_ms: int) -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for left_over in files_dir.iterdir():  # of a process that was killed
         left_over.unlink()
-    (data_dir / "host" / "config.xml").write_text(
-        _CONFIG.format(session_ms=session_ms, heartbeat_ms=session_ms // 4)
-    )
+    more = "".join(f"        <{key}>{escape(value)}</{key}>\n" for key, value in kafka.items())
+    config = data_dir / "host" / "config.xml"
+    config.touch(0o600)
+    config.chmod(0o600)
+    config.write_text(_CONFIG.format(session_ms=session_ms, heartbeat_ms=session_ms // 4, kafka=more))
     os.chdir(files_dir)
     return files_dir
 

@@ -33,6 +33,7 @@ from typing import Dict, Iterator
 
 from engine import Engine, EngineError
 from handler import Handler
+from kafka_relay import Relay
 from protocol import TOO_MANY_QUERIES, Refusal
 
 HOST = "127.0.0.1"
@@ -93,6 +94,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--users-file", type=Path, required=True)
     parser.add_argument("--memory", type=int, default=512 << 20, help="bytes that one query may use")
     parser.add_argument("--kafka-session-ms", type=int, default=6000, help="for a silent consumer")
+    parser.add_argument("--kafka-file", type=Path, help="what a Kafka wants that does not take anybody (kafka_relay.py)")
     parser.add_argument("--access-log", action="store_true")
     return parser.parse_args()
 
@@ -108,7 +110,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     stop = _stop_event()
     users = Users(arguments.users_file.resolve())
     started = time.monotonic()
-    engine = Engine(arguments.data_dir, arguments.memory, arguments.kafka_session_ms)
+    kafka = Relay(arguments.kafka_file.resolve()).consumer() if arguments.kafka_file else {}
+    engine = Engine(arguments.data_dir, arguments.memory, arguments.kafka_session_ms, kafka)
     try:
         server = Server(arguments.port, engine, users, arguments.access_log)
     except OSError:

@@ -28,6 +28,7 @@ PASSWORD = "correct horse"
 sys.path.insert(0, str(HERE))
 
 from sql import SqlError, insert_from_file, inspect  # noqa: E402
+from test_kafka_relay import MessagesTest, RelayTest  # noqa: E402, F401
 
 
 class Reply(NamedTuple):
