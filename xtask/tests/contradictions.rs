@@ -495,6 +495,92 @@ fn addresses_that_are_none() {
     }
 }
 
+/// Settings of servers of one's own are refused where they fit neither the server nor each other.
+#[test]
+fn ways_to_servers_of_ones_own() {
+    for (text, parts) in [
+        (
+            "kafka: {sslmode: verify-full}",
+            [
+                "own.yaml:1:9: `kafka.sslmode`: it is for a server that you run yourself",
+                "kafka.external",
+            ],
+        ),
+        (
+            "kafka: {user: etl}",
+            [
+                "`kafka.user`: it is for a server that you run yourself",
+                "kafka.external",
+            ],
+        ),
+        (
+            "kafka: {external: 'k:9093', sslmode: prefer}",
+            ["never both", "set kafka.sslmode=verify-full"],
+        ),
+        (
+            "kafka: {external: 'k:9093', sslmode: require}",
+            [
+                "always check the broker's certificate",
+                "set kafka.sslmode=verify-full",
+            ],
+        ),
+        (
+            "kafka: {external: 'k:9093', sslmode: verify-full}",
+            ["wants the certificates to verify with", "kafka.sslrootcert"],
+        ),
+        (
+            "kafka: {external: 'k:9093', sslrootcert: ca.pem}",
+            [
+                "only `verify-full` checks certificates",
+                "set kafka.sslmode=verify-full",
+            ],
+        ),
+        (
+            "kafka: {external: 'k:9093', sslmode: verify-full, sslrootcert: nowhere.pem}",
+            ["`kafka.sslrootcert`: cannot read nowhere.pem", ""],
+        ),
+        (
+            "kafka: {external: 'k:9093', sasl: scram-sha-512}",
+            ["`kafka.sasl`: a login wants a user", "name it: kafka.user"],
+        ),
+        (
+            "kafka: {external: 'k:9093', user: etl}",
+            [
+                "`kafka.user`: without `sasl` nobody logs in",
+                "kafka.sasl=scram-sha-512",
+            ],
+        ),
+        (
+            "kafka: {external: 'k:9093', sasl: plain, user: etl}",
+            [
+                "sends the password as it is",
+                "set kafka.sslmode=verify-full",
+            ],
+        ),
+        (
+            "kafka: {external: 'k:9093', sasl: scram-sha-256, user: 'e t l'}",
+            ["`kafka.user`: \"e t l\" does not fit", ""],
+        ),
+        (
+            "clickhouse: {sslmode: require}",
+            [
+                "`clickhouse.sslmode`: it is for a server that you run yourself",
+                "clickhouse.external",
+            ],
+        ),
+        (
+            "clickhouse: {external: 'ch:8443', sslmode: prefer}",
+            ["never both", "set clickhouse.sslmode=verify-full"],
+        ),
+        (
+            "clickhouse: {external: 'https://ch:8443/'}",
+            ["is not host:port", "write `ch:8443`"],
+        ),
+    ] {
+        refused(&format!("{text}\n"), &parts);
+    }
+}
+
 #[test]
 fn files_that_are_not_there() {
     refused(
@@ -609,7 +695,10 @@ fn clusters_that_cannot_be() {
         .file("own.yaml", GOOD)
         .args("up --set kafka.security=scram --set kafka.external=k.example:9092")
         .profile("own.yaml")
-        .refuses(3, &["makes users only on brokers that it runs"]);
+        .refuses(
+            3,
+            &["makes users only on brokers that it runs", "`kafka.sasl`"],
+        );
 }
 
 #[test]

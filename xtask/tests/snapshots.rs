@@ -56,6 +56,20 @@ fn render_with_an_external_mongodb() {
 }
 
 #[test]
+fn render_with_a_kafka_that_wants_a_login() {
+    let xtask = Xtask::new()
+        .args("render --set kafka.external=kafka.example:9093 --set kafka.sslmode=verify-full")
+        .args("--set kafka.sslrootcert=xtask/tests/support/authority.pem --set kafka.sasl=scram-sha-512")
+        .args("--set kafka.user=etl --set kafka.password=geheim");
+    let text = xtask.prints();
+    assert!(!text.contains("geheim"), "{text}");
+    let (text, _) = text
+        .split_once("# ---- clickhouse/")
+        .expect("the processes come first");
+    insta::assert_snapshot!("render_kafka_login", xtask.normal(text));
+}
+
+#[test]
 fn render_with_mongod_and_other_sizes() {
     let xtask = Xtask::new()
         .program("mongod")

@@ -252,6 +252,11 @@ mod tests {
             texts(&keys(OsStr::new("kafka."))),
             [
                 "kafka.external=",
+                "kafka.sslmode=",
+                "kafka.sslrootcert=",
+                "kafka.sasl=",
+                "kafka.user=",
+                "kafka.password=",
                 "kafka.port=",
                 "kafka.controller_port=",
                 "kafka.heap=",

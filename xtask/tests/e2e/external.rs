@@ -42,7 +42,7 @@ impl Theirs {
     }
 }
 
-fn write(sandbox: &Sandbox, name: &str, profile: &str) -> std::path::PathBuf {
+pub fn write(sandbox: &Sandbox, name: &str, profile: &str) -> std::path::PathBuf {
     let dir = sandbox.state().join("profiles");
     std::fs::create_dir_all(&dir).expect("a directory");
     let path = dir.join(format!("{name}.yaml"));
@@ -297,10 +297,10 @@ async fn idle(sandbox: &Sandbox, admin: &Postgres, postgres: &Postgres) {
 }
 
 /// What passwords may have in them.
-const PASSWORD: &str = r#"p@:/%$ "'x${y}"#;
+pub const PASSWORD: &str = r#"p@:/%$ "'x${y}"#;
 
 /// An authority, and a certificate of it for `localhost` with its key, in PEM.
-fn authority() -> (String, String, String) {
+pub fn authority() -> (String, String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

@@ -11,7 +11,7 @@ use crate::own_tables::until;
 use crate::ports;
 use crate::sandbox::Sandbox;
 
-const PORT: &str = "mysql.port";
+pub const PORT: &str = "mysql.port";
 
 async fn session(sandbox: &Sandbox, user: &str, component: &str) -> Mysql {
     let password = Secret::new(sandbox.password(component));
@@ -19,12 +19,12 @@ async fn session(sandbox: &Sandbox, user: &str, component: &str) -> Mysql {
     Mysql::connect(&at).await.expect("a session")
 }
 
-async fn source(sandbox: &Sandbox) -> Mysql {
+pub async fn source(sandbox: &Sandbox) -> Mysql {
     session(sandbox, "root", "mysql").await
 }
 
 /// Waits until silver has the source's rows and no others, and returns them.
-async fn same(sandbox: &Sandbox) -> Vec<String> {
+pub async fn same(sandbox: &Sandbox) -> Vec<String> {
     let source = source(sandbox).await;
     let begin = Instant::now();
     loop {

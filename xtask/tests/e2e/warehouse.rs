@@ -9,8 +9,8 @@ use xtask::platform::{Endpoint, Secret};
 use crate::ports;
 use crate::sandbox::{Sandbox, kill};
 
-const SOURCE: &str = "components.source.port";
-const TARGET: &str = "components.warehouse.port";
+pub const SOURCE: &str = "components.source.port";
+pub const TARGET: &str = "components.warehouse.port";
 
 /// Every row as its column names and values, in the order of its key.
 const TABLES: [(&str, &str); 3] = [
@@ -45,7 +45,7 @@ async fn rows(database: &Postgres) -> Vec<String> {
 }
 
 /// Waits until the target has the source's rows and no others, and returns them.
-async fn same(sandbox: &Sandbox) -> Vec<String> {
+pub async fn same(sandbox: &Sandbox) -> Vec<String> {
     let source = source(sandbox).await;
     let target = database(sandbox, TARGET, "warehouse", "warehouse_target").await;
     let begin = Instant::now();

@@ -67,7 +67,7 @@ pub(crate) fn objects_with(profile: &str, set: &[&str], cluster: Cluster) -> Vec
 }
 
 /// A profile and the kind of cluster that it is rendered for.
-pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 9] = [
+pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 11] = [
     ("kind", "clickhouse", &[], Cluster::Kind),
     ("existing", "clickhouse", &[], Cluster::Existing),
     ("manual", "clickhouse-manual", &[], Cluster::Kind),
@@ -120,6 +120,29 @@ pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 9] = [
             "postgres.external=pg.example:5432",
             "mongodb.external=mongo.example:27017",
             "clickhouse.external=ch.example:8123",
+        ],
+        Cluster::Existing,
+    ),
+    (
+        "external_secured",
+        "mysql",
+        &[
+            "kafka.external=kafka.example:9093",
+            "kafka.sslmode=verify-full",
+            "kafka.sslrootcert=xtask/tests/support/authority.pem",
+            "kafka.sasl=scram-sha-256",
+            "kafka.user=$etl",
+            "kafka.password='a\"b'",
+        ],
+        Cluster::Existing,
+    ),
+    (
+        "external_encrypted",
+        "clickhouse",
+        &[
+            "kafka.external=kafka.example:9093",
+            "kafka.sslmode=verify-full",
+            "kafka.sslrootcert=xtask/tests/support/authority.pem",
         ],
         Cluster::Existing,
     ),

@@ -96,8 +96,12 @@ impl Endpoint {
         format!("{}:{}", self.host, self.port)
     }
 
-    /// `http://host:port`.
+    /// `http://host:port`, or `https://` where the connection is encrypted.
     pub fn url(&self) -> String {
-        format!("http://{}:{}", self.host, self.port)
+        let scheme = match self.tls {
+            Tls::Disable => "http",
+            Tls::Prefer | Tls::Require | Tls::VerifyFull { .. } => "https",
+        };
+        format!("{scheme}://{}:{}", self.host, self.port)
     }
 }

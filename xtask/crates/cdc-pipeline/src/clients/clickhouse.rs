@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 
-use crate::endpoint::Endpoint;
+use super::tls::{TlsProblem, authorities};
+use crate::endpoint::{Endpoint, Tls};
 
 /// A server that hangs is found by who asks; one on a busy machine may take long for its first answer.
 const PING_WITHIN: Duration = Duration::from_secs(20);
@@ -19,6 +20,14 @@ pub enum ClickhouseError {
         address: String,
         /// The transport's reason.
         reason: String,
+    },
+    /// No connection: it cannot be encrypted as is wanted.
+    #[error("no TLS connection to ClickHouse at {address}: {problem}")]
+    Tls {
+        /// Where.
+        address: String,
+        /// Why.
+        problem: TlsProblem,
     },
     /// An exception of the server.
     #[error("ClickHouse refused: {message}")]
@@ -46,8 +55,20 @@ impl ClickhouseError {
         // permitted; 516: wrong password.
         matches!(
             self,
+            ClickhouseError::Tls { .. }
+                | ClickhouseError::Server {
+                    code: 47 | 60 | 81 | 192 | 497 | 516,
+                    ..
+                }
+        )
+    }
+
+    /// Whether the login was refused, rather than a statement.
+    pub fn is_refused_login(&self) -> bool {
+        matches!(
+            self,
             ClickhouseError::Server {
-                code: 47 | 60 | 81 | 192 | 497 | 516,
+                code: 192 | 516,
                 ..
             }
         )
@@ -57,7 +78,7 @@ impl ClickhouseError {
 /// A connection pool to one server.
 #[derive(Clone, Debug)]
 pub struct Clickhouse {
-    http: reqwest::Client,
+    http: Result<reqwest::Client, TlsProblem>,
     endpoint: Endpoint,
     database: String,
 }
@@ -66,16 +87,31 @@ impl Clickhouse {
     /// A client; nothing is connected yet.
     pub fn new(endpoint: Endpoint, database: &str) -> Self {
         Clickhouse {
-            http: super::http(),
+            http: super::https(&endpoint.tls),
             endpoint,
             database: database.to_owned(),
         }
     }
 
-    fn lost(&self, error: &reqwest::Error) -> ClickhouseError {
-        ClickhouseError::Connect {
+    fn http(&self) -> Result<&reqwest::Client, ClickhouseError> {
+        let http = self.http.as_ref();
+        http.map_err(|problem| self.unencrypted(problem.clone()))
+    }
+
+    fn unencrypted(&self, problem: TlsProblem) -> ClickhouseError {
+        ClickhouseError::Tls {
             address: self.endpoint.address(),
-            reason: crate::error::reason(error),
+            problem,
+        }
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> ClickhouseError {
+        match TlsProblem::of(error, authorities(&self.endpoint.tls)) {
+            Some(problem) => self.unencrypted(problem),
+            None => ClickhouseError::Connect {
+                address: self.endpoint.address(),
+                reason: crate::error::reason(error),
+            },
         }
     }
 
@@ -84,13 +120,21 @@ impl Clickhouse {
     /// # Errors
     /// No answer, or not ClickHouse's.
     pub async fn ping(&self) -> Result<(), ClickhouseError> {
-        let answer = self
-            .http
+        let ping = self
+            .http()?
             .get(format!("{}/ping", self.endpoint.url()))
-            .timeout(PING_WITHIN)
-            .send()
-            .await
-            .map_err(|error| self.lost(&error))?;
+            .timeout(PING_WITHIN);
+        let answer = match ping.send().await {
+            Ok(answer) => answer,
+            Err(error) if self.endpoint.tls == Tls::Disable && !error.is_connect() => {
+                // What is no answer of HTTP may be one of TLS.
+                return Err(match self.wants_tls().await {
+                    true => self.unencrypted(TlsProblem::Wanted),
+                    false => self.lost(&error),
+                });
+            }
+            Err(error) => return Err(self.lost(&error)),
+        };
         let text = answer.text().await.map_err(|error| self.lost(&error))?;
         if text.trim() == "Ok." {
             return Ok(());
@@ -99,6 +143,17 @@ impl Clickhouse {
             address: self.endpoint.address(),
             reason: "its /ping is not ClickHouse's".into(),
         })
+    }
+
+    /// Whether the server that takes no unencrypted connection takes an encrypted one.
+    async fn wants_tls(&self) -> bool {
+        let mut encrypted = self.endpoint.clone();
+        encrypted.tls = Tls::Require;
+        let url = format!("{}/ping", encrypted.url());
+        let Ok(http) = super::https(&encrypted.tls) else {
+            return false;
+        };
+        http.get(url).timeout(PING_WITHIN).send().await.is_ok()
     }
 
     /// Runs one statement and returns what it prints.
@@ -130,12 +185,13 @@ impl Clickhouse {
         let database = [("database", self.database.as_str())];
         let format = format.map(|format| ("default_format", format));
         let parameters: Vec<(&str, &str)> = database.into_iter().chain(format).collect();
+        let password = self.endpoint.password.expose();
         let answer = self
-            .http
+            .http()?
             .post(self.endpoint.url())
             .query(&parameters)
-            .header("X-ClickHouse-User", &self.endpoint.user)
-            .header("X-ClickHouse-Key", self.endpoint.password.expose())
+            // A header of its own would lose blanks at the password's ends.
+            .basic_auth(&self.endpoint.user, Some(password))
             .body(sql.to_owned())
             .send()
             .await

@@ -8,9 +8,9 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::answer::{Answer, Row};
+use super::tls::TlsProblem;
 use crate::endpoint::{Endpoint, Tls};
-use tls::Connector;
-pub use tls::TlsProblem;
+use tls::{Connector, problem};
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -94,11 +94,11 @@ impl Postgres {
         let client = match &endpoint.tls {
             Tls::Disable => plain(&config, &address).await,
             tls => {
-                let problem = |problem| PostgresError::Tls {
+                let unusable = |problem| PostgresError::Tls {
                     address: address.clone(),
                     problem,
                 };
-                let connector = Connector::new(tls).map_err(problem)?;
+                let connector = Connector::new(tls).map_err(unusable)?;
                 let encrypted = encrypted(&config, connector, &address).await;
                 match (mode, encrypted) {
                     // A server that takes it unencrypted only.
@@ -241,7 +241,7 @@ fn failed(address: &str, error: &tokio_postgres::Error) -> PostgresError {
                 .map(str::to_owned)
                 .collect(),
         },
-        None => match TlsProblem::of(error) {
+        None => match problem(error) {
             Some(problem) => PostgresError::Tls {
                 address: address.to_owned(),
                 problem,

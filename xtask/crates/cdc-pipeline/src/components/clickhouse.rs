@@ -8,6 +8,7 @@ mod columns;
 mod console;
 mod faults;
 mod leftovers;
+mod kafka;
 mod names;
 pub(super) mod operator;
 pub mod settings;
@@ -24,20 +25,21 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
+use super::connect::login;
 use super::console::Console;
 use super::target::Target;
 use super::{Component, Kept, Manifests, Operator, Replaced, Stage};
-use crate::clients::clickhouse::Clickhouse;
+use crate::clients::clickhouse::{Clickhouse, ClickhouseError};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
-use crate::files::write_if_changed;
+use crate::files::{remove, write_if_changed};
 use crate::plan::Plan;
 use crate::platform::Platform;
 use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::{PypiEnvironment, lockfile};
 use crate::platform::host::prerequisites::{InPath, Needs, Without};
-use crate::platform::host::secrets;
+use crate::platform::host::{dirs, secrets};
 use crate::profile::Profile;
 use crate::profile::component::Space;
 use crate::readiness::{State, Status};
@@ -108,6 +110,8 @@ impl Component for ClickhouseSettings {
             Some(_) => SESSION_MS,
             None => OWN_SESSION_MS,
         };
+        let kafka = kafka::login(env, program(env).is_some());
+        let digest = kafka.as_ref().map(|it| lockfile::digest(it.expose()));
         let (template, extra) = match (program(env), self.engine(env)) {
             (None, Some(engine)) => {
                 let server: PathBuf = env.root.join("manifests/clickhouse/host");
@@ -119,8 +123,9 @@ impl Component for ClickhouseSettings {
                         "users_file": users,
                         "memory_bytes": memory,
                         "session_ms": session,
-                        // The server is a script: its text is part of what runs.
-                        "digest": directory_digest(&server)?,
+                        "kafka_file": kafka.map(|_| kafka_file(env, &self.name)),
+                        // The server is a script: its text is part of what runs. It reads Kafka's login once.
+                        "digest": [Some(directory_digest(&server)?), digest],
                     }),
                 )
             }
@@ -132,14 +137,25 @@ impl Component for ClickhouseSettings {
                     "memory_bytes": memory,
                     "session_ms": session,
                     "heartbeat_ms": session / 4,
+                    "digest": digest,
                 }),
             ),
         };
         env.process(&self.name, template, &extra)
     }
 
-    /// Writes the engine's user, which it reads at start.
+    /// Writes the engine's user and its login at Kafka, which it reads at start.
     fn before_start(&self, env: &Environment) -> Result<()> {
+        let path = kafka_file(env, &self.name);
+        match kafka::login(env, program(env).is_some()) {
+            Some(login) => {
+                if let Some(folder) = path.parent() {
+                    dirs::make(folder, 0o700)?;
+                }
+                write_if_changed(&path, login.expose().as_bytes(), 0o600)?;
+            }
+            None => remove(&path)?,
+        }
         let endpoint = env.endpoint(&self.name);
         let path = users_file(env, &self.name);
         let password = endpoint.password.expose();
@@ -168,6 +184,7 @@ impl Component for ClickhouseSettings {
             "keepers": self.keepers > 0,
             "several": self.is_several(),
             "several_keepers": self.keepers > 1,
+            "kafka": kafka::settings(made, &self.name)?,
         }))
     }
 
@@ -227,7 +244,7 @@ impl Component for ClickhouseSettings {
     async fn probe(&self, env: &Environment) -> Status {
         let servers = env.servers(&self.name);
         let count = servers.len();
-        let answers = join_all(servers.into_iter().map(|(_, endpoint)| answer(endpoint))).await;
+        let answers = join_all(servers.into_iter().map(|(_, at)| answer(self, at))).await;
         let mut answers = answers.into_iter();
         let Some(first) = answers.next() else {
             return Status::unknown("there is no server");
@@ -319,6 +336,15 @@ fn users_file(env: &Environment, component: &str) -> PathBuf {
     secrets::dir(&env.dirs, component).join(name)
 }
 
+/// The file with the login at Kafka: for the embedded engine as it likes it, for the server where it looks for more
+/// of its configuration.
+fn kafka_file(env: &Environment, component: &str) -> PathBuf {
+    match program(env) {
+        Some(_) => env.dirs.config(component).join("config.d/kafka.xml"),
+        None => secrets::dir(&env.dirs, component).join("kafka.json"),
+    }
+}
+
 /// The user as the server's configuration wants it: by the password's hash, from this machine only.
 fn users_xml(user: &str, password: &str) -> String {
     format!(
@@ -344,13 +370,22 @@ fn directory_digest(dir: &std::path::Path) -> Result<String> {
     Ok(lockfile::digest(&format!("{texts:?}")))
 }
 
-async fn answer(endpoint: Endpoint) -> Status {
-    let client = Clickhouse::new(endpoint, "default");
-    if let Err(error) = client.ping().await {
-        return Status::in_progress(error.to_string());
-    }
-    match client.text("SELECT version()").await {
+async fn answer(own: &ClickhouseSettings, at: Endpoint) -> Status {
+    let client = Clickhouse::new(at, "default");
+    let asked = async {
+        client.ping().await?;
+        client.text("SELECT version()").await
+    };
+    match asked.await {
         Ok(version) => Status::current(format!("version {}", version.trim())),
+        Err(ClickhouseError::Tls { address, problem }) => {
+            let key = problem.key();
+            login::correct(&own.name, key, ClickhouseError::Tls { address, problem })
+        }
+        Err(error) if error.is_refused_login() && own.external.is_some() => {
+            let next = login::give(&format!("{}.password", own.name));
+            Status::failed(error.to_string()).next(next)
+        }
         Err(error) if error.is_final() => Status::failed(error.to_string()),
         Err(error) => Status::in_progress(error.to_string()),
     }

@@ -9,6 +9,7 @@
 //! was killed.
 
 mod anew;
+mod broker;
 mod jdbc_sink;
 pub mod login;
 mod settled;
@@ -37,6 +38,7 @@ use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::host::apply::Rendered;
 use crate::platform::host::artifacts::Locked;
+use crate::platform::host::artifacts::lockfile;
 use crate::platform::host::artifacts::maven::{Coordinates, MavenArtifact};
 use crate::platform::host::artifacts::unpack::Unpack;
 use crate::platform::host::java;
@@ -202,10 +204,17 @@ impl Component for Connect {
             .map(|plugin| plugin.dir(&env.dirs.cache).display().to_string())
             .collect();
         let java = java::require()?;
+        let external = env.profile.kafka.external.is_some();
         env.process(
             &self.name,
             "connect/host/process.yaml.hbs",
             &json!({
+                "security": broker::security(env),
+                // The broker's own default, and the least that it accepts if nobody changed that.
+                "replication": if external { -1 } else { 1 },
+                "session_ms": if external { 6_000 } else { OWN_SESSION_MS },
+                // A worker reads its login once.
+                "digest": broker::jaas(env).map(|it| lockfile::digest(it.expose())),
                 "java": java.program,
                 "class_archive": java.class_archive(&env.dirs.cache, &self.name, &libs),
                 "libs": libs,
@@ -214,6 +223,10 @@ impl Component for Connect {
                 "most_bytes": MOST_BYTES,
             }),
         )
+    }
+
+    fn before_start(&self, env: &Environment) -> Result<()> {
+        broker::write_login(env)
     }
 
     fn templates(&self, _: &Manifests<'_>) -> Vec<&'static str> {
@@ -234,6 +247,9 @@ impl Component for Connect {
             "image": made.image,
             "most_bytes": MOST_BYTES,
             "mounts": mounts(made)?,
+            "volumes": volumes(made)?,
+            "kafka_login": broker::login(made),
+            "kafka_secret": broker::secret(made)?,
             "resources": resources,
             "several": self.replicas > 1,
         }))
@@ -358,6 +374,23 @@ fn mounts(made: &Manifests<'_>) -> Result<Vec<Value>> {
         .collect()
 }
 
+/// The Secrets that the workers mount, each under its name.
+///
+/// # Errors
+/// See [`mounts`].
+fn volumes(made: &Manifests<'_>) -> Result<Vec<Value>> {
+    let mut all: Vec<Value> = mounts(made)?
+        .into_iter()
+        .map(|it| it["name"].clone())
+        .collect();
+    all.extend(broker::volume(made.env).map(Value::from));
+    Ok(all)
+}
+
+/// For how long a group keeps a worker that is not heard at a broker of the tool's own, in milliseconds: less than its
+/// successor takes to start.
+const OWN_SESSION_MS: u32 = 5_000;
+
 async fn probe(env: &Environment, classes: &[String]) -> Status {
     let client = env.connect_client();
     // The connectors' list is served only by a worker that has joined its group.
@@ -428,6 +461,7 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         tables: &tables,
         at: &source,
         kafka: env.inside(&env.profile.kafka.name).address(),
+        security: broker::security(env),
     };
     let mut context = super::source(env, connector).connection(&reader);
     context["prefix"] = json!(connector.prefix);

@@ -15,9 +15,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use serde_json::{Value, json};
 
+use super::connect::login;
 use super::console::Console;
 use super::{Component, Kept, Lock, Manifests, Operator, PodSet, Replaced, Stage, of, service};
-use crate::clients::kafka::{CreateOutcome, KafkaClient, TopicSpec};
+use crate::clients::kafka::{
+    CreateOutcome, KafkaClient, KafkaError, LoginProblem, TlsProblem, TopicSpec,
+};
 use crate::environment::{self, AUTHORITY, CERTIFICATE, Environment};
 use crate::error::{Code, Error, Result};
 use crate::plan::{Outcome, Plan, Progress};
@@ -316,6 +319,9 @@ async fn probe(env: &Environment) -> Status {
     let connected = KafkaClient::with_config(env.kafka_config(PROBED_WITHIN)).await;
     let answer = match &connected {
         Ok(client) => client.cluster().await,
+        Err(error) if env.profile.kafka.external.is_some() => {
+            return refused(error, &address);
+        }
         Err(error) => {
             // A Secret that was written anew since it was read is no reason to go on failing.
             env.forget_kafka_login();
@@ -333,6 +339,37 @@ async fn probe(env: &Environment) -> Status {
         )),
         Err(error) => Status::in_progress(error.to_string()),
     }
+}
+
+/// Why the user's broker cannot be reached as the profile says, with the key to correct.
+fn refused(error: &KafkaError, given: &str) -> Status {
+    let key = match error {
+        KafkaError::Ca(_) => "sslrootcert",
+        KafkaError::Tls { problem, address } => match problem {
+            TlsProblem::UnknownAuthority => "sslrootcert",
+            TlsProblem::WrongName { expected, .. } if address != given => {
+                let next = format!(
+                    "the broker advertises itself as {address}: have its certificate name {expected}, or correct its \
+                     advertised.listeners"
+                );
+                return Status::failed(error.to_string()).next(next);
+            }
+            TlsProblem::WrongName { .. } | TlsProblem::InvalidName(_) => "external",
+            TlsProblem::Closed | TlsProblem::NotTls | TlsProblem::Other(_) => "sslmode",
+        },
+        KafkaError::TlsWanted { .. } => "sslmode",
+        KafkaError::LoginWanted { .. } => "sasl",
+        KafkaError::Login { problem, .. } => match problem {
+            LoginProblem::Mechanism { .. } | LoginProblem::NotAsked => "sasl",
+            LoginProblem::Refused(_) | LoginProblem::Scram(_) => {
+                let next = login::give("kafka.password");
+                return Status::failed(error.to_string()).next(next);
+            }
+            LoginProblem::Local(_) => return Status::in_progress(error.to_string()),
+        },
+        _ => return Status::in_progress(error.to_string()),
+    };
+    login::correct(KAFKA.name, key, error)
 }
 
 /// The topics that the profile's flows need.
@@ -363,8 +400,17 @@ pub async fn create_topics(env: Arc<Environment>, _progress: Progress) -> Result
         return Ok(Outcome::Unchanged("no flows".into()));
     }
     let client = client(&env).await?;
+    // Who may make none need not, where they are there.
+    let names: Vec<&str> = specs.iter().map(|it| it.name.as_str()).collect();
+    let there = client.topics(Some(&names)).await;
+    let there = there.map_err(|error| service(&error))?;
+    let is_there = |spec: &TopicSpec| there.iter().any(|it| it.name == spec.name);
+    let missing: Vec<TopicSpec> = specs.iter().filter(|it| !is_there(it)).cloned().collect();
+    if missing.is_empty() {
+        return Ok(Outcome::Unchanged(format!("{} present", specs.len())));
+    }
     let outcomes = client
-        .create_topics(&specs)
+        .create_topics(&missing)
         .await
         .map_err(|error| service(&error))?;
     let created: Vec<&str> = outcomes
@@ -373,7 +419,7 @@ pub async fn create_topics(env: Arc<Environment>, _progress: Progress) -> Result
         .map(|(name, _)| name.as_str())
         .collect();
     Ok(if created.is_empty() {
-        Outcome::Unchanged(format!("{} present", outcomes.len()))
+        Outcome::Unchanged(format!("{} present", specs.len()))
     } else {
         Outcome::Changed(format!("created {}", created.join(", ")))
     })

@@ -28,7 +28,7 @@ use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
 use super::{Component, Kept, Lock, Manifests, Operator, Replaced, Seeded, Stage, service, sql};
-use crate::clients::postgres::{Postgres, PostgresError, TlsProblem, ident};
+use crate::clients::postgres::{Postgres, PostgresError, ident};
 use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -365,17 +365,7 @@ impl PostgresSettings {
 
     fn refused(&self, error: &PostgresError) -> Status {
         if let PostgresError::Tls { problem, .. } = error {
-            // It does not pass by waiting.
-            let key = match problem {
-                TlsProblem::UnknownAuthority(_) | TlsProblem::Authority { .. } => "sslrootcert",
-                TlsProblem::WrongName { .. } => "external",
-                TlsProblem::Unsupported | TlsProblem::Other(_) => "sslmode",
-            };
-            let next = format!(
-                "correct {}.{key} in the profile; then: cargo xtask up",
-                self.name
-            );
-            return Status::failed(error.to_string()).next(next);
+            return login::correct(&self.name, problem.key(), error);
         }
         let path = format!("{}.password", self.name);
         refused(error, &path)

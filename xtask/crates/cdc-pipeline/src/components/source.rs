@@ -6,6 +6,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -152,6 +153,8 @@ pub struct Reader<'a> {
     pub at: &'a Endpoint,
     /// Where it finds Kafka, `host:port`.
     pub kafka: String,
+    /// How a client of its own reaches Kafka, by the client's settings.
+    pub security: IndexMap<&'static str, String>,
 }
 
 /// The table that a flow reads, in a session at its source.

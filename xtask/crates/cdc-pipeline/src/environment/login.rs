@@ -1,5 +1,6 @@
-//! How this tool logs in at a broker that asks who connects: the certificate of Kafka's own
-//! authority and the tool's password, both from the cluster's Secrets, where operators put them.
+//! How this tool logs in at a broker that asks who connects. Of one that an operator runs, the certificate of
+//! Kafka's own authority and the tool's password are in the cluster's Secrets, where operators put them; of one that
+//! the user runs, the profile says both.
 //!
 //! Where rights are checked, the tool's user may describe every topic and group: a broker may go
 //! only while all replicas are in sync, and what is not seen would count as in sync. It may not
@@ -12,7 +13,7 @@ use k8s_openapi::api::core::v1::Secret as ClusterSecret;
 use kube::Api;
 
 use super::Environment;
-use crate::clients::kafka::{Config, Sasl, Tls};
+use crate::clients::kafka::{self, Config};
 use crate::error::{Code, Error, Result};
 use crate::platform::kubernetes::Cluster;
 use crate::platform::{Platform, Secret};
@@ -102,7 +103,7 @@ impl Environment {
         Ok(())
     }
 
-    /// Forgets what was read: it is read anew before the next login.
+    /// Forgets what was read in the cluster: it is read anew before the next login.
     pub fn forget_kafka_login(&self) {
         self.set_kafka_login(|login| *login = KafkaLogin::default());
     }
@@ -128,16 +129,25 @@ impl Environment {
     pub fn kafka_config(&self, timeout: Duration) -> Config {
         let mut config = Config::new(&[self.kafka().address()], timeout);
         config.route = self.link.get().map(super::Link::route);
+        let KafkaLogin { ca, password } = self.kafka_login();
+        let ca = ca.unwrap_or_default().into_bytes();
         if self.kafka_asks_for_login() {
-            let KafkaLogin { ca, password } = self.kafka_login();
-            config.tls = Some(Tls {
-                ca: ca.unwrap_or_default().into_bytes(),
-                // The forward's own address is in no certificate; the service's name is in every
-                // broker's.
-                server_name: Some(self.inside(&self.profile.kafka.name).host),
-            });
+            // The forward's own address is in no certificate; the service's name is in every
+            // broker's.
+            let server_name = Some(self.inside(&self.profile.kafka.name).host);
+            config.tls = Some(kafka::Tls { ca, server_name });
             let password = password.unwrap_or_else(|| Secret::new(""));
-            config.sasl = Some(Sasl::scram_sha_512(USER, password));
+            config.sasl = Some(kafka::Sasl::scram_sha_512(USER, password));
+            return config;
+        }
+        if let Some(access) = self.kafka_access() {
+            let server_name = None;
+            config.tls = access.ca.map(|_| kafka::Tls { ca, server_name });
+            config.sasl = access.login.map(|login| kafka::Sasl {
+                mechanism: login.mechanism(),
+                user: login.user,
+                password: login.password,
+            });
         }
         config
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+pub mod access;
 pub mod blocked;
 mod link;
 mod login;
@@ -21,6 +22,7 @@ mod sources;
 pub use link::{Link, STRIMZI_DEPLOYMENT, connector, strimzi, targets};
 pub use login::text;
 pub use login::{AUTHORITY, CERTIFICATE, USER as KAFKA_USER};
+pub use sources::CA;
 
 use crate::clients::connect::Connect;
 use crate::endpoint::Tls;
@@ -94,7 +96,7 @@ impl Environment {
     /// directories and passwords exist afterwards.
     ///
     /// # Errors
-    /// A directory or secret cannot be used.
+    /// A directory, a secret or an authority's file cannot be used.
     pub fn new(root: &Path, loaded: Loaded, platform: Platform, mode: Secrets) -> Result<Self> {
         let dirs = Dirs::of(&loaded.name)?;
         if mode == Secrets::Create {
@@ -124,7 +126,7 @@ impl Environment {
                 }
             }
         }
-        Ok(Environment {
+        let env = Environment {
             name: loaded.name,
             root: root.to_owned(),
             platform,
@@ -140,7 +142,11 @@ impl Environment {
             programs,
             dirs,
             passwords,
-        })
+        };
+        if let Tls::VerifyFull { ca } = env.kafka().tls {
+            env.set_kafka_ca(access::read(&ca)?);
+        }
+        Ok(env)
     }
 
     /// The platform as a profile would choose it.
@@ -197,11 +203,12 @@ impl Environment {
     /// A component's address for people: on a cluster the service's, since forwards end with the
     /// command.
     pub fn shown(&self, component: &str) -> String {
-        let endpoint = match self.platform {
+        let mut endpoint = match self.platform {
             Platform::Host => at(self.reach(), component),
             Platform::Kind | Platform::Kubernetes => self.inside(component),
         };
         let found = self.profile.component(component);
+        endpoint.tls = found.map_or(Tls::Disable, |it| self.tls(it));
         match found.is_some_and(|it| it.spec.is_http()) {
             true => endpoint.url(),
             false => endpoint.address(),

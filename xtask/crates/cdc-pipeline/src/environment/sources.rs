@@ -2,14 +2,14 @@
 
 use super::Environment;
 use crate::endpoint::Tls;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::platform::{Endpoint, Platform};
 use crate::profile::component::Instance;
 use crate::profile::logins::Login;
 use crate::profile::schema::Connector;
 
 /// A server's authority beside the password, where workers on a cluster mount both.
-const CA: &str = "ca.crt";
+pub const CA: &str = "ca.crt";
 
 impl Environment {
     /// The component that a connector reads.
@@ -36,11 +36,7 @@ impl Environment {
     /// The file cannot be read.
     pub fn authority_of(&self, of: &Instance) -> Result<Option<String>> {
         match self.tls(of) {
-            Tls::VerifyFull { ca } => {
-                let read = std::fs::read_to_string(&ca);
-                read.map(Some)
-                    .map_err(|error| Error::io("read", &ca, &error))
-            }
+            Tls::VerifyFull { ca } => super::access::read(&ca).map(Some),
             Tls::Disable | Tls::Prefer | Tls::Require => Ok(None),
         }
     }

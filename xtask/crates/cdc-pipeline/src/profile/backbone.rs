@@ -1,10 +1,12 @@
 //! Kafka and Connect, which every pipeline is made of: the two types whose settings all others may ask for.
 
-use super::component::{Key, Named, ObjectName, Port, Space, Spec, Type, decode};
+use super::component::{Accounts, Key, Named, ObjectName, Port, Space, Spec, Type, decode};
 use super::kubernetes::BrokerPort;
 use super::parts::{self, Part};
-use super::rules::{IMAGE, JVM_SIZE, NAME, Owned, QUANTITY, Rules};
-use super::schema::{Connect, Kafka, KafkaSecurity, PlatformChoice, Profile};
+use super::rules::{IMAGE, JVM_SIZE, NAME, Owned, QUANTITY, Rule, Rules};
+use super::schema::{Connect, Kafka, KafkaSecurity, PlatformChoice, Profile, Sasl};
+use super::ssl::{Ssl, SslMode};
+use crate::endpoint::Tls;
 use crate::error::Result;
 
 /// Kafka's type.
@@ -65,6 +67,12 @@ const CONNECT_OWNED: [Owned; 8] = [
     ("plugin.path", None),
 ];
 
+/// A user of Kafka's. Some services call theirs `$ConnectionString`.
+const USER: Rule = Rule {
+    fits: |text| !text.is_empty() && text.chars().all(|c| c.is_ascii_graphic()),
+    says: "has printable ASCII characters without blanks only",
+};
+
 fn object(kind: &'static str, name: &str) -> (Space, ObjectName) {
     let object = ObjectName {
         api: STRIMZI,
@@ -92,6 +100,62 @@ impl Kafka {
             .collect()
     }
 
+    fn ssl(&self) -> Ssl<'_> {
+        Ssl {
+            external: self.external.is_some(),
+            mode: self.sslmode,
+            root: self.sslrootcert.as_deref(),
+            default: SslMode::Disable,
+            unfit: &[
+                (
+                    SslMode::Prefer,
+                    "a broker's port takes encrypted connections or unencrypted ones, never both",
+                ),
+                (
+                    SslMode::Require,
+                    "Kafka's Java clients always check the broker's certificate",
+                ),
+            ],
+        }
+    }
+
+    fn check_login(&self, rules: &Rules<'_>) -> Result<()> {
+        let given = [
+            ("sasl", self.sasl.is_some()),
+            ("user", self.user.is_some()),
+            ("password", self.password.is_some()),
+        ];
+        for (key, is_given) in given {
+            if is_given && self.external.is_none() {
+                return Err(rules.for_external(key));
+            }
+            if is_given && self.sasl.is_none() {
+                let hint = format!(
+                    "say how it does: {}=scram-sha-512, scram-sha-256 or plain",
+                    rules.key("sasl")
+                );
+                return Err(rules
+                    .invalid(key, "without `sasl` nobody logs in")
+                    .hint(hint));
+            }
+        }
+        if let Some(user) = &self.user {
+            rules.obeys("user", user, &USER)?;
+        }
+        match self.sasl {
+            Some(_) if self.user.is_none() => Err(rules
+                .invalid("sasl", "a login wants a user")
+                .hint(format!("name it: {}", rules.key("user")))),
+            Some(Sasl::Plain) if self.sslmode == SslMode::Disable => Err(rules
+                .invalid(
+                    "sasl",
+                    "`plain` sends the password as it is, which wants TLS",
+                )
+                .hint(format!("set {}=verify-full", rules.key("sslmode")))),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether clients log in over TLS on clusters.
     pub fn is_secured(&self) -> bool {
         self.security == KafkaSecurity::Scram
@@ -105,6 +169,10 @@ impl Spec for Kafka {
 
     fn external(&self) -> Option<&str> {
         self.external.as_deref()
+    }
+
+    fn tls(&self) -> Tls {
+        self.ssl().tls()
     }
 
     fn ports(&self) -> Vec<(&'static str, u16)> {
@@ -137,9 +205,19 @@ impl Spec for Kafka {
                     "security",
                     "the tool makes users only on brokers that it runs",
                 )
-                .hint("leave it out, or leave `kafka.external` out"));
+                .hint("leave it out: `kafka.sslmode` and `kafka.sasl` say how a broker of your own is reached"));
         }
-        Ok(())
+        self.ssl().check(rules)?;
+        self.check_login(rules)
+    }
+
+    fn accounts(&self) -> Option<Accounts<'_>> {
+        let user = self.user.as_deref().filter(|_| self.sasl.is_some())?;
+        Some(Accounts {
+            user,
+            password: self.password.as_ref(),
+            connector: None,
+        })
     }
 
     fn service(&self, _: &Profile) -> (String, Space, u16) {

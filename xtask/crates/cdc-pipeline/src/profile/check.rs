@@ -104,7 +104,10 @@ fn external(rules: &Rules<'_>) -> Result<()> {
         true => Ok(()),
         false => Err(rules
             .invalid("external", format!("{address:?} is not host:port"))
-            .hint("one host name or IPv4 address, a colon, and a port")),
+            .hint(match address.split_once("://") {
+                Some((_, rest)) => format!("write `{}`", rest.trim_end_matches('/')),
+                None => "one host name or IPv4 address, a colon, and a port".to_owned(),
+            })),
     }
 }
 

@@ -18,6 +18,7 @@ mod properties;
 mod removal;
 pub mod rules;
 pub mod schema;
+pub mod ssl;
 pub mod topics;
 
 use std::path::{Path, PathBuf};

@@ -204,6 +204,15 @@ impl Rules<'_> {
         invalid(self.tree, &path, format!("`{key}`: {message}"))
     }
 
+    /// An error at a key that has a meaning for a server that the user runs, and none for one that the tool runs.
+    pub fn for_external(&self, key: &str) -> Error {
+        self.invalid(key, "it is for a server that you run yourself")
+            .hint(format!(
+                "leave it out, or name the server: {}",
+                self.key("external")
+            ))
+    }
+
     /// Applies a rule to a text.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::columns::{ColumnRule, SchemaChange, Unfit};
 use super::component::{Instance, Types};
 use super::parts::{DEBEZIUM, Part};
+use super::ssl::SslMode;
 
 /// The expanded profile.
 #[derive(Clone, Debug, Deserialize)]
@@ -167,6 +168,20 @@ pub enum KafkaSecurity {
     Scram,
 }
 
+/// How clients log in at brokers that the user runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub enum Sasl {
+    /// With the password itself.
+    #[serde(rename = "plain")]
+    Plain,
+    /// With SCRAM and SHA-256.
+    #[serde(rename = "scram-sha-256")]
+    ScramSha256,
+    /// With SCRAM and SHA-512.
+    #[serde(rename = "scram-sha-512")]
+    ScramSha512,
+}
+
 /// Kafka, one KRaft node on `host`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -176,6 +191,16 @@ pub struct Kafka {
     pub name: String,
     /// Address of a broker that the tool does not run.
     pub external: Option<String>,
+    /// How connections to it are encrypted.
+    pub sslmode: SslMode,
+    /// File of the certificates that sign its own, in PEM.
+    pub sslrootcert: Option<String>,
+    /// How clients log in at it; none where it asks nobody.
+    pub sasl: Option<Sasl>,
+    /// The user that they log in as, this tool among them.
+    pub user: Option<String>,
+    /// Its password.
+    pub password: Option<Password>,
     /// Client port.
     pub port: u16,
     /// KRaft controller port.

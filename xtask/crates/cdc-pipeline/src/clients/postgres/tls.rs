@@ -1,4 +1,4 @@
-//! TLS below PostgreSQL's protocol. Only `verify-full` looks at the server's certificate.
+//! TLS below PostgreSQL's protocol.
 
 use std::error::Error;
 use std::io;
@@ -7,84 +7,23 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-};
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream as Encrypted;
 
+use crate::clients::tls::{TlsProblem, authorities, config};
 use crate::endpoint::Tls;
 
-/// Why a connection cannot be encrypted as is wanted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TlsProblem {
-    /// The server has no TLS.
-    #[error("the server does not support TLS (`sslmode`)")]
-    Unsupported,
-    /// The certificate was signed by someone else.
-    #[error("its certificate is not signed by an authority of {} (`sslrootcert`)", .0.display())]
-    UnknownAuthority(
-        /// The authorities' file.
-        PathBuf,
-    ),
-    /// The certificate belongs to another server.
-    #[error("its certificate is not for {expected} but for {}: name it so in `external`", .presented.join(", "))]
-    WrongName {
-        /// The name that was asked for.
-        expected: String,
-        /// What the certificate says.
-        presented: Vec<String>,
-    },
-    /// The authorities cannot be used.
-    #[error("cannot use {} (`sslrootcert`): {why}", .path.display())]
-    Authority {
-        /// Their file.
-        path: PathBuf,
-        /// Why.
-        why: String,
-    },
-    /// Anything else, in the words of the TLS library.
-    #[error("{0}")]
-    Other(
-        /// The words.
-        String,
-    ),
-}
-
-impl TlsProblem {
-    /// What an error of a connection says about TLS; none if it is about something else.
-    pub(super) fn of(error: &tokio_postgres::Error) -> Option<Self> {
-        let source = error.source()?;
-        if let Some(problem) = source.downcast_ref::<TlsProblem>() {
-            return Some(problem.clone());
-        }
-        let says = source.to_string();
-        (says == "server does not support TLS").then_some(TlsProblem::Unsupported)
+/// What an error of a connection says about TLS; none if it is about something else.
+pub(super) fn problem(error: &tokio_postgres::Error) -> Option<TlsProblem> {
+    let source = error.source()?;
+    if let Some(problem) = source.downcast_ref::<TlsProblem>() {
+        return Some(problem.clone());
     }
-
-    /// What an error of the handshake means.
-    fn of_handshake(error: &io::Error, ca: Option<PathBuf>) -> Self {
-        let found = error.get_ref();
-        match found.and_then(|it| it.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(
-                CertificateError::UnknownIssuer | CertificateError::BadSignature,
-            )) => TlsProblem::UnknownAuthority(ca.unwrap_or_default()),
-            Some(rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext {
-                expected,
-                presented,
-            })) => TlsProblem::WrongName {
-                expected: expected.to_str().into_owned(),
-                presented: presented.clone(),
-            },
-            _ => TlsProblem::Other(error.to_string()),
-        }
-    }
+    let says = source.to_string();
+    (says == "server does not support TLS").then_some(TlsProblem::Unsupported)
 }
 
 /// What encrypts a connection.
@@ -97,84 +36,10 @@ pub(super) struct Connector {
 impl Connector {
     /// Reads the authorities, where they matter.
     pub(super) fn new(tls: &Tls) -> Result<Self, TlsProblem> {
-        crate::tls::install();
-        let builder = ClientConfig::builder();
-        let (config, ca) = match tls {
-            Tls::VerifyFull { ca } => {
-                let roots = roots(ca)?;
-                (builder.with_root_certificates(roots), Some(ca.clone()))
-            }
-            Tls::Disable | Tls::Prefer | Tls::Require => {
-                let anybody = Arc::new(Anybody(ring::default_provider()));
-                let builder = builder
-                    .dangerous()
-                    .with_custom_certificate_verifier(anybody);
-                (builder, None)
-            }
-        };
         Ok(Connector {
-            tls: TlsConnector::from(Arc::new(config.with_no_client_auth())),
-            ca,
+            tls: TlsConnector::from(Arc::new(config(tls)?)),
+            ca: authorities(tls).cloned(),
         })
-    }
-}
-
-fn roots(path: &PathBuf) -> Result<RootCertStore, TlsProblem> {
-    let unusable = |why: String| TlsProblem::Authority {
-        path: path.clone(),
-        why,
-    };
-    let text = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&text) {
-        let certificate = certificate.map_err(|error| unusable(error.to_string()))?;
-        let added = roots.add(certificate);
-        added.map_err(|error| unusable(error.to_string()))?;
-    }
-    match roots.is_empty() {
-        true => Err(unusable("it has no certificate in PEM".into())),
-        false => Ok(roots),
-    }
-}
-
-/// Takes every certificate whose key the server has.
-#[derive(Debug)]
-struct Anybody(CryptoProvider);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
 
@@ -213,8 +78,10 @@ where
         Box::pin(async move {
             let Named { connector, name } = self;
             let done = connector.tls.connect(name, stream).await;
-            done.map(Stream)
-                .map_err(|error| TlsProblem::of_handshake(&error, connector.ca))
+            done.map(Stream).map_err(|error| {
+                let found = TlsProblem::of(&error, connector.ca.as_ref());
+                found.unwrap_or_else(|| TlsProblem::Other(error.to_string()))
+            })
         })
     }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::types::COLUMNS;
+use crate::endpoint::Tls;
 use crate::error::Result;
 use crate::profile::component::{
     Accounts, Key, Named, ObjectName, Port, Program, Space, Spec, Type, decode,
@@ -10,6 +11,7 @@ use crate::profile::component::{
 use crate::profile::parts::{Part, Update};
 use crate::profile::rules::{LOGIN, MEMORY, NAME, QUANTITY, Rule, Rules};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources};
+use crate::profile::ssl::{Ssl, SslMode};
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -88,6 +90,10 @@ pub struct ClickhouseSettings {
     pub name: String,
     /// Address of an HTTP interface that the tool does not run.
     pub external: Option<String>,
+    /// How connections to it are encrypted.
+    pub sslmode: SslMode,
+    /// File of the certificates that sign its own, in PEM.
+    pub sslrootcert: Option<String>,
     /// HTTP port.
     pub port: u16,
     /// Database of the silver tables.
@@ -123,6 +129,19 @@ impl Named for ClickhouseSettings {
 }
 
 impl ClickhouseSettings {
+    fn ssl(&self) -> Ssl<'_> {
+        Ssl {
+            external: self.external.is_some(),
+            mode: self.sslmode,
+            root: self.sslrootcert.as_deref(),
+            default: SslMode::Disable,
+            unfit: &[(
+                SslMode::Prefer,
+                "a port of an HTTP interface takes encrypted connections or unencrypted ones, never both",
+            )],
+        }
+    }
+
     /// Whether there is more than one server on clusters.
     pub fn is_several(&self) -> bool {
         self.shards > 1 || self.replicas > 1
@@ -143,6 +162,10 @@ impl Spec for ClickhouseSettings {
 
     fn external(&self) -> Option<&str> {
         self.external.as_deref()
+    }
+
+    fn tls(&self) -> Tls {
+        self.ssl().tls()
     }
 
     fn program(&self) -> Option<Program> {
@@ -176,6 +199,7 @@ impl Spec for ClickhouseSettings {
     fn check(&self, rules: &Rules<'_>) -> Result<()> {
         rules.obeys("database", &self.database, &NAME)?;
         rules.obeys("user", &self.user, &LOGIN)?;
+        self.ssl().check(rules)?;
         rules.obeys("memory", &self.memory, &MEMORY)?;
         rules.obeys("storage", &self.storage, &QUANTITY)?;
         rules.obeys("keeper_storage", &self.keeper_storage, &QUANTITY)?;

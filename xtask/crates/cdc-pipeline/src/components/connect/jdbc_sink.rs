@@ -26,13 +26,17 @@ pub(super) fn manifest(env: &Environment, name: &str, sink: &Sink) -> Result<Con
     let flows = env.profile.flows.values();
     let flows = flows.filter(|flow| flow.to.as_deref() == Some(name));
     let topics: Vec<String> = flows.map(|flow| env.profile.topic(flow)).collect();
-    let (replication_factor, _) = env.profile.replication();
     // Of several partitions none says which of its records came before a TRUNCATE in another.
     let kafka = &env.profile.kafka;
     let partitions = kafka
         .config
         .get("num.partitions")
         .map_or("1", String::as_str);
+    let replication_factor = match kafka.external {
+        // Their own default.
+        Some(_) => "-1".to_owned(),
+        None => env.profile.replication().0.to_string(),
+    };
     let is_in_order = kafka.external.is_none() && partitions == "1";
     let context = json!({
         "tasks": sink.tasks,

@@ -109,6 +109,13 @@ pub fn key_of(of: &Instance) -> Option<String> {
     }
 }
 
+/// The status of a server of the user's that is not as the profile says, with the key to correct. It does not pass by
+/// waiting.
+pub fn correct(component: &str, key: &str, error: impl std::fmt::Display) -> Status {
+    let next = format!("correct {component}.{key} in the profile; then: cargo xtask up");
+    Status::failed(error.to_string()).next(next)
+}
+
 /// The command that gives the tool a password, without putting it into the command.
 pub fn give(key: &str) -> String {
     format!("cargo xtask up --set {key}=@-, which asks for the password that the server has")

@@ -48,6 +48,7 @@ impl Source for MysqlSettings {
             "port": reader.at.port,
             "databases": databases.join(","),
             "kafka": reader.kafka,
+            "security": reader.security,
             "history": HISTORY,
             "replica": replica(&reader.connector.prefix),
         })

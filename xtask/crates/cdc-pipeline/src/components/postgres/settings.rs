@@ -10,6 +10,7 @@ use crate::profile::component::{
 use crate::profile::parts::{self, Bad, Part, Update, Versions as Span};
 use crate::profile::rules::{LOGIN, NAME, Owned, QUANTITY, Rule, Rules, is_size};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources, Settings, Versions};
+use crate::profile::ssl::{Ssl, SslMode};
 
 /// The type.
 pub static TYPE: Type = Type {
@@ -152,20 +153,6 @@ pub enum Manager {
     CloudNativePg,
 }
 
-/// How connections to a server that the user runs are encrypted, in libpq's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SslMode {
-    /// They are not.
-    Disable,
-    /// They are if the server can.
-    Prefer,
-    /// They are, whoever the server is.
-    Require,
-    /// They are, and the server's certificate is checked.
-    VerifyFull,
-}
-
 impl Named for PostgresSettings {
     fn set_name(&mut self, name: &str) {
         name.clone_into(&mut self.name);
@@ -179,37 +166,13 @@ impl PostgresSettings {
         own.then(|| profile.kind.node_port(&self.name)).flatten()
     }
 
-    fn check_tls(&self, rules: &Rules<'_>) -> Result<()> {
-        let verifies = self.sslmode == SslMode::VerifyFull;
-        if self.external.is_none()
-            && (self.sslmode != SslMode::Prefer || self.sslrootcert.is_some())
-        {
-            let key = match self.sslrootcert {
-                Some(_) => "sslrootcert",
-                None => "sslmode",
-            };
-            return Err(rules
-                .invalid(key, "it is for a server that you run yourself")
-                .hint(format!(
-                    "leave it out, or name the server: {}",
-                    rules.key("external")
-                )));
-        }
-        match &self.sslrootcert {
-            None if verifies => Err(rules
-                .invalid(
-                    "sslmode",
-                    "`verify-full` wants the certificates to verify with",
-                )
-                .hint(format!(
-                    "name a file with them, in PEM: {}",
-                    rules.key("sslrootcert")
-                ))),
-            Some(_) if !verifies => Err(rules
-                .invalid("sslrootcert", "only `verify-full` checks certificates")
-                .hint(format!("set {}=verify-full", rules.key("sslmode")))),
-            Some(path) => rules.pem("sslrootcert", path),
-            None => Ok(()),
+    fn ssl(&self) -> Ssl<'_> {
+        Ssl {
+            external: self.external.is_some(),
+            mode: self.sslmode,
+            root: self.sslrootcert.as_deref(),
+            default: SslMode::Prefer,
+            unfit: &[],
         }
     }
 
@@ -229,17 +192,7 @@ impl Spec for PostgresSettings {
     }
 
     fn tls(&self) -> Tls {
-        if self.external.is_none() {
-            return Tls::Disable;
-        }
-        match self.sslmode {
-            SslMode::Disable => Tls::Disable,
-            SslMode::Prefer => Tls::Prefer,
-            SslMode::Require => Tls::Require,
-            SslMode::VerifyFull => Tls::VerifyFull {
-                ca: self.sslrootcert.clone().unwrap_or_default().into(),
-            },
-        }
+        self.ssl().tls()
     }
 
     fn ports(&self) -> Vec<(&'static str, u16)> {
@@ -263,7 +216,7 @@ impl Spec for PostgresSettings {
             rules.obeys("connector_user", user, &LOGIN)?;
         }
         rules.settings(&self.config, &OWNED)?;
-        self.check_tls(rules)?;
+        self.ssl().check(rules)?;
         rules.obeys("storage", &self.storage, &QUANTITY)?;
         rules.resources("resources", &self.resources)?;
         rules.count("replicas", self.replicas, &[])?;

@@ -80,7 +80,11 @@ pub(super) const REST: &[Rule] = &[
         follows: Follows::Needs,
         find: Find::Text(&[&[]], |facts, subject| {
             let name = subject.name();
-            match facts.component(name) {
+            let found = facts.component(name);
+            if let Some(next) = found.and_then(|it| it.status.next.as_deref()) {
+                return run(next.to_owned());
+            }
+            match found {
                 Some(it) if it.external => run(format!(
                     "have {name} answer, or correct {}.external in the profile; then: cargo xtask up",
                     it.path
