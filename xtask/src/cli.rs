@@ -12,6 +12,7 @@ mod heal;
 mod machine;
 mod names;
 mod numbers;
+mod reconcile;
 mod restart;
 mod services;
 mod topic;
@@ -24,6 +25,7 @@ pub use heal::*;
 pub use machine::*;
 pub use names::Names;
 use numbers::number;
+pub use reconcile::*;
 pub use restart::*;
 pub use services::*;
 pub use topic::*;
@@ -109,6 +111,8 @@ pub enum Command {
     Explain(Explain),
     /// Prove that changes travel from each source to silver.
     Verify(Verify),
+    /// Compare source and target row by row while changes flow; exit code 2 on differences.
+    Reconcile(Reconcile),
     /// Print what would be used on the chosen platform; secrets are masked.
     Render(Render),
     /// Print the graph of steps and gates that `up` runs.

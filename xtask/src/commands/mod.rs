@@ -36,6 +36,8 @@ mod offsets;
 mod plan;
 mod profile;
 mod query;
+mod reconcile;
+mod reconcile_text;
 mod render;
 mod reset;
 mod restart;
@@ -150,6 +152,10 @@ fn execute(cli: Cli) -> Result<ExitCode> {
         if let Command::Heal(args) = &cli.command {
             return heal::run(&cli.global, args, context::interrupted()).await;
         }
+        // It says what it has found before it ends.
+        if let Command::Reconcile(args) = &cli.command {
+            return reconcile::run(&cli.global, args, context::interrupted()).await;
+        }
         tokio::select! {
             // The handlers are there before anything begins: a signal at once has its exit code too.
             biased;
@@ -217,6 +223,6 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Lock => lock::run(&global).await,
         Command::Test(args) => test::run(&global, &args).await,
         // Answered before this.
-        Command::Heal(_) | Command::Launch { .. } => Ok(ExitCode::SUCCESS),
+        Command::Heal(_) | Command::Reconcile(_) | Command::Launch { .. } => Ok(ExitCode::SUCCESS),
     }
 }

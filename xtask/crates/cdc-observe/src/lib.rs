@@ -7,6 +7,7 @@
 
 pub mod diagnose;
 pub mod observe;
+pub mod reconcile;
 pub mod up;
 
 use cdc_base::{clock, endpoint, error, files, plan, printed, process, report, units, wait};

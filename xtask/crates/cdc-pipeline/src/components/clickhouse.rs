@@ -6,6 +6,7 @@ mod bounds;
 mod changes;
 mod columns;
 mod console;
+mod dialect;
 mod faults;
 mod leftovers;
 mod kafka;
@@ -27,6 +28,7 @@ use serde_json::{Value, json};
 
 use super::connect::login;
 use super::console::Console;
+use super::dialect::Dialect;
 use super::target::Target;
 use super::{Component, Kept, Manifests, Operator, Replaced, Stage};
 use crate::clients::clickhouse::{Clickhouse, ClickhouseError};
@@ -264,6 +266,10 @@ impl Component for ClickhouseSettings {
     }
 
     fn target(&self) -> Option<&dyn Target> {
+        Some(self)
+    }
+
+    fn dialect(&self) -> Option<&dyn Dialect> {
         Some(self)
     }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::console::Console;
+use super::dialect::Dialect;
 use super::operator::Operator;
 use super::slots::Slots;
 use super::source::Source;
@@ -197,6 +198,11 @@ pub trait Component: Spec {
 
     /// What it answers as the target of flows, if changes arrive there.
     fn target(&self) -> Option<&dyn Target> {
+        None
+    }
+
+    /// What it answers where its tables are compared.
+    fn dialect(&self) -> Option<&dyn Dialect> {
         None
     }
 

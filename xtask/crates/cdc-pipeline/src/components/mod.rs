@@ -7,6 +7,7 @@ pub mod columns;
 mod component;
 pub mod connect;
 pub mod console;
+pub mod dialect;
 pub mod kafka;
 pub mod mongodb;
 pub mod mysql;

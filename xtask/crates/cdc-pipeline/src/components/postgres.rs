@@ -3,6 +3,7 @@
 pub mod access;
 mod catalogue;
 mod console;
+mod dialect;
 pub mod holders;
 pub mod jdbc_sink;
 pub mod lacks;
@@ -24,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::connect::login;
 use super::console::Console;
+use super::dialect::Dialect;
 use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
@@ -287,6 +289,10 @@ impl Component for PostgresSettings {
     }
 
     fn target(&self) -> Option<&dyn Target> {
+        Some(self)
+    }
+
+    fn dialect(&self) -> Option<&dyn Dialect> {
         Some(self)
     }
 

@@ -76,6 +76,18 @@ pub trait Source: Sync {
         None
     }
 
+    /// Writes to its log, where that is needed, and returns a position that [`Source::reached`] has come to once a
+    /// connector has committed all that was committed at the source before this was asked for. None where that cannot
+    /// be told.
+    async fn marker(&self, _env: &Environment) -> Result<Option<u128>> {
+        Ok(None)
+    }
+
+    /// How far a connector has come that committed this offset.
+    fn reached(&self, _offset: &Value) -> Option<u128> {
+        None
+    }
+
     /// Why it has not written yet what these offsets have behind them: a connector that has committed them skips
     /// every change until then. None if it has, or cannot tell.
     async fn unwritten(

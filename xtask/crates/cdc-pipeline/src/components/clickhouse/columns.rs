@@ -27,7 +27,7 @@ pub(super) struct Column {
     /// Whether it has an expression of its own: the flow does not write it.
     is_computed: bool,
     /// Whether rows are in its order: it is of the key.
-    is_sorted: bool,
+    pub(super) is_sorted: bool,
 }
 
 /// A table's columns, in order.

@@ -210,6 +210,31 @@ pub(super) async fn columns(session: &Postgres, flow: &Flow) -> Result<Vec<Colum
     Ok(relation.map(|it| it.columns()).unwrap_or_default())
 }
 
+/// A column with the name of its type: of a domain that of the type behind it, of an array that of its elements.
+pub(super) struct Typed {
+    pub(super) column: Column,
+    pub(super) base: String,
+    pub(super) element: Option<String>,
+}
+
+/// The columns of a table with their types; none if there is none.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn typed(session: &Postgres, table: &str) -> Result<Vec<Typed>> {
+    let found = relations(session, [table].into_iter()).await?;
+    let Some(relation) = found.into_values().next().flatten() else {
+        return Ok(Vec::new());
+    };
+    let columns = relation.columns().into_iter().zip(relation.columns);
+    let typed = columns.map(|(column, it)| Typed {
+        column,
+        base: it.base,
+        element: it.element,
+    });
+    Ok(typed.collect())
+}
+
 /// The columns of the flows' tables with what they may hold, by the tables' names.
 ///
 /// # Errors

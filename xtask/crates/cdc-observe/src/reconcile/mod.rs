@@ -1,0 +1,285 @@
+//! Compares source and target: the same rows, with the same values, while changes flow.
+//!
+//! What a database computes is its type's (`components::dialect`); here is what is compared with what (`pairs`), how
+//! it is divided (`splits`), how differences are proven (`compare`, `fence`), and what is said of it (`report`).
+
+mod compare;
+mod fence;
+pub mod pairs;
+mod progress;
+pub mod report;
+mod splits;
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use compare::Kind;
+use compare::{Found, Tables};
+use fence::Fence;
+use pairs::{Pair, Place, Side, Wish, plan};
+pub use progress::Bar;
+use report::{Cell, Difference, Status, TableReport};
+
+use crate::components::dialect::{Dialect, Form, Key, Table};
+use crate::components::{named, of, target};
+use crate::environment::Environment;
+use crate::error::{Code, Error, Result};
+use crate::flows::types::Column;
+use crate::profile::schema::Flow;
+use crate::units::Span;
+
+/// How a comparison is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Whether values are compared, or rows counted alone.
+    pub values: bool,
+    /// The cells of so many rows that differ are read.
+    pub rows: usize,
+    /// About so many rows are compared, chosen by their keys; none compares all.
+    pub sample: Option<u64>,
+    /// How long rows may take to settle that keep changing.
+    pub settle: Duration,
+    /// What of the tables is compared.
+    pub wish: Wish,
+}
+
+/// The pair of tables that a flow joins.
+///
+/// # Errors
+/// There is no such flow, or an end of it cannot be compared.
+pub fn flow_pair(env: &Environment, name: &str) -> Result<Pair> {
+    let flow = flow(env, name)?;
+    let source = env.profile.source(flow).ok_or_else(|| {
+        Error::new(
+            Code::ProfileInvalid,
+            format!("flow `{name}` has no connector"),
+        )
+    })?;
+    let reads = target(env, flow)?;
+    let at = env.profile.written(flow).or_else(|| env.profile.reader());
+    let at = at.map_or_else(String::new, |it| it.name.clone());
+    Ok(Pair {
+        name: name.to_owned(),
+        flow: Some(name.to_owned()),
+        source: Place {
+            component: source.name.clone(),
+            table: flow.table.clone(),
+        },
+        target: Place {
+            component: at,
+            table: reads.name(env, name),
+        },
+        key: flow.key.clone(),
+    })
+}
+
+fn flow<'a>(env: &'a Environment, name: &str) -> Result<&'a Flow> {
+    env.profile.flows.get(name).ok_or_else(|| {
+        let known = || env.profile.flows.keys().map(String::as_str);
+        let all = format!("flows: {}", known().collect::<Vec<_>>().join(", "));
+        Error::new(Code::Usage, format!("there is no flow `{name}`")).meant(name, known(), all)
+    })
+}
+
+fn dialect<'a>(env: &'a Environment, place: &Place) -> Result<&'a dyn Dialect> {
+    named(env, &place.component)?.dialect().ok_or_else(|| {
+        let what = format!("tables of {} cannot be compared", place.component);
+        let able = env.profile.components.values().map(of);
+        let able = able.filter(|it| it.dialect().is_some());
+        let able: Vec<&str> = able.map(|it| it.name()).collect();
+        Error::new(Code::Usage, what).hint(format!("compare tables of {}", able.join(", ")))
+    })
+}
+
+/// Compares a pair of tables. What is wrong with it is in its report, and what was found until `end` says that the user
+/// ends it.
+pub async fn table(
+    env: &Environment,
+    pair: &Pair,
+    options: &Options,
+    bar: &Bar,
+    end: &mut watch::Receiver<bool>,
+) -> TableReport {
+    let begun = Instant::now();
+    let mut report = blank(env, pair, options);
+    let compared = compared(env, pair, options, bar, end, &mut report).await;
+    if let Err(mut error) = compared {
+        error.hint = error.hint.as_deref().map(crate::printed::ours);
+        report.status = Status::Error;
+        report.error = Some(error.to_json());
+    }
+    report.took_ms = Span(begun.elapsed()).ms();
+    report
+}
+
+/// The bar of a pair that is about to be compared.
+pub fn bar(pair: &Pair) -> Bar {
+    Bar::new(&pair.name)
+}
+
+/// A report of which nothing is known yet.
+pub fn blank(env: &Environment, pair: &Pair, options: &Options) -> TableReport {
+    let flow = pair.flow.as_ref().and_then(|it| env.profile.flows.get(it));
+    TableReport {
+        table: pair.name.clone(),
+        source: pair.source.to_string(),
+        target: pair.target.to_string(),
+        status: Status::Interrupted,
+        source_count: 0,
+        target_count: 0,
+        missing_rows: 0,
+        extra_rows: 0,
+        changed_rows: 0,
+        not_settled: 0,
+        values: options.values,
+        fenced: pair.flow.is_some(),
+        key: pair.key.clone(),
+        differences: Vec::new(),
+        not_compared: Vec::new(),
+        held_back: None,
+        error: None,
+        took_ms: 0,
+        connector: flow.map(|it| it.connector.clone()),
+    }
+}
+
+async fn compared(
+    env: &Environment,
+    pair: &Pair,
+    options: &Options,
+    bar: &Bar,
+    end: &mut watch::Receiver<bool>,
+    report: &mut TableReport,
+) -> Result<()> {
+    let flow = match &pair.flow {
+        Some(name) => Some(flow(env, name)?),
+        None => None,
+    };
+    let (source, target) = (dialect(env, &pair.source)?, dialect(env, &pair.target)?);
+    let (source, target) = tokio::try_join!(
+        source.open(env, &pair.source.table, flow),
+        target.open(env, &pair.target.table, flow)
+    )?;
+    let mut plan = {
+        let cannot = |table: &dyn Table, column: &Column, form: Form| table.cannot(column, form);
+        let source_cannot = |column: &Column, form: Form| cannot(&*source, column, form);
+        let target_cannot = |column: &Column, form: Form| cannot(&*target, column, form);
+        let side = |columns, cannot| Side { columns, cannot };
+        let (one, other) = (
+            side(
+                source.columns(),
+                &source_cannot as &dyn Fn(&Column, Form) -> Option<String>,
+            ),
+            side(
+                target.columns(),
+                &target_cannot as &dyn Fn(&Column, Form) -> Option<String>,
+            ),
+        );
+        plan(pair, flow, &one, &other, &options.wish)?
+    };
+    report.not_compared.clone_from(&plan.not_compared);
+    if let Some(sample) = options.sample {
+        let rows = source.extent(&plan.source, false).await?.rows;
+        let below = u128::from(sample) * 65_536 / u128::from(rows.max(1));
+        let below = u32::try_from(below).unwrap_or(u32::MAX).max(1);
+        if below < 65_536 {
+            (plan.source.sample, plan.target.sample) = (Some(below), Some(below));
+        }
+    }
+    let fence = match flow {
+        Some(flow) => Some(Fence::of(env, flow, options.settle).await?),
+        None => None,
+    };
+    let tables = Tables {
+        source,
+        target,
+        plan,
+        fence,
+        settle: options.settle,
+    };
+    let mut found = Found::default();
+    let work = async {
+        match options.values {
+            true => tables.compare(&mut found, bar).await,
+            false => tables.count().await.map(|it| found = it),
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        _ = end.wait_for(|it| *it) => None,
+        done = work => Some(done),
+    };
+    fill(report, &tables, &found);
+    let Some(done) = done else {
+        return Ok(());
+    };
+    done?;
+    report.status = match () {
+        () if report.differing() > 0 => Status::Fail,
+        () if report.not_settled > 0 => Status::Error,
+        () if report.source_count == 0 && report.target_count == 0 => Status::NoData,
+        () => Status::Pass,
+    };
+    if options.rows > 0 {
+        let keys: Vec<&(Key, Kind)> = found.named.iter().take(options.rows).collect();
+        cells(&tables, &keys, report).await?;
+    }
+    Ok(())
+}
+
+fn fill(report: &mut TableReport, tables: &Tables<'_>, found: &Found) {
+    [report.source_count, report.target_count] = found.rows;
+    report.missing_rows = found.missing;
+    report.extra_rows = found.extra;
+    report.changed_rows = found.changed;
+    report.not_settled = found.unsettled;
+    let read = &tables.plan.source;
+    let forms: Vec<Form> = read.key.iter().map(|at| read.columns[*at].form).collect();
+    let shown = |key: &Key| {
+        let parts = key.iter().zip(&forms);
+        parts.map(|(text, form)| form.shown(text)).collect()
+    };
+    let named = found.named.iter().map(|(key, kind)| Difference {
+        key: shown(key),
+        kind: *kind,
+        cells: Vec::new(),
+    });
+    report.differences = named.collect();
+}
+
+/// Reads the cells of rows that differ, which are the report's first.
+async fn cells(tables: &Tables<'_>, rows: &[&(Key, Kind)], report: &mut TableReport) -> Result<()> {
+    let keys: Vec<Key> = rows.iter().map(|it| it.0.clone()).collect();
+    let (mut source, mut target) = (Vec::new(), Vec::new());
+    for keys in keys.chunks(100) {
+        let (one, other) = tokio::try_join!(
+            tables.source.cells(&tables.plan.source, keys),
+            tables.target.cells(&tables.plan.target, keys)
+        )?;
+        source.extend(one);
+        target.extend(other);
+    }
+    for (key, difference) in keys.iter().zip(&mut report.differences) {
+        let row = |rows: &[(Key, Vec<Option<String>>)]| {
+            let found = rows.iter().find(|it| it.0 == *key);
+            found.map(|it| it.1.clone())
+        };
+        let (one, other) = (row(&source), row(&target));
+        for (at, compared) in tables.plan.source.columns.iter().enumerate() {
+            let cell = |row: &Option<Vec<Option<String>>>| {
+                let text = row.as_ref()?.get(at)?.as_deref()?;
+                Some(compared.form.shown(text))
+            };
+            let raw =
+                |row: &Option<Vec<Option<String>>>| row.as_ref().and_then(|it| it.get(at).cloned());
+            difference.cells.push(Cell {
+                column: compared.column.name.clone(),
+                source: cell(&one),
+                target: cell(&other),
+                differs: raw(&one) != raw(&other),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,149 @@
+//! What `reconcile` prints for people.
+
+use crate::printed;
+use crate::reconcile::Kind;
+use crate::reconcile::report::{Difference, Report, Status, TableReport};
+use crate::report::table::Table;
+use crate::report::text::{Ink, Palette, one_line};
+
+/// So many rows that differ are listed of each table.
+const LISTED: usize = 20;
+
+/// The whole report.
+pub(super) fn console(report: &Report, palette: Palette) -> String {
+    let mut table = Table::titled(
+        "TABLE  STATUS  >SOURCE  >TARGET  >MISSING  >EXTRA  >CHANGED  SEVERITY  >TIME",
+    );
+    for it in &report.tables {
+        let severity = match it.differing() {
+            0 => String::new(),
+            _ => word(&it.severity()),
+        };
+        let count = |rows: u64| (rows.to_string(), (rows > 0).then_some(Ink::Red));
+        let plain = |text: String| (text, None);
+        table.inked([
+            plain(it.table.clone()),
+            (word(&it.status), Some(ink(it.status))),
+            plain(it.source_count.to_string()),
+            plain(it.target_count.to_string()),
+            count(it.missing_rows),
+            count(it.extra_rows),
+            count(it.changed_rows),
+            plain(severity),
+            plain(took(it.took_ms)),
+        ]);
+    }
+    let mut text = table.text(palette);
+    for it in &report.tables {
+        text += &details(it, palette);
+    }
+    for name in &report.not_begun {
+        text += &format!("{name}: not begun\n");
+    }
+    text += &format!("{}: {}\n", word(&report.status()), report.summary());
+    for it in report.recommendations() {
+        text += &format!("  next: {}\n", printed::ours(&it));
+    }
+    text
+}
+
+fn took(ms: u64) -> String {
+    crate::report::text::duration(std::time::Duration::from_millis(ms))
+}
+
+/// A value of an enumeration as reports write it.
+pub(super) fn word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn ink(status: Status) -> Ink {
+    match status {
+        Status::Pass => Ink::Green,
+        Status::Fail | Status::Error => Ink::Red,
+        Status::NoData | Status::Interrupted => Ink::Yellow,
+    }
+}
+
+fn details(table: &TableReport, palette: Palette) -> String {
+    let mut text = String::new();
+    if let Some(error) = &table.error {
+        let part = |key: &str| error[key].as_str().unwrap_or_default();
+        text += &format!(
+            "{}: error: {} [{}]\n",
+            table.table,
+            part("message"),
+            part("code")
+        );
+        if !part("hint").is_empty() {
+            text += &format!("  next: {}\n", part("hint"));
+        }
+    }
+    if table.not_settled > 0 {
+        text += &format!(
+            "{}: {} rows kept changing: no difference is proven\n",
+            table.table, table.not_settled
+        );
+    }
+    let listed = table
+        .differences
+        .iter()
+        .filter(|it| it.cells.is_empty())
+        .take(LISTED);
+    let cells = table.differences.iter().filter(|it| !it.cells.is_empty());
+    let all: Vec<String> = cells
+        .map(|it| side_by_side(table, it, palette))
+        .chain(listed.map(|it| format!("  {}\n", named(table, it))))
+        .collect();
+    if !all.is_empty() {
+        text += &format!("{}\n{}", table.table, all.concat());
+    }
+    let rest = table.differing().saturating_sub(all.len() as u64);
+    if rest > 0 && table.values {
+        text += &format!("  and {rest} more\n");
+    }
+    for it in &table.not_compared {
+        text += &format!(
+            "{}: {} is not compared: {}\n",
+            table.table, it.column, it.reason
+        );
+    }
+    text
+}
+
+fn named(table: &TableReport, difference: &Difference) -> String {
+    let kind = match difference.kind {
+        Kind::Missing => "missing",
+        Kind::Extra => "extra  ",
+        Kind::Changed => "changed",
+    };
+    let key = table.key.iter().zip(&difference.key);
+    let key: Vec<String> = key
+        .map(|(name, value)| format!("{name}={}", one_line(value)))
+        .collect();
+    format!("{kind} {}", key.join(", "))
+}
+
+/// A row's cells, those that differ marked.
+fn side_by_side(table: &TableReport, difference: &Difference, palette: Palette) -> String {
+    let mut cells = Table::titled("   COLUMN  SOURCE  TARGET");
+    let shown = |value: &Option<String>| match value {
+        Some(text) => one_line(text).into_owned(),
+        None => "NULL".into(),
+    };
+    for cell in &difference.cells {
+        let ink = cell.differs.then_some(Ink::Red);
+        let mark = if cell.differs { "*" } else { " " };
+        let (source, target) = match difference.kind {
+            Kind::Missing => (shown(&cell.source), "-".into()),
+            Kind::Extra => ("-".into(), shown(&cell.target)),
+            Kind::Changed => (shown(&cell.source), shown(&cell.target)),
+        };
+        cells.inked([
+            (format!(" {mark} {}", cell.column), ink),
+            (source, ink),
+            (target, ink),
+        ]);
+    }
+    format!("  {}\n{}", named(table, difference), cells.text(palette))
+}
