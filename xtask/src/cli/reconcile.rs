@@ -1,5 +1,7 @@
 //! The command that compares source and target.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::Names;
@@ -11,6 +13,8 @@ use super::numbers::number;
   cargo xtask reconcile                 every flow: the same rows, with the same values
   cargo xtask reconcile users --rows 10
   cargo xtask reconcile --counts        rows counted alone
+  cargo xtask reconcile users --repair  show what would repair it; with --yes, repair it and compare again
+  cargo xtask reconcile --format junit --output-file reconcile.xml
   cargo xtask reconcile users --where \"user_id > 1000\" --columns email
   cargo xtask reconcile --source postgres:public.a --target postgres:public.b --key id
 
@@ -58,4 +62,34 @@ pub struct Reconcile {
     /// How long to wait for rows that keep changing, and for the target to catch up.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = number(0, 86_400_u64), allow_negative_numbers = true)]
     pub settle: u64,
+    /// Show what repairs the tables of flows: missing and changed rows are sent again, extra ones marked as deleted.
+    #[arg(long, conflicts_with_all = ["counts", "source", "sample", "condition", "columns"])]
+    pub repair: bool,
+    /// Repair, and compare again.
+    #[arg(long, requires = "repair")]
+    pub yes: bool,
+    /// The report's form.
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Write the report to this file, in the form of --format (json without it), and print what people read.
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "output_dir")]
+    pub output_file: Option<PathBuf>,
+    /// Write the report to a file of its own in this directory.
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub output_dir: Option<PathBuf>,
+}
+
+/// A report's form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Console,
+    /// With all that is known.
+    Json,
+    /// A line for each table and each row that differs.
+    Csv,
+    /// A page.
+    Html,
+    /// A test case for each table.
+    Junit,
 }

@@ -28,7 +28,7 @@ use crate::report::Output;
 use crate::report::table::Table;
 use crate::report::text::{self, Ink, Palette, one_line};
 use crate::up::control::{self, Restart};
-use crate::up::rereads;
+use crate::up::rereads::{self, Wanted};
 
 pub(super) async fn run(global: &Global, command: &ConnectorCommand) -> Result<ExitCode> {
     let env = context::existing(global).await?;
@@ -161,8 +161,15 @@ async fn snapshot(
     }
     let _lock = lock::take(&env.dirs.lock(), "cargo xtask connector snapshot")?;
     let mut plan = Plan::default();
-    let (at, connector_name, of, asked) =
-        (env.clone(), name.clone(), connector.clone(), tables.clone());
+    let (at, connector_name, of, asked) = (
+        env.clone(),
+        name.clone(),
+        connector.clone(),
+        Wanted {
+            tables: tables.clone(),
+            ..Wanted::default()
+        },
+    );
     plan.step(
         "ask",
         "note what is to be read",

@@ -9,14 +9,20 @@ use tokio::sync::watch;
 
 use super::stdout;
 use super::{context, reconcile_text};
-use crate::cli::{Global, Reconcile};
+use crate::cli::{Format, Global, Reconcile};
 use crate::clock;
 use crate::components::able;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
+use crate::files::write_atomic;
+use crate::operate::reset::refuse_unfinished;
+use crate::plan::Progress;
+use crate::platform::host::lock;
 use crate::reconcile::pairs::{Pair, Place, Wish};
 use crate::reconcile::report::{Report, Status};
-use crate::reconcile::{self, Bar, Options};
+use crate::reconcile::{self, Bar, Options, formats};
+use crate::report::Output;
+use crate::report::text::Palette;
 use crate::wait;
 
 /// How often progress is looked at on a terminal, and elsewhere.
@@ -58,20 +64,90 @@ async fn reconcile(
         rows: args.rows,
         sample: args.sample,
         settle: Duration::from_secs(args.settle),
+        repair: args.repair,
         wish: Wish {
             columns: args.columns.clone(),
             condition: args.condition.clone(),
         },
     };
-    let report = compared(&env, &pairs, &options, end).await;
-    let text = || reconcile_text::console(&report, stdout::palette());
-    stdout::answer(global.output, report.to_json(), text)?;
+    let mut report = compared(&env, &pairs, &options, end).await;
+    if args.yes && report.tables.iter().any(|it| it.repair.is_some()) {
+        repair(&env, &report, end).await?;
+        report = compared(&env, &pairs, &options, end).await;
+    }
+    print(global.output, args, &report)?;
     Ok(match (report.interrupted, report.status()) {
         (true, _) => Exit::Interrupted.into(),
         (false, Status::Fail) => Exit::Differences.into(),
         (false, Status::Pass | Status::NoData) if !has_failed(&report) => ExitCode::SUCCESS,
         (false, _) => Exit::Failed.into(),
     })
+}
+
+async fn repair(env: &Environment, report: &Report, end: &mut watch::Receiver<bool>) -> Result<()> {
+    let _lock = lock::take(&env.dirs.lock(), "cargo xtask reconcile --repair")?;
+    for table in &report.tables {
+        if let Some(connector) = &table.connector {
+            refuse_unfinished(env, connector)?;
+        }
+    }
+    let progress = Progress::silent();
+    tokio::select! {
+        biased;
+        _ = end.wait_for(|it| *it) => Err(Error::new(Code::Interrupted, "interrupted while rows were sent again")
+            .hint("cargo xtask up finishes it")),
+        done = reconcile::repair::perform(env, &report.tables, &progress) => done,
+    }
+}
+
+/// Prints the report, and writes it to where it was asked for.
+fn print(output: Output, args: &Reconcile, report: &Report) -> Result<()> {
+    let usual = match output {
+        Output::Json => Format::Json,
+        Output::Text => Format::Console,
+    };
+    let palette = stdout::palette();
+    let text = |format: Format, palette: Palette| match format {
+        Format::Console => reconcile_text::console(report, palette),
+        Format::Json => format!("{}\n", report.to_json()),
+        Format::Csv => formats::csv(report),
+        Format::Html => formats::html(report),
+        Format::Junit => formats::junit(report),
+    };
+    let file = args.output_file.clone().or_else(|| {
+        let time = clock::utc(report.at)
+            .replace([' ', ':'], "-")
+            .replace("-UTC", "");
+        let name = format!(
+            "reconcile-{}-{time}.{}",
+            report.profile,
+            ending(args.format.unwrap_or(Format::Json))
+        );
+        args.output_dir.as_ref().map(|dir| dir.join(name))
+    });
+    let Some(file) = file else {
+        return stdout::print(&text(args.format.unwrap_or(usual), palette));
+    };
+    if let Some(dir) = &args.output_dir {
+        std::fs::create_dir_all(dir).map_err(|source| Error::io("create", dir, &source))?;
+    }
+    let plain = Palette { colour: false };
+    let written = text(args.format.unwrap_or(Format::Json), plain);
+    // Rows of a table are nobody else's business.
+    write_atomic(&file, written.as_bytes(), 0o600)?;
+    stdout::print(&text(usual, palette))?;
+    eprintln!("wrote {}", file.display());
+    Ok(())
+}
+
+fn ending(format: Format) -> &'static str {
+    match format {
+        Format::Console => "txt",
+        Format::Json => "json",
+        Format::Csv => "csv",
+        Format::Html => "html",
+        Format::Junit => "xml",
+    }
 }
 
 fn has_failed(report: &Report) -> bool {

@@ -2,12 +2,16 @@
 
 use crate::printed;
 use crate::reconcile::Kind;
+use crate::reconcile::formats::word;
+use crate::reconcile::repair::Repair;
 use crate::reconcile::report::{Difference, Report, Status, TableReport};
 use crate::report::table::Table;
 use crate::report::text::{Ink, Palette, one_line};
 
 /// So many rows that differ are listed of each table.
 const LISTED: usize = 20;
+/// So many characters of a value are shown.
+const WIDEST: usize = 60;
 
 /// The whole report.
 pub(super) fn console(report: &Report, palette: Palette) -> String {
@@ -49,12 +53,6 @@ pub(super) fn console(report: &Report, palette: Palette) -> String {
 
 fn took(ms: u64) -> String {
     crate::report::text::duration(std::time::Duration::from_millis(ms))
-}
-
-/// A value of an enumeration as reports write it.
-pub(super) fn word(value: &impl serde::Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or_default().to_owned()
 }
 
 fn ink(status: Status) -> Ink {
@@ -102,6 +100,9 @@ fn details(table: &TableReport, palette: Palette) -> String {
     if rest > 0 && table.values {
         text += &format!("  and {rest} more\n");
     }
+    if let Some(repair) = &table.repair {
+        text += &repaired(table, repair);
+    }
     for it in &table.not_compared {
         text += &format!(
             "{}: {} is not compared: {}\n",
@@ -109,6 +110,34 @@ fn details(table: &TableReport, palette: Palette) -> String {
         );
     }
     text
+}
+
+/// What would be done.
+fn repaired(table: &TableReport, repair: &Repair) -> String {
+    let mut text = String::new();
+    if repair.sent > 0 {
+        let what = match &repair.condition {
+            Some(condition) => format!(
+                "{} rows of {} again: {}",
+                repair.sent,
+                repair.table,
+                clipped(condition, 0)
+            ),
+            None => format!(
+                "all rows of {} again: too many differ to be named",
+                repair.table
+            ),
+        };
+        text += &format!("  would have {} send {what}\n", repair.connector);
+    }
+    if repair.marked > 0 {
+        text += &format!(
+            "  would mark {} rows of {} as deleted\n",
+            repair.marked, table.target
+        );
+    }
+    let next = format!("cargo xtask reconcile {} --repair --yes", table.table);
+    text + &format!("  next: {}\n", printed::ours(&next))
 }
 
 fn named(table: &TableReport, difference: &Difference) -> String {
@@ -127,11 +156,15 @@ fn named(table: &TableReport, difference: &Difference) -> String {
 /// A row's cells, those that differ marked.
 fn side_by_side(table: &TableReport, difference: &Difference, palette: Palette) -> String {
     let mut cells = Table::titled("   COLUMN  SOURCE  TARGET");
-    let shown = |value: &Option<String>| match value {
-        Some(text) => one_line(text).into_owned(),
-        None => "NULL".into(),
-    };
     for cell in &difference.cells {
+        let from = match (&cell.source, &cell.target) {
+            (Some(source), Some(target)) => apart(source, target),
+            _ => 0,
+        };
+        let shown = |value: &Option<String>| match value {
+            Some(text) => clipped(text, from),
+            None => "NULL".into(),
+        };
         let ink = cell.differs.then_some(Ink::Red);
         let mark = if cell.differs { "*" } else { " " };
         let (source, target) = match difference.kind {
@@ -146,4 +179,48 @@ fn side_by_side(table: &TableReport, difference: &Difference, palette: Palette) 
         ]);
     }
     format!("  {}\n{}", named(table, difference), cells.text(palette))
+}
+
+/// How many characters two texts begin with that are the same.
+fn apart(one: &str, other: &str) -> usize {
+    let same = one.chars().zip(other.chars());
+    same.take_while(|(one, other)| one == other).count()
+}
+
+/// The part of a text around this character, on one line. Blanks at its ends are seen.
+fn clipped(text: &str, from: usize) -> String {
+    let skipped = match from > WIDEST - 10 {
+        true => from - 10,
+        false => 0,
+    };
+    let part: String = text.chars().skip(skipped).take(WIDEST).collect();
+    let line = one_line(&part).into_owned();
+    let line = match part.trim() == part && !part.is_empty() {
+        true => line,
+        false => format!("'{line}'"),
+    };
+    let before = if skipped > 0 { "..." } else { "" };
+    let after = if text.chars().count() > skipped + WIDEST {
+        "..."
+    } else {
+        ""
+    };
+    format!("{before}{line}{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_part_is_shown_in_which_values_differ() {
+        assert_eq!(clipped("ab ", 3), "'ab '");
+        assert_eq!(clipped("", 0), "''");
+        let (one, other) = (
+            format!("{}x", "a".repeat(100)),
+            format!("{}y", "a".repeat(100)),
+        );
+        assert_eq!(clipped(&one, apart(&one, &other)), "...aaaaaaaaaax");
+        assert_eq!(clipped(&one, 0), format!("{}...", "a".repeat(WIDEST)));
+    }
 }

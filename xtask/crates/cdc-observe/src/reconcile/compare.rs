@@ -64,7 +64,7 @@ pub(super) struct Found {
 }
 
 /// The most rows that are named.
-pub(super) const NAMED: usize = 1_000;
+pub(super) const NAMED: usize = 10_000;
 
 impl Found {
     fn add(&mut self, key: Key, hashes: Hashes) {

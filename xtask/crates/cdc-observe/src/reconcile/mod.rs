@@ -5,8 +5,10 @@
 
 mod compare;
 mod fence;
+pub mod formats;
 pub mod pairs;
 mod progress;
+pub mod repair;
 pub mod report;
 mod splits;
 
@@ -22,10 +24,11 @@ pub use progress::Bar;
 use report::{Cell, Difference, Status, TableReport};
 
 use crate::components::dialect::{Dialect, Form, Key, Table};
-use crate::components::{named, of, target};
+use crate::components::{named, of, target as target_of};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::flows::types::Column;
+use crate::flows::types::{Column, Kind as Kinds};
+use crate::profile::columns::Unfit;
 use crate::profile::schema::Flow;
 use crate::units::Span;
 
@@ -40,6 +43,8 @@ pub struct Options {
     pub sample: Option<u64>,
     /// How long rows may take to settle that keep changing.
     pub settle: Duration,
+    /// Whether it is found out what would repair them.
+    pub repair: bool,
     /// What of the tables is compared.
     pub wish: Wish,
 }
@@ -56,7 +61,7 @@ pub fn flow_pair(env: &Environment, name: &str) -> Result<Pair> {
             format!("flow `{name}` has no connector"),
         )
     })?;
-    let reads = target(env, flow)?;
+    let reads = target_of(env, flow)?;
     let at = env.profile.written(flow).or_else(|| env.profile.reader());
     let at = at.map_or_else(String::new, |it| it.name.clone());
     Ok(Pair {
@@ -138,6 +143,7 @@ pub fn blank(env: &Environment, pair: &Pair, options: &Options) -> TableReport {
         differences: Vec::new(),
         not_compared: Vec::new(),
         held_back: None,
+        repair: None,
         error: None,
         took_ms: 0,
         connector: flow.map(|it| it.connector.clone()),
@@ -176,7 +182,14 @@ async fn compared(
                 &target_cannot as &dyn Fn(&Column, Form) -> Option<String>,
             ),
         );
-        plan(pair, flow, &one, &other, &options.wish)?
+        plan(
+            pair,
+            flow,
+            &one,
+            &other,
+            &|one, other| moved(env, flow, one, other),
+            &options.wish,
+        )?
     };
     report.not_compared.clone_from(&plan.not_compared);
     if let Some(sample) = options.sample {
@@ -221,11 +234,41 @@ async fn compared(
         () if report.source_count == 0 && report.target_count == 0 => Status::NoData,
         () => Status::Pass,
     };
+    if let Some((flow, name)) = flow
+        .zip(pair.flow.as_deref())
+        .filter(|_| report.missing_rows > 0)
+    {
+        let reasons = target_of(env, flow)?
+            .table(env, name, flow)
+            .reasons()
+            .await?;
+        report.held_back = Some(reasons.iter().map(|it| it.count).sum());
+    }
+    if let Some(flow) = flow.filter(|_| options.repair && report.differing() > 0) {
+        report.repair = Some(repair::of(env, flow, &tables, &found)?);
+    }
     if options.rows > 0 {
         let keys: Vec<&(Key, Kind)> = found.named.iter().take(options.rows).collect();
         cells(&tables, &keys, report).await?;
     }
     Ok(())
+}
+
+/// Why the target may have another value than the source and be right: the flow has those changed that its type cannot
+/// hold.
+fn moved(env: &Environment, flow: Option<&Flow>, source: &Column, at: &Column) -> Option<String> {
+    let flow = flow.filter(|it| it.to.is_none())?;
+    let types = env.profile.reader()?.kind.reads_topics?;
+    if flow.unfit_of(&source.name, &at.written, types) == Unfit::Error {
+        return None;
+    }
+    let is_wide = target_of(env, flow).is_ok_and(|it| it.holds(&at.written, source.kind, false));
+    let has_bounds = matches!(
+        source.kind,
+        Kinds::Date | Kinds::LocalTime { .. } | Kinds::Instant { .. } | Kinds::Decimal { .. }
+    );
+    (has_bounds || !is_wide)
+        .then(|| "`unfit` gives it another value where its type cannot hold the source's".into())
 }
 
 fn fill(report: &mut TableReport, tables: &Tables<'_>, found: &Found) {

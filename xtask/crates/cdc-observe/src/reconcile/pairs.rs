@@ -89,7 +89,7 @@ pub struct Wish {
     pub condition: Option<String>,
 }
 
-/// Pairs the columns of two tables.
+/// Pairs the columns of two tables. `moved` says why the target may have another value and be right.
 ///
 /// # Errors
 /// A table lacks a column of the key or one that the user names, or keys cannot be compared.
@@ -98,6 +98,7 @@ pub fn plan(
     flow: Option<&Flow>,
     source: &Side<'_>,
     target: &Side<'_>,
+    moved: &dyn Fn(&Column, &Column) -> Option<String>,
     wish: &Wish,
 ) -> Result<Plan> {
     let names = || source.columns.iter().map(|it| it.name.as_str());
@@ -115,6 +116,10 @@ pub fn plan(
             continue;
         }
         let form = pairs(pair, flow, column, source, target);
+        let form = form.and_then(|(form, other)| match moved(column, other) {
+            Some(why) => Err(why),
+            None => Ok((form, other)),
+        });
         match form {
             Ok((form, other)) => {
                 let compared = |column: &Column| Compared {

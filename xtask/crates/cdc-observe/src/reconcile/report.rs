@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::compare::Kind;
 use super::pairs::NotCompared;
+use super::repair::Repair;
 use crate::clock;
 
 /// The result of all tables, or of one.
@@ -112,6 +113,9 @@ pub struct TableReport {
     pub not_compared: Vec<NotCompared>,
     /// Messages that the target holds back, which may be rows that are missing; none where that is not known.
     pub held_back: Option<u64>,
+    /// What would repair it, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repair: Option<Repair>,
     /// Why it could not be compared.
     pub error: Option<Value>,
     /// Milliseconds.
@@ -265,7 +269,7 @@ impl Report {
                         self.subject(table)
                     ));
                 }
-                if is_flow && table.values {
+                if is_flow && table.values && table.repair.is_none() {
                     all.push(format!(
                         "{name}: sends these rows again: cargo xtask reconcile {} --repair",
                         self.subject(table)

@@ -15,7 +15,7 @@
 pub mod noted;
 mod waiting;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::noted::{Asked, Ended, Note};
 use self::waiting::Waiting;
@@ -210,6 +210,11 @@ fn renewed(known: &Note, wanted: &BTreeSet<String>, after: Option<u128>, now: u6
             .map_or(after.to_string(), |it| it.after.clone()),
         tables,
         compare,
+        conditions: known
+            .asked
+            .as_ref()
+            .map(|it| it.conditions.clone())
+            .unwrap_or_default(),
         stopped: false,
     });
     Note {
@@ -246,6 +251,16 @@ async fn joins_unread(env: &Environment, name: &str, wanted: &BTreeSet<String>) 
     }))
 }
 
+/// Which tables are to be read again.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The tables.
+    pub tables: BTreeSet<String>,
+    /// Of which of them only the rows for which this holds, in the source's SQL. The others' rows that the source no
+    /// longer has are marked as deleted.
+    pub conditions: BTreeMap<String, String>,
+}
+
 /// Asks for tables to be read again; what is left of an earlier question is asked, too.
 ///
 /// # Errors
@@ -254,9 +269,10 @@ pub async fn ask(
     env: &Environment,
     name: &str,
     connector: &Connector,
-    tables: &BTreeSet<String>,
+    wanted: &Wanted,
     progress: &Progress,
 ) -> Result<Outcome> {
+    let Wanted { tables, conditions } = wanted;
     let topics = topics(env, name, connector)?;
     let client = kafka::client(env).await?;
     let found = noted::read(&client, &topics).await?;
@@ -265,7 +281,7 @@ pub async fn ask(
         ..Note::default()
     });
     if let Some(asked) = &note.asked {
-        if asked.tables == *tables {
+        if asked.tables == *tables && asked.conditions == *conditions {
             return Ok(Outcome::Unchanged("was asked for before".into()));
         }
         let asked: Vec<&String> = asked.tables.iter().collect();
@@ -286,7 +302,12 @@ pub async fn ask(
         at: now,
         after: after.to_string(),
         tables: tables.clone(),
-        compare: tables.clone(),
+        compare: tables
+            .iter()
+            .filter(|it| !conditions.contains_key(*it))
+            .cloned()
+            .collect(),
+        conditions: conditions.clone(),
         stopped: false,
     });
     noted::write(&client, &topics, &note).await?;
@@ -448,7 +469,8 @@ async fn tell(
     let mut offsets = committed(env, name, progress).await?;
     if !reads(&offsets, tables) {
         for one in &mut offsets.offsets {
-            one.offset = with_rereads(&one.offset, tables.iter(), &asked.id);
+            let tables = tables.iter().map(|it| (it, asked.conditions.get(it)));
+            one.offset = with_rereads(&one.offset, tables, &asked.id);
         }
         settled(progress, || client.alter_offsets(name, &offsets)).await?;
     }

@@ -6,6 +6,7 @@
 
 mod access;
 mod console;
+mod dialect;
 pub mod settings;
 pub mod source;
 mod table;
@@ -19,6 +20,7 @@ use serde_json::json;
 use super::columns;
 use super::connect::login;
 use super::console::Console;
+use super::dialect::Dialect;
 use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service, sql};
 use crate::clients::mysql::{Mysql, MysqlError, literal};
@@ -148,6 +150,10 @@ impl Component for MysqlSettings {
     }
 
     fn source(&self) -> Option<&dyn Source> {
+        Some(self)
+    }
+
+    fn dialect(&self) -> Option<&dyn Dialect> {
         Some(self)
     }
 

@@ -47,21 +47,21 @@ pub fn rereads(offset: &Value) -> Vec<String> {
         .collect()
 }
 
-/// The offset with which a connector reads these tables, too, after those that it reads already. It calls them `id`
-/// in its notifications.
+/// The offset with which a connector reads these tables, too, after those that it reads already: whole, or only rows
+/// for which a condition in the source's SQL holds. It calls them `id` in its notifications.
 pub fn with_rereads<'a>(
     offset: &Value,
-    tables: impl Iterator<Item = &'a String>,
+    tables: impl Iterator<Item = (&'a String, Option<&'a String>)>,
     id: &str,
 ) -> Value {
     let text = offset.get(TABLES).and_then(Value::as_str);
     let mut all: Vec<Value> = text
         .and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default();
-    all.extend(tables.map(|table| {
+    all.extend(tables.map(|(table, condition)| {
         json!({
             format!("{TABLES}_id"): table,
-            format!("{TABLES}_additional_condition"): null,
+            format!("{TABLES}_additional_condition"): condition,
             format!("{TABLES}_surrogate_key"): null,
             format!("{TABLES}_correlation_id"): id,
         })
@@ -105,8 +105,18 @@ mod tests {
     #[test]
     fn tables_are_read_again_one_after_the_other() {
         let offset = json!({ "lsn": 7 });
-        let first = with_rereads(&offset, ["public.a".to_owned()].iter(), "one");
-        let both = with_rereads(&first, ["public.b".to_owned()].iter(), "two");
+        let first = with_rereads(&offset, [(&"public.a".to_owned(), None)].into_iter(), "one");
+        let both = with_rereads(
+            &first,
+            [(&"public.b".to_owned(), Some(&"id = 7".to_owned()))].into_iter(),
+            "two",
+        );
+        assert!(
+            both[TABLES]
+                .as_str()
+                .is_some_and(|it| it.contains("\"id = 7\"")),
+            "{both}"
+        );
         assert_eq!(rereads(&both), ["public.a", "public.b"]);
         assert_eq!(both["lsn"], 7);
         assert_eq!(rereads(&offset), Vec::<String>::new());

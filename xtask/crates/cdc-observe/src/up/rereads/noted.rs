@@ -50,6 +50,9 @@ pub struct Asked {
     /// Those of which the target has older rows. What the source no longer has is not told by a snapshot.
     #[serde(default)]
     pub compare: BTreeSet<String>,
+    /// Of which tables only the rows are read for which this holds, in the source's SQL.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub conditions: BTreeMap<String, String>,
     /// Whether the connector is stopped to be told.
     #[serde(default)]
     pub stopped: bool,

@@ -141,7 +141,7 @@ impl Words for Server {
                 let micros = format!("toUnixTimestamp64Micro(toDateTime64({name}, 6, 'UTC'))");
                 hexadecimal(&format!("toInt64({micros} - 946684800000000)"))
             }
-            Form::Text | Form::DecimalText | Form::JsonText | Form::Bytes if kind == "String" => {
+            Form::Text | Form::JsonText | Form::Bytes if kind == "String" => {
                 match column.written.starts_with("LowCardinality") {
                     true => text,
                     false => name,
@@ -150,7 +150,6 @@ impl Words for Server {
             Form::Bool
             | Form::Integer
             | Form::Decimal
-            | Form::DecimalText
             | Form::Text
             | Form::Uuid
             | Form::Span { .. } => text,

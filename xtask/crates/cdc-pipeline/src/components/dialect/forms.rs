@@ -11,8 +11,6 @@ pub enum Form {
     Integer,
     /// Digits of a decimal number without zeros at its end.
     Decimal,
-    /// A decimal number of any scale with all of its digits, as Java's `BigDecimal` writes it.
-    DecimalText,
     /// `\x` and the 16 digits of the IEEE 754 double, or `NaN`. There is one zero.
     Float {
         /// How many bits the narrower column has: a number of 32 bits in a wider column is the one with the same
@@ -43,10 +41,7 @@ pub enum Form {
 impl Form {
     /// Whether a `|` may be in it, so that it stands with its length.
     pub fn has_length(self) -> bool {
-        matches!(
-            self,
-            Form::Text | Form::JsonText | Form::Json | Form::DecimalText
-        )
+        matches!(self, Form::Text | Form::JsonText | Form::Json)
     }
 
     /// A canonical value for people.
@@ -59,8 +54,8 @@ impl Form {
                     clippy::cast_possible_truncation,
                     reason = "it was widened from 32 bits"
                 )]
-                32 => (it as f32).to_string(),
-                _ => it.to_string(),
+                32 => format!("{:?}", it as f32),
+                _ => format!("{it:?}"),
             }),
             Form::Time => hex(text).and_then(|it| time(it.cast_signed())),
             Form::Date => text.parse().ok().and_then(date),
@@ -103,8 +98,7 @@ pub fn form(source: &Column, target: &Column) -> Result<Form, String> {
             Kind::Integer { .. } | Kind::Decimal { .. },
             Kind::Integer { .. } | Kind::Decimal { .. },
         ) => Some(Form::Decimal),
-        (Kind::Integer { .. }, Kind::Text) => Some(Form::Text),
-        (Kind::Decimal { .. }, Kind::Text) => Some(Form::DecimalText),
+        (Kind::Integer { .. } | Kind::Decimal { .. }, Kind::Text) => Some(Form::Text),
         (Kind::Float { .. }, Kind::Float { bits }) => Some(Form::Float { bits }),
         (Kind::Uuid, Kind::Uuid) => Some(Form::Uuid),
         (Kind::Text | Kind::Uuid, Kind::Text | Kind::Uuid) => Some(Form::Text),

@@ -57,6 +57,12 @@ pub trait Table: Send + Sync {
     /// The canonical values of rows by their keys, each with its key.
     async fn cells(&self, read: &Read, keys: &[Key]) -> Result<Vec<(Key, Cells)>>;
 
+    /// That a row has one of these keys, in the server's own SQL.
+    ///
+    /// # Errors
+    /// A column has no canonical form.
+    fn has_key(&self, read: &Read, keys: &[Key]) -> Result<String>;
+
     /// Something that changes with every change of the table's rows, and may change more often; none where there is
     /// nothing of the kind.
     async fn version(&self) -> Result<Option<String>> {

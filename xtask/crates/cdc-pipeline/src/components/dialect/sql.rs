@@ -172,6 +172,18 @@ impl<W: Words> SqlTable<W> {
             };
             Ok(format!("{value} = {}", self.0.literal(text)))
         };
+        if let [at] = *read.key
+            && let it = &read.columns[at]
+            && matches!(it.form, Form::Integer | Form::Text | Form::Uuid)
+        {
+            let values = keys.iter().flatten().map(|text| match it.form {
+                Form::Integer => text.clone(),
+                _ => self.0.literal(text),
+            });
+            let values: Vec<String> = values.collect();
+            let name = self.0.ident(&it.column.name);
+            return Ok(format!("{name} IN ({})", values.join(", ")));
+        }
         let each = keys.iter().map(|key| {
             let parts = read.key.iter().zip(key);
             let parts: Result<Vec<String>> = parts.map(|(at, text)| same(*at, text)).collect();
@@ -300,6 +312,10 @@ impl<W: Words> Table for SqlTable<W> {
             )
         };
         Ok(rows.map(split).collect())
+    }
+
+    fn has_key(&self, read: &Read, keys: &[Key]) -> Result<String> {
+        self.is_one_of(read, keys)
     }
 
     async fn version(&self) -> Result<Option<String>> {

@@ -118,6 +118,21 @@ impl Source for MysqlSettings {
         Ok(highest(&log.position))
     }
 
+    /// Where its log ends.
+    async fn marker(&self, env: &Environment) -> Result<Option<u128>> {
+        let session = self.session(env).await.map_err(|error| service(&error))?;
+        let files = session.query("SHOW BINARY LOGS").await;
+        let last = files.map_err(|error| service(&error))?.pop();
+        Ok(last.and_then(|row| {
+            let mut cells = row.into_iter();
+            place(&cells.next()??, cells.next()??.parse().ok()?)
+        }))
+    }
+
+    fn reached(&self, offset: &Value) -> Option<u128> {
+        place(offset.get("file")?.as_str()?, offset.get("pos")?.as_u64()?)
+    }
+
     async fn lost(
         &self,
         env: &Environment,
@@ -145,6 +160,12 @@ impl Source for MysqlSettings {
             )
         }))
     }
+}
+
+/// A place in the log as a number that grows.
+fn place(file: &str, byte: u64) -> Option<u128> {
+    let number: u128 = file.rsplit('.').next()?.parse().ok()?;
+    Some(number << 64 | u128::from(byte))
 }
 
 /// The highest [`POSITION`] before a place in the log, `file:byte`.

@@ -52,7 +52,7 @@ impl<'a> Table<'a> {
     }
 
     async fn numbers(&self) -> Result<Vec<bool>> {
-        let rows = self.session.query(&query(self.flow)).await;
+        let rows = self.session.query(&query(&self.flow.table)).await;
         let rows = rows.map_err(|error| service(&error))?;
         let is_number = |column: &String| {
             let row = rows.iter().find(|row| row[0].as_ref() == Some(column));
@@ -71,13 +71,21 @@ impl<'a> Table<'a> {
 /// # Errors
 /// The server does not answer.
 pub(super) async fn columns(session: &Mysql, flow: &Flow) -> Result<Vec<Column>> {
-    let rows = session.query(&query(flow)).await.map_err(service)?;
+    columns_of(session, &flow.table).await
+}
+
+/// The columns of a table, `database.table`; none if there is none.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn columns_of(session: &Mysql, table: &str) -> Result<Vec<Column>> {
+    let rows = session.query(&query(table)).await.map_err(service)?;
     Ok(rows.into_iter().map(column).collect())
 }
 
-/// Asks for the columns of a flow's table; each row is for [`column`].
-fn query(flow: &Flow) -> String {
-    let (schema, table) = flow.table.split_once('.').unwrap_or_default();
+/// Asks for the columns of a table; each row is for [`column`].
+fn query(table: &str) -> String {
+    let (schema, table) = table.split_once('.').unwrap_or_default();
     format!(
         "SELECT column_name, data_type, column_type, is_nullable, datetime_precision, \
          numeric_precision, numeric_scale, column_key, column_default IS NOT NULL FROM information_schema.columns \

@@ -170,7 +170,6 @@ fn canonical(typed: &Typed, form: Form) -> Option<String> {
         Form::Bool | Form::Integer if base == "bool" => format!("{column}::integer::text"),
         Form::Bool | Form::Integer | Form::Uuid => text(),
         Form::Decimal => format!("trim_scale({column}::numeric)::text"),
-        Form::DecimalText => big_decimal(&format!("{column}::numeric")),
         Form::Float { bits } => {
             let double = match (base, bits) {
                 // The digits decide, as they do in a change.
@@ -180,6 +179,10 @@ fn canonical(typed: &Typed, form: Form) -> Option<String> {
             format!(
                 "CASE WHEN {column} = 'NaN' THEN 'NaN' ELSE float8send({double} + 0::float8)::text END"
             )
+        }
+        // Debezium writes it in UTC, and so that ISO 8601 has it.
+        Form::Text if base == "timetz" => {
+            format!("replace(({column} AT TIME ZONE 'UTC')::text, '+00', 'Z')")
         }
         // A cast cuts the blanks of `char(n)`, and adds the mask of an address; the output does not.
         Form::Text if ["text", "varchar", "uuid", "int2", "int4", "int8"].contains(&base) => text(),
@@ -231,17 +234,4 @@ fn canonical(typed: &Typed, form: Form) -> Option<String> {
 fn is_of_millis(written: &str) -> bool {
     ["time(0)", "time(1)", "time(2)", "time(3)"]
         .contains(&written.replace(" without time zone", "").as_str())
-}
-
-/// A number as Java's `BigDecimal.toString` writes it: with an exponent where it is small.
-fn big_decimal(number: &str) -> String {
-    let digits = format!(
-        "coalesce(nullif(ltrim(replace(replace({number}::text, '.', ''), '-', ''), '0'), ''), '0')"
-    );
-    let exponent = format!("(length({digits}) - 1 - scale({number}))");
-    format!(
-        "CASE WHEN {number}::text IN ('NaN', 'Infinity', '-Infinity') OR scale({number}) = 0 OR {exponent} >= -6 \
-         THEN {number}::text ELSE CASE WHEN {number} < 0 THEN '-' ELSE '' END || left({digits}, 1) \
-         || CASE WHEN length({digits}) > 1 THEN '.' || substr({digits}, 2) ELSE '' END || 'E' || {exponent} END"
-    )
 }
