@@ -28,6 +28,7 @@ mod ports;
 mod proxy;
 mod readme;
 mod rebalance;
+mod reconcile;
 mod removed;
 mod restarts;
 mod restored;

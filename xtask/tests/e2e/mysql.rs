@@ -60,6 +60,70 @@ pub async fn same(sandbox: &Sandbox) -> Vec<String> {
     }
 }
 
+/// Values of MySQL's types, some of them nasty.
+const TYPES: &str = "CREATE TABLE shop.compared (id bigint unsigned, part varchar(20) CHARACTER SET latin1, b bit(1), i tinyint, u int unsigned, \
+    y year, d decimal(18, 4), f float, g double, t text, c char(5), e enum('a', 'it''s'), day date, at datetime(6), ts timestamp(3) NULL, \
+    span time(6), bin varbinary(200), PRIMARY KEY (id, part)); \
+    INSERT INTO shop.compared VALUES \
+    (1, 'ä', b'1', -128, 4294967295, 2024, -0.0100, 0.1, 0.1, 'tab\\t|~', 'a ', 'it''s', '2024-02-29', '1969-12-31 23:59:59.999999', '2024-01-01 00:00:00.123', '-01:00:00.5', x'00ff'), \
+    (2, '', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL), \
+    (3, '~', b'0', 0, 0, 1901, 12345678901234.5678, 16777217, 1e300, '', '', 'a', '1900-01-01', '2299-12-31 23:59:59.999999', '2038-01-01 00:00:00', '838:59:59', repeat(x'5c0a', 90)), \
+    (18446744073709551615, 'z', b'0', 1, 1, 2000, 1, -1.5, 5e-324, '🦀', 'b', 'a', '2299-12-31', '1900-01-01', NULL, '00:00:00', '')";
+
+#[tokio::test]
+#[ignore = "needs CDC_TEST_MYSQLD=DIR with a `mysqld`"]
+async fn tables_of_mysql_are_compared() {
+    let mut sandbox = Sandbox::new("mysql-reconcile");
+    let profile = sandbox.state().join("mysql.yaml");
+    std::fs::write(&profile, "extends: mysql\n").unwrap();
+    sandbox.profile = Some(profile.clone());
+    sandbox.programs = Some(PathBuf::from(std::env::var_os("CDC_TEST_MYSQLD").unwrap()));
+    sandbox
+        .ports
+        .retain(|key, _| !["postgres.port", "mongodb.port"].contains(key));
+    sandbox.ports.insert(PORT, ports::free(21_000));
+    sandbox.ok(&["up"]);
+    let session = source(&sandbox).await;
+    session.execute(TYPES).await.unwrap();
+    let more = "extends: mysql\nflows:\n  compared: {connector: mysql-connector, table: shop.compared, keep: latest, key: [id, part], group: ch_compared}\n";
+    std::fs::write(&profile, more).unwrap();
+    sandbox.ok(&["up"]);
+    sandbox.ok(&["reset-connector", "mysql-connector", "--yes"]);
+    let report = sandbox.json(&["reconcile"]);
+    assert_eq!(report["status"], "PASS", "{report:#}");
+    assert_eq!(report["tables"][1]["source_count"], 4, "{report:#}");
+    assert_eq!(
+        report["tables"][1]["not_compared"],
+        serde_json::json!([]),
+        "{report:#}"
+    );
+    session
+        .execute("UPDATE shop.compared SET t = concat(t, '!'), part = 'new' WHERE id = 3; DELETE FROM shop.compared WHERE id = 2")
+        .await
+        .unwrap();
+    let report = sandbox.json(&["reconcile"]);
+    assert_eq!(report["status"], "PASS", "{report:#}");
+    let client = sandbox.clickhouse();
+    for sql in [
+        "DELETE FROM compared_silver WHERE id = 1",
+        "INSERT INTO compared_silver SELECT * REPLACE(addMicroseconds(at, -1) AS at) FROM (SELECT * FROM compared_silver FINAL WHERE id = 3 AND is_deleted = 0)",
+    ] {
+        client.text(sql).await.unwrap();
+    }
+    let report = sandbox.json(&["reconcile", "compared"]);
+    let table = &report["tables"][0];
+    assert_eq!(
+        (
+            &table["missing_rows"],
+            &table["changed_rows"],
+            &table["extra_rows"]
+        ),
+        (&1.into(), &1.into(), &0.into()),
+        "{table:#}"
+    );
+    assert_eq!(table["differences"][0]["key"][1], "ä", "{table:#}");
+}
+
 #[tokio::test]
 #[ignore = "needs CDC_TEST_MYSQLD=DIR with a `mysqld`"]
 async fn rows_of_mysql_reach_silver() {

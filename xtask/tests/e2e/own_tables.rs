@@ -528,6 +528,37 @@ async fn nasty_is_right(sandbox: &Sandbox, session: &Postgres) {
     let wrong =
         "SELECT reason FROM nasty_errors WHERE NOT match(reason, '^column c[0-9]+: no value of ')";
     until(sandbox, wrong, &[]).await;
+    reconciled(sandbox, session).await;
+}
+
+/// `reconcile` names the rows that are held back as missing, and no other: all types are compared, whatever the
+/// server's settings say of how they are written.
+async fn reconciled(sandbox: &Sandbox, session: &Postgres) {
+    let held = ALL.iter().enumerate().map(|(at, it)| {
+        let column = format!("c{at}");
+        format!("({column} IS NULL OR {})", it.held.replace("{}", &column))
+    });
+    let held: Vec<String> = held.collect();
+    let lost = format!(
+        "SELECT id FROM nasty WHERE NOT ({}) ORDER BY id::text",
+        held.join(" AND ")
+    );
+    let lost = texts(session.query(&lost).await.unwrap());
+    let report = sandbox.json(&["reconcile", "nasty"]);
+    let table = &report["tables"][0];
+    assert_eq!(table["not_compared"], serde_json::json!([]), "{table:#}");
+    assert_eq!(
+        (&table["extra_rows"], &table["changed_rows"]),
+        (&0.into(), &0.into()),
+        "{table:#}"
+    );
+    let differences = table["differences"].as_array().unwrap().iter();
+    let mut missing: Vec<&str> = differences
+        .map(|it| it["key"][0].as_str().unwrap())
+        .collect();
+    missing.sort_unstable();
+    assert_eq!(missing, lost, "{table:#}");
+    assert_eq!(table["held_back"], lost.len(), "{table:#}");
 }
 
 #[tokio::test]

@@ -89,7 +89,7 @@ fn flow<'a>(env: &'a Environment, name: &str) -> Result<&'a Flow> {
 
 fn dialect<'a>(env: &'a Environment, place: &Place) -> Result<&'a dyn Dialect> {
     named(env, &place.component)?.dialect().ok_or_else(|| {
-        let what = format!("tables of {} cannot be compared", place.component);
+        let what = format!("{} cannot be compared: not supported yet", place);
         let able = env.profile.components.values().map(of);
         let able = able.filter(|it| it.dialect().is_some());
         let able: Vec<&str> = able.map(|it| it.name()).collect();
