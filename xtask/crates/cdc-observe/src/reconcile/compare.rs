@@ -101,6 +101,7 @@ impl Tables<'_> {
         let all = Split::Hashed {
             bits: 0,
             within: None,
+            of: None,
         };
         let mut read = [self.plan.source.clone(), self.plan.target.clone()];
         for read in &mut read {
@@ -125,11 +126,12 @@ impl Tables<'_> {
 
     /// Compares all rows. What is in `found` is true whenever this is given up.
     pub(super) async fn compare(&self, found: &mut Found, bar: &Bar) -> Result<()> {
+        // Before the fence: what was committed after it may not be at the target.
+        let before = self.versions().await?;
         if let Some(fence) = &self.fence {
             bar.says("waiting for the target to have what the source has");
             fence.pass().await?;
         }
-        let before = self.versions().await?;
         let mut work = vec![self.split().await?];
         let mut is_first = true;
         while let Some(split) = work.pop() {
@@ -146,10 +148,12 @@ impl Tables<'_> {
             found.rows[0] += seen.same;
             found.rows[1] += seen.same;
             bar.advances(seen.same);
-            let (large, small): (Vec<_>, Vec<_>) =
-                seen.differing.iter().partition(|(_, rows)| *rows > BATCH);
-            for (bucket, rows) in large {
-                work.push(again(&split, bucket, rows));
+            let mut small = Vec::new();
+            for (bucket, rows) in seen.differing {
+                match again(&split, bucket, rows).filter(|_| rows > BATCH) {
+                    Some(split) => work.push(split),
+                    None => small.push((bucket, rows)),
+                }
             }
             for batch in batches(&small) {
                 let rows = small

@@ -32,6 +32,9 @@ use crate::profile::columns::Unfit;
 use crate::profile::schema::Flow;
 use crate::units::Span;
 
+/// For how long a fence waits at least, however soon rows are to settle.
+const FENCED: Duration = Duration::from_secs(30);
+
 /// How a comparison is made.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -201,7 +204,7 @@ async fn compared(
         }
     }
     let fence = match flow {
-        Some(flow) => Some(Fence::of(env, flow, options.settle).await?),
+        Some(flow) => Some(Fence::of(env, flow, options.settle.max(FENCED)).await?),
         None => None,
     };
     let tables = Tables {

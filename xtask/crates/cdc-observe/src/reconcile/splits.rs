@@ -7,7 +7,9 @@ use crate::components::dialect::{Bucket, Extent, Form, Key, Read, Row, Split};
 /// Rows of a bucket, about: so many are read again for one row that differs.
 const ROWS: u64 = 64;
 /// The most buckets of one scan. Both sides keep a count and a sum for each.
-const MOST: u64 = 1 << 16;
+const MOST: u64 = 1 << BITS;
+/// As bits of a hash.
+const BITS: u32 = 16;
 /// The most rows of one side that are in memory.
 pub(super) const BATCH: u64 = 50_000;
 
@@ -30,13 +32,20 @@ pub(super) fn has_ranges(read: [&Read; 2]) -> bool {
     })
 }
 
-/// The split of a bucket that has too many rows.
-pub(super) fn again(split: &Split, bucket: i64, rows: u64) -> Split {
-    let within = split.values(bucket);
-    match within.filter(|it| it.0 < it.1 && matches!(split, Split::Ranges { .. })) {
-        Some(values) => ranges(values, rows).unwrap_or_else(|| hashed(rows, within)),
-        // One value has them all: the key's other columns tell them apart.
-        None => hashed(rows, within),
+/// The split of a bucket that has too many rows; none where it cannot be split any more.
+pub(super) fn again(split: &Split, bucket: i64, rows: u64) -> Option<Split> {
+    match *split {
+        Split::Ranges { .. } => {
+            let values = split.values(bucket)?;
+            let apart = ranges(values, rows).filter(|_| values.0 < values.1);
+            // One value has them all: the key's other columns tell them apart.
+            Some(apart.unwrap_or_else(|| hashed(rows, Some(values))))
+        }
+        Split::Hashed { bits, within, .. } => (bits < BITS).then(|| Split::Hashed {
+            bits: (bits + buckets(rows).next_power_of_two().ilog2()).min(BITS),
+            within,
+            of: Some((bits, bucket)),
+        }),
     }
 }
 
@@ -50,6 +59,7 @@ fn hashed(rows: u64, within: Option<(i64, i64)>) -> Split {
     Split::Hashed {
         bits: buckets(rows).next_power_of_two().ilog2(),
         within,
+        of: None,
     }
 }
 
@@ -172,10 +182,30 @@ mod tests {
         let split = ranges((1, i64::MAX - 1), 1_000_000).expect("ranges");
         assert!(matches!(split, Split::Ranges { width, .. } if width > 1_000_000));
         let again = again(&split, 0, 1_000_000);
-        let Split::Ranges { first, last, .. } = again else {
+        let Some(Split::Ranges { first, last, .. }) = again else {
             panic!("{again:?}");
         };
         assert_eq!(Some((first, last)), split.values(0));
+        let one = ranges((7, 7), 1_000_000).expect("a range");
+        let hashed = super::again(&one, 0, 1_000_000).expect("a split");
+        assert!(matches!(
+            hashed,
+            Split::Hashed {
+                bits: 14,
+                within: Some((7, 7)),
+                of: None
+            }
+        ));
+        let deeper = super::again(&hashed, 5, 100_000).expect("a split");
+        assert!(matches!(
+            deeper,
+            Split::Hashed {
+                bits: 16,
+                of: Some((14, 5)),
+                ..
+            }
+        ));
+        assert_eq!(super::again(&deeper, 5, 100_000), None);
         // More values than a number of 64 bits counts.
         assert_eq!(ranges((i64::MIN, i64::MAX), 10), None);
     }

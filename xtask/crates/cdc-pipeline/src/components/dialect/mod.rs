@@ -132,6 +132,8 @@ pub enum Split {
         bits: u32,
         /// Only keys whose first column is between these.
         within: Option<(i64, i64)>,
+        /// Only those of a bucket of fewer bits: how many, and its number.
+        of: Option<(u32, i64)>,
     },
 }
 

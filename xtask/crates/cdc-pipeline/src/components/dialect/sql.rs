@@ -103,11 +103,29 @@ impl<W: Words> SqlTable<W> {
                 let leading = self.0.ident(&read.leading().column.name);
                 self.0.quotient(&leading, first, width)
             }
-            Split::Hashed { bits, .. } => {
-                let key = self.key(read)?;
-                format!("floor({key} / {})", 1_u32 << (16 - bits))
-            }
+            Split::Hashed { bits, .. } => self.first_bits(read, bits)?,
         })
+    }
+
+    fn first_bits(&self, read: &Read, bits: u32) -> Result<String> {
+        Ok(format!(
+            "floor({} / {})",
+            self.key(read)?,
+            1_u32 << (16 - bits)
+        ))
+    }
+
+    /// That a row is of a split at all.
+    fn is_of(&self, read: &Read, split: &Split) -> Result<Vec<String>> {
+        let (values, of) = match *split {
+            Split::Ranges { first, last, .. } => (Some((first, last)), None),
+            Split::Hashed { within, of, .. } => (within, of),
+        };
+        let of = match of {
+            Some((bits, number)) => Some(format!("{} = {number}", self.first_bits(read, bits)?)),
+            None => None,
+        };
+        Ok(self.between(read, values).into_iter().chain(of).collect())
     }
 
     fn between(&self, read: &Read, values: Option<(i64, i64)>) -> Option<String> {
@@ -241,17 +259,13 @@ impl<W: Words> Table for SqlTable<W> {
     }
 
     async fn buckets(&self, read: &Read, split: &Split) -> Result<Vec<Bucket>> {
-        let within = match *split {
-            Split::Ranges { first, last, .. } => Some((first, last)),
-            Split::Hashed { within, .. } => within,
-        };
         let [high, low] = self.0.sums("h");
         let sql = format!(
             "SELECT b, count(*), {high}, {low} FROM (SELECT {} AS b, {} AS h FROM {}{}{}) AS it GROUP BY b",
             self.bucket(read, split)?,
             self.row(read)?,
             self.0.relation(),
-            self.condition(read, self.between(read, within))?,
+            self.condition(read, self.is_of(read, split)?)?,
             self.0.once()
         );
         let rows = self.0.query(&sql).await?;

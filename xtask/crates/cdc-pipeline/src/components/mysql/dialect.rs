@@ -34,6 +34,11 @@ impl Dialect for MysqlSettings {
             return Err(Error::new(Code::Drift, what)
                 .hint(format!("cargo xtask query {} 'SHOW TABLES'", self.name)));
         }
+        // MySQL wants one selected for a subquery in FROM, whatever stands in it (error 1046).
+        if let Some((database, _)) = table.split_once('.') {
+            let used = session.execute(&format!("USE {}", ident(database))).await;
+            used.map_err(service)?;
+        }
         Ok(Box::new(SqlTable(Server {
             session,
             name: table.to_owned(),

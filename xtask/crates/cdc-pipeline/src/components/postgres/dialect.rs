@@ -145,13 +145,12 @@ impl Words for Server {
         Ok(rows.and_then(|it| it.parse().ok()).unwrap_or(0))
     }
 
-    /// Where the log ends: nothing changes without it.
+    /// Which transactions have ended: one that writes has a number, and a message of [`Source::marker`] has none.
+    ///
+    /// [`Source::marker`]: crate::components::source::Source::marker
     async fn version(&self) -> Result<Option<String>> {
-        let end = self
-            .session
-            .value("SELECT pg_current_wal_insert_lsn()")
-            .await;
-        end.map_err(|error| service(&error))
+        let ended = self.session.value("SELECT pg_current_snapshot()").await;
+        ended.map_err(|error| service(&error))
     }
 
     async fn query(&self, sql: &str) -> Result<Vec<Row>> {
