@@ -297,22 +297,40 @@ async fn idle(sandbox: &Sandbox, admin: &Postgres, postgres: &Postgres) {
 }
 
 /// What passwords may have in them.
-pub const PASSWORD: &str = r#"p@:/%$ "'x${y}"#;
+pub const PASSWORD: &str = r#"p@:/%$ "'x${y}ä€"#;
 
-/// An authority, and a certificate of it for `localhost` with its key, in PEM.
-pub fn authority() -> (String, String, String) {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    params
-        .distinguished_name
-        .push(rcgen::DnType::CommonName, "shop authority");
-    let ca = params.self_signed(&key).unwrap().pem();
-    let issuer = rcgen::Issuer::new(params, key);
-    let own = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let certificate = params.signed_by(&own, &issuer).unwrap().pem();
-    (ca, certificate, own.serialize_pem())
+/// An authority.
+pub struct Authority {
+    pem: String,
+    issuer: rcgen::Issuer<'static, rcgen::KeyPair>,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "shop authority");
+        let pem = params.self_signed(&key).unwrap().pem();
+        let issuer = rcgen::Issuer::new(params, key);
+        Authority { pem, issuer }
+    }
+
+    /// Its own certificate.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate of it for these names, with its key.
+    pub fn certificate(&self, names: &[&str]) -> (String, String) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = rcgen::CertificateParams::new(names).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
 }
 
 /// Has the server take encrypted connections only.
@@ -348,13 +366,14 @@ async fn a_server_that_takes_encrypted_connections_only_is_read() {
         ))
         .await
         .unwrap();
-    let (ca, certificate, key) = authority();
+    let authority = Authority::new();
+    let (certificate, key) = authority.certificate(&["localhost"]);
     encrypt(&admin, &certificate, &key).await;
     let profile = shop(theirs.port()).replace("password: cdc", &format!("password: '{quoted}'"));
     let mut sandbox = pipeline("shop-tls", &profile.replace("127.0.0.1:", "localhost:"));
-    let files = [("ca", ca), ("other", authority().0)].map(|(name, pem)| {
+    let files = [("ca", authority), ("other", Authority::new())].map(|(name, of)| {
         let path = sandbox.state().join(format!("{name} 1.pem"));
-        std::fs::write(&path, pem).unwrap();
+        std::fs::write(&path, of.pem()).unwrap();
         path.display().to_string()
     });
     let [ca, other] = files;

@@ -202,14 +202,19 @@ fn failed(what: &str, last: Status) -> Error {
 }
 
 fn timed_out(what: &str, deadline: Duration, last: Status) -> Error {
-    Error::new(
+    let mut error = Error::new(
         Code::GateTimeout,
         format!(
             "{what}: not ready after {deadline:.0?}; last seen: {}",
             last.message
         ),
     )
-    .details(last.evidence)
+    .details(last.evidence);
+    // Where nothing more is known, the code's own hint is printed.
+    if last.next.is_some() {
+        error.hint = last.next;
+    }
+    error
 }
 
 /// Rests between two refreshes of what a person watches. Never for something to happen.

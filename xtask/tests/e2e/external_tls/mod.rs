@@ -7,7 +7,7 @@ mod front;
 
 use std::time::{Duration, Instant};
 
-use crate::external::{PASSWORD, authority, write};
+use crate::external::{Authority, PASSWORD, write};
 use crate::sandbox::{Sandbox, is_private};
 use crate::{mysql, ports, warehouse};
 use broker::{Broker, USER};
@@ -18,6 +18,13 @@ const SOON: Duration = Duration::from_secs(90);
 /// What `--set` gives as a text, whatever it looks like.
 fn text(text: &str) -> String {
     serde_json::Value::from(text).to_string()
+}
+
+/// An authority, and a certificate of it for `localhost` with its key, in PEM.
+fn authority() -> (String, String, String) {
+    let authority = Authority::new();
+    let (certificate, key) = authority.certificate(&["localhost"]);
+    (authority.pem().to_owned(), certificate, key)
 }
 
 /// Files with the authority and with another one, both with a blank in their names.

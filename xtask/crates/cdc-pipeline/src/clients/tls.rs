@@ -77,7 +77,11 @@ impl TlsProblem {
                 presented,
             }) => TlsProblem::WrongName {
                 expected: expected.to_str().into_owned(),
-                presented: presented.clone(),
+                // In the library's words: `DnsName("localhost")`.
+                presented: presented
+                    .iter()
+                    .map(|it| it.split('"').nth(1).unwrap_or(it).to_owned())
+                    .collect(),
             },
             // Its first bytes are none of TLS.
             rustls::Error::InvalidMessage(_) => TlsProblem::Unsupported,

@@ -48,7 +48,7 @@ use crate::profile::schema::Versions;
 use crate::readiness::Status;
 use crate::wait::{self, Patience};
 use lacks::Lack;
-use ready::wal_level;
+use ready::{refused, wal_level};
 use settings::{Manager, PostgresSettings, TYPE};
 
 const TITLE: &str = settings::TYPE.title;
@@ -299,11 +299,11 @@ impl Component for PostgresSettings {
     async fn probe(&self, env: &Environment) -> Status {
         let session = match self.session(env).await {
             Ok(session) => session,
-            Err(error) => return self.refused(&error),
+            Err(error) => return self.refused(env, &error),
         };
         match session.value("SHOW wal_level").await {
             Ok(level) => wal_level(&level.unwrap_or_default()),
-            Err(error) => self.refused(&error),
+            Err(error) => self.refused(env, &error),
         }
     }
 
@@ -369,12 +369,12 @@ impl PostgresSettings {
         catalogue::check(self, env, session).await
     }
 
-    fn refused(&self, error: &PostgresError) -> Status {
+    fn refused(&self, env: &Environment, error: &PostgresError) -> Status {
+        let path = env.path(&self.name);
         if let PostgresError::Tls { problem, .. } = error {
-            return login::correct(&self.name, problem.key(), error);
+            return login::correct(path, problem.key(), error);
         }
-        let path = format!("{}.password", self.name);
-        refused(error, &path)
+        refused(self, path, error)
     }
 }
 
@@ -386,17 +386,6 @@ pub async fn ask<T: serde::de::DeserializeOwned>(session: &Postgres, sql: &str) 
     let answer = session.value(sql).await.map_err(|error| service(&error))?;
     serde_json::from_str(answer.as_deref().unwrap_or("null"))
         .map_err(|error| Error::new(Code::Service, format!("PostgreSQL's answer: {error}")))
-}
-
-fn refused(error: &PostgresError, password: &str) -> Status {
-    match error.sqlstate() {
-        // Class 28 is a wrong login, 3D000 a missing database: neither mends itself.
-        Some(state) if state.starts_with("28") => {
-            Status::failed(error.to_string()).next(login::give(password))
-        }
-        Some("3D000") => Status::failed(error.to_string()),
-        _ => Status::in_progress(error.to_string()),
-    }
 }
 
 /// Creates the profile's database on a server that this tool runs. A fresh one has `postgres` alone.
@@ -420,7 +409,7 @@ async fn create_database(
             }
             match Postgres::connect(&env.endpoint(name), "postgres").await {
                 Ok(_) => Status::current("login works"),
-                Err(error) => own.refused(&error),
+                Err(error) => own.refused(env, &error),
             }
         },
     )

@@ -305,6 +305,12 @@ impl Environment {
         self.profile.component(component)?.spec.external()
     }
 
+    /// Where a component's keys are: `postgres`, or `components.shop`.
+    pub fn path<'a>(&'a self, component: &'a str) -> &'a str {
+        let found = self.profile.component(component);
+        found.map_or(component, |it| it.path.as_str())
+    }
+
     /// A client of the Connect worker.
     pub fn connect_client(&self) -> Connect {
         Connect::new(self.connect())

@@ -94,7 +94,8 @@ fn versions(tree: &Node, profile: &Profile) -> Result<()> {
 }
 
 fn external(rules: &Rules<'_>) -> Result<()> {
-    let Some(address) = rules.instance.spec.external() else {
+    let spec = &rules.instance.spec;
+    let Some(address) = spec.external().filter(|_| !spec.has_own_addresses()) else {
         return Ok(());
     };
     let fits = address.split_once(':').is_some_and(|(host, port)| {
@@ -126,9 +127,15 @@ fn accounts(rules: &Rules<'_>) -> Result<()> {
         let Some(Password(text)) = password else {
             continue;
         };
-        let printable = |c: char| c == ' ' || c.is_ascii_graphic();
+        // Who runs a database chose its passwords.
+        let theirs = rules.instance.is_external() && accounts.connector.is_some();
+        let printable = |c: char| match theirs {
+            true => !c.is_control(),
+            false => c == ' ' || c.is_ascii_graphic(),
+        };
         if !text.chars().all(printable) {
-            return Err(rules.invalid(key, "a password has printable ASCII characters only"));
+            let of = if theirs { "" } else { " ASCII" };
+            return Err(rules.invalid(key, format!("a password has printable{of} characters only")));
         }
         if text.is_empty() && !may_be_empty && accounts.connector.is_some() {
             return Err(rules

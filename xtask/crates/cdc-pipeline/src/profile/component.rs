@@ -244,6 +244,11 @@ pub trait Spec: Any + Debug + Send + Sync {
         None
     }
 
+    /// Whether that address is of a form of the type's own, which it checks itself. It is `host:port` otherwise.
+    fn has_own_addresses(&self) -> bool {
+        false
+    }
+
     /// How connections to a server that the tool does not run are encrypted; a path is the profile's.
     fn tls(&self) -> Tls {
         Tls::Disable

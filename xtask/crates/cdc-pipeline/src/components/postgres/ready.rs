@@ -1,5 +1,9 @@
-//! Whether a server can be captured: its settings and its replication slots. Pure.
+//! Whether a server can be captured: its logins, its settings and its replication slots. Pure.
 
+use super::settings::PostgresSettings;
+use crate::clients::postgres::{PostgresError, ident};
+use crate::components::connect::login;
+use crate::profile::ssl::SslMode;
 use crate::readiness::Status;
 
 /// `wal_level`, without which there is no logical decoding.
@@ -9,8 +13,30 @@ pub(super) fn wal_level(level: &str) -> Status {
         // It changes only with a restart, which waiting does not bring.
         other => Status::failed(format!(
             "wal_level is `{other}`, and change capture needs `logical`"
-        )),
+        ))
+        .next("as a superuser: ALTER SYSTEM SET wal_level = 'logical', and restart the server"),
     }
+}
+
+/// Neither a refused login nor a missing database mends itself; `path` is where the component's keys are.
+pub(super) fn refused(own: &PostgresSettings, path: &str, error: &PostgresError) -> Status {
+    let says = error.to_string();
+    let next = match error.sqlstate() {
+        // Nobody was asked for a password.
+        Some("28000") if says.contains("pg_hba.conf") => {
+            if own.external.is_some() && own.sslmode == SslMode::Disable {
+                return login::correct(path, "sslmode", error);
+            }
+            "as the server's administrator: let it in by a line of pg_hba.conf".to_owned()
+        }
+        Some("28000") if says.contains("not permitted to log in") => {
+            format!("as a superuser: ALTER ROLE {} LOGIN", ident(&own.user))
+        }
+        Some(state) if state.starts_with("28") => login::give(&format!("{path}.password")),
+        Some("3D000") => return login::correct(path, "database", error),
+        _ => return Status::in_progress(says),
+    };
+    Status::failed(says).next(next)
 }
 
 /// A replication slot as `pg_replication_slots` shows it.

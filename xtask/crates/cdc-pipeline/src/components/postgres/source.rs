@@ -129,7 +129,7 @@ impl Source for PostgresSettings {
         Some(match read(self, env, name).await {
             Ok((row, holders)) => reading(name, row, &holders),
             Err(error) => Reading {
-                status: self.refused(&error),
+                status: self.refused(env, &error),
                 session_s: None,
                 is_busy: true,
                 waits: None,
