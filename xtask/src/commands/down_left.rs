@@ -15,8 +15,8 @@ use super::context;
 pub(super) struct Found {
     env: Option<Environment>,
     left: Vec<(String, Left)>,
-    /// Where it could not be asked for, and why.
-    unknown: Vec<String>,
+    /// What is never dropped, and where it could not be asked for and why.
+    kept: Vec<String>,
 }
 
 /// What became of it.
@@ -37,6 +37,11 @@ pub(super) async fn find(global: &Global, platform: Platform) -> Found {
         return Found::default();
     };
     let mut found = Found::default();
+    if let Some(address) = env.external(&env.profile.kafka.name) {
+        found.kept.push(format!(
+            "the pipeline's topics, groups and positions at {address}"
+        ));
+    }
     for (name, connector) in &env.profile.connectors {
         if !env.is_external(&connector.source) {
             continue;
@@ -45,7 +50,7 @@ pub(super) async fn find(global: &Global, platform: Platform) -> Found {
             Ok(left) => found
                 .left
                 .extend(left.into_iter().map(|it| (name.clone(), it))),
-            Err(error) => found.unknown.push(format!(
+            Err(error) => found.kept.push(format!(
                 "what {name} has at {}: {}",
                 env.external(&connector.source).unwrap_or_default(),
                 error.message
@@ -65,7 +70,7 @@ impl Found {
     /// Drops it, once nobody reads it any more.
     pub(super) async fn drop(self) -> Done {
         let mut done = Done {
-            left: self.unknown,
+            left: self.kept,
             ..Done::default()
         };
         let Some(env) = self.env else {

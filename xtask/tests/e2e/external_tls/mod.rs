@@ -27,9 +27,11 @@ fn authority() -> (String, String, String) {
     (authority.pem().to_owned(), certificate, key)
 }
 
-/// Files with the authority and with another one, both with a blank in their names.
+/// Files with the authority among those of this system, and with another one, both with a blank in their names.
 fn authorities(sandbox: &Sandbox, ca: &str) -> [String; 2] {
-    [("ca", ca), ("other", &authority().0)].map(|(name, pem)| {
+    let bundle = std::fs::read_to_string("/etc/ssl/certs/ca-certificates.crt");
+    let all = bundle.unwrap_or_default() + ca;
+    [("ca", all.as_str()), ("other", &authority().0)].map(|(name, pem)| {
         let path = sandbox.state().join(format!("{name} 1.pem"));
         std::fs::write(&path, pem).unwrap();
         path.display().to_string()
@@ -184,8 +186,13 @@ async fn a_kafka_with_tls_and_logins_carries_a_pipeline() {
     assert!(sandbox.ok(&["group", "list"]).contains("ch_users_consumer"));
     sandbox.ok(&["lag"]);
     sandbox.ok(&["verify"]);
-    sandbox.ok(&["down", "--yes"]);
-    // Its topics and positions are there still, and nothing else.
+    let left = format!("topics, groups and positions at localhost:{}", broker.port);
+    let said = sandbox.ok(&["down", "--yes"]);
+    assert!(said.contains(&left), "{said}");
+    // The positions are those of a database that is gone.
+    let said = sandbox.fails(&["up"], 1);
+    assert!(said.contains("cargo xtask reset-connector "), "{said}");
+    sandbox.ok(&["reset-connector", "postgres-connector", "--yes"]);
     sandbox.ok(&["up"]);
     arrives(&sandbox, "Dora").await;
     sandbox.ok(&["down", "--yes"]);
