@@ -26,6 +26,9 @@ const KEYS: usize = 100;
 /// The pause before rows are read again that no fence orders.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// How many transactions have written to the source and to the target, where that is known.
+type Writes = [Option<u64>; 2];
+
 /// Two tables in sessions of their own.
 pub(super) struct Tables<'a> {
     pub(super) source: Box<dyn Table + 'a>,
@@ -127,7 +130,7 @@ impl Tables<'_> {
     /// Compares all rows. What is in `found` is true whenever this is given up.
     pub(super) async fn compare(&self, found: &mut Found, bar: &Bar) -> Result<()> {
         // Before the fence: what was committed after it may not be at the target.
-        let before = self.versions().await?;
+        let before = self.writes().await?;
         if let Some(fence) = &self.fence {
             bar.says("waiting for the target to have what the source has");
             fence.pass().await?;
@@ -167,18 +170,19 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// What changes when either side does.
-    async fn versions(&self) -> Result<[Option<String>; 2]> {
-        let both = tokio::try_join!(self.source.version(), self.target.version())?;
+    /// How many transactions have written to each side.
+    async fn writes(&self) -> Result<Writes> {
+        let both = tokio::try_join!(self.source.writes(), self.target.writes())?;
         Ok(both.into())
     }
 
-    /// Whether nothing was written since, so that nothing can be on its way.
-    async fn is_quiet(&self, before: &[Option<String>; 2]) -> Result<bool> {
-        let now = self.versions().await?;
-        let same = |at: usize| before[at].is_some() && before[at] == now[at];
+    /// Whether nothing was written since but markers, so that nothing can be on its way.
+    async fn is_quiet(&self, before: &Writes) -> Result<bool> {
+        let now = self.writes().await?;
+        let markers = self.fence.as_ref().map_or(0, Fence::markers);
+        let none = |at: usize, own: u64| before[at].is_some_and(|it| Some(it + own) == now[at]);
         // Behind a fence the target has all, and only the source could have changed.
-        Ok(same(0) && (self.fence.is_some() || same(1)))
+        Ok(none(0, markers) && (self.fence.is_some() || none(1, 0)))
     }
 
     /// Reads the rows of some buckets, and proves those that differ.
@@ -186,7 +190,7 @@ impl Tables<'_> {
         &self,
         split: &Split,
         batch: &[i64],
-        before: &[Option<String>; 2],
+        before: &Writes,
         found: &mut Found,
         bar: &Bar,
     ) -> Result<()> {

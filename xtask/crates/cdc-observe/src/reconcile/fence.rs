@@ -4,6 +4,7 @@
 //! all that came before it; once the target's group has committed what Kafka had then, the target has it. Nothing is
 //! locked, and no table is written to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clients::kafka::{ErrorCode, KafkaClient, OffsetAt};
@@ -23,6 +24,8 @@ pub(super) struct Fence<'a> {
     client: KafkaClient,
     /// For how long it waits.
     within: Duration,
+    /// How many markers were written.
+    markers: AtomicU64,
 }
 
 impl<'a> Fence<'a> {
@@ -36,7 +39,13 @@ impl<'a> Fence<'a> {
             flow,
             client: kafka::client(env).await?,
             within,
+            markers: AtomicU64::new(0),
         })
+    }
+
+    /// How many markers it has written.
+    pub(super) fn markers(&self) -> u64 {
+        self.markers.load(Ordering::Relaxed)
     }
 
     /// Waits until the target has all that the source has committed by now.
@@ -56,6 +65,7 @@ impl<'a> Fence<'a> {
             None => None,
         };
         if let Some((source, marker)) = marker {
+            self.markers.fetch_add(1, Ordering::Relaxed);
             let connect = env.connect_client();
             let what = format!("{} has read what the source had", flow.connector);
             let look = || async {

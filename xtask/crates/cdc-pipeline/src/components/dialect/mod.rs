@@ -63,9 +63,9 @@ pub trait Table: Send + Sync {
     /// A column has no canonical form.
     fn has_key(&self, read: &Read, keys: &[Key]) -> Result<String>;
 
-    /// Something that changes with every change of the table's rows, and may change more often; none where there is
-    /// nothing of the kind.
-    async fn version(&self) -> Result<Option<String>> {
+    /// How many transactions have written to the server until now, a source's marker among them; none while one writes,
+    /// and where nobody counts them.
+    async fn writes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
 }

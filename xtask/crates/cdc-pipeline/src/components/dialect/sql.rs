@@ -50,8 +50,8 @@ pub(in crate::components) trait Words: Send + Sync {
     }
     /// How many rows there are, about.
     async fn estimate(&self) -> Result<u64>;
-    /// See [`Table::version`].
-    async fn version(&self) -> Result<Option<String>> {
+    /// See [`Table::writes`].
+    async fn writes(&self) -> Result<Option<u64>> {
         Ok(None)
     }
     /// Runs a statement.
@@ -332,8 +332,8 @@ impl<W: Words> Table for SqlTable<W> {
         self.is_one_of(read, keys)
     }
 
-    async fn version(&self) -> Result<Option<String>> {
-        self.0.version().await
+    async fn writes(&self) -> Result<Option<u64>> {
+        self.0.writes().await
     }
 }
 

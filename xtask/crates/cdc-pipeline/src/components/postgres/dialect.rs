@@ -145,12 +145,16 @@ impl Words for Server {
         Ok(rows.and_then(|it| it.parse().ok()).unwrap_or(0))
     }
 
-    /// Which transactions have ended: one that writes has a number, and a message of [`Source::marker`] has none.
-    ///
-    /// [`Source::marker`]: crate::components::source::Source::marker
-    async fn version(&self) -> Result<Option<String>> {
-        let ended = self.session.value("SELECT pg_current_snapshot()").await;
-        ended.map_err(|error| service(&error))
+    /// A transaction gets its number when it writes.
+    async fn writes(&self) -> Result<Option<u64>> {
+        let sql = "SELECT CASE WHEN pg_snapshot_xmin(it) = pg_snapshot_xmax(it) THEN pg_snapshot_xmax(it)::text END \
+                   FROM pg_current_snapshot() it";
+        let next = self
+            .session
+            .value(sql)
+            .await
+            .map_err(|error| service(&error))?;
+        Ok(next.and_then(|it| it.parse().ok()))
     }
 
     async fn query(&self, sql: &str) -> Result<Vec<Row>> {

@@ -137,12 +137,12 @@ impl Source for PostgresSettings {
         })
     }
 
-    /// A message of the tool's own, which takes no table, no right and no transaction. Transactions are sent in the order
-    /// of their commits: once anything is sent with a position behind the message's, all that was committed before it
-    /// is sent.
+    /// A message of the tool's own, which takes no table and no right. It is a transaction: Debezium commits nothing for
+    /// one that is none. Transactions are sent in the order of their commits: once anything is sent with a position
+    /// behind the message's, all that was committed before it is sent.
     async fn marker(&self, env: &Environment) -> Result<Option<u128>> {
         let session = self.session(env).await.map_err(|error| service(&error))?;
-        let sql = format!("SELECT pg_logical_emit_message(false, '{MESSAGES}', '')");
+        let sql = format!("SELECT pg_logical_emit_message(true, '{MESSAGES}', '')");
         let at = session.value(&sql).await.map_err(|error| service(&error))?;
         Ok(at.as_deref().and_then(lsn).map(u128::from))
     }
