@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use xtask::platform::host::{Dirs, java};
 
-use crate::external::PASSWORD;
+use super::PASSWORD;
 use crate::ports;
 use crate::sandbox::Sandbox;
 

@@ -7,10 +7,13 @@ mod front;
 
 use std::time::{Duration, Instant};
 
-use crate::external::{Authority, PASSWORD, write};
+use crate::external::{Authority, write};
 use crate::sandbox::{Sandbox, is_private};
 use crate::{mysql, ports, warehouse};
 use broker::{Broker, USER};
+
+/// What passwords of these two may have in them.
+const PASSWORD: &str = r#"p@:/%$ "'x${y}"#;
 
 /// Nothing here is about speed: a machine may be busy.
 const SOON: Duration = Duration::from_secs(90);
