@@ -58,7 +58,7 @@ fn a_chain_of_profiles_merges_from_its_end() {
         &shown,
         "connect.port",
         "8083",
-        "profiles/defaults.yaml:37:3",
+        "profiles/defaults.yaml:42:3",
     );
     assert_line(
         &shown,
