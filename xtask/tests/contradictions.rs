@@ -582,6 +582,51 @@ fn ways_to_servers_of_ones_own() {
 }
 
 #[test]
+fn a_set_that_cannot_be_reached_as_it_is_named() {
+    for (set, says) in [
+        (&["external=db"][..], "db has no port"),
+        (
+            &["external=https://db:1"],
+            "no address of MongoDB begins so",
+        ),
+        (
+            &["external=mongodb://db:1/?replicaSet=shop"],
+            "set mongodb.replica_set",
+        ),
+        (&["external=db:1", "sslmode=prefer"], "sslmode"),
+        (
+            &["external=mongodb+srv://shop.example"],
+            "name a file with them, in PEM: mongodb.sslrootcert",
+        ),
+        (
+            &["external=db:1", "sslrootcert=x.pem"],
+            "set mongodb.sslmode=verify-full",
+        ),
+        (
+            &["external=db:1", "sslmode=verify-full", "sslrootcert=x.pem"],
+            "cannot read x.pem",
+        ),
+        (&["sslmode=verify-full"], "a server that you run yourself"),
+    ] {
+        let mut up = Xtask::new()
+            .file("own.yaml", GOOD)
+            .args("up")
+            .profile("own.yaml");
+        for set in set {
+            up = up.arg("--set").arg(format!("mongodb.{set}"));
+        }
+        up.refuses(3, &[says]);
+    }
+    let ran = Xtask::new()
+        .file("own.yaml", GOOD)
+        .args("up")
+        .profile("own.yaml")
+        .args("--set mongodb.external=mongodb+srv://cdc:geheim@shop.example")
+        .refuses(3, &["a user and a password", "--set mongodb.password=@-"]);
+    assert!(!ran.stderr.contains("geheim"), "{}", ran.stderr);
+}
+
+#[test]
 fn files_that_are_not_there() {
     refused(
         "postgres: {schema: [user.sql]}\n",

@@ -306,3 +306,62 @@ fn a_servers_authority_is_mounted_beside_the_password() {
         "/mnt/postgres-connector/ca.crt"
     );
 }
+
+#[test]
+fn a_set_of_several_hosts_is_reached_as_its_connector_wants_it() {
+    let pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+    let file = std::env::temp_dir().join(format!("cdc-objects-{} set.pem", std::process::id()));
+    std::fs::write(&file, pem).expect("written");
+    let root = format!("mongodb.sslrootcert={}", file.display());
+    let found = |address: &str, more: &[&str]| {
+        let external = format!("mongodb.external={address}");
+        let mut set = vec![external.as_str(), &root];
+        set.extend(more);
+        let objects = objects_with("clickhouse", &set, Cluster::Existing);
+        let all: Vec<Value> = objects.iter().map(value).collect();
+        let find = |kind: &str, name: &str| {
+            let mut all = all.iter();
+            let found = all.find(|it| it["kind"] == kind && it["metadata"]["name"] == name);
+            found.expect("the object").clone()
+        };
+        let config = find("KafkaConnector", "mongo-connector")["spec"]["config"].clone();
+        (find("Secret", "mongodb-connector"), config)
+    };
+    let login = ["mongodb.password=p@:/%", "mongodb.user=o'brien@shop"];
+    let several = "a.example:27017,b.example:27018";
+    let (secret, config) = found(
+        several,
+        &[
+            login[0],
+            login[1],
+            "mongodb.sslmode=verify-full",
+            "mongodb.replica_set=shop",
+        ],
+    );
+    assert_eq!(
+        config["mongodb.connection.string"],
+        "mongodb://a.example:27017,b.example:27018/?replicaSet=shop"
+    );
+    // Not a part of an address: nothing is to be encoded.
+    assert_eq!(config["mongodb.user"], "o'brien@shop");
+    assert_eq!(config["mongodb.ssl.enabled"], "true");
+    assert_eq!(
+        config["mongodb.ssl.truststore"],
+        "/mnt/mongodb-connector/ca.jks"
+    );
+    assert_eq!(config["mongodb.ssl.truststore.type"], "JKS");
+    let data = secret["data"].as_object().expect("data");
+    // A key store of Java's begins so, in base64.
+    let store = data["ca.jks"].as_str().expect("a store");
+    assert!(store.starts_with("/u3+7QAAAAIAAAAB"), "{store}");
+
+    // By its name, encrypted without being asked to be, and without a login.
+    let (secret, config) = found("mongodb+srv://shop.example.net/?appName=shop", &[]);
+    assert_eq!(
+        config["mongodb.connection.string"],
+        "mongodb+srv://shop.example.net/?appName=shop"
+    );
+    assert_eq!(config["mongodb.user"], Value::Null);
+    assert!(secret["data"]["ca.jks"].is_string(), "{secret}");
+    std::fs::remove_file(&file).expect("removed");
+}

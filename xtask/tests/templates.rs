@@ -40,6 +40,7 @@ postgres: {external: 'db:5432', sslmode: verify-full, sslrootcert: AUTHORITY}
 kafka: {external: 'k:9093', sslmode: verify-full, sslrootcert: AUTHORITY, sasl: plain, user: u, password: p}
 connect: {config: {a: b}}
 connectors: {shop: {source: mysql, prefix: shop, config: {}}}
+mongodb: {external: 'a:27017,b:27017', sslmode: verify-full, sslrootcert: AUTHORITY, password: geheim}
 flows:
   customers:
     {connector: shop, table: shop.customers, keep: latest, key: [id], group: g, columns: {id: Int64}, canary: ~}
@@ -212,11 +213,15 @@ fn every_misspelt_name_in_the_templates_for_clusters_is_found() {
     let root = repository().join("manifests");
     let templates = Templates::new(&root);
     let dir = tempfile::tempdir().expect("a directory");
-    let root_cert = format!("postgres.sslrootcert={}", authority(dir.path()));
+    let file = authority(dir.path());
+    let root_certs = ["postgres", "mongodb"].map(|it| format!("{it}.sslrootcert={file}"));
     let verified = [
         "postgres.external=db:5432",
         "postgres.sslmode=verify-full",
-        &root_cert,
+        &root_certs[0],
+        "mongodb.external=a:27017,b:27017",
+        "mongodb.sslmode=verify-full",
+        &root_certs[1],
     ];
     let verified = ("clickhouse", &verified[..], Cluster::Existing);
     let cases = CASES.map(|(_, profile, set, cluster)| (profile, set, cluster));
@@ -303,6 +308,7 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
     // They say how servers of the user's own are reached.
     let ways = [
         "connectors/postgres.yaml.hbs",
+        "connectors/mongodb.yaml.hbs",
         "connectors/mysql.yaml.hbs",
         "connect/host/worker.properties.hbs",
         "clickhouse/host/process.yaml.hbs",

@@ -13,6 +13,7 @@ mod commands;
 mod diagnosis;
 mod dlq;
 mod external;
+mod external_mongodb;
 mod external_table;
 mod external_tls;
 mod faults;

@@ -48,7 +48,7 @@ async fn documents_reach_silver_through_an_external_member() {
     }
 
     // A delete that no event will ever tell of is found by the document's id.
-    let member = Mongodb::new(&endpoint(&address)).expect("a client");
+    let member = Mongodb::new(&endpoint(&address));
     let lost = doc! { "_id": "lost", "user_id": 9, "event_type": "lost" };
     member
         .insert("commerce.events", vec![lost])

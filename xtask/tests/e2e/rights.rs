@@ -329,9 +329,8 @@ async fn the_connector_of_documents_reads_its_database_and_no_other() {
     sandbox.ok(&["up", "--require", "mongodb"]);
     sandbox.ok(&["verify"]);
     let at = || Endpoint::loopback(sandbox.ports["mongodb.port"]);
-    let login = |user: &str, of: &str| {
-        Mongodb::new(&at().login(user, Secret::new(sandbox.password(of)))).unwrap()
-    };
+    let login =
+        |user: &str, of: &str| Mongodb::new(&at().login(user, Secret::new(sandbox.password(of))));
     let (root, own) = (login("root", "mongodb"), login(USER, "mongodb-connector"));
     root.insert("other.things", vec![doc! { "a": 1 }])
         .await

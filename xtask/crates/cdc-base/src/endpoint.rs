@@ -77,10 +77,13 @@ impl Endpoint {
         Endpoint::new("127.0.0.1", port)
     }
 
-    /// An address `host:port`, as a checked profile holds it.
+    /// An address `host:port`, as a checked profile holds it. Of any other, such as a name that leads to several
+    /// servers, `host` is the whole and `port` is 0.
     pub fn parse(address: &str) -> Self {
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, "0"));
-        Endpoint::new(host, port.parse().unwrap_or_default())
+        let found = address.rsplit_once(':');
+        let found = found.and_then(|(host, port)| Some((host, port.parse().ok()?)));
+        let (host, port) = found.unwrap_or((address, 0));
+        Endpoint::new(host, port)
     }
 
     /// Adds a login.
@@ -91,9 +94,12 @@ impl Endpoint {
         self
     }
 
-    /// `host:port`.
+    /// `host:port`, or what else it was parsed from.
     pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match self.port {
+            0 => self.host.clone(),
+            port => format!("{}:{port}", self.host),
+        }
     }
 
     /// `http://host:port`, or `https://` where the connection is encrypted.

@@ -93,8 +93,7 @@ pub const DOCUMENTS: &[Fault] = &[
                 let client = Mongodb::new(&endpoint(&address));
                 let id = format!("unread-{}", clock::now_ms());
                 let event = doc! { "_id": id, "user_id": 9, "event_type": "unread" };
-                let inserted = client.expect("a client");
-                let inserted = inserted.insert("commerce.events", vec![event]).await;
+                let inserted = client.insert("commerce.events", vec![event]).await;
                 inserted.expect("inserted");
                 nothing()
             })

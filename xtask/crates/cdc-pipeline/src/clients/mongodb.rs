@@ -2,19 +2,26 @@
 
 #[cfg(test)]
 pub(crate) mod fake;
+mod look;
+mod options;
+pub mod servers;
 pub mod token;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::ErrorKind;
-use mongodb::options::{ClientOptions, Credential, ServerAddress};
+use mongodb::options::ServerAddress;
 use mongodb::{Client, Collection};
+use tokio::sync::OnceCell;
 
 use crate::endpoint::Endpoint;
+pub use look::Trouble;
+use servers::Servers;
 
 /// What can go wrong: the driver's reason, with the address.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +33,8 @@ pub struct MongodbError {
     pub reason: String,
     /// The server's number of the error; 0 if it gave none.
     pub code: i32,
+    /// What keeps the driver from every server, where that is it.
+    pub trouble: Option<Trouble>,
 }
 
 impl MongodbError {
@@ -37,11 +46,26 @@ impl MongodbError {
 
 const AUTHENTICATION_FAILED: i32 = 18;
 
-/// A client of one replica set member.
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// A client of a replica set, or of one of its members.
 #[derive(Clone, Debug)]
-pub struct Mongodb {
+pub struct Mongodb(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    servers: Servers,
+    /// The set's name; none for a member that is asked whatever its set is.
+    set: Option<String>,
+    at: Endpoint,
+    connected: OnceCell<Connected>,
+}
+
+#[derive(Debug)]
+struct Connected {
     client: Client,
-    address: String,
+    hosts: Vec<look::Host>,
 }
 
 /// `database.collection` as a pair.
@@ -52,42 +76,69 @@ fn split(name: &str) -> (&str, &str) {
 impl Mongodb {
     /// A client of exactly this address, whatever names the replica set's members have; nothing is
     /// connected yet.
-    ///
-    /// # Errors
-    /// The options contradict each other.
-    pub fn new(endpoint: &Endpoint) -> Result<Self, MongodbError> {
-        let address = endpoint.address();
-        let mut options = ClientOptions::builder()
-            .hosts(vec![ServerAddress::Tcp {
-                host: endpoint.host.clone(),
-                port: Some(endpoint.port),
-            }])
-            .direct_connection(true)
-            .app_name("cargo xtask".to_owned())
-            .connect_timeout(Duration::from_secs(3))
-            .server_selection_timeout(Duration::from_secs(3))
-            .build();
-        if !endpoint.user.is_empty() {
-            options.credential = Some(
-                Credential::builder()
-                    .username(endpoint.user.clone())
-                    .password(endpoint.password.expose().to_owned())
-                    .source("admin".to_owned())
-                    .build(),
-            );
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self::of(Servers::member(endpoint.address()), None, endpoint)
+    }
+
+    /// A client of the set's primary. Of one server that is named with its port this very one is asked. Nothing is
+    /// connected yet; login and TLS are those of `at`.
+    pub fn of(servers: Servers, set: Option<String>, at: &Endpoint) -> Self {
+        Mongodb(Arc::new(Inner {
+            servers,
+            set,
+            at: at.clone(),
+            connected: OnceCell::new(),
+        }))
+    }
+
+    /// The driver's client. What the name service knows is asked for once.
+    async fn client(&self) -> Result<&Client, MongodbError> {
+        let connect = async || {
+            let Inner {
+                servers, set, at, ..
+            } = &*self.0;
+            let options = options::of(servers, set.as_deref(), at).await;
+            let options = options.map_err(|error| {
+                let error = self.failed(&error);
+                let trouble = Some(Trouble::Address(error.reason.clone()));
+                MongodbError { trouble, ..error }
+            })?;
+            let hosts = options.hosts.iter().filter_map(|it| match it {
+                ServerAddress::Tcp { host, port } => Some((host.clone(), port.unwrap_or(27017))),
+                _ => None,
+            });
+            let hosts = hosts.collect();
+            let client = Client::with_options(options).map_err(|error| self.failed(&error))?;
+            Ok(Connected { client, hosts })
+        };
+        let connected = self.0.connected.get_or_try_init(connect).await?;
+        Ok(&connected.client)
+    }
+
+    /// What an error of the driver means. Where it found no server to ask, each is asked why.
+    async fn explained(&self, error: mongodb::error::Error) -> MongodbError {
+        let plain = self.failed(&error);
+        let (ErrorKind::ServerSelection { .. }, Some(connected)) =
+            (error.kind.as_ref(), self.0.connected.get())
+        else {
+            return plain;
+        };
+        let set = self.0.set.as_deref();
+        match look::around(&connected.hosts, set, &self.0.at.tls).await {
+            Some(trouble) => MongodbError {
+                reason: trouble.to_string(),
+                trouble: Some(trouble),
+                ..plain
+            },
+            None => plain,
         }
-        let client = Client::with_options(options).map_err(|error| MongodbError {
-            address: address.clone(),
-            reason: error.to_string(),
-            code: 0,
-        })?;
-        Ok(Mongodb { client, address })
     }
 
     fn failed(&self, error: &mongodb::error::Error) -> MongodbError {
         MongodbError {
-            address: self.address.clone(),
+            address: self.0.servers.to_string(),
             reason: error.kind.to_string(),
+            trouble: None,
             code: match error.kind.as_ref() {
                 ErrorKind::Authentication { .. } => AUTHENTICATION_FAILED,
                 ErrorKind::Command(error) => error.code,
@@ -96,9 +147,10 @@ impl Mongodb {
         }
     }
 
-    fn collection(&self, name: &str) -> Collection<Document> {
+    async fn collection(&self, name: &str) -> Result<Collection<Document>, MongodbError> {
         let (database, collection) = split(name);
-        self.client.database(database).collection(collection)
+        let client = self.client().await?;
+        Ok(client.database(database).collection(collection))
     }
 
     /// Runs an administrative command.
@@ -106,11 +158,15 @@ impl Mongodb {
     /// # Errors
     /// See [`MongodbError`].
     pub async fn admin(&self, command: Document) -> Result<Document, MongodbError> {
-        self.client
-            .database("admin")
-            .run_command(command)
-            .await
-            .map_err(|error| self.failed(&error))
+        self.run("admin", command).await
+    }
+
+    async fn run(&self, database: &str, command: Document) -> Result<Document, MongodbError> {
+        let database = self.client().await?.database(database);
+        match database.run_command(command).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.explained(error).await),
+        }
     }
 
     /// Runs a command, given as JSON, in a database, and returns its answer as JSON.
@@ -123,14 +179,14 @@ impl Mongodb {
         command: &serde_json::Value,
     ) -> Result<serde_json::Value, MongodbError> {
         let malformed = |reason: String| MongodbError {
-            address: self.address.clone(),
+            address: self.0.servers.to_string(),
             reason,
             code: 0,
+            trouble: None,
         };
         let command = mongodb::bson::serialize_to_document(command)
             .map_err(|error| malformed(error.to_string()))?;
-        let answer = self.client.database(database).run_command(command).await;
-        let answer = answer.map_err(|error| self.failed(&error))?;
+        let answer = self.run(database, command).await?;
         serde_json::to_value(&answer).map_err(|error| malformed(error.to_string()))
     }
 
@@ -153,15 +209,7 @@ impl Mongodb {
     /// See [`MongodbError`].
     pub async fn standing(&self) -> Result<Standing, MongodbError> {
         let hello = self.admin(doc! { "hello": 1 }).await?;
-        let says = |key: &str| hello.get_bool(key).unwrap_or(false);
-        let set = hello.get_str("setName").unwrap_or_default().to_owned();
-        Ok(Standing {
-            primary: says("isWritablePrimary") || says("ismaster"),
-            secondary: says("secondary"),
-            // Told by a member that is not initiated.
-            replicated: !set.is_empty() || says("isreplicaset"),
-            set,
-        })
+        Ok(standing(&hello))
     }
 
     /// The replica set's configuration.
@@ -182,6 +230,7 @@ impl Mongodb {
     /// See [`MongodbError`].
     pub async fn count(&self, collection: &str) -> Result<u64, MongodbError> {
         self.collection(collection)
+            .await?
             .count_documents(doc! {})
             .await
             .map_err(|error| self.failed(&error))
@@ -201,6 +250,7 @@ impl Mongodb {
         let sample = doc! { "$sample": { "size": i32::from(most) } };
         let mut found = self
             .collection(collection)
+            .await?
             .aggregate([sample])
             .await
             .map_err(failed)?;
@@ -229,6 +279,7 @@ impl Mongodb {
         let failed = |error: mongodb::error::Error| self.failed(&error);
         let mut found = self
             .collection(collection)
+            .await?
             .find(doc! { "_id": { "$in": forms } })
             .projection(doc! { "_id": 1 })
             .await
@@ -252,7 +303,7 @@ impl Mongodb {
     /// # Errors
     /// See [`MongodbError`].
     pub async fn oplog_window(&self) -> Result<Option<(u64, u64)>, MongodbError> {
-        let oplog = self.collection("local.oplog.rs");
+        let oplog = self.collection("local.oplog.rs").await?;
         let mut ends = [None, None];
         for (end, order) in ends.iter_mut().zip([1, -1]) {
             let entry = oplog
@@ -277,6 +328,7 @@ impl Mongodb {
         documents: Vec<Document>,
     ) -> Result<(), MongodbError> {
         self.collection(collection)
+            .await?
             .insert_many(documents)
             .await
             .map(drop)
@@ -295,6 +347,7 @@ impl Mongodb {
         value: impl Into<Bson>,
     ) -> Result<bool, MongodbError> {
         self.collection(collection)
+            .await?
             .update_one(doc! { "_id": id }, doc! { "$set": { field: value.into() } })
             .await
             .map(|result| result.matched_count == 1)
@@ -307,6 +360,7 @@ impl Mongodb {
     /// See [`MongodbError`].
     pub async fn delete(&self, collection: &str, id: &str) -> Result<(), MongodbError> {
         self.collection(collection)
+            .await?
             .delete_one(doc! { "_id": id })
             .await
             .map(drop)
@@ -324,6 +378,7 @@ impl Mongodb {
         before: &str,
     ) -> Result<(), MongodbError> {
         self.collection(collection)
+            .await?
             .delete_many(doc! { "_id": { "$gt": after, "$lt": before } })
             .await
             .map(drop)
@@ -342,6 +397,19 @@ pub struct Standing {
     pub secondary: bool,
     /// Whether it was started as a member, initiated or not.
     pub replicated: bool,
+}
+
+/// What `hello` was answered with.
+fn standing(hello: &Document) -> Standing {
+    let says = |key: &str| hello.get_bool(key).unwrap_or(false);
+    let set = hello.get_str("setName").unwrap_or_default().to_owned();
+    Standing {
+        primary: says("isWritablePrimary") || says("ismaster"),
+        secondary: says("secondary"),
+        // Told by a member that is not initiated.
+        replicated: !set.is_empty() || says("isreplicaset"),
+        set,
+    }
 }
 
 /// What a member says of itself.
@@ -370,18 +438,14 @@ mod tests {
         })
         .await
         .expect("a server");
-        let open = Mongodb::new(&endpoint).expect("a client");
+        let open = Mongodb::new(&endpoint);
         let standing = open.standing().await.expect("an answer");
         assert!(standing.replicated && !standing.primary && standing.set.is_empty());
         let error = open.set_config().await.expect_err("not permitted");
         assert_eq!((error.code, error.is_refused_login()), (13, false));
 
         let login = endpoint.login("root", Secret::new("not-the-one"));
-        let error = Mongodb::new(&login)
-            .expect("a client")
-            .hello()
-            .await
-            .expect_err("refused");
+        let error = Mongodb::new(&login).hello().await.expect_err("refused");
         assert!(error.is_refused_login(), "{error}");
         assert!(!error.to_string().contains("not-the-one"), "{error}");
     }
@@ -402,7 +466,7 @@ mod tests {
         })
         .await
         .expect("a server");
-        let client = Mongodb::new(&endpoint).expect("a client");
+        let client = Mongodb::new(&endpoint);
         let mut seen = Vec::new();
         let sampled = client.sample("a.b", 10, |it| seen.push(it.clone())).await;
         sampled.expect("an answer");
@@ -414,7 +478,7 @@ mod tests {
         let endpoint = start(|_, _| doc! { "isWritablePrimary": true, "version": "8.0.4" })
             .await
             .expect("a server");
-        let hello = Mongodb::new(&endpoint).expect("a client").hello().await;
+        let hello = Mongodb::new(&endpoint).hello().await;
         let hello = hello.expect("an answer");
         assert!(hello.standing.primary && !hello.standing.replicated);
         assert_eq!(hello.version, "8.0.4");

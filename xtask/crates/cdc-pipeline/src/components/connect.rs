@@ -23,6 +23,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use indexmap::IndexMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,7 +49,6 @@ use crate::platform::kubernetes::watch::Target;
 use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
 use crate::profile::component::{Instance, Space};
 use crate::profile::is_secret;
-use crate::profile::logins::Login;
 use crate::profile::parts::{self, Part};
 use crate::profile::schema::{Connect, Connector, ExtraPlugin, Keep, Settings};
 use crate::profile::topics::MOST_BYTES;
@@ -361,15 +362,25 @@ fn mounts(made: &Manifests<'_>) -> Result<Vec<Value>> {
     read.into_iter()
         .filter(|it| env.is_joined(it))
         .filter_map(|it| {
-            let user = match it.connector_login() {
-                Login::Own(user) | Login::Shared(user) => user,
-                Login::Nobody => return None,
-            };
+            let user = it.connector_login().user();
             let name = it.connector_secret();
             let password = env.connector_password(it).expose().to_owned();
             let password = (made.shown)(password);
-            let mount = |ca| json!({"name": name, "secret": name, "username": user, "password": password, "ca": ca});
-            Some(env.authority_of(it).map(mount))
+            let mount = |ca: Option<String>| {
+                // Nobody logs in, and no certificate is checked.
+                if user.is_empty() && ca.is_none() {
+                    return Ok(None);
+                }
+                let source = of(it).source();
+                let store = match (source, &ca) {
+                    (Some(source), Some(pem)) => source.truststore(pem)?,
+                    _ => None,
+                };
+                let store = store.map(|(file, content)| json!({"file": file, "content": STANDARD.encode(content)}));
+                Ok(Some(json!({"name": name, "secret": name, "username": user, "password": password, "ca": ca,
+                    "truststore": store})))
+            };
+            env.authority_of(it).and_then(mount).transpose()
         })
         .collect()
 }
@@ -460,6 +471,7 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         connector,
         tables: &tables,
         at: &source,
+        secrets: &password_dir,
         kafka: env.inside(&env.profile.kafka.name).address(),
         security: broker::security(env),
     };

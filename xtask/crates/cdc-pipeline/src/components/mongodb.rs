@@ -7,7 +7,9 @@ mod refused;
 mod sample;
 pub mod settings;
 pub mod source;
+mod truststore;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +21,11 @@ use serde_json::{Value, json};
 use super::console::Console;
 use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service};
-use crate::clients::mongodb::{Hello, Mongodb, MongodbError};
-use crate::endpoint::Endpoint;
+use crate::clients::mongodb::{Mongodb, MongodbError};
+use crate::endpoint::{Endpoint, Tls};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::files;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::host::apply::Rendered;
@@ -30,7 +33,7 @@ use crate::platform::host::prerequisites::{InPath, Manager, Needs, Without};
 use crate::platform::host::secrets;
 use crate::platform::kubernetes::Cluster;
 use crate::profile::Profile;
-use crate::profile::component::Space;
+use crate::profile::component::{Space, Spec};
 use crate::readiness::{State, Status};
 use crate::units::Size;
 use crate::wait::{self, Patience};
@@ -146,11 +149,24 @@ impl Component for MongodbSettings {
     }
 
     fn permit(&self, plan: &mut Plan, env: &Arc<Environment>) -> Vec<String> {
-        let [ready, seed, access] =
-            ["ready", "seed", "access"].map(|step| format!("{}/{step}", self.name));
+        let [ready, seed, access, authorities] =
+            ["ready", "seed", "access", "authorities"].map(|step| format!("{}/{step}", self.name));
+        let mut needs = vec![seed];
+        // On clusters they are in the workers' Secret.
+        if env.platform == Platform::Host && self.tls() != Tls::Disable {
+            let (at, own) = (env.clone(), self.clone());
+            plan.step(
+                &authorities,
+                "the authorities for the connector",
+                &[],
+                async move |_| write_truststore(&own, &at),
+            );
+            needs.push(authorities);
+        }
         let own = env.profile.component(&self.name);
         if own.is_none_or(|own| env.own_connector_user(own).is_none()) {
-            return vec![seed, ready];
+            needs.push(ready);
+            return needs;
         }
         let (at, own) = (env.clone(), self.clone());
         plan.step(
@@ -159,7 +175,8 @@ impl Component for MongodbSettings {
             &[&ready],
             async move |_| access::grant(&own, &at).await,
         );
-        vec![seed, access]
+        needs.push(access);
+        needs
     }
 
     async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
@@ -180,24 +197,8 @@ impl Component for MongodbSettings {
     }
 
     async fn probe(&self, env: &Environment) -> Status {
-        let client = match self.client(env) {
-            Ok(client) => client,
-            Err(error) => return Status::failed(error.to_string()),
-        };
-        match client.hello().await {
-            Ok(Hello { standing, .. }) if standing.set.is_empty() => {
-                if self.external.is_some() {
-                    Status::failed("it is in no replica set, and change streams need one")
-                } else {
-                    Status::in_progress("not in a replica set yet")
-                }
-            }
-            Ok(Hello { standing, version }) if standing.primary => {
-                Status::current(format!("primary of {}, version {version}", standing.set))
-            }
-            Ok(hello) => {
-                Status::in_progress(format!("not primary of `{}` yet", hello.standing.set))
-            }
+        match self.client(env).hello().await {
+            Ok(hello) => refused::member(self, env.path(&self.name), &hello),
             Err(error) => refused(self, env, &error).await,
         }
     }
@@ -213,26 +214,51 @@ impl Component for MongodbSettings {
 
 impl MongodbSettings {
     /// A client as the tool's own user.
-    ///
-    /// # Errors
-    /// Its address is unusable.
-    pub fn client(&self, env: &Environment) -> Result<Mongodb, MongodbError> {
-        Mongodb::new(&env.endpoint(&self.name))
+    pub fn client(&self, env: &Environment) -> Mongodb {
+        self.client_at(&env.endpoint(&self.name))
     }
 
     /// A client as the connectors' user, from where this tool is.
-    ///
-    /// # Errors
-    /// Its address is unusable.
-    pub fn client_as_connector(&self, env: &Environment) -> Result<Mongodb, MongodbError> {
-        let endpoint = env.endpoint_as_connector(&self.name);
-        Mongodb::new(&endpoint)
+    pub fn client_as_connector(&self, env: &Environment) -> Mongodb {
+        self.client_at(&env.endpoint_as_connector(&self.name))
     }
+
+    fn client_at(&self, at: &Endpoint) -> Mongodb {
+        match self.servers() {
+            Some(servers) => Mongodb::of(servers, self.set().map(str::to_owned), at),
+            None => Mongodb::new(at),
+        }
+    }
+}
+
+/// Writes the authorities beside the connectors' password, as the connector reads them.
+///
+/// # Errors
+/// Their file cannot be read, or is malformed, or the other cannot be written.
+fn write_truststore(own: &MongodbSettings, env: &Environment) -> Result<Outcome> {
+    let Some(of) = env.profile.component(&own.name) else {
+        return Ok(Outcome::Unchanged("it is not there".into()));
+    };
+    let Some(pem) = env.authority_of(of)? else {
+        return Ok(Outcome::Unchanged("no certificate is checked".into()));
+    };
+    let path = Path::new(&env.connector_password_dir(of)).join(truststore::FILE);
+    Ok(
+        match files::write_if_changed(&path, &truststore::of(&pem)?, 0o600)? {
+            true => Outcome::Changed(format!("wrote {}", path.display())),
+            false => Outcome::Unchanged("they are there".into()),
+        },
+    )
 }
 
 /// Whether the error passes: a login that the server refused does not, once the server is the one
 /// that stays.
 async fn refused(own: &MongodbSettings, env: &Environment, error: &MongodbError) -> Status {
+    let path = env.path(&own.name);
+    let external = own.external.is_some();
+    if let (Some(trouble), true) = (&error.trouble, external) {
+        return refused::trouble(path, trouble, error);
+    }
     if !error.is_refused_login() {
         return Status::in_progress(error.to_string());
     }
@@ -240,12 +266,8 @@ async fn refused(own: &MongodbSettings, env: &Environment, error: &MongodbError)
         user: String::new(),
         ..env.endpoint(&own.name)
     };
-    let standing = match Mongodb::new(&anybody) {
-        Ok(client) => client.standing().await.ok(),
-        Err(_) => None,
-    };
-    let external = own.external.is_some();
-    refused::refused_login(&error.to_string(), standing.as_ref(), external)
+    let standing = own.client_at(&anybody).standing().await.ok();
+    refused::refused_login(&error.to_string(), standing.as_ref(), external, path)
 }
 
 /// Initiates the replica set and creates the user on a member that this tool runs.
@@ -257,19 +279,15 @@ async fn initiate(
     env: &Environment,
     progress: &Progress,
 ) -> Result<Outcome> {
-    if let Ok(client) = spec.client(env)
-        && client
-            .hello()
-            .await
-            .is_ok_and(|hello| hello.standing.primary)
-    {
+    let hello = spec.client(env).hello().await;
+    if hello.is_ok_and(|hello| hello.standing.primary) {
         return Ok(Outcome::Unchanged(format!(
             "{} is initiated",
             spec.replica_set
         )));
     }
     // Before there is a user, a connection from this machine may initiate and create one.
-    let open = Mongodb::new(&Endpoint::loopback(spec.port)).map_err(|error| service(&error))?;
+    let open = Mongodb::new(&Endpoint::loopback(spec.port));
     let member = format!("127.0.0.1:{}", spec.port);
     let config = doc! { "_id": &spec.replica_set, "members": [{ "_id": 0, "host": member }] };
     if let Err(error) = open.admin(doc! { "replSetInitiate": config }).await
@@ -316,7 +334,7 @@ pub async fn initiate_in_cluster(
     progress: &Progress,
 ) -> Result<Outcome> {
     let set = &own.replica_set;
-    let client = own.client(env).map_err(|error| service(&error))?;
+    let client = own.client(env);
     let answered = wait::until(
         "mongodb takes a login",
         Patience::local(Duration::from_secs(600)),
@@ -390,7 +408,7 @@ struct Seed {
 /// # Errors
 /// The member refuses, or a file is missing or malformed.
 pub async fn seed(own: &MongodbSettings, env: &Environment) -> Result<u64> {
-    let client = own.client(env).map_err(|error| service(&error))?;
+    let client = own.client(env);
     let mut inserted = 0;
     for file in &own.seed {
         let path = env.named_file(&own.name, "seed", "seed", file);

@@ -27,6 +27,16 @@ pub trait Source: Sync {
     /// What the connector's template names beside prefix, tables and login.
     fn connection(&self, reader: &Reader<'_>) -> Value;
 
+    /// The authorities of its certificate, given in PEM, in the form that its connector reads: a file's name and
+    /// content. None where it reads PEM.
+    ///
+    /// # Errors
+    /// The certificates are malformed.
+    fn truststore(&self, pem: &str) -> Result<Option<(&'static str, Vec<u8>)>> {
+        let _ = pem;
+        Ok(None)
+    }
+
     /// Whether it takes this login; none if it cannot be told.
     async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool>;
 
@@ -163,6 +173,8 @@ pub struct Reader<'a> {
     pub tables: &'a [&'a str],
     /// Where it finds the source.
     pub at: &'a Endpoint,
+    /// The directory that its password is in, where the workers are.
+    pub secrets: &'a str,
     /// Where it finds Kafka, `host:port`.
     pub kafka: String,
     /// How a client of its own reaches Kafka, by the client's settings.

@@ -197,6 +197,11 @@ impl Rules<'_> {
         format!("{}.{key}", self.instance.path)
     }
 
+    /// Where the component's keys are.
+    pub fn path(&self) -> &str {
+        &self.instance.path
+    }
+
     /// An error at the place of a value: `message` follows its key.
     pub fn invalid(&self, key: &str, message: impl std::fmt::Display) -> Error {
         let key = self.key(key);

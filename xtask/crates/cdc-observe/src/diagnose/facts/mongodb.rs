@@ -41,14 +41,15 @@ impl Gather for Mongodb {
     /// Asks the member.
     async fn ask(env: &Arc<Environment>, own: &MongodbSettings) -> Result<Self, String> {
         let said = |error| service(error).to_string();
-        let client = own.client(env).map_err(said)?;
+        let client = own.client(env);
         let (standing, oplog) = tokio::join!(client.standing(), client.oplog_window());
         let standing = standing.map_err(said)?;
         Ok(Mongodb {
             primary: standing.primary,
             replicated: standing.replicated,
+            // The name service's answer is right by itself.
+            wanted_set: own.set().unwrap_or(&standing.set).to_owned(),
             set: standing.set,
-            wanted_set: own.replica_set.clone(),
             // Nobody but members of a set has one, and a login may not be allowed to read it.
             oplog: oplog.ok().flatten(),
         })

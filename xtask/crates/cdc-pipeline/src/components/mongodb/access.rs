@@ -110,7 +110,7 @@ pub async fn grant(own: &MongodbSettings, env: &Environment) -> Result<Outcome> 
             "connectors have no user of their own".into(),
         ));
     };
-    let client = own.client(env).map_err(|error| service(&error))?;
+    let client = own.client(env);
     let needed = needed(own, &env.profile, |it| env.connector_user(it) == user);
     let everywhere = needed.iter().any(|role| role.name == EVERYWHERE);
     if everywhere {
@@ -135,9 +135,7 @@ pub async fn grant(own: &MongodbSettings, env: &Environment) -> Result<Outcome> 
         admin(&client, doc! { "updateUser": user, "roles": list(&roles) }).await?;
         done.push(format!("changed the roles of {user}"));
     }
-    let as_connector = own.client_as_connector(env);
-    let as_connector = as_connector.map_err(|error| service(&error))?;
-    match as_connector.hello().await {
+    match own.client_as_connector(env).hello().await {
         Err(error) if error.is_refused_login() && own.external.is_some() => {
             // Others may log in with the password that it has.
             return Err(service(&error).hint(login::keep_password(&own.name, user)));

@@ -26,7 +26,7 @@ impl Talk for MongodbSettings {
         let flow = env.profile.flows_of(&self.name).next();
         let table = flow.map_or("admin", |(_, flow)| flow.table.as_str());
         let database = table.split('.').next().unwrap_or(table).to_owned();
-        let client = self.client(env).map_err(|error| service(&error))?;
+        let client = self.client(env);
         Ok(Box::new(Commands { client, database }))
     }
 

@@ -372,7 +372,7 @@ mod tests {
         })
         .await
         .expect("a server");
-        let client = Mongodb::new(&endpoint).expect("a client");
+        let client = Mongodb::new(&endpoint);
         let (mut changes, mut passing) = (Vec::new(), 0);
         loop {
             match one(&client, &wanted(3)).await {

@@ -1,13 +1,15 @@
 //! What a profile says of a MongoDB replica set, and what follows from that alone.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::clients::mongodb::servers::Servers;
+use crate::endpoint::Tls;
 use crate::error::Result;
 use crate::profile::component::{
     Accounts, ConnectorAccount, Key, Named, ObjectName, Program, Source, Space, Spec, Type, decode,
 };
 use crate::profile::parts::{Bad, Part, Update, Versions};
-use crate::profile::rules::{MEMORY, NAME, QUANTITY, Rules, WITH_DIGEST};
+use crate::profile::rules::{MEMORY, NAME, ONE_LINE, QUANTITY, Rule, Rules, WITH_DIGEST};
 use crate::profile::schema::{Password, PlatformChoice, Profile, Resources};
 
 /// The type.
@@ -72,6 +74,12 @@ pub static SERVER: Part = Part {
 /// The server's program.
 pub const MONGOD: &str = "mongod";
 
+/// What users of a set may be called that somebody else runs.
+const THEIR_NAME: Rule = Rule {
+    fits: |text| !text.is_empty() && (ONE_LINE.fits)(text),
+    says: ONE_LINE.says,
+};
+
 /// MongoDB.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -79,8 +87,12 @@ pub struct MongodbSettings {
     /// The component's name.
     #[serde(skip)]
     pub name: String,
-    /// Address of a replica set member that the tool does not run.
+    /// Where a replica set answers that the tool does not run, see [`Servers`].
     pub external: Option<String>,
+    /// How connections to it are encrypted; none is as its address has it.
+    pub sslmode: Option<SslMode>,
+    /// File of the certificates that sign its own, in PEM.
+    pub sslrootcert: Option<String>,
     /// Client port.
     pub port: u16,
     /// Replica set name.
@@ -105,6 +117,17 @@ pub struct MongodbSettings {
     pub storage: String,
 }
 
+/// How connections to a set that the user runs are encrypted, in libpq's words. Its connector's driver knows no
+/// encryption without verification.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SslMode {
+    /// They are not.
+    Disable,
+    /// They are, and the server's certificate is checked.
+    VerifyFull,
+}
+
 impl Named for MongodbSettings {
     fn set_name(&mut self, name: &str) {
         name.clone_into(&mut self.name);
@@ -112,6 +135,64 @@ impl Named for MongodbSettings {
 }
 
 impl MongodbSettings {
+    /// Where the set answers that the user runs.
+    pub fn servers(&self) -> Option<Servers> {
+        Servers::parse(self.external.as_deref()?).ok()
+    }
+
+    /// The set's name; none where the name service has it.
+    pub fn set(&self) -> Option<&str> {
+        let srv = self.servers().is_some_and(|it| it.srv);
+        (!srv).then_some(self.replica_set.as_str())
+    }
+
+    /// A set that the name service knows is encrypted, unless the profile says otherwise.
+    fn mode(&self) -> SslMode {
+        let srv = self.servers().is_some_and(|it| it.srv);
+        self.sslmode.unwrap_or(match srv {
+            true => SslMode::VerifyFull,
+            false => SslMode::Disable,
+        })
+    }
+
+    fn check_external(&self, rules: &Rules<'_>) -> Result<()> {
+        let Some(external) = &self.external else {
+            let given = [
+                ("sslmode", self.sslmode.is_some()),
+                ("sslrootcert", self.sslrootcert.is_some()),
+            ];
+            return match given.iter().find(|(_, given)| *given) {
+                Some((key, _)) => Err(rules
+                    .invalid(key, "it is for a server that you run yourself")
+                    .hint(format!(
+                        "leave it out, or name the server: {}",
+                        rules.key("external")
+                    ))),
+                None => Ok(()),
+            };
+        };
+        if let Err(unusable) = Servers::parse(external) {
+            let hint = unusable.hint.replace("{path}", rules.path());
+            return Err(rules.invalid("external", unusable.what).hint(hint));
+        }
+        match (self.mode(), &self.sslrootcert) {
+            (SslMode::VerifyFull, None) => Err(rules
+                .invalid(
+                    if self.sslmode.is_some() { "sslmode" } else { "external" },
+                    "it is encrypted, which wants the certificates to verify with",
+                )
+                .hint(format!(
+                    "name a file with them, in PEM: {}; public authorities are in /etc/ssl/certs/ca-certificates.crt on many systems",
+                    rules.key("sslrootcert")
+                ))),
+            (SslMode::Disable, Some(_)) => Err(rules
+                .invalid("sslrootcert", "only `verify-full` checks certificates")
+                .hint(format!("set {}=verify-full", rules.key("sslmode")))),
+            (SslMode::VerifyFull, Some(path)) => rules.pem("sslrootcert", path),
+            (SslMode::Disable, None) => Ok(()),
+        }
+    }
+
     /// What its objects on a cluster are called.
     pub fn resource(&self) -> &str {
         match self.name.as_str() {
@@ -143,6 +224,17 @@ impl Spec for MongodbSettings {
         self.external.as_deref()
     }
 
+    fn has_own_addresses(&self) -> bool {
+        true
+    }
+
+    fn tls(&self) -> Tls {
+        match (self.mode(), &self.sslrootcert) {
+            (SslMode::VerifyFull, Some(ca)) => Tls::VerifyFull { ca: ca.into() },
+            _ => Tls::Disable,
+        }
+    }
+
     fn program(&self) -> Option<Program> {
         Some(Program {
             name: MONGOD,
@@ -160,12 +252,17 @@ impl Spec for MongodbSettings {
     fn check(&self, rules: &Rules<'_>) -> Result<()> {
         rules.obeys("replica_set", &self.replica_set, &NAME)?;
         rules.obeys("cache", &self.cache, &MEMORY)?;
-        // An external server without users.
+        self.check_external(rules)?;
+        let name = match self.external {
+            Some(_) => &THEIR_NAME,
+            None => &NAME,
+        };
+        // A set without users.
         if !(self.user.is_empty() && self.external.is_some()) {
-            rules.obeys("user", &self.user, &NAME)?;
+            rules.obeys("user", &self.user, name)?;
         }
         if let Some(user) = &self.connector_user {
-            rules.obeys("connector_user", user, &NAME)?;
+            rules.obeys("connector_user", user, name)?;
         }
         rules.obeys("storage", &self.storage, &QUANTITY)?;
         rules.resources("resources", &self.resources)?;

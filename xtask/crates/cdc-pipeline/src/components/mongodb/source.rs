@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::sample::Seen;
 use super::settings::MongodbSettings;
+use super::truststore;
+use crate::clients::mongodb::servers::Servers;
 use crate::clients::mongodb::{Mongodb as Client, token};
 use crate::clock;
 use crate::components::position::{Position, is_of_snapshot};
@@ -16,6 +18,7 @@ use crate::components::source::{
     CANARY, CanaryChange, CanaryKey, Changes, Key, Oplog, Reader, Retention, Sample, Source,
     SourceTable, Values,
 };
+use crate::endpoint::Tls;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::platform::Secret;
@@ -24,7 +27,11 @@ use crate::profile::schema::{Connector, Flow};
 #[async_trait]
 impl Source for MongodbSettings {
     fn connection(&self, reader: &Reader<'_>) -> Value {
-        let (address, set) = (reader.at.address(), &self.replica_set);
+        let servers = self.servers();
+        let servers = servers.unwrap_or_else(|| Servers::member(reader.at.address()));
+        let encrypted = reader.at.tls != Tls::Disable;
+        let set = self.set().unwrap_or_default();
+        let store = encrypted.then(|| format!("{}/{}", reader.secrets, truststore::FILE));
         let databases: BTreeSet<&str> = reader
             .tables
             .iter()
@@ -37,14 +44,20 @@ impl Source for MongodbSettings {
         // One stream is of one database or of all: the first takes rights in that one alone.
         let only = (databases.len() == 1).then(|| databases.first()).flatten();
         json!({
-            "connection_string": format!("mongodb://{address}/?replicaSet={set}"),
+            "connection_string": servers.connection_string(set, encrypted),
+            "auth_source": servers.auth_source(),
+            "truststore": store,
             "database": only,
         })
     }
 
+    fn truststore(&self, pem: &str) -> Result<Option<(&'static str, Vec<u8>)>> {
+        Ok(Some((truststore::FILE, truststore::of(pem)?)))
+    }
+
     async fn takes(&self, env: &Environment, user: &str, password: Secret) -> Option<bool> {
         let login = env.endpoint(&self.name).login(user, password);
-        match Client::new(&login).ok()?.standing().await {
+        match self.client_at(&login).standing().await {
             Ok(_) => Some(true),
             Err(error) => error.is_refused_login().then_some(false),
         }
@@ -65,7 +78,7 @@ impl Source for MongodbSettings {
     }
 
     async fn retention(&self, env: &Environment, _connector: &Connector) -> Option<Retention> {
-        let (oldest, newest) = self.client(env).ok()?.oplog_window().await.ok()??;
+        let (oldest, newest) = self.client(env).oplog_window().await.ok()??;
         Some(Retention::Newest(Oplog {
             oldest: oldest * 1000,
             newest: newest * 1000,
@@ -78,7 +91,7 @@ impl Source for MongodbSettings {
         env: &Environment,
         flow: &'a Flow,
     ) -> Result<Box<dyn SourceTable + 'a>> {
-        let client = self.client(env).map_err(|error| service(&error))?;
+        let client = self.client(env);
         Ok(Box::new(Collection { client, flow }))
     }
 
@@ -90,7 +103,7 @@ impl Source for MongodbSettings {
             .split_once('.')
             .is_some_and(|(database, collection)| !database.is_empty() && !collection.is_empty())
         {
-            let client = self.client(env).map_err(|error| service(&error))?;
+            let client = self.client(env);
             let sampled = client.sample(&flow.table, most, |it| seen.add(it)).await;
             sampled.map_err(|error| service(&error))?;
         }
