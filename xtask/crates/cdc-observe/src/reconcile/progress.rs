@@ -79,6 +79,6 @@ mod tests {
     #[test]
     fn rate_and_time_left_follow_from_what_is_done() {
         let line = line("users", "reading", Duration::from_secs(2), 1_000, 200);
-        assert_eq!(line, "users: reading, 200 of 1000 rows, 100/s, 8 s left");
+        assert_eq!(line, "users: reading, 200 of 1000 rows, 100/s, 8.0 s left");
     }
 }
