@@ -1,6 +1,7 @@
 //! One real environment of its own: own state, own ports, the machine's artifact cache.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
@@ -131,7 +132,7 @@ impl Sandbox {
             commands::check(&given, &said);
             // In a program's text a command ends in that one's quotes.
             if !args.contains(&"--output") {
-                self.looks(&said);
+                self.looks(&given, &said);
             }
         }
         output
@@ -139,7 +140,7 @@ impl Sandbox {
 
     /// Runs what a command printed as the next ones, as it stands, where they only look and did not yet. What they
     /// find may be bad: they must be understood, and find their environment.
-    fn looks(&self, said: &str) {
+    fn looks(&self, given: &[String], said: &str) {
         for words in commands::next(said) {
             let looks = commands::parsed(&words).is_some_and(|it| commands::only_looks(&it));
             let bare = commands::bare(&words.join(" "));
@@ -147,13 +148,35 @@ impl Sandbox {
                 continue;
             }
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let output = self.typed(&words).output().expect("the tool starts");
+            let output = self.answered(&words, given);
             let (code, text) = (
                 output.status.code(),
                 String::from_utf8_lossy(&output.stderr),
             );
             assert!(matches!(code, Some(0..=2)), "{words:?}: {code:?} {text}");
         }
+    }
+
+    /// Types a command, and the passwords that it asks for, as another one had them.
+    fn answered(&self, words: &[&str], given: &[String]) -> Output {
+        let asked = words.iter().filter_map(|it| it.strip_suffix("@-"));
+        let password = |key: &str| {
+            let value = given.iter().find_map(|it| it.strip_prefix(key));
+            value.unwrap_or_else(|| panic!("{words:?} asks for {key}"))
+        };
+        let answers: String = asked.map(|key| format!("{}\n", password(key))).collect();
+        let mut child = self
+            .typed(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the tool starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // Who asks for nothing may have ended before it is told.
+        let _ = stdin.write_all(answers.as_bytes());
+        drop(stdin);
+        child.wait_with_output().expect("the tool ends")
     }
 
     /// The printed commands that were run.
