@@ -5,5 +5,8 @@ pub mod bundle;
 pub mod dlq;
 pub mod fix;
 pub mod heal;
+mod outside;
+pub mod pushgateway;
 pub mod reset;
 pub mod restart;
+pub mod webhook;

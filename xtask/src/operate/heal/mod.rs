@@ -6,7 +6,7 @@
 //! can be killed at any point.
 
 mod act;
-pub mod alert;
+mod alert;
 pub mod decide;
 mod glance;
 pub mod guard;
@@ -21,7 +21,6 @@ mod tests;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use alert::Webhook;
 use decide::Limits;
 use glance::Glance;
 use history::{Event, Record};
@@ -33,6 +32,7 @@ use crate::clock;
 use crate::diagnose::{Finding, Unseen};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::operate::webhook::Webhook;
 use crate::platform::Platform;
 use crate::platform::host::lock;
 use crate::wait;
