@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::Names;
 use super::numbers::number;
+use super::repeat::{Monitoring, Repeat};
 
 /// Options of `reconcile`.
 #[derive(Clone, Debug, Args)]
@@ -17,12 +18,22 @@ use super::numbers::number;
   cargo xtask reconcile --format junit --output-file reconcile.xml
   cargo xtask reconcile users --where \"user_id > 1000\" --columns email
   cargo xtask reconcile --source postgres:public.a --target postgres:public.b --key id
+  cargo xtask reconcile --schedule --interval 6h --output-dir /var/reconcile/reports
+  cargo xtask reconcile --schedule --cron \"0 3 * * *\" --time-zone Europe/Berlin
+  cargo xtask reconcile --schedule --interval 6h --print-systemd-unit
+  cargo xtask reconcile --cron \"0 3 * * *\" --print-cronjob --image registry.example.com/cdc-xtask:1
+  cargo xtask reconcile --pushgateway http://127.0.0.1:9091
+  CDC_ALERT_WEBHOOK=https://hooks.example.com/TOKEN cargo xtask reconcile --schedule --interval 15m
 
 Databases compute a hash of each row over a canonical text, and add these up by ranges of keys; only ranges that differ
 are read. Nothing is locked. Changes that are on their way are no differences: what differs is read again behind a
 marker that the source wrote and the target has passed. Two tables that no flow joins have no marker.
 
-Exit code 0: the same. 2: they differ. 1: a table could not be compared. 130: interrupted, with what was found until then.")]
+A schedule goes on when a run fails, and reads the profile and the environment again for each run. Times of --cron are
+UTC without --time-zone. Interrupted between two runs it ends with exit code 0.
+
+Exit code 0: the same. 2: they differ. 1: a table could not be compared, or metrics or an alert not delivered.
+4: another schedule has the environment. 130: interrupted, with what was found until then.")]
 pub struct Reconcile {
     /// Flows; without any, every flow of the profile.
     #[arg(value_name = "FLOW", add = Names::Flows)]
@@ -74,9 +85,15 @@ pub struct Reconcile {
     /// Write the report to this file, in the form of --format (json without it), and print what people read.
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, conflicts_with = "output_dir")]
     pub output_file: Option<PathBuf>,
-    /// Write the report to a file of its own in this directory.
+    /// Write the report to a file of its own in this directory, one for each run.
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub output_dir: Option<PathBuf>,
+    /// When it is repeated.
+    #[command(flatten)]
+    pub repeat: Repeat,
+    /// Who hears of it.
+    #[command(flatten)]
+    pub monitoring: Monitoring,
 }
 
 /// A report's form.

@@ -3,32 +3,31 @@
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::stdout;
-use super::{context, reconcile_text};
-use crate::cli::{Format, Global, Reconcile};
+use super::reconcile_notify::Channels;
+use super::{context, reconcile_schedule, reconcile_text, reconcile_unit};
+use crate::cli::{Global, Reconcile};
 use crate::clock;
 use crate::components::able;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
-use crate::files::write_atomic;
 use crate::operate::reset::refuse_unfinished;
 use crate::plan::Progress;
 use crate::platform::host::lock;
+use crate::printed;
 use crate::reconcile::pairs::{Pair, Place, Wish};
 use crate::reconcile::report::{Report, Status};
-use crate::reconcile::{self, Bar, Options, formats};
-use crate::report::Output;
-use crate::report::text::Palette;
+use crate::reconcile::{self, Bar, Options};
+use crate::units::Span;
 use crate::wait;
 
 /// How often progress is looked at on a terminal, and elsewhere.
 const SHOWN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
 
-/// Compares until it is done or interrupted, and then says what was found until then.
+/// Compares until it is done or interrupted, and then says what was found until then; or does so again and again.
 pub(super) async fn run(
     global: &Global,
     args: &Reconcile,
@@ -41,18 +40,73 @@ pub(super) async fn run(
         let _ = ends.send(true);
         std::future::pending::<ExitCode>().await
     };
+    let work = async {
+        if args.repeat.print_systemd_unit {
+            return reconcile_unit::systemd(global, args);
+        }
+        if args.repeat.print_cronjob {
+            return reconcile_unit::cronjob(global, args);
+        }
+        let channels = Channels::of(&args.monitoring)?;
+        match args.repeat.when() {
+            Some(schedule) => {
+                reconcile_schedule::run(global, args, &schedule, channels, &mut end).await
+            }
+            None => once(global, args, channels, &mut end).await,
+        }
+    };
     tokio::select! {
         biased;
         code = signal => Ok(code),
-        code = reconcile(global, args, &mut end) => code,
+        code = work => code,
     }
 }
 
-async fn reconcile(
+async fn once(
+    global: &Global,
+    args: &Reconcile,
+    mut channels: Channels,
+    end: &mut watch::Receiver<bool>,
+) -> Result<ExitCode> {
+    let begun = clock::now_ms();
+    let report = match report(global, args, end).await {
+        Ok(report) => report,
+        Err(mut error) => {
+            error.hint = error.hint.as_deref().map(printed::ours);
+            // What was typed wrong is for who typed it.
+            if ![Exit::Interrupted, Exit::BadInput].contains(&error.code.exit()) {
+                let tables = tables(global, args).unwrap_or_default();
+                let name = context::profile_name(global)?;
+                let failed = Report::failed(&name, begun, &tables, &error.to_json());
+                error.others.extend(channels.tell(&failed, end).await);
+            }
+            return Err(error);
+        }
+    };
+    reconcile_text::print(global.output, args, &report)?;
+    match Error::together(channels.tell(&report, end).await) {
+        Some(error) => Err(error),
+        None => Ok(code(&report)),
+    }
+}
+
+/// The exit code of a run.
+pub(super) fn code(report: &Report) -> ExitCode {
+    match (report.interrupted, report.status()) {
+        (true, _) => Exit::Interrupted.into(),
+        (false, Status::Fail) => Exit::Differences.into(),
+        (false, Status::Pass | Status::NoData) => ExitCode::SUCCESS,
+        (false, Status::Error | Status::Interrupted) => Exit::Failed.into(),
+    }
+}
+
+/// One run, with the environment as it is now.
+pub(super) async fn report(
     global: &Global,
     args: &Reconcile,
     end: &mut watch::Receiver<bool>,
-) -> Result<ExitCode> {
+) -> Result<Report> {
+    let begun = Instant::now();
     let env = tokio::select! {
         biased;
         _ = end.wait_for(|it| *it) => return Err(Error::new(Code::Interrupted, "interrupted: nothing was compared yet")),
@@ -75,12 +129,25 @@ async fn reconcile(
         repair(&env, &report, end).await?;
         report = compared(&env, &pairs, &options, end).await;
     }
-    print(global.output, args, &report)?;
-    Ok(match (report.interrupted, report.status()) {
-        (true, _) => Exit::Interrupted.into(),
-        (false, Status::Fail) => Exit::Differences.into(),
-        (false, Status::Pass | Status::NoData) if !has_failed(&report) => ExitCode::SUCCESS,
-        (false, _) => Exit::Failed.into(),
+    report.took_ms = Span(begun.elapsed()).ms();
+    Ok(report)
+}
+
+/// The names of the tables that a run is about, as reports have them.
+///
+/// # Errors
+/// The profile cannot be read, or has no such flow.
+pub(super) fn tables(global: &Global, args: &Reconcile) -> Result<Vec<String>> {
+    if let Some(source) = &args.source {
+        return Ok(vec![Place::parse(source)?.table]);
+    }
+    let profile = context::remembered_profile(global)?.profile;
+    for name in &args.flows {
+        reconcile::known_flow(&profile, name)?;
+    }
+    Ok(match args.flows.as_slice() {
+        [] => profile.flows.keys().cloned().collect(),
+        given => given.to_vec(),
     })
 }
 
@@ -98,60 +165,6 @@ async fn repair(env: &Environment, report: &Report, end: &mut watch::Receiver<bo
             .hint("cargo xtask up finishes it")),
         done = reconcile::repair::perform(env, &report.tables, &progress) => done,
     }
-}
-
-/// Prints the report, and writes it to where it was asked for.
-fn print(output: Output, args: &Reconcile, report: &Report) -> Result<()> {
-    let usual = match output {
-        Output::Json => Format::Json,
-        Output::Text => Format::Console,
-    };
-    let palette = stdout::palette();
-    let text = |format: Format, palette: Palette| match format {
-        Format::Console => reconcile_text::console(report, palette),
-        Format::Json => format!("{}\n", report.to_json()),
-        Format::Csv => formats::csv(report),
-        Format::Html => formats::html(report),
-        Format::Junit => formats::junit(report),
-    };
-    let file = args.output_file.clone().or_else(|| {
-        let time = clock::utc(report.at)
-            .replace([' ', ':'], "-")
-            .replace("-UTC", "");
-        let name = format!(
-            "reconcile-{}-{time}.{}",
-            report.profile,
-            ending(args.format.unwrap_or(Format::Json))
-        );
-        args.output_dir.as_ref().map(|dir| dir.join(name))
-    });
-    let Some(file) = file else {
-        return stdout::print(&text(args.format.unwrap_or(usual), palette));
-    };
-    if let Some(dir) = &args.output_dir {
-        std::fs::create_dir_all(dir).map_err(|source| Error::io("create", dir, &source))?;
-    }
-    let plain = Palette { colour: false };
-    let written = text(args.format.unwrap_or(Format::Json), plain);
-    // Rows of a table are nobody else's business.
-    write_atomic(&file, written.as_bytes(), 0o600)?;
-    stdout::print(&text(usual, palette))?;
-    eprintln!("wrote {}", file.display());
-    Ok(())
-}
-
-fn ending(format: Format) -> &'static str {
-    match format {
-        Format::Console => "txt",
-        Format::Json => "json",
-        Format::Csv => "csv",
-        Format::Html => "html",
-        Format::Junit => "xml",
-    }
-}
-
-fn has_failed(report: &Report) -> bool {
-    report.tables.iter().any(|it| it.status == Status::Error)
 }
 
 /// The pairs that are meant.
@@ -192,6 +205,7 @@ async fn compared(
         tables: Vec::new(),
         not_begun: Vec::new(),
         interrupted: false,
+        took_ms: 0,
     };
     for pair in pairs {
         if *end.borrow() {

@@ -1,10 +1,18 @@
-//! What `reconcile` prints for people.
+//! What `reconcile` prints for people, and the files that it writes.
 
+use std::path::PathBuf;
+
+use super::stdout;
+use crate::cli::{Format, Reconcile};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::files::write_atomic;
 use crate::printed;
 use crate::reconcile::Kind;
-use crate::reconcile::formats::word;
+use crate::reconcile::formats::{self, word};
 use crate::reconcile::repair::Repair;
 use crate::reconcile::report::{Difference, Report, Status, TableReport};
+use crate::report::Output;
 use crate::report::table::Table;
 use crate::report::text::{Ink, Palette, one_line};
 
@@ -12,6 +20,75 @@ use crate::report::text::{Ink, Palette, one_line};
 const LISTED: usize = 20;
 /// So many characters of a value are shown.
 const WIDEST: usize = 60;
+
+/// Prints the report, and writes it to where it was asked for.
+pub(super) fn print(output: Output, args: &Reconcile, report: &Report) -> Result<()> {
+    let usual = usual(output);
+    let palette = stdout::palette();
+    if !is_written(args) {
+        return stdout::print(&text(report, args.format.unwrap_or(usual), palette));
+    }
+    let file = written(args, report);
+    stdout::print(&text(report, usual, palette))?;
+    eprintln!("wrote {}", file?.display());
+    Ok(())
+}
+
+/// Whether it goes to a file.
+pub(super) fn is_written(args: &Reconcile) -> bool {
+    args.output_file.is_some() || args.output_dir.is_some()
+}
+
+/// Writes the report to its file, and says which that is.
+///
+/// # Errors
+/// It cannot be written.
+pub(super) fn written(args: &Reconcile, report: &Report) -> Result<PathBuf> {
+    let format = args.format.unwrap_or(Format::Json);
+    let file = match (&args.output_file, &args.output_dir) {
+        (Some(file), _) => file.clone(),
+        (None, dir) => {
+            let time = clock::utc(report.at)
+                .replace([' ', ':'], "-")
+                .replace("-UTC", "");
+            let name = format!("reconcile-{}-{time}.{}", report.profile, ending(format));
+            let dir = dir.clone().unwrap_or_default();
+            std::fs::create_dir_all(&dir).map_err(|source| Error::io("create", &dir, &source))?;
+            dir.join(name)
+        }
+    };
+    let plain = Palette { colour: false };
+    // Rows of a table are nobody else's business.
+    write_atomic(&file, text(report, format, plain).as_bytes(), 0o600)?;
+    Ok(file)
+}
+
+fn usual(output: Output) -> Format {
+    match output {
+        Output::Json => Format::Json,
+        Output::Text => Format::Console,
+    }
+}
+
+fn text(report: &Report, format: Format, palette: Palette) -> String {
+    match format {
+        Format::Console => console(report, palette),
+        Format::Json => format!("{}\n", report.to_json()),
+        Format::Csv => formats::csv(report),
+        Format::Html => formats::html(report),
+        Format::Junit => formats::junit(report),
+    }
+}
+
+fn ending(format: Format) -> &'static str {
+    match format {
+        Format::Console => "txt",
+        Format::Json => "json",
+        Format::Csv => "csv",
+        Format::Html => "html",
+        Format::Junit => "xml",
+    }
+}
 
 /// The whole report.
 pub(super) fn console(report: &Report, palette: Palette) -> String {

@@ -150,6 +150,8 @@ where
 /// How long a wait for a change goes on without a look: some rules depend on how long something
 /// has lasted, and nothing changes while it lasts.
 pub const AT_LEAST_EVERY: Duration = Duration::from_secs(1);
+/// How often a wait for a time asks how much is left.
+const ASKED_EVERY: Duration = Duration::from_secs(10);
 
 /// Looks at every change until the status is `Current`, and returns its message.
 ///
@@ -222,6 +224,17 @@ pub async fn pause(period: Duration) {
     sleep(period).await;
 }
 
+/// Waits until a time of a schedule: until nothing is left. That is asked again now and then, since a clock may be
+/// set meanwhile, and a machine may sleep.
+pub async fn until_due(left: impl Fn() -> Duration) {
+    loop {
+        match left() {
+            Duration::ZERO => return,
+            left => sleep(left.min(ASKED_EVERY)).await,
+        }
+    }
+}
+
 /// Rests before a request that a server refused for now is sent again.
 pub async fn before_retry(period: Duration) {
     sleep(period).await;
@@ -265,6 +278,18 @@ mod tests {
         .await
         .expect("current");
         assert_eq!((message.as_str(), looks.get()), ("there", 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_is_waited_for_also_when_the_clock_is_set_meanwhile() {
+        let begin = Instant::now();
+        // After 25 s somebody sets the clock an hour ahead.
+        let left = || match begin.elapsed() < Duration::from_secs(25) {
+            true => Duration::from_secs(3_600) - begin.elapsed(),
+            false => Duration::ZERO,
+        };
+        until_due(left).await;
+        assert_eq!(begin.elapsed(), Duration::from_secs(30));
     }
 
     #[tokio::test(start_paused = true)]

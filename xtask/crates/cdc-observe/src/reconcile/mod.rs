@@ -1,16 +1,22 @@
 //! Compares source and target: the same rows, with the same values, while changes flow.
 //!
 //! What a database computes is its type's (`components::dialect`); here is what is compared with what (`pairs`), how
-//! it is divided (`splits`), how differences are proven (`compare`, `fence`), and what is said of it (`report`).
+//! it is divided (`splits`), how differences are proven (`compare`, `fence`), and what is said of it (`report`). When it
+//! is repeated is `schedule`; who hears of it otherwise, `metrics` and `alert`.
 
+pub mod alert;
 mod compare;
+pub mod cronjob;
 mod fence;
 pub mod formats;
+pub mod metrics;
 pub mod pairs;
 mod progress;
 pub mod repair;
 pub mod report;
+pub mod schedule;
 mod splits;
+pub mod systemd;
 
 use std::time::{Duration, Instant};
 
@@ -28,6 +34,7 @@ use crate::components::{named, of, target as target_of};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::flows::types::{Column, Kind as Kinds};
+use crate::profile::Profile;
 use crate::profile::columns::Unfit;
 use crate::profile::schema::Flow;
 use crate::units::Span;
@@ -83,8 +90,16 @@ pub fn flow_pair(env: &Environment, name: &str) -> Result<Pair> {
 }
 
 fn flow<'a>(env: &'a Environment, name: &str) -> Result<&'a Flow> {
-    env.profile.flows.get(name).ok_or_else(|| {
-        let known = || env.profile.flows.keys().map(String::as_str);
+    known_flow(&env.profile, name)
+}
+
+/// A flow of a profile.
+///
+/// # Errors
+/// There is none of this name.
+pub fn known_flow<'a>(profile: &'a Profile, name: &str) -> Result<&'a Flow> {
+    profile.flows.get(name).ok_or_else(|| {
+        let known = || profile.flows.keys().map(String::as_str);
         let all = format!("flows: {}", known().collect::<Vec<_>>().join(", "));
         Error::new(Code::Usage, format!("there is no flow `{name}`")).meant(name, known(), all)
     })
@@ -130,26 +145,13 @@ pub fn bar(pair: &Pair) -> Bar {
 pub fn blank(env: &Environment, pair: &Pair, options: &Options) -> TableReport {
     let flow = pair.flow.as_ref().and_then(|it| env.profile.flows.get(it));
     TableReport {
-        table: pair.name.clone(),
         source: pair.source.to_string(),
         target: pair.target.to_string(),
-        status: Status::Interrupted,
-        source_count: 0,
-        target_count: 0,
-        missing_rows: 0,
-        extra_rows: 0,
-        changed_rows: 0,
-        not_settled: 0,
         values: options.values,
         fenced: pair.flow.is_some(),
         key: pair.key.clone(),
-        differences: Vec::new(),
-        not_compared: Vec::new(),
-        held_back: None,
-        repair: None,
-        error: None,
-        took_ms: 0,
         connector: flow.map(|it| it.connector.clone()),
+        ..TableReport::of(&pair.name, Status::Interrupted)
     }
 }
 
@@ -166,10 +168,17 @@ async fn compared(
         None => None,
     };
     let (source, target) = (dialect(env, &pair.source)?, dialect(env, &pair.target)?);
-    let (source, target) = tokio::try_join!(
-        source.open(env, &pair.source.table, flow),
-        target.open(env, &pair.target.table, flow)
-    )?;
+    let opened = async {
+        tokio::try_join!(
+            source.open(env, &pair.source.table, flow),
+            target.open(env, &pair.target.table, flow)
+        )
+    };
+    let (source, target) = tokio::select! {
+        biased;
+        _ = end.wait_for(|it| *it) => return Ok(()),
+        opened = opened => opened?,
+    };
     let mut plan = {
         let cannot = |table: &dyn Table, column: &Column, form: Form| table.cannot(column, form);
         let source_cannot = |column: &Column, form: Form| cannot(&*source, column, form);

@@ -126,6 +126,32 @@ pub struct TableReport {
 }
 
 impl TableReport {
+    /// A table of which nothing but its result is known.
+    pub fn of(name: &str, status: Status) -> Self {
+        TableReport {
+            table: name.to_owned(),
+            source: String::new(),
+            target: String::new(),
+            status,
+            source_count: 0,
+            target_count: 0,
+            missing_rows: 0,
+            extra_rows: 0,
+            changed_rows: 0,
+            not_settled: 0,
+            values: false,
+            fenced: false,
+            key: Vec::new(),
+            differences: Vec::new(),
+            not_compared: Vec::new(),
+            held_back: None,
+            repair: None,
+            error: None,
+            took_ms: 0,
+            connector: None,
+        }
+    }
+
     /// Rows that differ.
     pub fn differing(&self) -> u64 {
         self.missing_rows + self.extra_rows + self.changed_rows
@@ -182,9 +208,27 @@ pub struct Report {
     pub not_begun: Vec<String>,
     /// Whether the user ended it.
     pub interrupted: bool,
+    /// How long it took, in milliseconds.
+    pub took_ms: u64,
 }
 
 impl Report {
+    /// The report of a run that could not even begin: each of its tables has the reason.
+    pub fn failed(profile: &str, at: u64, tables: &[String], error: &Value) -> Self {
+        let table = |name: &String| TableReport {
+            error: Some(error.clone()),
+            ..TableReport::of(name, Status::Error)
+        };
+        Report {
+            profile: profile.to_owned(),
+            at,
+            tables: tables.iter().map(table).collect(),
+            not_begun: Vec::new(),
+            interrupted: false,
+            took_ms: clock::now_ms().saturating_sub(at),
+        }
+    }
+
     /// The result of all of them: that of the worst.
     pub fn status(&self) -> Status {
         let has = |status: Status| self.tables.iter().any(|it| it.status == status);
@@ -324,13 +368,31 @@ impl Report {
             "tables": self.tables,
             "not_begun": self.not_begun,
             "interrupted": self.interrupted,
+            "took_ms": self.took_ms,
         })
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A table for tests.
+    pub(in crate::reconcile) fn table(name: &str, status: Status) -> TableReport {
+        TableReport::of(name, status)
+    }
+
+    /// A report for tests.
+    pub(in crate::reconcile) fn report(tables: impl Into<Vec<TableReport>>) -> Report {
+        Report {
+            profile: "shop".into(),
+            at: 0,
+            tables: tables.into(),
+            not_begun: Vec::new(),
+            interrupted: false,
+            took_ms: 0,
+        }
+    }
 
     #[test]
     fn severities_follow_the_share_of_rows() {

@@ -19,6 +19,25 @@ pub fn is_root() -> bool {
     false
 }
 
+/// The name of the user who runs this command, or its number where this machine's own list has none.
+#[cfg(unix)]
+pub fn name() -> String {
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let found = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    found.unwrap_or(uid)
+}
+
+/// The name of the user who runs this command.
+#[cfg(not(unix))]
+pub fn name() -> String {
+    std::env::var("USERNAME").unwrap_or_default()
+}
+
 /// A program that refuses to run as root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RefusesRoot {
