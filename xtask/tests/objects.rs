@@ -7,9 +7,13 @@ mod support;
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
-use k8s_openapi::api::core::v1::{Namespace, PersistentVolumeClaimSpec, PodSpec, Secret, Service};
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Namespace, PersistentVolumeClaimSpec, PodSpec, Secret, Service, ServiceAccount,
+};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use serde_json::{Value, json};
 use support::crds::{Crds, bundles, typed};
 use support::objects::{CASES, Cluster, objects_with};
@@ -43,6 +47,11 @@ fn core_faults(value: &Value) -> Option<Vec<String>> {
             ("apps/v1", "StatefulSet") => typed::<StatefulSet>(value),
             ("networking.k8s.io/v1", "NetworkPolicy") => typed::<NetworkPolicy>(value),
             ("policy/v1", "PodDisruptionBudget") => typed::<PodDisruptionBudget>(value),
+            ("batch/v1", "CronJob") => typed::<CronJob>(value),
+            ("v1", "ConfigMap") => typed::<ConfigMap>(value),
+            ("v1", "ServiceAccount") => typed::<ServiceAccount>(value),
+            ("rbac.authorization.k8s.io/v1", "Role") => typed::<Role>(value),
+            ("rbac.authorization.k8s.io/v1", "RoleBinding") => typed::<RoleBinding>(value),
             _ => return None,
         },
     )
@@ -364,4 +373,105 @@ fn a_set_of_several_hosts_is_reached_as_its_connector_wants_it() {
     assert_eq!(config["mongodb.user"], Value::Null);
     assert!(secret["data"]["ca.jks"].is_string(), "{secret}");
     std::fs::remove_file(&file).expect("removed");
+}
+
+/// What `reconcile --print-cronjob` prints for an environment that is remembered so, and how it ends.
+fn cronjob(profile: &str, platform: &str, args: &[&str]) -> (Option<i32>, String) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = dir.path().join("cdc-xtask").join(profile);
+    let secrets = state.join("secrets/clickhouse-auth");
+    std::fs::create_dir_all(&secrets).expect("created");
+    std::fs::write(secrets.join("password"), "geheim").expect("written");
+    let file = support::objects::repository().join(format!("profiles/{profile}.yaml"));
+    let set = ["kubernetes.context=my cluster", "postgres.password=geheim"];
+    let remembered = json!({ "profile": file, "set": set, "platform": platform });
+    std::fs::write(state.join("selection.json"), remembered.to_string()).expect("written");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(["reconcile", "--print-cronjob", "--image", "r.example/cdc:1"])
+        .args(["--profile", profile])
+        .args(args)
+        .env("XDG_STATE_HOME", dir.path())
+        .env("CDC_ALERT_WEBHOOK", "https://hooks.example.com/geheim")
+        .output()
+        .expect("the tool starts");
+    let [out, err] = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    (output.status.code(), format!("{out}{err}"))
+}
+
+#[test]
+fn a_cronjob_has_what_a_run_needs_and_nothing_secret() {
+    let args = ["users", "--cron", "0 3 * * *", "--where", "a = '$(b)'"];
+    for (profile, platform, secured) in [
+        ("clickhouse", "kubernetes", false),
+        ("clickhouse-production", "kubernetes", true),
+        ("clickhouse", "kind", false),
+    ] {
+        let (code, text) = cronjob(profile, platform, &args);
+        assert_eq!(code, Some(0), "{text}");
+        assert!(!text.contains("geheim"), "{text}");
+        let mut kinds = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object: Value = serde::Deserialize::deserialize(document).expect("YAML");
+            let faults = core_faults(&object).expect("a known kind");
+            assert!(faults.is_empty(), "{}: {faults:#?}", name(&object));
+            kinds.push(object["kind"].as_str().expect("a kind").to_owned());
+            if object["kind"] == "Role" {
+                let rules = object["rules"].as_array().expect("rules");
+                let of_kafka = object["metadata"]["namespace"] == "kafka";
+                assert_eq!(
+                    rules.len(),
+                    3 + usize::from(secured && of_kafka),
+                    "{rules:#?}"
+                );
+                assert!(rules.iter().all(|rule| {
+                    rule["resources"] != json!(["secrets"])
+                        || rule["resourceNames"]
+                            .as_array()
+                            .is_some_and(|it| it.len() == 2)
+                }));
+            }
+            if object["kind"] != "CronJob" {
+                continue;
+            }
+            let spec = &object["spec"];
+            assert_eq!(
+                [
+                    &spec["concurrencyPolicy"],
+                    &spec["schedule"],
+                    &spec["timeZone"]
+                ],
+                ["Forbid", "0 3 * * *", "Etc/UTC"]
+            );
+            let pod = &spec["jobTemplate"]["spec"]["template"]["spec"];
+            assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+            let container = &pod["containers"][0];
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+            // The command is one that the tool understands.
+            let words = container["args"].as_array().expect("words").iter();
+            let words = words.map(|it| it.as_str().expect("a word").replace("$$(", "$("));
+            let parsed = <xtask::cli::Cli as clap::Parser>::try_parse_from(
+                std::iter::once("xtask".to_owned()).chain(words),
+            );
+            let parsed = parsed.unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(parsed.global.profile, profile);
+            let xtask::cli::Command::Reconcile(args) = parsed.command else {
+                panic!("another command");
+            };
+            assert_eq!(args.condition.as_deref(), Some("a = '$(b)'"));
+            assert!(!args.repeat.schedule);
+        }
+        let mut known = vec!["ServiceAccount"];
+        known.extend(["Role", "RoleBinding"].repeat(2));
+        known.extend(["ConfigMap", "CronJob"]);
+        assert_eq!(kinds, known);
+    }
+    let (code, text) = cronjob("clickhouse", "host", &args);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("no pod of a cluster reaches it"), "{text}");
+    let (code, text) = cronjob("clickhouse", "kubernetes", &["--interval", "7m"]);
+    assert_eq!(code, Some(3), "{text}");
+    let password = ["--interval", "1h", "--set", "postgres.password=geheim"];
+    let (code, text) = cronjob("clickhouse", "kubernetes", &password);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(!text.contains("geheim"), "{text}");
 }

@@ -31,6 +31,7 @@ mod proxy;
 mod readme;
 mod rebalance;
 mod reconcile;
+mod reconcile_schedule;
 mod removed;
 mod restarts;
 mod restored;

@@ -99,7 +99,7 @@ pub(crate) fn only_looks(cli: &Cli) -> bool {
     match &cli.command {
         Command::Status(args) => !args.watch,
         Command::Lag(args) => !args.watch,
-        Command::Reconcile(args) => !args.yes,
+        Command::Reconcile(args) => !args.yes && !args.repeat.schedule,
         Command::Diagnose(args) => !args.fix,
         Command::Logs(args) => !args.follow,
         Command::Connector(command) => matches!(

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::formats::word;
 use super::metrics::is_success;
-use super::report::{Report, Status};
+use super::report::Report;
 use crate::clock;
 use crate::printed;
 
@@ -28,10 +28,10 @@ pub struct Alerts {
 impl Alerts {
     /// The alert that a run of this status calls for. One that the user ended calls for none: its report is seen.
     pub fn due(&self, report: &Report) -> Option<Alert> {
-        match report.status() {
+        match is_success(report.status()) {
             _ if report.interrupted => None,
-            status if !is_success(status) => Some(Alert::Wrong),
-            _ => self.wrong.then_some(Alert::FineAgain),
+            false => Some(Alert::Wrong),
+            true => self.wrong.then_some(Alert::FineAgain),
         }
     }
 
@@ -98,6 +98,7 @@ pub fn body(report: &Report, alert: Alert) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::report::Status;
     use crate::reconcile::report::tests::{report, table};
 
     #[test]
