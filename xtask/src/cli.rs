@@ -114,7 +114,7 @@ pub enum Command {
     /// Prove that changes travel from each source to silver.
     Verify(Verify),
     /// Compare source and target row by row while changes flow; exit code 2 on differences.
-    Reconcile(Reconcile),
+    Reconcile(Box<Reconcile>),
     /// Print what would be used on the chosen platform; secrets are masked.
     Render(Render),
     /// Print the graph of steps and gates that `up` runs.

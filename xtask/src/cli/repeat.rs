@@ -66,7 +66,7 @@ impl Repeat {
     /// When it is made, where that was said.
     pub fn when(&self) -> Option<Schedule> {
         let cron = self.cron.clone();
-        let cron = cron.map(|cron| Schedule::Cron(cron, self.time_zone.clone()));
+        let cron = cron.map(|cron| Schedule::Cron(Box::new(cron), self.time_zone.clone()));
         cron.or(self.interval.map(Schedule::Every))
     }
 }

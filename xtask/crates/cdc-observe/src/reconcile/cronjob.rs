@@ -291,12 +291,13 @@ fn expression(schedule: &Schedule) -> Result<(String, String)> {
 
 /// An interval that starts anew with each hour or day.
 fn every_as_cron(every: Duration) -> Option<String> {
-    let minutes = (every.as_millis() % 60_000 == 0).then(|| every.as_secs() / 60)?;
+    let is_whole = every.as_millis().is_multiple_of(60_000);
+    let minutes = is_whole.then_some(every.as_secs() / 60)?;
     match minutes {
         1 => Some("* * * * *".into()),
-        2..60 if 60 % minutes == 0 => Some(format!("*/{minutes} * * * *")),
+        2..60 if 60_u64.is_multiple_of(minutes) => Some(format!("*/{minutes} * * * *")),
         60 => Some("0 * * * *".into()),
-        61..1440 if minutes % 60 == 0 && 1440 % minutes == 0 => {
+        61..1440 if minutes.is_multiple_of(60) && 1440_u64.is_multiple_of(minutes) => {
             Some(format!("0 */{} * * *", minutes / 60))
         }
         1440 => Some("0 0 * * *".into()),
@@ -330,7 +331,7 @@ mod tests {
     #[test]
     fn expressions_are_those_that_kubernetes_reads() {
         let cron = |text: &str| {
-            let cron = text.parse().expect("an expression");
+            let cron = Box::new(text.parse().expect("an expression"));
             expression(&Schedule::Cron(cron, super::super::schedule::Zone::utc()))
         };
         for (text, want) in [
