@@ -1,7 +1,7 @@
 //! Keeping a pipeline right: classify, restart what a restart can fix, prove it by positions, watch
 //! whether it stays so, and ask a person about everything else.
 //!
-//! `decide`, `guard`, `past` and `stuck` are pure; `history`, `lease`, `act`, `alert` and `glance` are
+//! `decide`, `guard`, `past`, `stuck` and `alert` are pure; `history`, `lease`, `act` and `glance` are
 //! the edges. Each decision is made again from what is seen and from the history, so that a healer
 //! can be killed at any point.
 
