@@ -16,6 +16,7 @@ use crate::components;
 use crate::environment::{Environment, Secrets};
 use crate::error::{Code, Error, Result};
 use crate::files::write_atomic;
+use crate::operate::leftovers;
 use crate::plan;
 use crate::plan::run::RunReport;
 use crate::plan::{Action, Graph};
@@ -28,7 +29,7 @@ use crate::profile::advisories::{Advisories, Vulnerable};
 use crate::profile::combinations::InUse;
 use crate::profile::{self, Loaded, Profile, pins};
 use crate::report::{self, Output, Reporter};
-use crate::up::{self, ClusterOptions, leftovers};
+use crate::up::{self, ClusterOptions};
 
 pub(super) async fn run(global: &Global, args: &Up) -> Result<ExitCode> {
     let selection = context::selection(global);

@@ -9,10 +9,10 @@ use super::confirm;
 use crate::cli::Up;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::operate::leftovers::{self, Leftovers};
 use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::printed;
-use crate::up::leftovers::{self, Leftovers};
 
 /// What was found, and what became of it.
 #[derive(Default)]

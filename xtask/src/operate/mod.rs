@@ -5,6 +5,7 @@ pub mod bundle;
 pub mod dlq;
 pub mod fix;
 pub mod heal;
+pub mod leftovers;
 mod outside;
 pub mod pushgateway;
 pub mod reset;

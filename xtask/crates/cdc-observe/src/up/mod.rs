@@ -6,7 +6,6 @@ pub mod control;
 mod gates;
 mod host;
 pub mod image;
-pub mod leftovers;
 pub mod missing;
 pub mod objects;
 pub mod operators;

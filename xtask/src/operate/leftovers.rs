@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::control;
 use crate::clients::connect::TargetState;
 use crate::clients::kafka::{ErrorCode, KafkaClient, TopicInfo};
 use crate::components::connect::settled;
@@ -22,6 +21,7 @@ use crate::plan::Progress;
 use crate::platform::Platform;
 use crate::profile::topics::sink_group;
 use crate::readiness::Status;
+use crate::up::control;
 use crate::wait::{self, Patience};
 
 /// How long a consumer may take to leave its group.
