@@ -14,7 +14,7 @@ use crate::reconcile::repair::Repair;
 use crate::reconcile::report::{Difference, Report, Status, TableReport};
 use crate::report::Output;
 use crate::report::table::Table;
-use crate::report::text::{Ink, Palette, one_line};
+use crate::report::text::{Ink, Palette, one_line, without_escapes};
 
 /// So many rows that differ are listed of each table.
 const LISTED: usize = 20;
@@ -271,8 +271,9 @@ fn clipped(text: &str, from: usize) -> String {
         false => 0,
     };
     let part: String = text.chars().skip(skipped).take(WIDEST).collect();
-    let line = one_line(&part).into_owned();
-    let line = match part.trim() == part && !part.is_empty() {
+    // Blanks may be all that differs.
+    let line = without_escapes(&part).replace(char::is_control, " ");
+    let line = match line.trim() == line && !line.is_empty() {
         true => line,
         false => format!("'{line}'"),
     };

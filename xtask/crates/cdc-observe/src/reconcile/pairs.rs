@@ -41,7 +41,7 @@ impl Place {
                 table: table.to_owned(),
             }),
             _ => Err(Error::new(Code::Usage, format!("`{text}` names no table"))
-                .hint("COMPONENT:TABLE, such as `postgres:public.users`")),
+                .hint("COMPONENT:TABLE, a component of the profile and a table of it")),
         }
     }
 }
