@@ -127,7 +127,7 @@ fn describe(env: &Environment, overview: &Overview, palette: Palette) -> String 
     }
     for (connector, under_way) in &overview.rereads {
         lines.push(String::new());
-        lines.push(format!("  {connector} reads again: {}", under_way.words()));
+        lines.push(format!("  {connector} reads {}", under_way.words()));
     }
     lines.push(String::new());
     lines.push(format!("  passwords: {}", env.dirs.secrets().display()));

@@ -17,6 +17,7 @@ mod external_mongodb;
 mod external_table;
 mod external_tls;
 mod faults;
+mod first_snapshot;
 mod heal;
 mod healer;
 mod kills;

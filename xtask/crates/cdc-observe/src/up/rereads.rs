@@ -12,12 +12,13 @@
 //! buffer then: tables were skipped with an exception, and rows could be. The offsets also hold how far it is, so a
 //! connector that is killed goes on where it was, and one that reads is not told twice.
 
+mod first;
 pub mod noted;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::noted::{Asked, Ended, Note};
+use self::noted::{Asked, Ended, Note, Seen};
 use self::waiting::Waiting;
 use super::{control, missing, unread};
 use crate::clients::connect::{Offsets, TargetState};
@@ -88,6 +89,12 @@ pub fn captured(env: &Environment, name: &str) -> BTreeSet<String> {
     let flows = env.profile.flows.values();
     let flows = flows.filter(|flow| flow.connector == name);
     flows.map(|flow| flow.table.clone()).collect()
+}
+
+/// How far a connector's first snapshot is; none where it is past it.
+pub async fn first_snapshot(env: &Environment, name: &str) -> Option<Seen> {
+    let client = kafka::client(env).await.ok()?;
+    first::seen(env, &client, name).await
 }
 
 /// What a connector has committed.

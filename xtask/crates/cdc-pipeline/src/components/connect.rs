@@ -30,6 +30,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::console::Console;
+use super::position::is_of_snapshot;
 use super::source::Reader;
 use super::{Component, Manifests, Operator, PodSet, Replaced, Stage, kafka, of};
 use crate::endpoint::MASK;
@@ -603,6 +604,9 @@ pub async fn hindrance(env: &Environment, name: &str) -> Option<Status> {
     readiness::connect::hindrance(name, status.ok()?.as_ref(), listed)
 }
 
+/// What is said of a connector that reads no log yet.
+pub const IN_SNAPSHOT: &str = "its first snapshot is under way";
+
 /// The connector and all its tasks run, and its source sees it read, if that tells.
 pub async fn probe_connector(env: &Environment, name: &str, connector: &Connector) -> Status {
     let status = probe_tasks(env, name).await;
@@ -610,10 +614,23 @@ pub async fn probe_connector(env: &Environment, name: &str, connector: &Connecto
         return held(env, connector, status).await;
     }
     match super::source(env, connector).reading(env, connector).await {
+        Some(reading) if reading.status.state == readiness::State::InProgress => {
+            match is_in_snapshot(env, name).await {
+                true => Status::in_progress(IN_SNAPSHOT),
+                false => reading.status,
+            }
+        }
         Some(reading) if reading.status.state != readiness::State::Current => reading.status,
         Some(_) => Status::current(format!("{}, slot active", status.message)),
         None => status,
     }
+}
+
+/// Whether what a connector has committed last is of its first snapshot: it reads no log until that ends.
+pub async fn is_in_snapshot(env: &Environment, name: &str) -> bool {
+    let offsets = env.connect_client().offsets(name).await;
+    let offsets = offsets.ok().flatten();
+    offsets.is_some_and(|it| it.offsets.iter().any(|one| is_of_snapshot(&one.offset)))
 }
 
 /// The status of a connector on its way, which is what its source waits for where that tells.

@@ -12,17 +12,21 @@ use tokio::time::Instant;
 use crate::components::{connect, source};
 use crate::environment::Environment;
 use crate::environment::blocked::said_too;
-use crate::error::Result;
+use crate::error::{Code, Result};
 use crate::plan::{Outcome, Progress};
 use crate::platform::Platform;
 use crate::profile::schema::Connector;
 use crate::readiness::connect::connector;
 use crate::readiness::{State, Status};
+use crate::up::rereads;
 use crate::wait;
 
 /// For how long what the operator was refused may be of before: it is asked to look again after five
 /// seconds, and looks within one.
 const OF_BEFORE: Duration = Duration::from_secs(10);
+
+/// How often the rows of a snapshot are counted: it takes a session with the source and one with Kafka.
+const COUNTED: Duration = Duration::from_secs(5);
 
 /// Waits until the connector runs.
 ///
@@ -37,20 +41,59 @@ pub(super) async fn gate(
     let watcher = connect::Watcher::default();
     let refused = Refused::default();
     let what = format!("{name} runs");
-    let message = wait::until(&what, env.patience(), progress, || async {
-        // The operator may find fault with it only now, after it looked again.
-        if let Some(blocked) = env.still_blocked_by(&env.profile.connect.name).await {
-            return blocked;
+    let snapshot = FirstSnapshot::default();
+    let mut rows = 0;
+    let message = loop {
+        let waited = wait::until(&what, env.patience(), progress, || async {
+            // The operator may find fault with it only now, after it looked again.
+            if let Some(blocked) = env.still_blocked_by(&env.profile.connect.name).await {
+                return blocked;
+            }
+            let seen = watcher.look(env, name, connector, progress).await;
+            let seen = unless_ahead(env, name, connector, seen).await;
+            let seen = match env.platform {
+                Platform::Host => seen,
+                Platform::Kind | Platform::Kubernetes => both(env, name, seen, &refused).await,
+            };
+            snapshot.counted(env, name, seen).await
+        })
+        .await;
+        match waited {
+            // A first snapshot takes as long as its tables are large: it is waited for as long as rows come.
+            Err(error) if error.code == Code::GateTimeout => {
+                match rereads::first_snapshot(env, name).await {
+                    Some(seen) if seen.rows > rows => rows = seen.rows,
+                    _ => return Err(error),
+                }
+            }
+            waited => break waited?,
         }
-        let seen = watcher.look(env, name, connector, progress).await;
-        let seen = unless_ahead(env, name, connector, seen).await;
-        match env.platform {
-            Platform::Host => seen,
-            Platform::Kind | Platform::Kubernetes => both(env, name, seen, &refused).await,
-        }
-    })
-    .await?;
+    };
     Ok(watcher.outcome(message))
+}
+
+/// What was counted last of a connector's first snapshot, and when.
+#[derive(Default)]
+struct FirstSnapshot(tokio::sync::Mutex<Option<(Instant, String)>>);
+
+impl FirstSnapshot {
+    /// A status that says how far the snapshot is, where one is under way.
+    async fn counted(&self, env: &Environment, name: &str, seen: Status) -> Status {
+        if seen.state != State::InProgress || seen.message != connect::IN_SNAPSHOT {
+            return seen;
+        }
+        let mut counted = self.0.lock().await;
+        let is_old = |at: &Instant| at.elapsed() >= COUNTED;
+        if counted.as_ref().is_none_or(|(at, _)| is_old(at))
+            && let Some(seen) = rereads::first_snapshot(env, name).await
+        {
+            *counted = Some((Instant::now(), seen.count()));
+        }
+        match counted.as_ref() {
+            Some((_, count)) => Status::in_progress(format!("its first snapshot: {count}")),
+            None => seen,
+        }
+    }
 }
 
 /// What is seen of a connector that runs, unless it skips every change: its source was restored, and its

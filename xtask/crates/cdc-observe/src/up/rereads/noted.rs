@@ -18,6 +18,8 @@ use crate::error::Result;
 use crate::profile::topics::Rereads;
 use crate::wait;
 
+use super::{captured, first};
+
 /// How soon a topic has a leader.
 const LEADS_WITHIN: Duration = Duration::from_secs(30);
 /// The note's key.
@@ -163,7 +165,7 @@ pub struct Seen {
     pub last: u64,
     /// When it began with the table, and how many rows it had read then.
     #[serde(skip)]
-    since: Option<(u64, u64)>,
+    pub(super) since: Option<(u64, u64)>,
 }
 
 /// How the reading of a table ended.
@@ -227,15 +229,26 @@ impl Seen {
     /// For people.
     pub fn words(&self) -> Option<String> {
         let table = self.table.as_ref()?;
-        let Some(of) = self.of else {
-            return Some(format!("{table} is being read"));
+        Some(match self.of {
+            Some(_) => format!("{table}: {}", self.count()),
+            None => format!("{table} is being read"),
+        })
+    }
+
+    /// The rows for people.
+    pub fn count(&self) -> String {
+        let mut words = match self.of {
+            Some(of) => format!("{} of {of} rows", self.rows),
+            None => format!("{} rows", self.rows),
         };
-        let mut words = format!("{table}: {} of {of} rows", self.rows);
         if let Some(rate @ 1..) = self.rate {
-            let left = of.saturating_sub(self.rows) * 1000 / rate;
-            words += &format!(", {rate} a second, {} left", clock::span(left));
+            words += &format!(", {rate} a second");
+            if let Some(of) = self.of {
+                let left = of.saturating_sub(self.rows) * 1000 / rate;
+                words += &format!(", {} left", clock::span(left));
+            }
         }
-        Some(words)
+        words
     }
 }
 
@@ -284,9 +297,11 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Tables of a connector that are being read again.
+/// Tables of a connector that are being read whole.
 #[derive(Clone, Debug, Serialize)]
 pub struct UnderWay {
+    /// Whether it is the connector's first snapshot, of all of them.
+    pub first: bool,
     /// Those that are to be read.
     pub tables: BTreeSet<String>,
     /// How far they are.
@@ -296,6 +311,13 @@ pub struct UnderWay {
 impl UnderWay {
     /// For people.
     pub fn words(&self) -> String {
+        match self.first {
+            true => format!("its first snapshot: {}", self.seen.count()),
+            false => format!("again: {}", self.again()),
+        }
+    }
+
+    fn again(&self) -> String {
         self.seen.words().unwrap_or_else(|| {
             let ended = self.seen.ended.keys();
             let left: Vec<&String> = self
@@ -311,25 +333,35 @@ impl UnderWay {
     }
 }
 
-/// What is being read again, by connector. What does not answer is left out.
+/// What is being read for the first time or again, by connector. What does not answer is left out.
 pub async fn under_way(env: &Environment) -> BTreeMap<String, UnderWay> {
     let mut found = BTreeMap::new();
-    let connectors = env.profile.connectors.iter();
-    let able: Vec<(&String, Rereads)> = connectors
-        .filter_map(|(name, it)| Some((name, env.profile.rereads(it)?)))
-        .collect();
-    if able.is_empty() {
-        return found;
-    }
     let Ok(client) = kafka::client(env).await else {
         return found;
     };
-    for (name, topics) in able {
+    for (name, connector) in &env.profile.connectors {
+        if let Some(seen) = first::seen(env, &client, name).await {
+            let tables = captured(env, name);
+            let first = true;
+            found.insert(
+                name.clone(),
+                UnderWay {
+                    first,
+                    tables,
+                    seen,
+                },
+            );
+            continue;
+        }
+        let Some(topics) = env.profile.rereads(connector) else {
+            continue;
+        };
         let seen = async {
             let asked = read(&client, &topics).await.ok()??.asked?;
             let mut follower = Follower::begin(&client, &topics, &asked).await.ok()?;
             let seen = follower.look().await.ok()?.clone();
             Some(UnderWay {
+                first: false,
                 tables: asked.tables,
                 seen,
             })

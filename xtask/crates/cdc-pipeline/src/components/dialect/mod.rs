@@ -86,7 +86,7 @@ pub struct Compared {
 }
 
 /// What is read of a table.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Read {
     /// The columns, in the same order on both sides.
     pub columns: Vec<Compared>,
