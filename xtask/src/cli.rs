@@ -284,8 +284,12 @@ pub struct StatusArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
   cargo xtask verify
-  cargo xtask verify --latency 200      one row at a time; p50, p95 and p99 of each hop")]
+  cargo xtask verify --latency 200      one row at a time; p50, p95 and p99 of each hop
+  cargo xtask verify --data             and that each target has its source's rows; exit code 2 if it has not")]
 pub struct Verify {
+    /// Also compare all rows of each flow, as `reconcile` does.
+    #[arg(long)]
+    pub data: bool,
     /// Also insert this many rows, one at a time, and print the latency of each hop.
     #[arg(long, value_name = "N", value_parser = number(1, u32::MAX), allow_negative_numbers = true)]
     pub latency: Option<u32>,

@@ -24,6 +24,8 @@ use crate::reconcile::{self, Bar, Options};
 use crate::units::Span;
 use crate::wait;
 
+/// How long rows may keep changing where the user does not say.
+const SETTLE: Duration = Duration::from_secs(60);
 /// How often progress is looked at on a terminal, and elsewhere.
 const SHOWN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
 
@@ -149,6 +151,26 @@ pub(super) fn tables(global: &Global, args: &Reconcile) -> Result<Vec<String>> {
         [] => profile.flows.keys().cloned().collect(),
         given => given.to_vec(),
     })
+}
+
+/// Compares the values of all rows of flows, for a command that does more than that.
+pub(super) async fn flows(
+    env: &Arc<Environment>,
+    flows: impl IntoIterator<Item = &String>,
+) -> Result<Report> {
+    let pairs = flows.into_iter().map(|it| reconcile::flow_pair(env, it));
+    let pairs: Vec<Pair> = pairs.collect::<Result<_>>()?;
+    let options = Options {
+        values: true,
+        rows: 0,
+        sample: None,
+        settle: SETTLE,
+        repair: false,
+        wish: Wish::default(),
+    };
+    // An interruption ends the whole command.
+    let (_going, mut end) = watch::channel(false);
+    Ok(compared(env, &pairs, &options, &mut end).await)
 }
 
 async fn repair(env: &Environment, report: &Report, end: &mut watch::Receiver<bool>) -> Result<()> {

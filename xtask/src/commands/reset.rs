@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{confirm, context, restart, stdout, steps};
+use super::{confirm, context, reconcile, reconcile_text, restart, stdout, steps};
 use crate::cli::{Global, ResetConnector};
 use crate::clock;
 use crate::error::Result;
 use crate::observe::connectors::one;
 use crate::operate::reset::journal::Choice;
-use crate::operate::reset::{Reset, Summary};
+use crate::operate::reset::{FlowSummary, Reset, Summary};
 use crate::platform::host::lock;
 use crate::report::Output;
 
+/// Tables of up to so many rows are compared with their source at the end: it takes a few seconds.
+const COMPARED: u64 = 1_000_000;
 /// How many keys a person is shown.
 const SHOWN: usize = 20;
 
@@ -49,7 +51,23 @@ pub(super) async fn run(global: &Global, args: &ResetConnector) -> Result<ExitCo
     let report = steps::run(global, reset.plan()).await;
     report.map_err(|error| restart::again(error, &again))?;
     let summary = reset.finish().await?;
-    stdout::answer(global.output, json!(summary), || text(&summary))
+    let (small, large): (Vec<&FlowSummary>, Vec<&FlowSummary>) =
+        summary.flows.iter().partition(|it| it.rows <= COMPARED);
+    let data = reconcile::flows(&env, small.iter().map(|it| &it.flow)).await?;
+    let mut object = json!(summary);
+    object["data"] = data.to_json();
+    object["too_large_to_compare"] = large.iter().map(|it| it.flow.as_str()).collect();
+    stdout::answer(global.output, object, || {
+        let large = large.iter().map(|it| {
+            let (flow, rows) = (&it.flow, it.rows);
+            let next = crate::printed::ours(&format!("cargo xtask reconcile {flow}"));
+            format!("  {flow}: {rows} rows are not compared here, as they are more than {COMPARED}: {next}\n")
+        });
+        let large: String = large.collect();
+        let same = reconcile_text::console(&data, stdout::palette());
+        format!("{}{large}\n{same}", text(&summary))
+    })?;
+    Ok(reconcile::code(&data))
 }
 
 fn text(summary: &Summary) -> String {

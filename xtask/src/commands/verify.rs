@@ -4,12 +4,13 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::{context, stdout};
+use super::{context, reconcile, reconcile_text, stdout};
 use crate::cli::{Global, Verify};
 use crate::error::{Error, Result};
 use crate::observe::latency::{self, Distribution, Latency};
 use crate::observe::verify::{self, Proof};
 use crate::plan::Progress;
+use crate::reconcile::report::Report;
 use crate::report::Output;
 
 pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
@@ -37,12 +38,17 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
             latencies.push(latency::measure(&env, name, rows, &progress).await?);
         }
     }
+    let data = match args.data {
+        true => Some(reconcile::flows(&env, env.profile.flows.keys()).await?),
+        false => None,
+    };
     if errors.is_empty() || global.output == Output::Text {
         let object = json!({
             "profile": env.name,
             "proofs": proofs,
             "not_proven": not_proven,
             "latency": latencies,
+            "data": data.as_ref().map(Report::to_json),
             "left_out": env.left_out,
         });
         stdout::answer(global.output, object, || {
@@ -56,10 +62,15 @@ pub(super) async fn run(global: &Global, args: &Verify) -> Result<ExitCode> {
                 .chain(not_proven)
                 .chain(left_out)
                 .chain(latencies.iter().map(timed))
+                .chain(
+                    data.iter()
+                        .map(|it| format!("\n{}", reconcile_text::console(it, stdout::palette()))),
+                )
                 .collect()
         })?;
     }
-    Error::together(errors).map_or(Ok(ExitCode::SUCCESS), Err)
+    let same = data.as_ref().map_or(ExitCode::SUCCESS, reconcile::code);
+    Error::together(errors).map_or(Ok(same), Err)
 }
 
 fn proven(proof: &Proof) -> String {
