@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mongodb::bson::doc;
+use mongodb::bson::oid::ObjectId;
+use mongodb::bson::{Bson, DateTime, doc};
 use xtask::clients::kafka::Record;
 use xtask::clients::mongodb::Mongodb;
 
@@ -67,7 +68,55 @@ async fn documents_reach_silver_through_an_external_member() {
         "{summary}"
     );
     sandbox.ok(&["verify"]);
+    documents_are_compared(&sandbox, &member).await;
     values_of_documents(&sandbox).await;
+}
+
+/// Documents and their rows are the same, whatever their fields have, until a row is lost or changed.
+async fn documents_are_compared(sandbox: &Sandbox, member: &Mongodb) {
+    // The member is not the test's own, and may have had them before.
+    let ids = serde_json::json!({ "_id": { "$in": ["slash", "bare", 7] } });
+    let clear = serde_json::json!({ "delete": "events", "deletes": [{ "q": ids, "limit": 0 }] });
+    member.command("commerce", &clear).await.expect("deleted");
+    let at = DateTime::from_millis(-1);
+    let documents = vec![
+        doc! { "_id": "slash", "user_id": 1_i64, "event_type": "a/b \"c\" \u{2028}ä🦀", "timestamp": at },
+        doc! { "_id": ObjectId::new(), "user_id": 5.0, "event_type": 1.5, "timestamp": at,
+        "metadata": { "n": [1, 2_i64, 1e21, -0.0], "at": at, "s": "a/\u{1}", "b": true, "none": Bson::Null } },
+        doc! { "_id": 7_i64, "user_id": "12", "event_type": true, "timestamp": "1969-12-31T23:59:58.25+01:00", "metadata": "x" },
+        // Fields that are not there have their columns' defaults.
+        doc! { "_id": "bare" },
+    ];
+    let inserted = member.insert("commerce.events", documents).await;
+    inserted.expect("inserted");
+    let report = sandbox.json(&["reconcile", "events", "--rows", "5"]);
+    assert_eq!(report["status"], "PASS", "{report:#}");
+    let table = &report["tables"][0];
+    assert_eq!(table["not_compared"], serde_json::json!([]), "{table:#}");
+    let client = sandbox.clickhouse();
+    for change in [
+        "DELETE FROM events_silver WHERE _id = 'bare'",
+        "INSERT INTO events_silver SELECT * REPLACE(concat(event_type, ' ') AS event_type, _offset + 1000000 AS _offset, \
+         _position + 1 AS _position) FROM events_silver WHERE _id = '7'",
+    ] {
+        client.text(change).await.expect("changed");
+    }
+    let report = sandbox.json(&["reconcile", "events", "--rows", "5"]);
+    let found = report["tables"][0]["differences"]
+        .as_array()
+        .expect("differences");
+    let found: Vec<String> = found
+        .iter()
+        .map(|it| format!("{} {}", it["key"], it["kind"]))
+        .collect();
+    assert_eq!(
+        found,
+        ["[\"7\"] \"changed\"", "[\"bare\"] \"missing\""],
+        "{report:#}"
+    );
+    for change in ["DELETE FROM events_silver WHERE _id = '7'"] {
+        client.text(change).await.expect("changed");
+    }
 }
 
 /// Numbers and times in each form that extended JSON has for them, as the connector writes a document: what has an equal

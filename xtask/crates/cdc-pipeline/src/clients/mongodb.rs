@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt;
 use mongodb::bson::oid::ObjectId;
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::{Bson, Document, Timestamp, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::ServerAddress;
 use mongodb::{Client, Collection};
@@ -258,6 +258,51 @@ impl Mongodb {
             each(&document);
         }
         Ok(())
+    }
+
+    /// Shows the documents of a collection for which a filter holds, with these fields alone, one after the other.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn each(
+        &self,
+        collection: &str,
+        filter: Document,
+        fields: Document,
+        mut each: impl FnMut(&Document),
+    ) -> Result<(), MongodbError> {
+        let failed = |error: mongodb::error::Error| self.failed(&error);
+        let mut found = self
+            .collection(collection)
+            .await?
+            .find(filter)
+            .projection(fields)
+            .await
+            .map_err(failed)?;
+        while let Some(document) = found.try_next().await.map_err(failed)? {
+            each(&document);
+        }
+        Ok(())
+    }
+
+    /// When the replica set's newest change was written, as a timestamp's seconds and its number within them: as its
+    /// oplog has it, or where that may not be read as the member says; none of what is no member.
+    ///
+    /// # Errors
+    /// See [`MongodbError`].
+    pub async fn newest(&self) -> Result<Option<u64>, MongodbError> {
+        let number = |it: Timestamp| (u64::from(it.time) << 32) | u64::from(it.increment);
+        let oplog = self.collection("local.oplog.rs").await?;
+        let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": -1 }).await;
+        if let Ok(Some(entry)) = &entry
+            && let Ok(at) = entry.get_timestamp("ts")
+        {
+            return Ok(Some(number(at)));
+        }
+        let hello = self.admin(doc! { "hello": 1 }).await?;
+        let write = hello.get_document("lastWrite");
+        let at = write.and_then(|it| it.get_document("opTime"));
+        Ok(at.and_then(|it| it.get_timestamp("ts")).ok().map(number))
     }
 
     /// Which of these ids the collection has. An id is meant as the target shows it: an object id by

@@ -1,7 +1,9 @@
 //! The document source: `mongod` from PATH, or a member that the user runs.
 
 pub mod access;
+mod canonical;
 mod console;
+mod dialect;
 pub mod members;
 mod refused;
 mod sample;
@@ -19,6 +21,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::console::Console;
+use super::dialect::Dialect;
 use super::source::Source;
 use super::{Component, Kept, Manifests, Seeded, Stage, service};
 use crate::clients::mongodb::{Mongodb, MongodbError};
@@ -205,6 +208,10 @@ impl Component for MongodbSettings {
 
     fn page(&self) -> Result<&'static str, String> {
         Err(format!("cargo xtask shell {}", self.name))
+    }
+
+    fn dialect(&self) -> Option<&dyn Dialect> {
+        Some(self)
     }
 
     fn console(&self) -> Result<Console<'_>, String> {

@@ -77,6 +77,19 @@ impl Source for MongodbSettings {
         }
     }
 
+    /// Its newest write: the connector's position passes it, as that also moves over what is not captured.
+    async fn marker(&self, env: &Environment) -> Result<Option<u128>> {
+        let newest = self.client(env).newest().await;
+        Ok(newest.map_err(|error| service(&error))?.map(u128::from))
+    }
+
+    fn reached(&self, offset: &Value) -> Option<u128> {
+        let number = |key: &str| u64::try_from(offset.get(key)?.as_i64()?).ok();
+        let by_event = number("sec").map(|seconds| seconds << 32 | number("ord").unwrap_or(0));
+        let by_token = || token::timestamp(offset.get("resume_token")?.as_str()?);
+        by_event.max(by_token()).map(u128::from)
+    }
+
     async fn retention(&self, env: &Environment, _connector: &Connector) -> Option<Retention> {
         let (oldest, newest) = self.client(env).oplog_window().await.ok()??;
         Some(Retention::Newest(Oplog {
