@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+mod chaos;
 mod connector;
 mod diagnose;
 mod dlq;
@@ -18,6 +19,7 @@ mod restart;
 mod services;
 mod topic;
 
+pub use chaos::*;
 pub use connector::*;
 pub use diagnose::*;
 pub use dlq::*;
@@ -115,6 +117,8 @@ pub enum Command {
     Verify(Verify),
     /// Compare source and target row by row while changes flow; exit code 2 on differences.
     Reconcile(Box<Reconcile>),
+    /// Break a pipeline of its own again and again, and prove that no row is lost.
+    Chaos(Chaos),
     /// Print what would be used on the chosen platform; secrets are masked.
     Render(Render),
     /// Print the graph of steps and gates that `up` runs.

@@ -18,6 +18,7 @@ fn refuses(command: &Command) -> bool {
         Command::Up(args) => args.prune && !(args.yes || args.dry_run),
         Command::Doctor(args) => args.fix && !args.yes,
         Command::Cache(CacheCommand::Clean(args)) => !(args.yes || args.dry_run),
+        Command::Chaos(args) => !(args.yes || args.dry_run),
         Command::Down(args) => !(args.yes || args.keep_data || args.dry_run),
         Command::ResetConnector(args) => !(args.yes || args.dry_run),
         Command::Slot(SlotCommand::Drop(args)) => !(args.yes || args.dry_run),

@@ -3,6 +3,7 @@
 mod stdout;
 
 mod cache;
+mod chaos;
 mod cluster;
 mod complete;
 mod complete_live;
@@ -82,6 +83,12 @@ pub fn run(mut cli: Cli) -> ExitCode {
         eprintln!("error: {}", process::become_daemon(spec));
         return ExitCode::FAILURE;
     }
+    if let Command::Chaos(args) = &cli.command
+        && let Err(mut error) = chaos::aim(&mut cli.global, args)
+    {
+        context::print_error(cli.global.output, &mut error, &[]);
+        return error.code.exit().into();
+    }
     let mut options = context::options(&cli.global);
     // Who types `up` says with what.
     if !matches!(cli.command, Command::Up(_)) {
@@ -159,6 +166,10 @@ fn execute(cli: Cli) -> Result<ExitCode> {
         if let Command::Reconcile(args) = &cli.command {
             return reconcile::run(&cli.global, args, context::interrupted()).await;
         }
+        // It takes down what it has brought up before it ends.
+        if let Command::Chaos(args) = &cli.command {
+            return chaos::run(&cli.global, args, context::interrupted()).await;
+        }
         tokio::select! {
             // The handlers are there before anything begins: a signal at once has its exit code too.
             biased;
@@ -226,6 +237,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Lock => lock::run(&global).await,
         Command::Test(args) => test::run(&global, &args).await,
         // Answered before this.
-        Command::Heal(_) | Command::Reconcile(_) | Command::Launch { .. } => Ok(ExitCode::SUCCESS),
+        Command::Heal(_) | Command::Reconcile(_) | Command::Chaos(_) | Command::Launch { .. } => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }

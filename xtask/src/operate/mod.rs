@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod bundle;
+pub mod chaos;
 pub mod dlq;
 pub mod fix;
 pub mod heal;

@@ -12,8 +12,9 @@ use std::sync::OnceLock;
 pub const TOOL: &str = "cargo xtask ";
 
 /// The commands that ask, and how many words each has after its name.
-pub const ASKING: [(&str, usize); 9] = [
+pub const ASKING: [(&str, usize); 10] = [
     ("cache clean", 0),
+    ("chaos", 0),
     ("doctor", 0),
     ("down", 0),
     ("reset-connector", 1),
