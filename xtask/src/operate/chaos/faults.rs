@@ -3,6 +3,7 @@
 
 use serde::Serialize;
 
+use super::cut;
 use super::random::Random;
 use crate::profile::Profile;
 
@@ -64,6 +65,8 @@ enum On {
     Broker,
     /// At every connector that reads a source.
     Sources,
+    /// At the connector whose connection can be cut.
+    Cut,
     /// At every connector.
     Connectors,
 }
@@ -142,7 +145,7 @@ pub const ALL: &[Fault] = &[
         name: "connections ended",
         group: Group::Network,
         deed: Deed::Flap,
-        on: On::Sources,
+        on: On::Cut,
         codes: &["TASK_FAILED", "SOURCE_UNREACHABLE", "CONNECTOR_STUCK"],
         may_pass: true,
         ..USUAL
@@ -151,7 +154,7 @@ pub const ALL: &[Fault] = &[
         name: "network away",
         group: Group::Network,
         deed: Deed::Cut,
-        on: On::Sources,
+        on: On::Cut,
         codes: &["SOURCE_UNREACHABLE", "CONNECTOR_STUCK", "TASK_FAILED"],
         ..USUAL
     },
@@ -159,7 +162,7 @@ pub const ALL: &[Fault] = &[
         name: "connection silent",
         group: Group::Network,
         deed: Deed::Silence,
-        on: On::Sources,
+        on: On::Cut,
         codes: &["CONNECTOR_STUCK"],
         ..USUAL
     },
@@ -236,6 +239,7 @@ pub fn injections(profile: &Profile, only: &[Group]) -> Vec<Injection> {
             On::Components => profile.components.keys().cloned().collect(),
             On::Broker => vec![profile.kafka.name.clone()],
             On::Sources => profile.connectors.keys().cloned().collect(),
+            On::Cut => cut(profile).map(|it| it.0).into_iter().collect(),
             On::Connectors => profile.connector_names().cloned().collect(),
         }
     };
