@@ -84,6 +84,7 @@ fn connector(state: &str) -> Connector {
         heartbeat_age_ms: None,
         login_works: None,
         complaints: Vec::new(),
+        reset: None,
         dead_letters: None,
     }
 }

@@ -59,8 +59,7 @@ pub struct Journal {
 
 /// The journal's file.
 pub fn path(env: &Environment, connector: &str) -> PathBuf {
-    let name = format!("reset-{connector}.json");
-    env.dirs.state.join("journal").join(name)
+    env.dirs.reset(connector)
 }
 
 impl Journal {

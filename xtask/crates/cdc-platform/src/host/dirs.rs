@@ -98,6 +98,12 @@ impl Dirs {
         self.state.join("ports.json")
     }
 
+    /// What a connector's reset has done so far; not there once it is finished.
+    pub fn reset(&self, connector: &str) -> PathBuf {
+        let name = format!("reset-{connector}.json");
+        self.state.join("journal").join(name)
+    }
+
     /// The lock that a changing command holds.
     pub fn lock(&self) -> PathBuf {
         self.state.join("lock")

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use indexmap::IndexMap;
 
-use super::{Connect, Connector, DeadLetters, Known, Place, Task, Wanted, limited};
+use super::{Connect, Connector, DeadLetters, Known, Place, Reset, Task, Wanted, limited};
 use crate::clients::connect::{Info, Listed};
 use crate::components::connect::{self, login};
 use crate::components::position;
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::Result;
+use crate::files::read_if_there;
+use crate::platform::host::lock;
 use crate::profile::component::Instance;
 use crate::wait::Limit;
 
@@ -100,8 +102,17 @@ async fn connector(
         heartbeat_age_ms: None,
         login_works: None,
         complaints: Vec::new(),
+        reset: unfinished(env, &name),
         name,
     }
+}
+
+/// A reset of it that no command works on.
+fn unfinished(env: &Environment, name: &str) -> Option<Reset> {
+    let text = read_if_there(&env.dirs.reset(name)).ok().flatten()?;
+    let is_worked_on = lock::owner(&env.dirs.lock()).is_ok_and(|it| it.is_some());
+    // Of one that cannot be read the command itself says why.
+    (!is_worked_on).then(|| serde_json::from_str(&text).unwrap_or_default())
 }
 
 /// What the profile says of a source connector.

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use instances::{Ask, Gather, Row, ask};
 pub use instances::{Instances, ServerFacts};
@@ -288,6 +288,24 @@ pub struct Connector {
     pub login_works: Option<bool>,
     /// What the worker warned of lately, while the connector is said to run and gives no sign of life.
     pub complaints: Vec<String>,
+    /// A reset of it that was begun, is not finished, and that no command works on.
+    pub reset: Option<Reset>,
+}
+
+/// A reset that is not finished, as far as its command follows from it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Reset {
+    /// What was chosen when it began.
+    pub choice: ResetChoice,
+}
+
+/// What may be chosen of a reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ResetChoice {
+    /// The target's tables are emptied.
+    pub truncate_target: bool,
+    /// The publication is dropped.
+    pub drop_publication: bool,
 }
 
 impl Connector {

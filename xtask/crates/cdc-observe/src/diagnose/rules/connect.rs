@@ -42,6 +42,15 @@ pub(super) const RULES: &[Rule] = &[
         ..USUAL
     },
     Rule {
+        code: "RESET_UNFINISHED",
+        title: "a reset of a connector was begun and not finished",
+        about: "Its command was killed or failed. Until it is finished the connector may be stopped, its snapshot not be read, or \
+                rows that were deleted meanwhile still be at the target, which nothing else shows. The same command goes on \
+                where it ended.",
+        find: Find::Facts(unfinished),
+        ..USUAL
+    },
+    Rule {
         code: "CONNECTOR_RESTING",
         title: "a connector is paused or stopped",
         about: "Somebody paused or stopped it. Its source keeps its log for it meanwhile, until the disk is full, or loses \
@@ -170,10 +179,28 @@ fn missing(facts: &Facts) -> Vec<Hit> {
     })
 }
 
+fn unfinished(facts: &Facts) -> Vec<Hit> {
+    each(facts, |connector| {
+        let choice = connector.reset?.choice;
+        let mut command = format!("cargo xtask reset-connector {}", connector.name);
+        // With other ones it would be refused.
+        if choice.truncate_target {
+            command += " --truncate-target";
+        }
+        if choice.drop_publication {
+            command += " --drop-publication";
+        }
+        let state = connector.state.as_deref().unwrap_or("not known");
+        let cause = format!("its reset was not finished; its state is {state}");
+        Some(Hit::new(subject(connector), cause, run(command)))
+    })
+}
+
 fn resting(facts: &Facts) -> Vec<Hit> {
     each(facts, |connector| {
         let state = connector.state.as_deref()?;
-        matches!(state, "PAUSED" | "STOPPED").then(|| {
+        // Resuming it is refused before its reset is finished.
+        (connector.reset.is_none() && matches!(state, "PAUSED" | "STOPPED")).then(|| {
             let next = run(format!("cargo xtask connector resume {}", connector.name));
             Hit::new(subject(connector), format!("it is {state}"), next)
         })

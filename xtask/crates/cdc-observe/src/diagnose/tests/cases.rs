@@ -9,7 +9,7 @@ use crate::components::target::{Drift, Wrong};
 use crate::diagnose::Subject;
 use crate::diagnose::facts::clickhouse::Consumer;
 use crate::diagnose::facts::postgres::{OldTransaction, Unfit};
-use crate::diagnose::facts::{DeadLetters, Disk, Facts, Known, Place, Process, Resource};
+use crate::diagnose::facts::{DeadLetters, Disk, Facts, Known, Place, Process, Reset, Resource};
 use crate::readiness::Status;
 
 /// What breaks, and the code of the cause that is reported.
@@ -211,6 +211,15 @@ pub(super) const CASES: &[Case] = &[
     ("CONNECTOR_MISSING", |it| {
         (it.connectors[0].state, it.connectors[0].committed) = (None, None);
         it.connectors[0].tasks.clear();
+    }),
+    ("RESET_UNFINISHED", |it| {
+        // Stopped by the reset: resuming it would be refused.
+        it.connectors[0].state = Some("STOPPED".into());
+        it.connectors[0].reset = Some(Reset::default());
+    }),
+    ("RESET_UNFINISHED", |it| {
+        // Running again, while what was deleted meanwhile is not.
+        it.connectors[0].reset = Some(Reset::default());
     }),
     ("CONNECTOR_RESTING", |it| {
         it.connectors[0].state = Some("PAUSED".into())

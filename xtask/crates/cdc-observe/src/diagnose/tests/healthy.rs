@@ -77,6 +77,7 @@ pub(super) fn connector(name: &str, source: &'static str) -> Connector {
         dead_letters: None,
         login_works: None,
         complaints: Vec::new(),
+        reset: None,
     }
 }
 
