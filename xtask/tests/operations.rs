@@ -163,6 +163,7 @@ fn flows_are_listed_without_an_environment() {
 #[test]
 fn help_has_examples() {
     for words in [
+        "chaos",
         "flow",
         "topic",
         "topic tail",

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, missing_docs)]
 
 mod big_rows;
+mod chaos;
 #[allow(dead_code, reason = "other tests use the rest")]
 #[path = "../support/commands.rs"]
 mod commands;

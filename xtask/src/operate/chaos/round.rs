@@ -19,7 +19,7 @@ use crate::clients::connect::TargetState;
 use crate::components::source::{CanaryKey, Undo};
 use crate::components::{source, target};
 use crate::diagnose::facts::WAIT;
-use crate::diagnose::{self, Diagnosis, Finding};
+use crate::diagnose::{self, Diagnosis, Finding, Severity};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files;
@@ -43,6 +43,8 @@ const ARRIVES: Duration = Duration::from_secs(360);
 const SOUND: Duration = Duration::from_secs(180);
 /// How large a file of the broker may be whose quota is full: its logs are larger, or soon will be.
 const QUOTA: u64 = 32_768;
+/// In so many looks, one after the other, something is broken that does not pass.
+const LEFT: u32 = 10;
 /// So many restarts of one subject within an hour: every round is a trouble of its own.
 const RESTARTS: u32 = 1_000;
 
@@ -247,6 +249,14 @@ impl Ring<'_> {
         let fault = round.what.fault;
         if fault.codes.is_empty() {
             seen.fixed_by = "itself".into();
+            if let Some(finding) = self.left_behind(has_arrived).await {
+                let what = format!("{} is left: {}", finding.code, finding.cause);
+                seen.problems.push(what);
+                seen.fixed_by = "heal".into();
+                if let Err(error) = self.heal(has_arrived).await {
+                    seen.problems.push(error.message);
+                }
+            }
             return seen;
         }
         let finding = self.named(round, begin, has_arrived, &mut seen).await;
@@ -275,6 +285,23 @@ impl Ring<'_> {
             seen.problems.push(problem);
         }
         seen
+    }
+
+    /// What is still broken after something that ends well by itself; none once changes arrive.
+    async fn left_behind(&self, has_arrived: &AtomicBool) -> Option<Finding> {
+        let mut looks = 0;
+        while !has_arrived.load(Ordering::SeqCst) {
+            let diagnosis = self.look().await;
+            let broken = diagnosis.findings.into_iter();
+            let mut broken = broken.filter(|it| it.severity == Severity::Broken);
+            match broken.next() {
+                Some(finding) if looks == LEFT => return Some(finding),
+                Some(_) => looks += 1,
+                None => looks = 0,
+            }
+            wait::pause(Duration::from_secs(1)).await;
+        }
+        None
     }
 
     /// The finding that names the fault; none where it was over before.
@@ -486,7 +513,7 @@ pub(super) fn line(played: &Played, wanted: usize) -> String {
     };
     let end = match (played.differences.len(), played.problems.first()) {
         (0, None) => format!("{} rows are right", played.rows),
-        (0, Some(problem)) => format!("{} rows are right, but {problem}", played.rows),
+        (0, Some(problem)) => format!("no row differs, but {problem}"),
         (differing, _) => format!("{differing} of {} rows differ", played.rows),
     };
     format!("round {round} of {wanted}: {fault}: {named}; {arrived}; {end}")

@@ -190,7 +190,9 @@ impl Writer {
         let width = self.tables.get(table).map_or(1, |it| it.key.len());
         let id = self.fresh();
         let key = (table, self.of_width(id, width));
-        let row = self.row(None);
+        let mut row = self.row(None);
+        // An empty text would not be told from none.
+        row.label = format!("probe-{id}");
         Change::Insert(key, row)
     }
 

@@ -7,7 +7,8 @@ use crate::components::{Stage, connect, of};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::plan::{Outcome, Plan, Progress};
-use crate::profile::schema::Connector;
+use crate::profile::Profile;
+use crate::profile::schema::{Connector, Flow};
 use crate::readiness::{State, Status};
 use crate::up::canary;
 use crate::wait;
@@ -31,8 +32,11 @@ impl Resting {
 /// Adds the proof that what the restart can have disturbed works again, after the node `ready`.
 pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, ready: &str) {
     let resting = Resting::default();
+    let profile = &env.profile;
     for (name, connector) in &env.profile.connectors {
-        if !disturbs(env, component, connector) {
+        let mut flows = env.profile.flows.values();
+        let is_written = flows.any(|it| it.connector == *name && writes(profile, component, it));
+        if !is_written && !disturbs(profile, component, connector) {
             continue;
         }
         let (at, name, connector) = (env.clone(), name.clone(), connector.clone());
@@ -46,7 +50,8 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, read
     }
     for (name, flow) in &env.profile.flows {
         let connector = env.profile.connectors.get(&flow.connector);
-        let disturbed = connector.is_some_and(|it| disturbs(env, component, it));
+        let disturbed = writes(profile, component, flow)
+            || connector.is_some_and(|it| disturbs(profile, component, it));
         if flow.canary.is_none() || !disturbed {
             continue;
         }
@@ -67,10 +72,15 @@ pub(super) fn add(plan: &mut Plan, env: &Arc<Environment>, component: &str, read
 }
 
 /// Whether a connector's changes pass through the component.
-fn disturbs(env: &Environment, component: &str, connector: &Connector) -> bool {
-    let read = env.profile.component(component);
+fn disturbs(profile: &Profile, component: &str, connector: &Connector) -> bool {
+    let read = profile.component(component);
     let is_source = read.is_some_and(|it| of(it).stage() == Stage::Source);
     !is_source || connector.source == component
+}
+
+/// Whether a flow's sink writes to the component: its task fails while that is away, and the flow's row has it restarted.
+fn writes(profile: &Profile, component: &str, flow: &Flow) -> bool {
+    profile.written(flow).is_some_and(|it| it.name == component)
 }
 
 /// Waits until the connector runs, or rests as it did.
@@ -108,4 +118,30 @@ pub(super) async fn runs(
     })
     .await?;
     Ok(watcher.outcome(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::profile::Selection;
+
+    #[test]
+    fn what_a_sink_writes_to_disturbs_its_flows() {
+        let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let selection = Selection {
+            profile: "warehouse".into(),
+            set: Vec::new(),
+        };
+        let profile = crate::components::load(root, &selection)
+            .expect("valid")
+            .profile;
+        let flow = &profile.flows["orders"];
+        let connector = &profile.connectors["warehouse-source"];
+        assert!(writes(&profile, "warehouse", flow));
+        assert!(!disturbs(&profile, "warehouse", connector));
+        assert!(!writes(&profile, "source", flow));
+        assert!(disturbs(&profile, "source", connector));
+    }
 }
