@@ -200,7 +200,6 @@ pub const ALL: &[Fault] = &[
         codes: &["RESET_UNFINISHED"],
         may_pass: true,
         cure: Cure::Printed,
-        ..USUAL
     },
 ];
 
@@ -276,7 +275,7 @@ pub fn rounds(seed: u64, count: usize, of: &[Injection]) -> Vec<Round> {
             rounds.push(Round {
                 number: rounds.len() + 1,
                 what: what.clone(),
-                after_ms: 500 + random.next() % 2_000,
+                after_ms: 500 + random.number() % 2_000,
             });
         }
     }

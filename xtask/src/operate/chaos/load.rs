@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinSet;
 
-use super::postgres;
+use super::sql;
 use super::workload::{Change, Fate, Rows, Table, Writer, touched};
-use crate::clients::postgres::Postgres;
+use crate::components::console::Session as Talks;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::wait;
@@ -34,7 +34,7 @@ pub(super) struct Session {
     writer: Writer,
     /// A step whose answer did not arrive.
     pending: Option<Vec<Change>>,
-    connection: Option<Postgres>,
+    connection: Option<Box<dyn Talks>>,
     /// Changes of rows that were acknowledged, or found to be committed.
     acknowledged: u64,
     /// Why the last step failed.
@@ -53,13 +53,13 @@ impl Session {
     }
 
     async fn try_once(&mut self, step: impl FnOnce(&mut Writer) -> Vec<Change>) -> Result<bool> {
-        let connection = match self.connection.take() {
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => postgres::session(&self.place.env, &self.place.component).await?,
+            None => sql::session(&self.place.env, &self.place.component).await?,
         };
         if let Some(step) = &self.pending {
             let keys = touched(step);
-            let found = postgres::read(&connection, &self.place.tables, &keys).await?;
+            let found = sql::read(&mut *connection, &self.place.tables, &keys).await?;
             let fate = self.writer.fate(step, &found);
             // What is neither is named by the comparison at the end of the round.
             if let Some(step) = self.pending.take().filter(|_| fate == Fate::Done) {
@@ -72,7 +72,7 @@ impl Session {
         if !step.is_empty() {
             // Until the answer is there it may be either.
             self.pending = Some(step.clone());
-            postgres::commit(&connection, &self.place.tables, &step).await?;
+            sql::commit(&mut *connection, &self.place.tables, &step).await?;
             self.pending = None;
             self.done(&step);
         }
@@ -142,7 +142,7 @@ impl Load {
                     let pause = {
                         let mut session = session.lock().await;
                         let rest = Duration::from_millis(session.writer.rest());
-                        match session.attempt(Writer::next).await {
+                        match session.attempt(Writer::step).await {
                             true => rest,
                             false => AGAIN,
                         }

@@ -1,17 +1,17 @@
 //! Proof that nothing is lost: rows are written whose values are known, components and connections are broken meanwhile,
 //! and at the end of each round every row must be at its target as it was acknowledged.
 //!
-//! `workload`, `faults` and `random` are pure: what is written and what is broken follows from a seed. `load`, `postgres`
+//! `workload`, `faults` and `random` are pure: what is written and what is broken follows from a seed. `load`, `sql`
 //! and `proxy` are the edges; `round` plays one, with the code of `diagnose`, `heal` and `reconcile`, and commands as they
 //! are printed (`typed`). All of it happens in an environment of its own, which whoever calls this has brought up.
 
 pub mod faults;
 mod load;
-mod postgres;
 pub mod proxy;
 pub mod random;
 pub mod report;
 mod round;
+mod sql;
 #[cfg(test)]
 mod tests;
 pub mod typed;

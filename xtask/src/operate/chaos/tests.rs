@@ -70,7 +70,7 @@ fn played(seed: u64, steps: usize, ends: &[u8]) -> (Writer, Rows, Vec<Vec<Change
     let mut writer = Writer::new(seed, 1, 5, &tables());
     let (mut there, mut all) = (Rows::new(), Vec::new());
     for number in 0..steps {
-        let step = writer.next();
+        let step = writer.step();
         let end = ends.get(number % ends.len().max(1)).copied().unwrap_or(0);
         if end < 2 {
             apply(&mut there, &step);
@@ -112,7 +112,7 @@ proptest! {
             let mut writer = Writer::new(seed, number, 3, &tables());
             let mut own = BTreeSet::new();
             for _ in 0..100 {
-                let step = writer.next();
+                let step = writer.step();
                 own.extend(touched(&step).into_iter().map(|key| key.1[0]));
                 writer.done(&step);
             }

@@ -126,11 +126,11 @@ impl Writer {
 
     /// How long to wait before the next step, in milliseconds.
     pub fn rest(&mut self) -> u64 {
-        20 + self.random.next() % 80
+        20 + self.random.number() % 80
     }
 
     /// The next step. Nothing is known of it yet.
-    pub fn next(&mut self) -> Vec<Change> {
+    pub fn step(&mut self) -> Vec<Change> {
         let mut step: Vec<Change> = Vec::new();
         let mut used = BTreeSet::new();
         for _ in 0..=self.random.below(STEP) {
@@ -228,7 +228,7 @@ impl Writer {
             _ => format!("{}-{}", self.number, self.versions),
         };
         let amount = (self.random.below(6) > 0).then(|| {
-            let cents = self.random.next() % 1_000_000_000_000;
+            let cents = self.random.number() % 1_000_000_000_000;
             let sign = if self.random.below(2) == 0 { "-" } else { "" };
             match cents {
                 0 => "0.00".into(),
@@ -268,7 +268,7 @@ impl Writer {
     fn digits(&mut self, size: usize) -> String {
         let mut text = String::with_capacity(size + 16);
         while text.len() < size {
-            text += &format!("{:016x}", self.random.next());
+            text += &format!("{:016x}", self.random.number());
         }
         text
     }

@@ -3,37 +3,55 @@
 use std::collections::BTreeSet;
 
 use super::workload::{Change, Key, Row, Rows, Table};
-use crate::clients::postgres::{Postgres, PostgresError, ident, literal, table};
-use crate::components::postgres::settings::PostgresSettings;
+use crate::clients::answer;
+use crate::components::console::{Console, Form, Session};
+use crate::components::named;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::report::Output;
+use crate::report::text::Palette;
+
+/// Answers are read by this program.
+const FORM: Form = Form {
+    output: Output::Json,
+    palette: Palette { colour: false },
+};
 
 /// A session with the source of the workload.
 ///
 /// # Errors
-/// It does not answer.
-pub(super) async fn session(env: &Environment, component: &str) -> Result<Postgres> {
-    let own = env.profile.component(component);
-    let own = own.and_then(|it| it.get::<PostgresSettings>());
-    let own = own.ok_or_else(|| {
-        let what = format!("the workload cannot be written to {component}");
-        Error::new(Code::Usage, what)
-    })?;
-    own.session(env).await.map_err(|error| service(&error))
+/// It does not answer, or takes no SQL.
+pub(super) async fn session(env: &Environment, component: &str) -> Result<Box<dyn Session>> {
+    Console::sql(named(env, component)?)?.open(env).await
 }
 
-fn service(error: &PostgresError) -> Error {
-    Error::new(Code::Service, error.to_string())
+/// A text as a literal of standard SQL.
+fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// A name as a quoted identifier.
+fn ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// `schema.table` as a quoted identifier.
+fn table(name: &str) -> String {
+    name.split('.').map(ident).collect::<Vec<_>>().join(".")
 }
 
 /// Commits a step.
 ///
 /// # Errors
 /// It was refused, or its answer did not arrive: then it may be committed nevertheless.
-pub(super) async fn commit(session: &Postgres, tables: &[Table], step: &[Change]) -> Result<()> {
+pub(super) async fn commit(
+    session: &mut dyn Session,
+    tables: &[Table],
+    step: &[Change],
+) -> Result<()> {
     // Statements that are sent together are one transaction.
-    let done = session.execute(&statements(tables, step)).await;
-    done.map(drop).map_err(|error| service(&error))
+    let done = session.run(&statements(tables, step), FORM).await;
+    done.map(drop)
 }
 
 /// The rows that are there under these keys.
@@ -41,7 +59,7 @@ pub(super) async fn commit(session: &Postgres, tables: &[Table], step: &[Change]
 /// # Errors
 /// The source does not answer.
 pub(super) async fn read(
-    session: &Postgres,
+    session: &mut dyn Session,
     tables: &[Table],
     keys: &BTreeSet<Key>,
 ) -> Result<Rows> {
@@ -60,7 +78,7 @@ pub(super) async fn read(
 ///
 /// # Errors
 /// The source does not answer.
-pub(super) async fn all(session: &Postgres, tables: &[Table]) -> Result<Rows> {
+pub(super) async fn all(session: &mut dyn Session, tables: &[Table]) -> Result<Rows> {
     let mut rows = Rows::new();
     for (at, of) in tables.iter().enumerate() {
         let first = of.key.first().map_or("", String::as_str);
@@ -69,14 +87,15 @@ pub(super) async fn all(session: &Postgres, tables: &[Table]) -> Result<Rows> {
     Ok(rows)
 }
 
-async fn select(session: &Postgres, at: usize, of: &Table, condition: &str) -> Result<Rows> {
+async fn select(session: &mut dyn Session, at: usize, of: &Table, condition: &str) -> Result<Rows> {
     let key: Vec<String> = of.key.iter().map(|it| ident(it)).collect();
     let sql = format!(
         "SELECT label, amount, body, {} FROM {} WHERE {condition}",
         key.join(", "),
         table(&of.name)
     );
-    let found = session.query(&sql).await.map_err(|error| service(&error))?;
+    let text = session.run(&sql, FORM).await?;
+    let found = rows(&text)?;
     let rows = found.into_iter().map(|cells| {
         let mut cells = cells.into_iter();
         let mut next = || cells.next().flatten();
@@ -89,6 +108,16 @@ async fn select(session: &Postgres, at: usize, of: &Table, condition: &str) -> R
         ((at, key.collect()), row)
     });
     Ok(rows.collect())
+}
+
+/// The rows of an answer to one statement.
+fn rows(text: &str) -> Result<Vec<answer::Row>> {
+    let odd = |error: serde_json::Error| {
+        let what = format!("the source gave an unexpected answer: {error}");
+        Error::new(Code::Service, what)
+    };
+    let mut answer: serde_json::Value = serde_json::from_str(text).map_err(odd)?;
+    serde_json::from_value(answer["results"][0]["rows"].take()).map_err(odd)
 }
 
 fn statements(tables: &[Table], step: &[Change]) -> String {
