@@ -37,7 +37,7 @@ pub(super) fn aim(global: &mut Global, args: &Chaos) -> Result<()> {
             global.profile
         );
         return Err(Error::new(Code::Usage, what)
-            .hint("cargo xtask chaos --profile chaos; sizes and versions are set by --set"));
+            .hint("leave out --profile: sizes and versions are set by --set"));
     }
     // They would stand in the arguments of the commands that are typed.
     let keys = global.set.iter().filter_map(|set| set.split_once('='));
