@@ -228,6 +228,7 @@ async fn a_reset_reads_everything_again_and_finds_the_deletes_that_were_missed()
     let lost = flow["deleted"].as_array().expect("keys").len();
     // 1, 10 to 19, 100 to 199, 1000 to 1999.
     assert_eq!(lost, 1111, "{summary}");
+    assert_eq!(summary["data"]["status"], "PASS", "{summary}");
     println!(
         "reset: first row after {}, last row after {}, all after {} ms",
         flow["first_row_ms"], flow["last_row_ms"], summary["took_ms"]
