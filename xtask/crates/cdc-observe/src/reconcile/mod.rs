@@ -29,7 +29,7 @@ use pairs::{Pair, Place, Side, Wish, plan};
 pub use progress::Bar;
 use report::{Cell, Difference, Status, TableReport};
 
-use crate::components::dialect::{Dialect, Form, Key, Table};
+use crate::components::dialect::{Dialect, Form, Hash, Key, Table};
 use crate::components::{named, of, target as target_of};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -204,6 +204,9 @@ async fn compared(
         )?
     };
     report.not_compared.clone_from(&plan.not_compared);
+    if !(source.has_md5() && target.has_md5()) {
+        (plan.source.hash, plan.target.hash) = (Hash::Sha256, Hash::Sha256);
+    }
     if let Some(sample) = options.sample {
         let rows = source.extent(&plan.source, false).await?.rows;
         let below = u128::from(sample) * 65_536 / u128::from(rows.max(1));

@@ -1,6 +1,6 @@
 //! Which tables are compared, and which of their columns: pure.
 
-use crate::components::dialect::{Compared, Form, Read, form};
+use crate::components::dialect::{Compared, Form, Hash, Read, form};
 use crate::error::{Code, Error, Result};
 use crate::flows::types::Column;
 use crate::profile::schema::Flow;
@@ -169,6 +169,7 @@ pub fn plan(
         key: key.clone(),
         condition: wish.condition.clone(),
         sample: None,
+        hash: Hash::default(),
     };
     Ok(Plan {
         source: read(of_source),

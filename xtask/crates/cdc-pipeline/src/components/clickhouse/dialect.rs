@@ -9,7 +9,7 @@ use super::types::{bare, is_nullable, parts};
 use crate::clients::answer::Row;
 use crate::clients::clickhouse::{Clickhouse, ident, literal};
 use crate::components::dialect::sql::{SqlTable, Words};
-use crate::components::dialect::{Dialect, Form, Table};
+use crate::components::dialect::{Dialect, Form, Hash, Table};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -163,8 +163,11 @@ impl Words for Server {
         format!("concat(toString(length({text})), ':', {text})")
     }
 
-    fn digest(&self, text: &str) -> String {
-        format!("MD5({text})")
+    fn digest(&self, text: &str, hash: Hash) -> String {
+        match hash {
+            Hash::Md5 => format!("MD5({text})"),
+            Hash::Sha256 => format!("substring(SHA256({text}), 1, 16)"),
+        }
     }
 
     fn digits(&self, digest: &str) -> String {

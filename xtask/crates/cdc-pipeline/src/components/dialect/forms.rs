@@ -65,8 +65,8 @@ impl Form {
     }
 }
 
-/// Microseconds between 1970 and 2000.
-const UNTIL_2000: i64 = 946_684_800_000_000;
+/// Microseconds between 1970 and 2000, where the canonical text of a time begins.
+pub const UNTIL_2000: i64 = 946_684_800_000_000;
 
 fn time(micros: i64) -> Option<String> {
     let micros = micros.checked_add(UNTIL_2000)?;

@@ -1,11 +1,11 @@
 //! What a database answers where a table of its own is compared with one of another database.
 //!
-//! Each side computes an MD5 of every row over a canonical text, which is the same in all databases, and adds these
+//! Each side computes a hash of every row ([`Hash`]) over a canonical text, which is the same in all databases, and adds these
 //! up for each bucket of keys. So rows stay where they are, and only buckets that differ are looked at again.
 //!
 //! The canonical text of a row is its fields with `|` between them. A field is `~` for NULL; a text is its length in
 //! bytes, `:` and the text in UTF-8; what has no `|` in it, such as a number, stands as it is. As every column has one
-//! [`Form`], no two rows have the same text. Halves of MD5 are added up as unsigned numbers of 64 bits: unlike XOR,
+//! [`Form`], no two rows have the same text. Halves of hashes are added up as unsigned numbers of 64 bits: unlike XOR,
 //! a sum also sees a row that is there twice.
 
 mod forms;
@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::flows::types::Column;
 use crate::profile::schema::Flow;
 
-pub use forms::{Form, form};
+pub use forms::{Form, UNTIL_2000, form};
 
 /// A database whose tables can be compared.
 #[async_trait]
@@ -40,6 +40,11 @@ pub trait Dialect: Sync {
 pub trait Table: Send + Sync {
     /// Its columns that are data.
     fn columns(&self) -> &[Column];
+
+    /// Whether it can compute MD5.
+    fn has_md5(&self) -> bool {
+        true
+    }
 
     /// Why it cannot write a column's values in a form; none if it can.
     fn cannot(&self, column: &Column, form: Form) -> Option<String>;
@@ -70,6 +75,16 @@ pub trait Table: Send + Sync {
     }
 }
 
+/// The hash function that both sides compute, of which the first 128 bits count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hash {
+    /// The fastest that databases have.
+    #[default]
+    Md5,
+    /// Where one of them has no MD5.
+    Sha256,
+}
+
 /// A key's canonical values.
 pub type Key = Vec<String>;
 
@@ -96,6 +111,8 @@ pub struct Read {
     pub condition: Option<String>,
     /// Only rows whose key's hash is below this, of 65536.
     pub sample: Option<u32>,
+    /// How rows and keys are hashed.
+    pub hash: Hash,
 }
 
 impl Read {
@@ -126,7 +143,7 @@ pub enum Split {
         /// How many values are in one range.
         width: u64,
     },
-    /// By the first bits of the key's MD5, whatever the key is: no collation matters, and no skew.
+    /// By the first bits of the key's hash, whatever the key is: no collation matters, and no skew.
     Hashed {
         /// How many, up to 16.
         bits: u32,
@@ -167,7 +184,7 @@ pub struct Bucket {
     pub number: i64,
     /// How many rows.
     pub count: u64,
-    /// The sums of the rows' two halves of MD5, each modulo 2^64.
+    /// The sums of the rows' two halves of their hashes, each modulo 2^64.
     pub sums: [u64; 2],
 }
 
@@ -176,6 +193,6 @@ pub struct Bucket {
 pub struct Row {
     /// Its key.
     pub key: Key,
-    /// Its MD5.
+    /// Its hash.
     pub hash: [u8; 16],
 }

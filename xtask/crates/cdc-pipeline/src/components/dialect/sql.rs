@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Bucket, Cells, Compared, Extent, Form, Key, Part, Read, Row, Split, Table};
+use super::{Bucket, Cells, Compared, Extent, Form, Hash, Key, Part, Read, Row, Split, Table};
 use crate::clients::answer;
 use crate::error::{Code, Error, Result};
 use crate::flows::types::Column;
@@ -34,8 +34,12 @@ pub(in crate::components) trait Words: Send + Sync {
     fn canonical(&self, column: &Column, form: Form) -> Result<String, String>;
     /// A text with its length in bytes and `:` before it, NULL where it is NULL.
     fn prefixed(&self, text: &str) -> String;
-    /// The MD5 of a text, in the form that the following take.
-    fn digest(&self, text: &str) -> String;
+    /// See [`Table::has_md5`].
+    fn has_md5(&self) -> bool {
+        true
+    }
+    /// The first 128 bits of a text's hash, in the form that the following take.
+    fn digest(&self, text: &str, hash: Hash) -> String;
     /// Its digits in small letters.
     fn digits(&self, digest: &str) -> String;
     /// Its first 16 bits as a number.
@@ -89,12 +93,13 @@ impl<W: Words> SqlTable<W> {
     }
 
     fn row(&self, read: &Read) -> Result<String> {
-        Ok(self.0.digest(&self.joined(read.columns.iter())?))
+        let text = self.joined(read.columns.iter())?;
+        Ok(self.0.digest(&text, read.hash))
     }
 
     fn key(&self, read: &Read) -> Result<String> {
         let key = read.key.iter().map(|at| &read.columns[*at]);
-        Ok(self.0.bits(&self.0.digest(&self.joined(key)?)))
+        Ok(self.0.bits(&self.0.digest(&self.joined(key)?, read.hash)))
     }
 
     fn bucket(&self, read: &Read, split: &Split) -> Result<String> {
@@ -228,6 +233,10 @@ impl<W: Words> SqlTable<W> {
 impl<W: Words> Table for SqlTable<W> {
     fn columns(&self) -> &[Column] {
         self.0.columns()
+    }
+
+    fn has_md5(&self) -> bool {
+        self.0.has_md5()
     }
 
     fn cannot(&self, column: &Column, form: Form) -> Option<String> {

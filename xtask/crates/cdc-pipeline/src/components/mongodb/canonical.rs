@@ -7,10 +7,8 @@
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson};
 
-use crate::components::dialect::Form;
+use crate::components::dialect::{Form, UNTIL_2000};
 
-/// Microseconds between 1970 and 2000, where the canonical text of a time begins.
-const UNTIL_2000: i64 = 946_684_800_000_000;
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
 

@@ -12,12 +12,13 @@ use async_trait::async_trait;
 use md5::{Digest, Md5};
 use mongodb::bson::oid::ObjectId;
 use mongodb::bson::{Bson, Document, doc};
+use sha2::Sha256;
 
 use super::canonical::{absent, canonical};
 use super::settings::MongodbSettings;
 use crate::clients::mongodb::Mongodb;
 use crate::components::dialect::{
-    Bucket, Cells, Dialect, Extent, Form, Key, Part, Read, Row, Split, Table,
+    Bucket, Cells, Dialect, Extent, Form, Hash, Key, Part, Read, Row, Split, Table,
 };
 use crate::components::{named, service, target};
 use crate::environment::Environment;
@@ -84,7 +85,7 @@ struct Documents {
 /// A document as it is compared.
 struct Hashed {
     key: Key,
-    /// The MD5 of the key's canonical text.
+    /// The hash of the key's canonical text.
     of_key: [u8; 16],
     row: [u8; 16],
     cells: Cells,
@@ -107,8 +108,16 @@ fn field(cell: Option<&String>, form: Form) -> String {
     }
 }
 
-fn md5(fields: &[String]) -> [u8; 16] {
-    Md5::digest(fields.join("|")).into()
+fn digest(fields: &[String], hash: Hash) -> [u8; 16] {
+    let text = fields.join("|");
+    match hash {
+        Hash::Md5 => Md5::digest(text).into(),
+        Hash::Sha256 => {
+            let mut first = [0; 16];
+            first.copy_from_slice(&Sha256::digest(text)[..16]);
+            first
+        }
+    }
 }
 
 fn hashed(read: &Read, document: &Document) -> Hashed {
@@ -131,8 +140,8 @@ fn hashed(read: &Read, document: &Document) -> Hashed {
         key: key
             .map(|at| cells[*at].clone().unwrap_or_default())
             .collect(),
-        of_key: md5(&of_key),
-        row: md5(&fields),
+        of_key: digest(&of_key, read.hash),
+        row: digest(&fields, read.hash),
         cells,
     }
 }

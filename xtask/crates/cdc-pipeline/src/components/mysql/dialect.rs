@@ -7,7 +7,7 @@ use super::table;
 use crate::clients::answer::Row;
 use crate::clients::mysql::{Mysql, ident, literal, table as quoted};
 use crate::components::dialect::sql::{SqlTable, Words};
-use crate::components::dialect::{Dialect, Form, Table};
+use crate::components::dialect::{Dialect, Form, Hash, Table};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -82,8 +82,16 @@ impl Words for Server {
         format!("concat(octet_length({text}), ':', {text})")
     }
 
-    fn digest(&self, text: &str) -> String {
-        format!("md5({text})")
+    /// MySQL 9.6 took it out of the server.
+    fn has_md5(&self) -> bool {
+        false
+    }
+
+    fn digest(&self, text: &str, hash: Hash) -> String {
+        match hash {
+            Hash::Md5 => format!("md5({text})"),
+            Hash::Sha256 => format!("left(sha2({text}, 256), 32)"),
+        }
     }
 
     fn digits(&self, digest: &str) -> String {

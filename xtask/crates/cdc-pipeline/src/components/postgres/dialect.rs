@@ -7,7 +7,7 @@ use super::settings::PostgresSettings;
 use crate::clients::answer::Row;
 use crate::clients::postgres::{Postgres, ident, literal, table as quoted};
 use crate::components::dialect::sql::{SqlTable, Words};
-use crate::components::dialect::{Dialect, Form, Table};
+use crate::components::dialect::{Dialect, Form, Hash, Table};
 use crate::components::service;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
@@ -105,8 +105,13 @@ impl Words for Server {
         format!("octet_length({}) || ':' || {text}", self.utf8(text))
     }
 
-    fn digest(&self, text: &str) -> String {
-        format!("md5({})", self.utf8(text))
+    fn digest(&self, text: &str, hash: Hash) -> String {
+        match hash {
+            Hash::Md5 => format!("md5({})", self.utf8(text)),
+            Hash::Sha256 => {
+                format!("left(encode(sha256(convert_to({text}, 'UTF8')), 'hex'), 32)")
+            }
+        }
     }
 
     fn digits(&self, digest: &str) -> String {
