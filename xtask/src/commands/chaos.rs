@@ -197,7 +197,7 @@ fn options(global: &Global) -> Vec<String> {
     options
 }
 
-/// The command that plays the same again. Ports are chosen anew.
+/// The command that plays the same again. Ports are chosen again.
 fn again(args: &Chaos, seed: u64) -> String {
     let mut command = format!("cargo xtask chaos --seed {seed} --rounds {}", args.rounds);
     let only = args

@@ -58,7 +58,7 @@ pub(super) fn written(args: &Reconcile, report: &Report) -> Result<PathBuf> {
         }
     };
     let plain = Palette { colour: false };
-    // Rows of a table are nobody else's business.
+    // Rows of a table are for their owner alone.
     write_atomic(&file, text(report, format, plain).as_bytes(), 0o600)?;
     Ok(file)
 }

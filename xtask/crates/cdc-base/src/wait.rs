@@ -283,7 +283,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_time_is_waited_for_also_when_the_clock_is_set_meanwhile() {
         let begin = Instant::now();
-        // After 25 s somebody sets the clock an hour ahead.
+        // After 25 s the clock is set an hour ahead.
         let left = || match begin.elapsed() < Duration::from_secs(25) {
             true => Duration::from_secs(3_600) - begin.elapsed(),
             false => Duration::ZERO,

@@ -38,7 +38,7 @@ impl Proxy {
     /// Listens on a port of this machine, for what is at `target`, which need not be there yet.
     ///
     /// # Errors
-    /// The port belongs to somebody else.
+    /// The port is taken.
     pub async fn open(port: u16, target: (String, u16)) -> Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port));
         let listener = listener.await.map_err(|error| {

@@ -79,7 +79,7 @@ pub enum Fate {
     Done,
     /// It was not.
     Undone,
-    /// What is there is neither: the source lost something, or somebody else writes.
+    /// What is there is neither: the source lost something, or another program writes.
     Neither,
 }
 

@@ -289,7 +289,7 @@ fn expression(schedule: &Schedule) -> Result<(String, String)> {
     }
 }
 
-/// An interval that starts anew with each hour or day.
+/// An interval that starts again with each hour or day.
 fn every_as_cron(every: Duration) -> Option<String> {
     let is_whole = every.as_millis().is_multiple_of(60_000);
     let minutes = is_whole.then_some(every.as_secs() / 60)?;

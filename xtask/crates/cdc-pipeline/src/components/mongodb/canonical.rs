@@ -93,7 +93,7 @@ fn json(value: &Bson) -> String {
                 |(name, value): (&String, &Bson)| format!("{}:{}", string(name), json(value));
             format!("{{{}}}", list(fields.iter().map(field).collect()))
         }
-        // Patterns, code and the like: nobody's columns.
+        // Patterns, code and the like, which columns are not made of.
         other => other.to_string(),
     }
 }
