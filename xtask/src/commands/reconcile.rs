@@ -24,8 +24,6 @@ use crate::reconcile::{self, Bar, Options};
 use crate::units::Span;
 use crate::wait;
 
-/// How long rows may keep changing where the user does not say.
-const SETTLE: Duration = Duration::from_secs(60);
 /// How often progress is looked at on a terminal, and elsewhere.
 const SHOWN: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(10)];
 
@@ -160,17 +158,9 @@ pub(super) async fn flows(
 ) -> Result<Report> {
     let pairs = flows.into_iter().map(|it| reconcile::flow_pair(env, it));
     let pairs: Vec<Pair> = pairs.collect::<Result<_>>()?;
-    let options = Options {
-        values: true,
-        rows: 0,
-        sample: None,
-        settle: SETTLE,
-        repair: false,
-        wish: Wish::default(),
-    };
     // An interruption ends the whole command.
     let (_going, mut end) = watch::channel(false);
-    Ok(compared(env, &pairs, &options, &mut end).await)
+    Ok(compared(env, &pairs, &Options::default(), &mut end).await)
 }
 
 async fn repair(env: &Environment, report: &Report, end: &mut watch::Receiver<bool>) -> Result<()> {

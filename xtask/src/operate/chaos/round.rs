@@ -28,10 +28,10 @@ use crate::operate::heal::decide::Limits;
 use crate::operate::heal::{self, history};
 use crate::plan::{self, Progress};
 use crate::platform::host::daemon::{self, Found};
-use crate::reconcile::pairs::Wish;
 use crate::reconcile::report::Status as Compared;
 use crate::reconcile::{self, Options};
 use crate::status::Status;
+use crate::units::Span;
 use crate::up::control;
 use crate::wait::{self, Patience};
 
@@ -108,9 +108,9 @@ impl Ring<'_> {
             fault: round.what.name(),
             group: round.what.fault.group,
             named: seen.named.unwrap_or(Named::NotSeen),
-            named_after_ms: seen.after.map(ms),
+            named_after_ms: seen.after.map(|it| Span(it).ms()),
             fixed_by: seen.fixed_by,
-            arrived_after_ms: arrived.map(ms),
+            arrived_after_ms: arrived.map(|it| Span(it).ms()),
             acknowledged: paused.acknowledged(),
             rows,
             differences,
@@ -428,7 +428,7 @@ impl Ring<'_> {
         .map(drop)
     }
 
-    /// Compares what was acknowledged with the source, and the source with the targets, while nobody writes: how many rows
+    /// Compares what was acknowledged with the source, and the source with the targets, while the sessions pause: how many rows
     /// there are, which differ, and what could not be compared.
     async fn compare(&self, paused: &Paused) -> Result<(u64, Vec<Difference>, Vec<String>)> {
         let place = self.load.place();
@@ -450,7 +450,8 @@ impl Ring<'_> {
         for table in &place.tables {
             let pair = reconcile::flow_pair(self.env, &table.flow)?;
             let bar = reconcile::bar(&pair);
-            let report = reconcile::table(self.env, &pair, &options(), &bar, &mut end).await;
+            let report =
+                reconcile::table(self.env, &pair, &Options::default(), &bar, &mut end).await;
             if matches!(report.status, Compared::Error | Compared::Interrupted) {
                 let why = report.error.as_ref().and_then(|it| it["message"].as_str());
                 problems.push(format!(
@@ -478,23 +479,8 @@ impl Ring<'_> {
     }
 }
 
-fn options() -> Options {
-    Options {
-        values: true,
-        rows: 0,
-        sample: None,
-        settle: Duration::from_secs(60),
-        repair: false,
-        wish: Wish::default(),
-    }
-}
-
 fn unknown(name: &str) -> Error {
     Error::new(Code::Usage, format!("there is no {name} here"))
-}
-
-fn ms(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A round in a line.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::diagnose::facts::ResetChoice as Choice;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::files::{read_if_there, write_atomic};
@@ -29,15 +30,6 @@ pub enum Step {
     Started,
     /// A canary has come through after the snapshot.
     Proven,
-}
-
-/// What the user chose.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Choice {
-    /// Empty the target's tables.
-    pub truncate_target: bool,
-    /// Drop the publication too.
-    pub drop_publication: bool,
 }
 
 /// One reset.

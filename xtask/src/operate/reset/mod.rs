@@ -80,13 +80,7 @@ impl Reset {
         if let Some(before) = &before
             && before.choice != choice
         {
-            let mut command = format!("cargo xtask reset-connector {name}");
-            if before.choice.truncate_target {
-                command.push_str(" --truncate-target");
-            }
-            if before.choice.drop_publication {
-                command.push_str(" --drop-publication");
-            }
+            let command = before.choice.command(name);
             let what =
                 format!("a reset of {name} that was started with other options is unfinished");
             return Err(Error::new(Code::Usage, what).hint(format!("finish it first: {command}")));

@@ -59,6 +59,20 @@ pub struct Options {
     pub wish: Wish,
 }
 
+/// The values of all rows, with a minute to settle.
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            values: true,
+            rows: 0,
+            sample: None,
+            settle: Duration::from_secs(60),
+            repair: false,
+            wish: Wish::default(),
+        }
+    }
+}
+
 /// The pair of tables that a flow joins.
 ///
 /// # Errors

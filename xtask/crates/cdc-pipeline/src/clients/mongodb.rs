@@ -293,10 +293,7 @@ impl Mongodb {
     pub async fn newest(&self) -> Result<Option<u64>, MongodbError> {
         let number = |it: Timestamp| (u64::from(it.time) << 32) | u64::from(it.increment);
         let oplog = self.collection("local.oplog.rs").await?;
-        let entry = oplog.find_one(doc! {}).sort(doc! { "$natural": -1 }).await;
-        if let Ok(Some(entry)) = &entry
-            && let Ok(at) = entry.get_timestamp("ts")
-        {
+        if let Ok(Some(at)) = self.oplog_end(&oplog, -1).await {
             return Ok(Some(number(at)));
         }
         let hello = self.admin(doc! { "hello": 1 }).await?;
@@ -351,16 +348,25 @@ impl Mongodb {
         let oplog = self.collection("local.oplog.rs").await?;
         let mut ends = [None, None];
         for (end, order) in ends.iter_mut().zip([1, -1]) {
-            let entry = oplog
-                .find_one(doc! {})
-                .sort(doc! { "$natural": order })
-                .projection(doc! { "ts": 1 })
-                .await
-                .map_err(|error| self.failed(&error))?;
-            let time = entry.and_then(|entry| entry.get_timestamp("ts").ok());
+            let time = self.oplog_end(&oplog, order).await?;
             *end = time.map(|time| u64::from(time.time));
         }
         Ok(ends[0].zip(ends[1]))
+    }
+
+    /// The timestamp of the oplog's oldest (1) or newest (-1) entry.
+    async fn oplog_end(
+        &self,
+        oplog: &Collection<Document>,
+        order: i32,
+    ) -> Result<Option<Timestamp>, MongodbError> {
+        let entry = oplog
+            .find_one(doc! {})
+            .sort(doc! { "$natural": order })
+            .projection(doc! { "ts": 1 })
+            .await
+            .map_err(|error| self.failed(&error))?;
+        Ok(entry.and_then(|entry| entry.get_timestamp("ts").ok()))
     }
 
     /// Inserts documents.

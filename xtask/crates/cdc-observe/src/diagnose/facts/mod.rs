@@ -308,6 +308,20 @@ pub struct ResetChoice {
     pub drop_publication: bool,
 }
 
+impl ResetChoice {
+    /// The command that finishes a reset which was begun so: with other choices it would be refused.
+    pub fn command(self, connector: &str) -> String {
+        let mut command = format!("cargo xtask reset-connector {connector}");
+        if self.truncate_target {
+            command += " --truncate-target";
+        }
+        if self.drop_publication {
+            command += " --drop-publication";
+        }
+        command
+    }
+}
+
 impl Connector {
     /// Whether a person paused or stopped it.
     pub fn is_resting(&self) -> bool {

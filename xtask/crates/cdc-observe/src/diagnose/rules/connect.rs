@@ -181,15 +181,7 @@ fn missing(facts: &Facts) -> Vec<Hit> {
 
 fn unfinished(facts: &Facts) -> Vec<Hit> {
     each(facts, |connector| {
-        let choice = connector.reset?.choice;
-        let mut command = format!("cargo xtask reset-connector {}", connector.name);
-        // With other ones it would be refused.
-        if choice.truncate_target {
-            command += " --truncate-target";
-        }
-        if choice.drop_publication {
-            command += " --drop-publication";
-        }
+        let command = connector.reset?.choice.command(&connector.name);
         let state = connector.state.as_deref().unwrap_or("not known");
         let cause = format!("its reset was not finished; its state is {state}");
         Some(Hit::new(subject(connector), cause, run(command)))
