@@ -14,6 +14,7 @@ use super::heal::interval;
   cargo xtask diagnose
   cargo xtask diagnose postgres-connector
   cargo xtask diagnose --fix
+  cargo xtask diagnose --data                   whether the targets have the sources' rows, too
   cargo xtask diagnose --bundle report.tar.gz   a report to hand on, without secrets
 
 Facts are gathered at once. The timeout for each follows the machine: two seconds where nothing else runs,
@@ -23,7 +24,10 @@ listed below their cause. What could not be seen is reported as unknown, never a
 --fix does what is safe: it starts and restarts, and never drops a slot, changes a password, resumes
 what a person paused, or re-snapshots a table.
 
-Exit code 0: changes arrive. 1: they do not, or something could not be seen.")]
+--data reads whole tables, as `verify --data` does: rows that differ are a finding with its repair.
+
+Exit code 0: changes arrive, and no row differs where rows were compared. 1: not so, or something could
+not be seen.")]
 pub struct Diagnose {
     /// Only what concerns this component, connector or flow, with its causes.
     #[arg(value_name = "COMPONENT|CONNECTOR|FLOW", add = Names::Subjects)]
@@ -31,6 +35,9 @@ pub struct Diagnose {
     /// The longest timeout of a fact.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = interval)]
     pub wait: Duration,
+    /// Compare all rows of the flows, or of the flow that is named, when changes arrive.
+    #[arg(long)]
+    pub data: bool,
     /// Apply the fix, where that is safe, and check again.
     #[arg(long)]
     pub fix: bool,

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{context, stdout, steps};
+use super::{context, reconcile, stdout, steps};
 use crate::cli::{Diagnose, Global};
-use crate::diagnose::facts::WAIT;
-use crate::diagnose::{self, Diagnosis, Finding, Remedy, Severity};
+use crate::diagnose::facts::{Facts, WAIT};
+use crate::diagnose::{self, Diagnosis, Finding, Remedy, Severity, Unseen};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Exit, Result};
 use crate::operate::{bundle, fix};
@@ -33,6 +33,10 @@ pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
             (facts, diagnosis) = diagnose::run(&env, wait).await;
         }
     }
+    if args.data {
+        let subject = args.subject.as_ref();
+        diagnosis = compare(&env, &mut facts, diagnosis, subject).await?;
+    }
     if let Some(path) = &args.bundle {
         bundle::write(&env, &facts, &diagnosis, path).await?;
     }
@@ -52,6 +56,28 @@ pub(super) async fn run(global: &Global, args: &Diagnose) -> Result<ExitCode> {
         }
     })?;
     Ok(stdout::ended(sound, Exit::Failed))
+}
+
+/// Compares the rows of the flows, and judges again. Where changes do not arrive there is nothing to learn: the fence
+/// would not arrive either.
+async fn compare(
+    env: &Arc<Environment>,
+    facts: &mut Facts,
+    mut diagnosis: Diagnosis,
+    subject: Option<&String>,
+) -> Result<Diagnosis> {
+    if diagnosis.is_broken() {
+        diagnosis.unknown.push(Unseen {
+            fact: "rows".into(),
+            why: "they are compared when changes arrive".into(),
+        });
+        return Ok(diagnosis);
+    }
+    let flows = env.profile.flows.keys();
+    let named = subject.filter(|it| env.profile.flows.contains_key(*it));
+    let flows = flows.filter(|flow| named.is_none_or(|it| it == *flow));
+    facts.rows = reconcile::flows(env, flows).await?.tables;
+    Ok(diagnose::judge_as_printed(facts))
 }
 
 /// What breaks the pipeline, for commands that met it.

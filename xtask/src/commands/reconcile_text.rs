@@ -14,7 +14,7 @@ use crate::reconcile::repair::Repair;
 use crate::reconcile::report::{Difference, Report, Status, TableReport};
 use crate::report::Output;
 use crate::report::table::Table;
-use crate::report::text::{Ink, Palette, one_line, without_escapes};
+use crate::report::text::{Ink, Palette, without_escapes};
 
 /// So many rows that differ are listed of each table.
 const LISTED: usize = 20;
@@ -168,7 +168,7 @@ fn details(table: &TableReport, palette: Palette) -> String {
     let cells = table.differences.iter().filter(|it| !it.cells.is_empty());
     let all: Vec<String> = cells
         .map(|it| side_by_side(table, it, palette))
-        .chain(listed.map(|it| format!("  {}\n", named(table, it))))
+        .chain(listed.map(|it| format!("  {}\n", table.named(it))))
         .collect();
     if !all.is_empty() {
         text += &format!("{}\n{}", table.table, all.concat());
@@ -217,19 +217,6 @@ fn repaired(table: &TableReport, repair: &Repair) -> String {
     text + &format!("  next: {}\n", printed::ours(&next))
 }
 
-fn named(table: &TableReport, difference: &Difference) -> String {
-    let kind = match difference.kind {
-        Kind::Missing => "missing",
-        Kind::Extra => "extra  ",
-        Kind::Changed => "changed",
-    };
-    let key = table.key.iter().zip(&difference.key);
-    let key: Vec<String> = key
-        .map(|(name, value)| format!("{name}={}", one_line(value)))
-        .collect();
-    format!("{kind} {}", key.join(", "))
-}
-
 /// A row's cells, those that differ marked.
 fn side_by_side(table: &TableReport, difference: &Difference, palette: Palette) -> String {
     let mut cells = Table::titled("   COLUMN  SOURCE  TARGET");
@@ -255,7 +242,7 @@ fn side_by_side(table: &TableReport, difference: &Difference, palette: Palette) 
             (target, ink),
         ]);
     }
-    format!("  {}\n{}", named(table, difference), cells.text(palette))
+    format!("  {}\n{}", table.named(difference), cells.text(palette))
 }
 
 /// How many characters two texts begin with that are the same.

@@ -223,6 +223,7 @@ async fn differences_are_those_that_there_are() {
         said.contains(" * t ") && said.contains("one=7, two="),
         "{said}"
     );
+    told_by_others(&sandbox, check);
 
     let (stop, written) = (
         Arc::new(AtomicBool::new(false)),
@@ -254,9 +255,34 @@ async fn differences_are_those_that_there_are() {
     assert!(said.contains("would have pg send"), "{said}");
     let report = sandbox.json(&["reconcile", "--repair", "--yes"]);
     assert_eq!(report["status"], "PASS", "{report:#}");
+    sandbox.ok(&["verify", "--data"]);
+    let found = sandbox.json(&["diagnose", "--data"]);
+    assert_eq!(found["sound"], true, "{found:#}");
 
     formats(&sandbox);
     errors(&sandbox, &session).await;
+}
+
+/// `verify` and `diagnose` tell the same differences, where they are asked for them.
+fn told_by_others(sandbox: &Sandbox, check: impl Fn(&Value)) {
+    let plain = sandbox.json(&["verify"]);
+    assert!(plain["data"].is_null(), "{plain:#}");
+    check(&sandbox.json(&["verify", "--data"])["data"]);
+    let said = sandbox.fails(&["verify", "--data"], 2);
+    assert!(said.contains("3 of 3 tables differ"), "{said}");
+
+    let plain = sandbox.json(&["diagnose"]);
+    assert_eq!(plain["sound"], true, "{plain:#}");
+    let all = sandbox.json(&["diagnose", "--data"]);
+    let findings = all["findings"].as_array().unwrap();
+    let rows = findings.iter().filter(|it| it["code"] == "ROWS_DIFFER");
+    assert_eq!(rows.count(), 3, "{all:#}");
+    let said = sandbox.fails(&["diagnose", "by_two", "--data"], 1);
+    assert!(
+        said.contains("ROWS_DIFFER flow by_two") && !said.contains("by_uuid"),
+        "{said}"
+    );
+    assert!(said.contains("reconcile by_two --repair"), "{said}");
 }
 
 fn formats(sandbox: &Sandbox) {

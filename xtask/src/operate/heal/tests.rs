@@ -116,6 +116,7 @@ fn facts() -> Facts {
         operator: None,
         nodes: None,
         passed_over: None,
+        rows: Vec::new(),
         resources: None,
         image: None,
         disk: None,

@@ -198,11 +198,17 @@ impl Diagnosis {
 /// Gathers the facts, none of which is waited for for longer than `wait`, and judges them.
 pub async fn run(env: &Arc<Environment>, wait: Duration) -> (Facts, Diagnosis) {
     let facts = facts::gather(env, wait).await;
-    let mut diagnosis = judge(&facts);
+    let diagnosis = judge_as_printed(&facts);
+    (facts, diagnosis)
+}
+
+/// Judges facts, with the next commands as they can be typed here.
+pub fn judge_as_printed(facts: &Facts) -> Diagnosis {
+    let mut diagnosis = judge(facts);
     for finding in &mut diagnosis.findings {
         finding.next = printed::ours(&finding.next);
     }
-    (facts, diagnosis)
+    diagnosis
 }
 
 /// Judges facts.

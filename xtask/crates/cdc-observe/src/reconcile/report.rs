@@ -7,6 +7,7 @@ use super::compare::Kind;
 use super::pairs::NotCompared;
 use super::repair::Repair;
 use crate::clock;
+use crate::report::text::one_line;
 
 /// The result of all tables, or of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -155,6 +156,44 @@ impl TableReport {
     /// Rows that differ.
     pub fn differing(&self) -> u64 {
         self.missing_rows + self.extra_rows + self.changed_rows
+    }
+
+    /// How many of its rows differ, in words.
+    pub fn differing_in_words(&self) -> String {
+        let kinds = [
+            (self.missing_rows, "missing at the target"),
+            (self.extra_rows, "at the target only"),
+            (self.changed_rows, "with other values"),
+        ];
+        let kinds = kinds.into_iter().filter(|(rows, _)| *rows > 0);
+        let kinds: Vec<String> = kinds.map(|(rows, what)| format!("{rows} {what}")).collect();
+        format!("of {} rows {}", self.source_count, kinds.join(", "))
+    }
+
+    /// A row of it that differs, in a line.
+    pub fn named(&self, difference: &Difference) -> String {
+        let kind = match difference.kind {
+            Kind::Missing => "missing",
+            Kind::Extra => "extra  ",
+            Kind::Changed => "changed",
+        };
+        let key = self.key.iter().zip(&difference.key);
+        let key: Vec<String> = key
+            .map(|(name, value)| format!("{name}={}", one_line(value)))
+            .collect();
+        format!("{kind} {}", key.join(", "))
+    }
+
+    /// Why nothing can be said of its rows, if that is so.
+    pub fn why_not_compared(&self) -> Option<String> {
+        match self.status {
+            Status::Pass | Status::Fail | Status::NoData => None,
+            Status::Interrupted => Some("interrupted".to_owned()),
+            Status::Error => {
+                let message = self.error.as_ref().and_then(|it| it["message"].as_str());
+                Some(message.unwrap_or("it could not be compared").to_owned())
+            }
+        }
     }
 
     /// How much of it differs.

@@ -37,6 +37,7 @@ use crate::environment::Environment;
 use crate::observe::status;
 use crate::platform::Platform;
 use crate::readiness::{State, Status};
+use crate::reconcile::report::TableReport;
 use crate::wait::Limit;
 
 /// How long a fact may take at the most, where nothing else is asked for. A machine at work answers within
@@ -126,6 +127,10 @@ pub struct Facts {
     pub image: Option<Known<Status>>,
     /// Room on this machine, on `host`.
     pub disk: Option<Known<Disk>>,
+    /// The rows of flows that were compared: `diagnose --data` asks for it, as it reads whole tables. Left out of
+    /// a bundle, for they have rows' keys.
+    #[serde(skip)]
+    pub rows: Vec<TableReport>,
 }
 
 impl Facts {
@@ -187,8 +192,13 @@ impl Facts {
             fact: format!("whether {} works", it.name),
             why: it.status.message.clone(),
         });
+        let rows = self.rows.iter().filter_map(|table| {
+            let why = table.why_not_compared()?;
+            let fact = format!("rows of flow {}", table.table);
+            Some(Unseen { fact, why })
+        });
         let whole = services.chain(others.into_iter().flatten());
-        components.chain(whole).chain(offsets).collect()
+        components.chain(whole).chain(offsets).chain(rows).collect()
     }
 }
 
@@ -499,6 +509,7 @@ pub async fn gather(env: &Arc<Environment>, wait: Duration) -> Facts {
         connect,
         kafka,
         disk: (env.platform == Platform::Host).then(|| components::disk(env)),
+        rows: Vec::new(),
     };
     let resources = facts.resources.as_ref().and_then(Known::seen);
     for connector in &mut facts.connectors {

@@ -3,6 +3,7 @@
 use super::{Find, Follows, Hit, Next, Rule, USUAL, is_rebalancing, run};
 use crate::diagnose::facts::{Facts, Flow};
 use crate::diagnose::{Fix, Remedy, Severity, Subject};
+use crate::reconcile::report::TableReport;
 
 /// Heartbeats alone make so many messages in half a minute.
 const MANY: i64 = 300;
@@ -61,7 +62,19 @@ pub(super) const RULES: &[Rule] = &[
         find: Find::Facts(schema_changed),
         ..USUAL
     },
+    Rule {
+        code: "ROWS_DIFFER",
+        title: "a flow's target does not have the rows that its source has",
+        about: "`diagnose --data` compared all values; changes on their way are not counted. Rows are missing where messages are held back \
+                (`dlq list`), or were lost with a topic or a slot; rows are too many where a deletion was lost; values differ where \
+                rows were written at the target by hand. `reconcile FLOW --repair` names the smallest repair, and does it with `--yes`.",
+        find: Find::Facts(rows_differ),
+        ..USUAL
+    },
 ];
+
+/// How many rows a finding names.
+const NAMED: usize = 5;
 
 pub(super) fn subject(flow: &Flow) -> Subject {
     Subject::Flow(flow.name.clone())
@@ -74,6 +87,23 @@ pub(super) fn is_idle(flow: &Flow) -> bool {
     flow.reads == Some(false)
         && flow.unread.is_some_and(|unread| unread > MANY)
         && (empty || flow.newest_ms.is_some_and(|age| age > RECENT_MS))
+}
+
+fn rows_differ(facts: &Facts) -> Vec<Hit> {
+    let differing = facts.rows.iter().filter(|it| it.differing() > 0);
+    let hit = |table: &TableReport| {
+        let rows = table.differences.iter().take(NAMED);
+        let rows = rows.map(|it| table.named(it));
+        let held = table.held_back.filter(|it| *it > 0);
+        let held = held.map(|it| format!("{it} messages are held back: cargo xtask dlq list"));
+        Hit::new(
+            Subject::Flow(table.table.clone()),
+            table.differing_in_words(),
+            run(format!("cargo xtask reconcile {} --repair", table.table)),
+        )
+        .evidence(rows.chain(held))
+    };
+    differing.map(hit).collect()
 }
 
 fn group_rebalancing(facts: &Facts) -> Vec<Hit> {

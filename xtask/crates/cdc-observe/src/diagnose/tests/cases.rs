@@ -11,6 +11,7 @@ use crate::diagnose::facts::clickhouse::Consumer;
 use crate::diagnose::facts::postgres::{OldTransaction, Unfit};
 use crate::diagnose::facts::{DeadLetters, Disk, Facts, Known, Place, Process, Reset, Resource};
 use crate::readiness::Status;
+use crate::reconcile::report::{self, TableReport};
 
 /// What breaks, and the code of the cause that is reported.
 pub(super) type Case = (&'static str, fn(&mut Facts));
@@ -274,6 +275,12 @@ pub(super) const CASES: &[Case] = &[
             ..Drift::default()
         });
     }),
+    ("ROWS_DIFFER", |it| {
+        it.rows = vec![TableReport {
+            missing_rows: 1,
+            ..TableReport::of(&it.flows[0].name, report::Status::Fail)
+        }];
+    }),
     ("SCHEMA_CHANGED", |it| {
         it.flows[0].drift = Some(Drift {
             wrong: vec![Wrong {
@@ -469,6 +476,12 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "SOURCE_UNREACHABLE",
         None,
         "PSQLException: The connection attempt failed.",
+    ),
+    (
+        "SOURCE_UNREACHABLE",
+        None,
+        "ConnectException: Exiting WorkerSinkTask due to unrecoverable exception. Caused by: PSQLException: FATAL: \
+         terminating connection due to unexpected postmaster exit",
     ),
     (
         "BROKER_UNREACHABLE",

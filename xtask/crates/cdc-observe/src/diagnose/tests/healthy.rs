@@ -203,6 +203,7 @@ pub(super) fn healthy() -> Facts {
         operator: None,
         nodes: None,
         passed_over: None,
+        rows: Vec::new(),
         resources: None,
         image: Some(Known::Seen(Status::current("1 of 1 pod run sha256:1"))),
         disk: Some(Known::Seen(Disk {
