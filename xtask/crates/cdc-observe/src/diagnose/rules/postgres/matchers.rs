@@ -32,7 +32,8 @@ pub(super) const WORDS: Words = &[
     (
         "SOURCE_UNREACHABLE",
         &[
-            &["terminating connection due to administrator command"],
+            // By an administrator, after a crash, or as the server itself is gone.
+            &["terminating connection"],
             &["An I/O error occurred while sending to the backend"],
             &["Database connection failed when reading from copy"],
             &["the database system is"],
