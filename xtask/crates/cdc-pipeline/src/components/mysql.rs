@@ -261,6 +261,7 @@ async fn create_tables(
     for (name, flow) in env.profile.flows_of(&own.name) {
         let found = table::columns(&session, flow).await?;
         wrong.extend(columns::check(env, name, flow, &found, &own.name));
+        wrong.extend(table::rounded(env, name, flow, &found));
     }
     if let Some(error) = Error::together(wrong) {
         return Err(error);

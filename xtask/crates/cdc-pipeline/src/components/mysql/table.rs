@@ -6,6 +6,7 @@ use tokio::sync::OnceCell;
 use super::settings::MysqlSettings;
 use crate::clients::answer::Row;
 use crate::clients::mysql::{Mysql, ident, literal, table};
+use crate::components::columns::unfit;
 use crate::components::service;
 use crate::components::source::{CanaryChange, CanaryKey, Key, SourceTable};
 use crate::components::sql::{self, Quoting};
@@ -83,6 +84,33 @@ pub(super) async fn columns_of(session: &Mysql, table: &str) -> Result<Vec<Colum
     Ok(rows.into_iter().map(column).collect())
 }
 
+/// Columns whose values a snapshot would round: Debezium reads it as text, in which MySQL writes six digits of a float. The
+/// changes after it have all of them.
+pub(super) fn rounded<'a>(
+    env: &'a Environment,
+    name: &'a str,
+    flow: &'a Flow,
+    found: &'a [Column],
+) -> impl Iterator<Item = Error> + 'a {
+    let floats = found.iter().filter(|it| it.kind == FLOAT);
+    let arriving = floats.filter(|it| flow.arrival(&it.name).is_some());
+    arriving.map(move |column| {
+        let own = &column.name;
+        let what = format!(
+            "`{own}` of {} is {}, of which a snapshot has six digits",
+            flow.table, column.written
+        );
+        unfit(env, name, &[], &what).hint(format!(
+            "make it a double at the source, ALTER TABLE {} MODIFY {} double; or leave it out, `omit: [{own}]`",
+            table(&flow.table),
+            ident(own)
+        ))
+    })
+}
+
+/// A number of four bytes.
+const FLOAT: Kind = Kind::Float { bits: 32 };
+
 /// Asks for the columns of a table; each row is for [`column`].
 fn query(table: &str) -> String {
     let (schema, table) = table.split_once('.').unwrap_or_default();
@@ -119,7 +147,7 @@ fn column(row: Row) -> Column {
             bits: 32,
             signed: true,
         },
-        "float" => Kind::Float { bits: 32 },
+        "float" => FLOAT,
         "double" => Kind::Float { bits: 64 },
         "decimal" => Kind::Decimal {
             digits: precision.zip(scale),
