@@ -840,6 +840,17 @@ fn contradictions_in_named_components_and_sinks() {
         ),
         &["sink `other` writes no flow", "`to: other`"],
     );
+    // One connector writes messages in one form.
+    refused(
+        &format!(
+            "{}  others:\n    connector: pg\n    table: public.others\n    key: [id]\n    keep: latest\n    group: ch\n",
+            SINK.replace("clickhouse: ~\n", "")
+        ),
+        &[
+            "connector `pg` cannot write flow `orders` for sink `sink` and flow `others` without one",
+            "a copy of `connectors.pg` with another prefix, slot and publication",
+        ],
+    );
     refused(
         "extends: mysql\nkafka: {security: scram}\nplatform: kind\n",
         &[

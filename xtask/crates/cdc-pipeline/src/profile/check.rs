@@ -398,6 +398,23 @@ fn to(tree: &Node, profile: &Profile, name: &str, flow: &Flow) -> Result<()> {
     ))
 }
 
+/// A sink wants messages with their schema and numbers of that schema's, what reads topics itself wants neither: one
+/// connector writes one form.
+fn one_form(tree: &Node, profile: &Profile, name: &str, flow: &Flow) -> Result<()> {
+    let mut flows = profile.flows.iter();
+    let other = flows.find(|(_, it)| it.connector == flow.connector && it.to.is_none());
+    let (Some((other, _)), Some(sink)) = (other, &flow.to) else {
+        return Ok(());
+    };
+    let connector = &flow.connector;
+    let what = format!(
+        "connector `{connector}` cannot write flow `{name}` for sink `{sink}` and flow `{other}` without one: they read different forms of messages"
+    );
+    Err(invalid(tree, &["flows", name, "to"], what).hint(format!(
+        "give one of them a connector of its own, a copy of `connectors.{connector}` with another prefix, slot and publication"
+    )))
+}
+
 /// The component that a connector reads.
 fn source<'a>(
     tree: &Node,
@@ -447,6 +464,7 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
         }
         let connector = connector(tree, profile, name, flow)?;
         to(tree, profile, name, flow)?;
+        one_form(tree, profile, name, flow)?;
         let (instance, source) = source(tree, profile, &flow.connector, connector)?;
         let is_table = |table: &str| {
             let parts: Vec<&str> = table.split('.').collect();
