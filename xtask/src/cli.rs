@@ -13,6 +13,7 @@ mod heal;
 mod machine;
 mod names;
 mod numbers;
+mod projection;
 mod reconcile;
 mod repeat;
 mod restart;
@@ -28,6 +29,7 @@ pub use heal::*;
 pub use machine::*;
 pub use names::Names;
 use numbers::number;
+pub use projection::*;
 pub use reconcile::*;
 pub use repeat::*;
 pub use restart::*;
@@ -155,6 +157,12 @@ pub enum Command {
     /// List the sources' replication slots, and drop one.
     #[command(subcommand)]
     Slot(SlotCommand),
+    /// Add the events of an outbox up in a table, and prove that it is right.
+    #[command(subcommand)]
+    Projection(ProjectionCommand),
+    /// Write as an application would.
+    #[command(subcommand)]
+    Workload(WorkloadCommand),
     /// Save and restore the positions of connectors and of the target's consumer groups.
     #[command(subcommand)]
     Offsets(OffsetsCommand),

@@ -22,6 +22,8 @@ pub enum Names {
     ProfileConnectors,
     /// Profiles.
     Profiles,
+    /// Projections of the profile.
+    Projections,
     /// Components that take SQL.
     Queried,
     /// Dead letter queues.

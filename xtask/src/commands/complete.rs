@@ -52,6 +52,7 @@ fn completer(names: Names) -> fn(&OsStr) -> Vec<CompletionCandidate> {
         Names::Keys => keys,
         Names::ProfileConnectors => connectors,
         Names::Profiles => profiles,
+        Names::Projections => projections,
         Names::Queried => queried,
         Names::Queues => live::dlqs,
         Names::Restartable => restartable,
@@ -105,6 +106,11 @@ fn names() -> Vec<String> {
 /// Flows of the chosen profile.
 fn flows(current: &OsStr) -> Vec<CompletionCandidate> {
     let names = profile_of_line().map(|loaded| loaded.profile.flows.into_keys());
+    beginning(current, names.into_iter().flatten())
+}
+
+fn projections(current: &OsStr) -> Vec<CompletionCandidate> {
+    let names = profile_of_line().map(|loaded| loaded.profile.projections.into_keys());
     beginning(current, names.into_iter().flatten())
 }
 

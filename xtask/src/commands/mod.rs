@@ -36,6 +36,7 @@ mod naming;
 mod offsets;
 mod plan;
 mod profile;
+mod projection;
 mod query;
 mod reconcile;
 mod reconcile_notify;
@@ -60,6 +61,7 @@ mod up;
 mod up_prune;
 mod verify;
 mod versions;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -219,6 +221,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Restart(args) => restart::run(&global, &args).await,
         Command::RollingRestart(args) => rolling::run(&global, args).await,
         Command::Flow(command) => flow::run(&global, &command).await,
+        Command::Projection(command) => projection::run(&global, &command).await,
+        Command::Workload(command) => workload::run(&global, &command).await,
         Command::Slot(command) => slot::run(&global, &command).await,
         Command::Offsets(command) => offsets::run(&global, &command).await,
         Command::ResetConnector(args) => reset::run(&global, &args).await,

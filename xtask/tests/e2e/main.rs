@@ -26,6 +26,7 @@ mod life;
 mod mongodb;
 mod mysql;
 mod operations;
+mod outbox;
 mod own_tables;
 #[path = "../support/ports.rs"]
 mod ports;

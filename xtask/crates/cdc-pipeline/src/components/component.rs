@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::console::Console;
 use super::dialect::Dialect;
 use super::operator::Operator;
+use super::projections::Projections;
 use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
@@ -212,6 +213,11 @@ pub trait Component: Spec {
     /// The version that runs, where the probe's message does not end with it.
     async fn version(&self, env: &Environment) -> Option<String> {
         let _ = env;
+        None
+    }
+
+    /// What events add up in, if it is of a type that can.
+    fn projections(&self) -> Option<&dyn Projections> {
         None
     }
 

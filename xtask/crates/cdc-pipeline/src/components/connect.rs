@@ -51,7 +51,7 @@ use crate::profile::backbone::{CONNECT_CLUSTER, STRIMZI};
 use crate::profile::component::{Instance, Space};
 use crate::profile::is_secret;
 use crate::profile::parts::{self, Part};
-use crate::profile::schema::{Connect, Connector, ExtraPlugin, Keep, Settings};
+use crate::profile::schema::{Connect, Connector, ExtraPlugin, Keep, Outbox, Settings};
 use crate::profile::topics::MOST_BYTES;
 use crate::readiness::{self, Status};
 use crate::wait;
@@ -447,6 +447,30 @@ pub(super) fn with_schemas() -> Settings {
         .collect()
 }
 
+/// Has Debezium's event router send an outbox's events on, and nothing else. A payload stays the text that it is: expanded, a
+/// number with a fraction would become a float.
+fn routed(prefix: &str, outbox: &Outbox) -> Settings {
+    let topic = format!("{prefix}.{}", outbox.table);
+    let pattern = topic.replace('.', "\\.");
+    let router = "io.debezium.transforms.outbox.EventRouter";
+    let names = "org.apache.kafka.connect.transforms.predicates.TopicNameMatches";
+    [
+        ("predicates", "outbox"),
+        ("predicates.outbox.type", names),
+        ("predicates.outbox.pattern", &pattern),
+        ("transforms", "outbox"),
+        ("transforms.outbox.type", router),
+        ("transforms.outbox.predicate", "outbox"),
+        ("transforms.outbox.route.topic.replacement", &outbox.topic),
+        (
+            "transforms.outbox.table.fields.additional.placement",
+            "type:header:eventType",
+        ),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}
+
 /// Renders a connector as the environment's worker gets it. The password is a reference that Connect
 /// resolves, never the password.
 ///
@@ -464,7 +488,7 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
     let password = format!("${{strimzidir:{password_dir}:password}}");
     let captured = env.profile.flows.values();
     let captured = captured.filter(|flow| flow.connector == name);
-    let tables: Vec<&str> = captured.clone().map(|flow| flow.table.as_str()).collect();
+    let tables: Vec<&str> = env.profile.captured(name).collect();
     let every = captured.filter(|flow| flow.keep == Keep::Every);
     let every: Vec<String> = every.map(|flow| format!("{}:.*", flow.table)).collect();
     let source = env.connector_endpoint(read);
@@ -492,6 +516,9 @@ pub fn manifest(env: &Environment, name: &str, connector: &Connector) -> Result<
         // A number stays one: as a text the sink would make a text of its column.
         let decimals = ("decimal.handling.mode", "precise");
         manifest.config.insert(decimals.0.into(), decimals.1.into());
+    }
+    if let Some(outbox) = &connector.outbox {
+        manifest.config.extend(routed(&connector.prefix, outbox));
     }
     manifest.config.extend(connector.config.clone());
     Ok(manifest)

@@ -14,6 +14,7 @@ pub mod mysql;
 mod operator;
 pub mod position;
 pub mod postgres;
+pub mod projections;
 pub mod slots;
 pub mod source;
 mod sql;

@@ -8,6 +8,8 @@ pub mod holders;
 pub mod jdbc_sink;
 pub mod lacks;
 pub(super) mod operator;
+mod outbox;
+mod projections;
 mod ready;
 pub mod settings;
 pub mod slots;
@@ -26,6 +28,7 @@ use serde_json::{Value, json};
 use super::connect::login;
 use super::console::Console;
 use super::dialect::Dialect;
+use super::projections::Projections;
 use super::slots::Slots;
 use super::source::Source;
 use super::target::Target;
@@ -312,6 +315,10 @@ impl Component for PostgresSettings {
         session.value("SHOW server_version").await.ok()?
     }
 
+    fn projections(&self) -> Option<&dyn Projections> {
+        Some(self)
+    }
+
     fn slots(&self) -> Option<&dyn Slots> {
         Some(self)
     }
@@ -366,7 +373,9 @@ impl PostgresSettings {
     /// # Errors
     /// It does not answer.
     pub async fn unfit(&self, env: &Environment, session: &Postgres) -> Result<Vec<Error>> {
-        catalogue::check(self, env, session).await
+        let mut wrong = catalogue::check(self, env, session).await?;
+        wrong.extend(outbox::check(self, env, session).await?);
+        Ok(wrong)
     }
 
     fn refused(&self, env: &Environment, error: &PostgresError) -> Status {

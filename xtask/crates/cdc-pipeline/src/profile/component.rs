@@ -63,6 +63,8 @@ pub struct Source {
     pub has_positions: bool,
     /// Whether its tables have columns, which a flow need not name then.
     pub has_columns: bool,
+    /// Whether a table of it may be an outbox, whose rows are events.
+    pub has_outbox: bool,
     /// Whether its connectors can read some of their tables again while they stream.
     pub rereads: bool,
     /// Whether a canary's key is a number, which is negative then.

@@ -13,6 +13,7 @@ pub mod kubernetes;
 pub mod logins;
 pub mod parts;
 pub mod pins;
+mod projections;
 #[cfg(test)]
 mod properties;
 mod removal;
@@ -184,7 +185,7 @@ fn kind(name: &str, own: &Node, types: Types) -> Result<&'static component::Type
 }
 
 /// The keys of a profile that are no component's.
-const KEYS: [&str; 7] = [
+const KEYS: [&str; 8] = [
     "platform",
     "versions",
     "kubernetes",
@@ -192,6 +193,7 @@ const KEYS: [&str; 7] = [
     "components",
     "connectors",
     "flows",
+    "projections",
 ];
 
 /// Refuses a key that is none of the known ones.

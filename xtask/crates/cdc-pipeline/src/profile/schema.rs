@@ -47,6 +47,8 @@ pub struct Profile {
     pub sinks: IndexMap<String, Sink>,
     /// Tables that flow from a source to a target, by name.
     pub flows: IndexMap<String, Flow>,
+    /// Tables that events of an outbox add up in, by name.
+    pub projections: IndexMap<String, Projection>,
 }
 
 /// Where components run.
@@ -266,8 +268,47 @@ pub struct Connector {
     pub slot: Option<String>,
     /// Publication (PostgreSQL only).
     pub publication: Option<String>,
+    /// A table whose rows are events: they go to a topic of their own, and the table is no flow.
+    pub outbox: Option<Outbox>,
     /// More connector settings; they win over the template's.
     pub config: Settings,
+}
+
+/// A transactional outbox: an application inserts an event in the transaction that makes it true, and Debezium's event
+/// router sends it on. Its columns are the router's defaults: `id`, `aggregatetype`, `aggregateid`, `type`, `payload`
+/// (<https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html>).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outbox {
+    /// The table, as a flow names one.
+    pub table: String,
+    /// The topic that its events arrive in.
+    pub topic: String,
+}
+
+/// What the events of an outbox add up to, a row for each key: how many there are, and sums of their fields.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Projection {
+    /// The outbox's topic.
+    pub topic: String,
+    /// The types of events that count.
+    pub events: Vec<String>,
+    /// The component that has the table: a PostgreSQL.
+    pub into: String,
+    /// The table, as a flow names one.
+    pub table: String,
+    /// The field of an event's payload that its rows are told apart by, and the table's key.
+    pub key: String,
+    /// The column that counts events.
+    pub count: String,
+    /// Columns, each with the field of an event's payload that it adds up.
+    #[serde(default)]
+    pub sum: IndexMap<String, String>,
+    /// The topic of events that cannot be added up.
+    pub queue: String,
+    /// A query at the outbox's database that gives the table's columns as they should be.
+    pub truth: String,
 }
 
 /// A sink connector: it writes topics to a component.
@@ -402,6 +443,22 @@ impl Profile {
             None => reads,
         };
         self.flows.iter().filter(move |(_, flow)| of(flow))
+    }
+
+    /// The tables that a connector captures: those of its flows, and its outbox.
+    pub fn captured<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let flows = self.flows.values().filter(move |it| it.connector == name);
+        let connector = self.connectors.get(name);
+        let outbox = connector.and_then(|it| it.outbox.as_ref());
+        flows
+            .map(|it| it.table.as_str())
+            .chain(outbox.map(|it| it.table.as_str()))
+    }
+
+    /// The connector that reads the outbox of this topic, with its name.
+    pub fn outbox_of(&self, topic: &str) -> Option<(&String, &Connector)> {
+        let mut connectors = self.connectors.iter();
+        connectors.find(|(_, it)| it.outbox.as_ref().is_some_and(|it| it.topic == topic))
     }
 
     /// The component that a flow reads.

@@ -86,6 +86,27 @@ pub fn topics(profile: &Profile) -> Vec<Topic> {
             );
         }
     }
+    let outboxes = profile.connectors.values();
+    for outbox in outboxes.filter_map(|it| it.outbox.as_ref()) {
+        // What is made of the events can be made anew while all of them are there.
+        topics.insert(
+            outbox.topic.clone(),
+            BTreeMap::from([
+                ("cleanup.policy", "delete"),
+                ("max.message.bytes", MOST_BYTES),
+                ("retention.ms", "-1"),
+            ]),
+        );
+    }
+    for projection in profile.projections.values() {
+        topics.insert(
+            projection.queue.clone(),
+            BTreeMap::from([
+                ("cleanup.policy", "delete"),
+                ("max.message.bytes", MOST_BYTES),
+            ]),
+        );
+    }
     topics
         .into_iter()
         .map(|(name, config)| Topic { name, config })

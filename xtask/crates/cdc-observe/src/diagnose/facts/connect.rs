@@ -120,17 +120,13 @@ fn reads(env: &Environment, name: &str) -> Option<Wanted> {
     let connector = env.profile.connectors.get(name)?;
     let read = env.read_by(connector);
     let user = env.connector_user(connector);
-    let flows = env.profile.flows.values();
     Some(Wanted {
         component: connector.source.clone(),
         kind: read.map_or("", |read| read.kind.name),
         writes: false,
         slot: connector.slot.clone(),
         publication: connector.publication.clone(),
-        tables: flows
-            .filter(|flow| flow.connector == name)
-            .map(|flow| flow.table.clone())
-            .collect(),
+        tables: env.profile.captured(name).map(str::to_owned).collect(),
         own_user: read
             .and_then(|read| env.own_connector_user(read))
             .is_some_and(|own| own == user),

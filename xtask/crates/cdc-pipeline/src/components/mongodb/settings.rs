@@ -22,6 +22,7 @@ pub static TYPE: Type = Type {
         keys: &[],
         has_positions: false,
         has_columns: false,
+        has_outbox: false,
         rereads: false,
         numbers_canaries: false,
         plugin: &PLUGIN,

@@ -86,10 +86,11 @@ fn tables(
     env: &Environment,
     of: impl Fn(&Connector) -> bool,
 ) -> BTreeSet<String> {
-    let flows = env.profile.flows_of(&own.name);
-    flows
-        .filter(|(_, flow)| env.profile.connectors.get(&flow.connector).is_some_and(&of))
-        .map(|(_, flow)| flow.table.clone())
+    let connectors = env.connectors(&own.name);
+    connectors
+        .filter(|(_, connector)| of(connector))
+        .flat_map(|(name, _)| env.profile.captured(name))
+        .map(str::to_owned)
         .collect()
 }
 

@@ -25,7 +25,7 @@ pub(super) const SENDS_GENERATED: u32 = 180_000;
 
 /// A table, or another relation of its name.
 #[derive(Debug, Deserialize)]
-struct Relation {
+pub(super) struct Relation {
     /// The server's version as a number.
     server: u32,
     /// `pg_class.relkind`.
@@ -33,12 +33,12 @@ struct Relation {
     /// `pg_class.relpersistence`.
     persistence: char,
     /// `pg_class.relreplident`.
-    identity: char,
+    pub(super) identity: char,
     /// The primary key's columns; none without one.
-    primary: Vec<String>,
+    pub(super) primary: Vec<String>,
     /// The columns of the index that is the replica identity; none without one.
     identified: Vec<String>,
-    columns: Vec<Attribute>,
+    pub(super) columns: Vec<Attribute>,
     /// Its partitions whose changes are not in this server's log, with their schemas, and whether each is foreign.
     unsent: Vec<(String, bool)>,
     /// The tables that inherit from it and are no partitions.
@@ -47,8 +47,8 @@ struct Relation {
 
 /// A column.
 #[derive(Debug, Deserialize)]
-struct Attribute {
-    name: String,
+pub(super) struct Attribute {
+    pub(super) name: String,
     /// Its type as people write it.
     written: String,
     /// The name of its type, of a domain that of the type behind it.
@@ -189,7 +189,7 @@ fn decimal(modifier: i32) -> Option<(u32, u32)> {
 }
 
 /// What is called as these tables, by their names.
-async fn relations<'a>(
+pub(super) async fn relations<'a>(
     session: &Postgres,
     tables: impl Iterator<Item = &'a str>,
 ) -> Result<BTreeMap<String, Option<Relation>>> {
@@ -330,10 +330,9 @@ impl Relation {
         Some(at(&[], what).hint(format!("add it: `{}: ...`", lacking.name)))
     }
 
-    /// Why log decoding does not carry the flow; none if it does.
-    fn uncarried(&self, env: &Environment, name: &str, flow: &Flow) -> Option<Error> {
-        let quoted = table(&flow.table);
-        let at = |key: &str, what: String| unfit(env, name, &[key], &what);
+    /// Why PostgreSQL's log does not have the changes of this table, with what helps; none if it does.
+    pub(super) fn unlogged(&self, name: &str) -> Option<(String, String)> {
+        let quoted = table(name);
         let no_table = match (self.kind, self.persistence) {
             ('r' | 'p', 'p') => None,
             ('r' | 'p', 'u') => Some((
@@ -355,27 +354,33 @@ impl Relation {
             )),
         };
         if let Some((why, hint)) = no_table {
-            let what = format!("{} {why}", flow.table);
-            return Some(at("table", what).hint(hint));
+            return Some((format!("{name} {why}"), hint));
         }
-        if let Some((partition, is_foreign)) = self.unsent.first() {
-            let (why, hint) = match is_foreign {
-                true => (
-                    "is a foreign table",
-                    format!(
-                        "as its owner: ALTER TABLE {quoted} DETACH PARTITION {}",
-                        table(partition)
-                    ),
+        let (partition, is_foreign) = self.unsent.first()?;
+        let (why, hint) = match is_foreign {
+            true => (
+                "is a foreign table",
+                format!(
+                    "as its owner: ALTER TABLE {quoted} DETACH PARTITION {}",
+                    table(partition)
                 ),
-                false => (
-                    "is unlogged",
-                    format!("as its owner: ALTER TABLE {} SET LOGGED", table(partition)),
-                ),
-            };
-            let what = format!(
-                "{partition}, a partition of {}, {why}: its changes are not in this server's log",
-                flow.table
-            );
+            ),
+            false => (
+                "is unlogged",
+                format!("as its owner: ALTER TABLE {} SET LOGGED", table(partition)),
+            ),
+        };
+        let what = format!(
+            "{partition}, a partition of {name}, {why}: its changes are not in this server's log"
+        );
+        Some((what, hint))
+    }
+
+    /// Why log decoding does not carry the flow; none if it does.
+    fn uncarried(&self, env: &Environment, name: &str, flow: &Flow) -> Option<Error> {
+        let quoted = table(&flow.table);
+        let at = |key: &str, what: String| unfit(env, name, &[key], &what);
+        if let Some((what, hint)) = self.unlogged(&flow.table) {
             return Some(at("table", what).hint(hint));
         }
         if !self.heirs.is_empty() {

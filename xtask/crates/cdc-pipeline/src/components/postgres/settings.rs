@@ -22,6 +22,7 @@ pub static TYPE: Type = Type {
         keys: &["slot", "publication"],
         has_positions: true,
         has_columns: true,
+        has_outbox: true,
         rereads: true,
         numbers_canaries: true,
         plugin: &PLUGIN,
