@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
@@ -21,6 +21,7 @@ use crate::platform::host::dirs;
 use crate::process::{self, Job, this_program};
 use crate::profile::Selection;
 use crate::report::text::duration;
+use crate::wait;
 
 /// What end-to-end tests want of this machine, by the variable that tells where it is, and the part of
 /// their names.
@@ -75,15 +76,6 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         }
         let recorded = recorded().map(|tests| ("readiness against recorded statuses", tests));
         steps.extend(recorded);
-        steps.extend([
-            ("the Kubernetes API server", apiserver()),
-            ("gates against real servers", gates()),
-            (
-                "images and clusters on a Docker engine",
-                on_docker("docker"),
-            ),
-            ("the pipeline on a Kind cluster", on_docker("kind")),
-        ]);
     }
     let mut checks: Vec<(&str, Check)> = steps
         .into_iter()
@@ -91,12 +83,26 @@ pub(super) async fn run(global: &Global, args: &Test) -> Result<ExitCode> {
         .collect();
     let with_broker_name = "the Kafka client and the embedded engine's server, with a real broker";
     checks.extend(broker.map(|check| (with_broker_name, check)));
+    if !args.quick {
+        let servers: [(&str, OnServers); 4] = [
+            ("the Kubernetes API server", apiserver),
+            ("gates against real servers", gates),
+            ("images and clusters on a Docker engine", |there| {
+                on_docker("docker", there)
+            }),
+            ("the pipeline on a Kind cluster", |there| {
+                on_docker("kind", there)
+            }),
+        ];
+        checks.extend(servers.map(|(name, command)| (name, Check::OnServers(command))));
+    }
     let mut failed = Vec::new();
     for (name, check) in &checks {
         let begin = Instant::now();
         eprintln!("== {name}");
         let result = match check {
             Check::Command(command) => run_command(command),
+            Check::OnServers(command) => run_command(&command(servers().await)),
             Check::WithBroker(libraries, server) => with_broker(libraries, server.as_ref()),
         };
         eprintln!(
@@ -123,6 +129,30 @@ fn wanted() -> Result<IndexMap<String, String>> {
         .map_err(|error| Error::new(Code::Check, format!("{WANTED} is malformed: {error}")))
 }
 
+/// Servers that variables name may still be made while the first suites run: they are there once this variable's file is. What
+/// stands in the file says why they are not.
+const READY: &str = "CDC_TEST_READY";
+
+/// How often it is looked for.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits until the servers that variables name are there, or are known not to be.
+async fn servers() -> bool {
+    let Some(path) = std::env::var_os(READY) else {
+        return true;
+    };
+    loop {
+        match std::fs::read_to_string(&path) {
+            Ok(why) if why.trim().is_empty() => return true,
+            Ok(why) => {
+                eprintln!("{}", why.trim());
+                return false;
+            }
+            Err(_) => wait::pause(PAUSE).await,
+        }
+    }
+}
+
 /// What of the units wants recorded data. Where there is none, the units' own run counts it as ignored.
 fn recorded() -> Option<Vec<String>> {
     let data = std::env::var_os("CDC_TEST_CAPTURES")
@@ -133,9 +163,9 @@ fn recorded() -> Option<Vec<String>> {
 }
 
 /// Without an API server's programs they are skipped, and counted as such.
-fn apiserver() -> Vec<String> {
+fn apiserver(there: bool) -> Vec<String> {
     let tests = "cargo test --package xtask --test apiserver -- --test-threads=1";
-    included(tests, is_set("KUBEBUILDER_ASSETS"))
+    included(tests, there && is_set("KUBEBUILDER_ASSETS"))
 }
 
 /// Tests that are ignored unless what they need is there.
@@ -154,9 +184,9 @@ fn is_set(variable: &str) -> bool {
 
 /// Without a node image, for which there must be an engine, they are skipped, and counted as such. All
 /// of them take over an hour: `CDC_TEST_CLUSTERS` may hold the parts of names that are to run.
-fn on_docker(name: &str) -> Vec<String> {
+fn on_docker(name: &str, there: bool) -> Vec<String> {
     let tests = format!("cargo test --package xtask --test {name} -- --test-threads=1");
-    if !is_set("KIND_NODE_IMAGE") {
+    if !there || !is_set("KIND_NODE_IMAGE") {
         return words(&tests);
     }
     let parts = std::env::var("CDC_TEST_CLUSTERS").unwrap_or_default();
@@ -168,9 +198,10 @@ fn on_docker(name: &str) -> Vec<String> {
 }
 
 /// What needs an API server's programs or a cluster that are not there is skipped, and counted.
-fn gates() -> Vec<String> {
+fn gates(there: bool) -> Vec<String> {
     let mut tests = words("cargo test --package xtask --test gates -- --test-threads=1");
-    let (server, cluster) = (is_set("KUBEBUILDER_ASSETS"), is_set("CDC_TEST_KUBECONFIG"));
+    let server = there && is_set("KUBEBUILDER_ASSETS");
+    let cluster = is_set("CDC_TEST_KUBECONFIG");
     tests.extend(words(match (server, cluster) {
         (true, true) => "--include-ignored",
         (true, false) => "--include-ignored apiserver",
@@ -184,9 +215,14 @@ fn gates() -> Vec<String> {
 enum Check {
     /// A program with its arguments.
     Command(Vec<String>),
+    /// One that depends on whether the servers that variables name are there.
+    OnServers(OnServers),
     /// See [`with_broker`]: Kafka's jars, and the test of the embedded engine's server if there is one.
     WithBroker(PathBuf, Option<Script>),
 }
+
+/// A program with its arguments, by whether the servers are there.
+type OnServers = fn(bool) -> Vec<String>;
 
 /// A program with its arguments.
 type Script = (String, Vec<String>);
