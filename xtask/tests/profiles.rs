@@ -241,6 +241,46 @@ fn on_clusters_the_objects_are_rendered() {
 }
 
 #[test]
+fn a_server_under_terms_runs_only_for_who_accepts_them() {
+    let render = |set: &str| {
+        let world = Xtask::new().args("render --profile sqlserver --platform kind");
+        world.args(set)
+    };
+    render("").refuses(
+        3,
+        &[
+            "defaults.yaml:",
+            "`sqlserver.accept_eula` is not set",
+            "Microsoft's terms",
+            "set `sqlserver.accept_eula: true`",
+        ],
+    );
+    let shown = render("--set sqlserver.accept_eula=true").prints();
+    assert!(shown.contains("name: ACCEPT_EULA"), "{shown}");
+    assert!(
+        shown.contains("/opt/mssql-tools18/bin/sqlcmd -C"),
+        "{shown}"
+    );
+    // One of the user's own is under terms that he has accepted already.
+    let shown = render("--set sqlserver.external=ms.example:1433").prints();
+    assert!(!shown.contains("ACCEPT_EULA"), "{shown}");
+    assert!(shown.contains("io.debezium.connector.sqlserver.SqlServerConnector"));
+}
+
+#[test]
+fn a_server_without_a_package_is_refused_on_host_with_what_can_be_done() {
+    let world = Xtask::new().args("render --profile sqlserver --platform host");
+    world.refuses(
+        4,
+        &[
+            "sqlserver cannot run on this machine",
+            "--set sqlserver.external=host:port",
+            "--platform kind",
+        ],
+    );
+}
+
+#[test]
 fn a_relative_path_is_a_profile_too() {
     for args in ["plan", "render", "profile show"] {
         let xtask = chain().args(args).args("--profile ./top.yaml");

@@ -39,9 +39,14 @@ extends: clickhouse
 postgres: {external: 'db:5432', sslmode: verify-full, sslrootcert: AUTHORITY}
 kafka: {external: 'k:9093', sslmode: verify-full, sslrootcert: AUTHORITY, sasl: plain, user: u, password: p}
 connect: {config: {a: b}}
-connectors: {shop: {source: mysql, prefix: shop, config: {}}}
+sqlserver: {external: 'ms:1433', sslmode: verify-full, sslrootcert: AUTHORITY, password: geheim}
+connectors:
+  shop: {source: mysql, prefix: shop, config: {}}
+  stock: {source: sqlserver, prefix: stock, config: {}}
 mongodb: {external: 'a:27017,b:27017', sslmode: verify-full, sslrootcert: AUTHORITY, password: geheim}
 flows:
+  parts:
+    {connector: stock, table: stock.dbo.parts, keep: latest, key: [id], group: p, columns: {id: Int64}, canary: ~}
   customers:
     {connector: shop, table: shop.customers, keep: latest, key: [id], group: g, columns: {id: Int64}, canary: ~}
   history:
@@ -310,6 +315,7 @@ fn every_template_renders_and_every_misspelt_name_is_found() {
         "connectors/postgres.yaml.hbs",
         "connectors/mongodb.yaml.hbs",
         "connectors/mysql.yaml.hbs",
+        "connectors/sqlserver.yaml.hbs",
         "connect/host/worker.properties.hbs",
         "clickhouse/host/process.yaml.hbs",
     ];

@@ -211,7 +211,7 @@ fn components_and_platforms_that_are_not_there() {
             .args(&format!("up --require zookeeper{dry}"))
             .refuses(
                 3,
-                &["components: kafka, connect, postgres, mongodb, mysql, clickhouse"],
+                &["components: kafka, connect, postgres, mongodb, mysql, sqlserver, clickhouse"],
             );
         Xtask::new()
             .args(&format!("up --require mongodb{dry}"))

@@ -67,7 +67,7 @@ pub(crate) fn objects_with(profile: &str, set: &[&str], cluster: Cluster) -> Vec
 }
 
 /// A profile and the kind of cluster that it is rendered for.
-pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 11] = [
+pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 12] = [
     ("kind", "clickhouse", &[], Cluster::Kind),
     ("existing", "clickhouse", &[], Cluster::Existing),
     ("manual", "clickhouse-manual", &[], Cluster::Kind),
@@ -109,6 +109,17 @@ pub(crate) const CASES: [(&str, &str, &[&str], Cluster); 11] = [
             "kubernetes.storage_class=fast",
             "kubernetes.keep_volumes=true",
             "mysql.config.max_connections=50",
+        ],
+        Cluster::Kind,
+    ),
+    (
+        "sqlserver",
+        "sqlserver",
+        &[
+            "sqlserver.accept_eula=true",
+            "kubernetes.storage_class=fast",
+            "kubernetes.keep_volumes=true",
+            "sqlserver.config.MSSQL_MEMORY_LIMIT_MB=2048",
         ],
         Cluster::Kind,
     ),

@@ -6,6 +6,7 @@ pub mod connect;
 pub mod mongodb;
 pub mod mysql;
 pub mod postgres;
+pub mod sqlserver;
 pub mod tls;
 
 pub use cdc_kafka as kafka;

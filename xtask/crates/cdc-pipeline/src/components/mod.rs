@@ -18,7 +18,9 @@ pub mod projections;
 pub mod slots;
 pub mod source;
 mod sql;
+pub mod sqlserver;
 pub mod target;
+mod truststore;
 
 use std::any::Any;
 use std::path::Path;
@@ -39,6 +41,7 @@ use self::mongodb::settings::MongodbSettings;
 use self::mysql::settings::MysqlSettings;
 use self::position::Position;
 use self::postgres::settings::PostgresSettings;
+use self::sqlserver::settings::SqlserverSettings;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::profile::component::{Instance, Spec, Type, Types};
@@ -73,12 +76,13 @@ fn component<T: Component>(spec: &dyn Spec) -> Option<&dyn Component> {
 }
 
 /// Every type, in the order in which components are listed.
-static ALL: [Registered; 6] = [
+static ALL: [Registered; 7] = [
     registered::<Kafka>(&backbone::KAFKA, |_| None),
     registered::<Connect>(&backbone::CONNECT, |_| None),
     registered::<PostgresSettings>(&postgres::settings::TYPE, postgres::source::position),
     registered::<MongodbSettings>(&mongodb::settings::TYPE, mongodb::source::position),
     registered::<MysqlSettings>(&mysql::settings::TYPE, mysql::source::position),
+    registered::<SqlserverSettings>(&sqlserver::settings::TYPE, sqlserver::source::position),
     registered::<ClickhouseSettings>(&clickhouse::settings::TYPE, |_| None),
 ];
 

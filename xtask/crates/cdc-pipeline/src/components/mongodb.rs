@@ -9,9 +9,7 @@ mod refused;
 mod sample;
 pub mod settings;
 pub mod source;
-mod truststore;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,12 +21,11 @@ use serde_json::{Value, json};
 use super::console::Console;
 use super::dialect::Dialect;
 use super::source::Source;
-use super::{Component, Kept, Manifests, Seeded, Stage, service};
+use super::{Component, Kept, Manifests, Seeded, Stage, service, truststore};
 use crate::clients::mongodb::{Mongodb, MongodbError};
-use crate::endpoint::{Endpoint, Tls};
+use crate::endpoint::Endpoint;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::files;
 use crate::plan::{Outcome, Plan, Progress};
 use crate::platform::Platform;
 use crate::platform::host::apply::Rendered;
@@ -152,20 +149,10 @@ impl Component for MongodbSettings {
     }
 
     fn permit(&self, plan: &mut Plan, env: &Arc<Environment>) -> Vec<String> {
-        let [ready, seed, access, authorities] =
-            ["ready", "seed", "access", "authorities"].map(|step| format!("{}/{step}", self.name));
+        let [ready, seed, access] =
+            ["ready", "seed", "access"].map(|step| format!("{}/{step}", self.name));
         let mut needs = vec![seed];
-        // On clusters they are in the workers' Secret.
-        if env.platform == Platform::Host && self.tls() != Tls::Disable {
-            let (at, own) = (env.clone(), self.clone());
-            plan.step(
-                &authorities,
-                "the authorities for the connector",
-                &[],
-                async move |_| write_truststore(&own, &at),
-            );
-            needs.push(authorities);
-        }
+        needs.extend(truststore::step(plan, env, &self.name, &self.tls()));
         let own = env.profile.component(&self.name);
         if own.is_none_or(|own| env.own_connector_user(own).is_none()) {
             needs.push(ready);
@@ -236,26 +223,6 @@ impl MongodbSettings {
             None => Mongodb::new(at),
         }
     }
-}
-
-/// Writes the authorities beside the connectors' password, as the connector reads them.
-///
-/// # Errors
-/// Their file cannot be read, or is malformed, or the other cannot be written.
-fn write_truststore(own: &MongodbSettings, env: &Environment) -> Result<Outcome> {
-    let Some(of) = env.profile.component(&own.name) else {
-        return Ok(Outcome::Unchanged("it is not there".into()));
-    };
-    let Some(pem) = env.authority_of(of)? else {
-        return Ok(Outcome::Unchanged("no certificate is checked".into()));
-    };
-    let path = Path::new(&env.connector_password_dir(of)).join(truststore::FILE);
-    Ok(
-        match files::write_if_changed(&path, &truststore::of(&pem)?, 0o600)? {
-            true => Outcome::Changed(format!("wrote {}", path.display())),
-            false => Outcome::Unchanged("they are there".into()),
-        },
-    )
 }
 
 /// Whether the error passes: a login that the server refused does not, once the server is the one

@@ -165,9 +165,8 @@ pub fn parts(types: Types) -> impl Iterator<Item = &'static Part> {
     BACKBONE.iter().copied().chain(own)
 }
 
-static BACKBONE: [&Part; 10] = [
+static BACKBONE: [&Part; 9] = [
     &JDBC,
-    &SQLSERVER,
     &STRIMZI,
     &KAFKA,
     &LOG4J,
@@ -212,21 +211,6 @@ pub static JDBC: Part = Part::plugin(
         instead: (&JDBC, "3.5.0.Final"),
     }],
 );
-
-/// Debezium's SQL Server connector, which no type reads yet.
-pub static SQLSERVER: Part = Part {
-    form: None,
-    ..Part::plugin(
-        "plugins.sqlserver",
-        "Debezium's `sqlserver` plugin",
-        &[Bad {
-            versions: Versions::below("3.0"),
-            with: (&KAFKA, Versions::from("4.0")),
-            why: "the recovery of its schema history calls `KafkaConsumer.poll(long)`, which Kafka 4 has no more",
-            instead: (&SQLSERVER, "3.5.0.Final"),
-        }],
-    )
-};
 
 /// The Maven plugin that resolves coordinates.
 pub static MAVEN_PLUGIN: Part = Part::new(

@@ -8,16 +8,15 @@ use serde_json::{Value, json};
 
 use super::sample::Seen;
 use super::settings::MongodbSettings;
-use super::truststore;
 use crate::clients::mongodb::servers::Servers;
 use crate::clients::mongodb::{Mongodb as Client, token};
 use crate::clock;
 use crate::components::position::{Position, is_of_snapshot};
-use crate::components::service;
 use crate::components::source::{
     CANARY, CanaryChange, CanaryKey, Changes, Key, Oplog, Reader, Retention, Sample, Source,
     SourceTable, Values,
 };
+use crate::components::{service, truststore};
 use crate::endpoint::Tls;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::components::TYPES;
-use crate::profile::parts::{KAFKA, SQLSERVER, STRIMZI};
+use crate::components::sqlserver::settings::PLUGIN as SQLSERVER;
+use crate::profile::parts::{KAFKA, STRIMZI};
 
 /// The part of a key below `versions`.
 fn part(key: &str) -> &'static Part {

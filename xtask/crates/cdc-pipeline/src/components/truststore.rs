@@ -1,15 +1,23 @@
-//! The authorities in the form in which the connector reads them: a Java key store of type JKS. The connector takes no
-//! PEM (Debezium 3.5, `mongodb.ssl.truststore`), and a JVM's `keytool` is not at hand on every machine.
+//! The authorities of a source in the form in which connectors read them that take no PEM: a Java key store of type
+//! JKS. A JVM's `keytool` is not at hand on every machine.
 //!
 //! The format is that of the JDK's `sun.security.provider.JavaKeyStore`: a head, entries, and a digest over both that
 //! begins with a password. Nothing in it is secret: the password is the one that Java's own store has, and whoever
 //! names none reads it unchecked.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use sha1::{Digest, Sha1};
 
+use crate::endpoint::Tls;
+use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
+use crate::files::write_if_changed;
+use crate::plan::{Outcome, Plan};
+use crate::platform::Platform;
 
 /// What it is called beside the connectors' password.
 pub(super) const FILE: &str = "ca.jks";
@@ -18,6 +26,42 @@ const PASSWORD: &str = "changeit";
 const MAGIC: u32 = 0xfeed_feed;
 const VERSION: u32 = 2;
 const TRUSTED_CERTIFICATE: u32 = 2;
+
+/// Adds the step that writes it beside the password of a component's connectors, where they run on this machine; on
+/// clusters it is in the workers' Secret. Returns what its connectors wait for.
+pub(super) fn step(
+    plan: &mut Plan,
+    env: &Arc<Environment>,
+    name: &str,
+    tls: &Tls,
+) -> Option<String> {
+    if env.platform != Platform::Host || *tls == Tls::Disable {
+        return None;
+    }
+    let (at, own) = (env.clone(), name.to_owned());
+    let step = format!("{name}/authorities");
+    plan.step(
+        &step,
+        "the authorities for the connector",
+        &[],
+        async move |_| write(&at, &own),
+    );
+    Some(step)
+}
+
+fn write(env: &Environment, name: &str) -> Result<Outcome> {
+    let Some(component) = env.profile.component(name) else {
+        return Ok(Outcome::Unchanged("it is not there".into()));
+    };
+    let Some(pem) = env.authority_of(component)? else {
+        return Ok(Outcome::Unchanged("no certificate is checked".into()));
+    };
+    let path = Path::new(&env.connector_password_dir(component)).join(FILE);
+    Ok(match write_if_changed(&path, &of(&pem)?, 0o600)? {
+        true => Outcome::Changed(format!("wrote {}", path.display())),
+        false => Outcome::Unchanged("they are there".into()),
+    })
+}
 
 /// Makes one of certificates in PEM. The same certificates give the same bytes.
 ///
