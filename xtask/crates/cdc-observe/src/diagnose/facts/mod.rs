@@ -16,6 +16,7 @@ mod operated;
 pub mod postgres;
 pub(crate) mod resources;
 mod services;
+pub mod sqlserver;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ const TYPES: &[Ask] = &[
     ask::<postgres::Postgres>,
     ask::<mongodb::Mongodb>,
     ask::<mysql::Mysql>,
+    ask::<sqlserver::Sqlserver>,
     ask::<clickhouse::Clickhouse>,
 ];
 

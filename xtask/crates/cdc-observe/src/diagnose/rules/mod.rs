@@ -13,6 +13,7 @@ mod mongodb;
 mod mysql;
 mod operated;
 mod postgres;
+mod sqlserver;
 
 use super::facts::{Facts, ServerFacts};
 use super::{Finding, Fix, Remedy, Severity, Subject};
@@ -38,10 +39,11 @@ struct Type {
 type Words = &'static [(&'static str, &'static [&'static [&'static str]])];
 
 /// Every type with rules of its own.
-static TYPES: [&Type; 4] = [
+static TYPES: [&Type; 5] = [
     &postgres::TYPE,
     &mongodb::TYPE,
     &mysql::TYPE,
+    &sqlserver::TYPE,
     &clickhouse::TYPE,
 ];
 

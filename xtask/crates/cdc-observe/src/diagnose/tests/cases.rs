@@ -182,6 +182,27 @@ pub(super) const CASES: &[Case] = &[
     ("BINLOG_LOST", |it| {
         it.rows_of_mysql().files = vec!["binlog.000005".into()]
     }),
+    ("AGENT_STOPPED", |it| {
+        let server = it.rows_of_sqlserver();
+        server.agent = Some(false);
+        // Its jobs are stopped with it.
+        server.databases[0].capturing = Some(false);
+    }),
+    ("CDC_OFF", |it| {
+        it.rows_of_sqlserver().databases[0].enabled = false
+    }),
+    ("CDC_OFF", |it| {
+        it.rows_of_sqlserver().tables[0].enabled = false
+    }),
+    ("CAPTURE_STOPPED", |it| {
+        it.rows_of_sqlserver().databases[0].capturing = Some(false)
+    }),
+    ("CHANGES_LOST", |it| {
+        it.rows_of_sqlserver().databases[0].oldest = Some("0x0000002500000D9800A3".into())
+    }),
+    ("CHANGES_UNREADABLE", |it| {
+        it.rows_of_sqlserver().tables[0].readable = Some(false)
+    }),
     ("PARTITION_LEADERLESS", |it| {
         it.broker().leaderless = vec!["t-0".into()]
     }),
@@ -391,6 +412,26 @@ pub(super) const SAID: &[(&str, Option<&str>, &str)] = &[
         "SOURCE_UNREACHABLE",
         Some("mysql"),
         "CommunicationsException: Communications link failure",
+    ),
+    (
+        "CHANGE_DEFINITIONS_LOST",
+        Some("sqlserver"),
+        "DebeziumException: The db history topic or its content is fully or partially missing",
+    ),
+    (
+        "OFFSET_UNUSABLE",
+        Some("sqlserver"),
+        "SQLServerException: An insufficient number of arguments were supplied for the procedure or function cdc.fn_cdc_get_all_changes_ ... .",
+    ),
+    (
+        "PERMISSION_DENIED",
+        Some("sqlserver"),
+        "SQLServerException: The SELECT permission was denied on the object 'customers', database 'shop', schema 'dbo'.",
+    ),
+    (
+        "SOURCE_UNREACHABLE",
+        Some("sqlserver"),
+        "SQLServerException: The TCP/IP connection to the host db, port 1433 has failed.",
     ),
     (
         "PLUGIN_BROKEN",

@@ -7,6 +7,7 @@ use crate::diagnose::facts::clickhouse::Clickhouse;
 use crate::diagnose::facts::mongodb::Mongodb;
 use crate::diagnose::facts::mysql::Mysql;
 use crate::diagnose::facts::postgres::{Postgres, Publication, Role, Server, Table};
+use crate::diagnose::facts::sqlserver::{Database, Sqlserver, Table as Captured};
 use crate::diagnose::facts::{
     Component, Connect, Connector, Disk, Facts, Flow, Instances, Kafka, Known, Node, Place,
     Process, ServerFacts, Task, Wanted,
@@ -36,6 +37,9 @@ pub(super) fn connector(name: &str, source: &'static str) -> Connector {
     let offset = match source {
         "postgres" => json!({ "lsn": 1_000 }),
         "mysql" => json!({ "file": "binlog.000004", "pos": 4, "ts_sec": NOW / 1000 }),
+        "sqlserver" => {
+            json!({ "commit_lsn": "00000025:00000d98:00a2", "change_lsn": "00000025:00000d98:0003" })
+        }
         _ => json!({ "sec": NOW / 1000, "ord": 1 }),
     };
     Connector {
@@ -248,6 +252,33 @@ impl Facts {
             image: "FULL".into(),
             read_only: false,
             files: vec!["binlog.000003".into(), "binlog.000004".into()],
+        };
+        self.servers.insert(name, Known::Seen(healthy));
+        self.server_of(name)
+    }
+
+    /// SQL Server in MongoDB's place, likewise.
+    pub(super) fn rows_of_sqlserver(&mut self) -> &mut Sqlserver {
+        let name = "sqlserver";
+        *self.of("mongodb") = component(name, 9);
+        self.connectors[1] = connector("mongo-connector", name);
+        let wanted = self.connectors[1].wanted.as_mut();
+        wanted.expect("the profile's").tables = vec!["shop.dbo.customers".into()];
+        let healthy = Sqlserver {
+            clock_ms: Some(NOW),
+            agent: Some(true),
+            databases: vec![Database {
+                name: "shop".into(),
+                enabled: true,
+                capturing: Some(true),
+                retention_min: Some(4_320),
+                oldest: Some("0x00000024000000010001".into()),
+            }],
+            tables: vec![Captured {
+                name: "shop.dbo.customers".into(),
+                enabled: true,
+                readable: Some(true),
+            }],
         };
         self.servers.insert(name, Known::Seen(healthy));
         self.server_of(name)

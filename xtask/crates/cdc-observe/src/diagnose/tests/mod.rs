@@ -180,6 +180,10 @@ fn what_is_said_belongs_to_one_rule() {
                 facts.rows_of_mysql();
                 facts.connectors[1].fails_over(text);
             }
+            Some("sqlserver") => {
+                facts.rows_of_sqlserver();
+                facts.connectors[1].fails_over(text);
+            }
             Some(component) => facts.down_as(code, component, text),
         }
         otherwise(code, &facts)
