@@ -43,6 +43,7 @@ mod rotation;
 mod sandbox;
 mod schema;
 mod silver;
+mod sqlserver;
 mod stuck;
 mod topics;
 mod unassigned;
