@@ -204,8 +204,8 @@ fn what_a_version_runs_with_is_the_table_read_the_other_way_round() {
             "4.3.1",
             &[
                 "Debezium's `jdbc` plugin 3.0 or newer",
-                "Debezium's `sqlserver` plugin 3.0 or newer",
                 "Strimzi from 1.2 to before 1.3",
+                "Debezium's `sqlserver` plugin 3.0 or newer",
             ],
         ),
         (
