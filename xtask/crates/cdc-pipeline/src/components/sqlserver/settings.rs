@@ -23,6 +23,7 @@ pub static TYPE: Type = Type {
         keys: &[],
         has_positions: true,
         has_columns: true,
+        has_outbox: false,
         rereads: false,
         numbers_canaries: true,
         plugin: &PLUGIN,
