@@ -37,7 +37,7 @@ pub async fn orders(env: &Environment, rate: u32, duration: Duration) -> Result<
     let mut connectors = env.profile.connectors.values();
     let connector = connectors.find(|it| it.outbox.is_some()).ok_or_else(|| {
         let error = Error::new(Code::Usage, "the profile has no outbox");
-        error.hint("cargo xtask workload orders --profile outbox")
+        error.hint("profiles/outbox.yaml has one; choose it with --profile outbox")
     })?;
     let source = named(env, &connector.source)?;
     let mut session = Console::sql(source)?.open(env).await?;

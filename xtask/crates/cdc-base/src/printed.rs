@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 pub const TOOL: &str = "cargo xtask ";
 
 /// The commands that ask, and how many words each has after its name.
-pub const ASKING: [(&str, usize); 10] = [
+pub const ASKING: [(&str, usize); 11] = [
     ("cache clean", 0),
     ("chaos", 0),
     ("doctor", 0),
@@ -22,12 +22,13 @@ pub const ASKING: [(&str, usize); 10] = [
     ("offsets restore", 1),
     ("dlq redrive", 1),
     ("dlq purge", 1),
+    ("projection replay", 1),
     ("up", 0),
 ];
 /// Those of them that ask with this option only.
 const ASKING_WITH: [(&str, &str); 2] = [("doctor", "--fix"), ("up", "--prune")];
 /// The commands whose next word is part of their name.
-pub const GROUPS: [&str; 11] = [
+pub const GROUPS: [&str; 13] = [
     "env",
     "cache",
     "profile",
@@ -39,6 +40,8 @@ pub const GROUPS: [&str; 11] = [
     "group",
     "dlq",
     "image",
+    "projection",
+    "workload",
 ];
 /// With one of these nothing is asked.
 const UNASKED: [&str; 3] = ["--yes", "--dry-run", "--keep-data"];

@@ -11,7 +11,7 @@ mod verify;
 
 use crate::clients::kafka::OffsetAt;
 use crate::components::projections::{Place, Projections, Session};
-use crate::components::{kafka, named, service};
+use crate::components::{self, kafka, named, service};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::profile::schema::Projection;
@@ -57,7 +57,14 @@ fn able<'a>(env: &'a Environment, component: &str) -> Result<&'a dyn Projections
     let found = named(env, component)?;
     found.projections().ok_or_else(|| {
         let what = format!("events cannot add up in `{component}`");
-        Error::new(Code::Usage, what).hint("name a PostgreSQL in `into`")
+        let components = env.profile.components.values();
+        let able = components.filter(|it| components::of(it).projections().is_some());
+        let able: Vec<&str> = able.map(|it| it.name.as_str()).collect();
+        let hint = format!(
+            "set `into` of the projection to one of: {}",
+            able.join(", ")
+        );
+        Error::new(Code::Usage, what).hint(hint)
     })
 }
 

@@ -97,9 +97,11 @@ impl<'a> Runner<'a> {
                 "{} no longer has the events before offset {offset} of partition {partition}",
                 projection.topic
             );
-            return Err(Error::new(Code::Drift, what).hint(
-                "its rows can be sent again from the outbox's table: cargo xtask reset-connector",
-            ));
+            let outbox = env.profile.outbox_of(&projection.topic);
+            let connector = outbox.map_or("", |(name, _)| name);
+            return Err(Error::new(Code::Drift, what).hint(format!(
+                "have the rows of the outbox's table sent again: cargo xtask reset-connector {connector}"
+            )));
         }
         runner.session.begin_replay(name, projection).await?;
         runner.positions.clear();
