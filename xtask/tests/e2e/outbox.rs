@@ -60,7 +60,10 @@ async fn totals_are_exact_whatever_happens() {
     // One runs it, and no other.
     until(&sandbox, "it runs", |it| it["running"] == true).await;
     let refused = sandbox.fails(&["projection", "run", "--once"], 4);
-    assert!(refused.contains("status order_totals"), "{refused}");
+    assert!(
+        refused.contains("cargo xtask projection status"),
+        "{refused}"
+    );
 
     // What cannot be added up is kept, and what comes after it is not held up.
     run(&session, &format!("INSERT INTO {TABLE} {ODD}")).await;
@@ -104,7 +107,7 @@ async fn totals_are_exact_whatever_happens() {
         said.contains("customer_id 7000: should be orders 1, total 0.01, is orders 1, total 0.02"),
         "{said}"
     );
-    assert!(said.contains("replay order_totals"), "{said}");
+    assert!(said.contains("cargo xtask projection replay"), "{said}");
     sandbox.ok(&["projection", "replay", "--yes"]);
     found = sandbox.json(&["projection", "verify", "--settle", "1s"]);
     assert_eq!(found["differences"][0]["key"], "7001", "{found:#}");

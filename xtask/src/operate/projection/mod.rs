@@ -11,10 +11,11 @@ mod verify;
 
 use crate::clients::kafka::OffsetAt;
 use crate::components::projections::{Place, Projections, Session};
-use crate::components::{self, kafka, named, service};
+use crate::components::{self, kafka, named};
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
 use crate::profile::schema::Projection;
+use runner::offsets;
 pub use runner::{Done, Runner};
 pub use verify::{Difference, Verified, verify};
 
@@ -92,22 +93,15 @@ pub async fn status(env: &Environment, name: &str, projection: &Projection) -> R
     let session = session(env, &projection.into).await?;
     session.prepare(projection).await?;
     let positions = session.positions(name, Place::Own).await?;
-    let offsets = async |topic: &str, at| {
-        let found = client.offsets(topic, at).await;
-        found.map_err(|error| service(&error))
-    };
-    let (first, end) = (
-        offsets(&projection.topic, OffsetAt::Earliest).await?,
-        offsets(&projection.topic, OffsetAt::Latest).await?,
-    );
+    let topic = &projection.topic;
+    let first = offsets(&client, topic, OffsetAt::Earliest).await?;
+    let end = offsets(&client, topic, OffsetAt::Latest).await?;
     let unread = end.iter().map(|(partition, end)| {
         let from = positions.get(partition).or_else(|| first.get(partition));
         end - from.copied().unwrap_or_default()
     });
-    let (kept, queued) = (
-        offsets(&projection.queue, OffsetAt::Earliest).await?,
-        offsets(&projection.queue, OffsetAt::Latest).await?,
-    );
+    let kept = offsets(&client, &projection.queue, OffsetAt::Earliest).await?;
+    let queued = offsets(&client, &projection.queue, OffsetAt::Latest).await?;
     Ok(Status {
         projection: name.to_owned(),
         running: session.is_claimed(name).await?,

@@ -117,13 +117,12 @@ impl<'a> Runner<'a> {
         let client = kafka::client(env).await?;
         let session = session(env, &projection.into).await?;
         session.prepare(projection).await?;
-        let first = client.offsets(&projection.topic, OffsetAt::Earliest).await;
         Ok(Runner {
             name,
             projection,
             place,
             positions: session.positions(name, place).await?,
-            first: first.map_err(|error| service(&error))?,
+            first: offsets(&client, &projection.topic, OffsetAt::Earliest).await?,
             client,
             session,
             done: Done::default(),
@@ -140,11 +139,7 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// As [`Self::step`].
     pub async fn to_the_end(&mut self) -> Result<Done> {
-        let end = self
-            .client
-            .offsets(&self.projection.topic, OffsetAt::Latest)
-            .await;
-        let end = end.map_err(|error| service(&error))?;
+        let end = offsets(&self.client, &self.projection.topic, OffsetAt::Latest).await?;
         while end
             .iter()
             .any(|(partition, end)| self.next(*partition) < *end)
@@ -180,6 +175,8 @@ impl<'a> Runner<'a> {
             ..FetchOptions::default()
         };
         let topic = &self.projection.topic;
+        // It may have more partitions than before.
+        self.first = offsets(&self.client, topic, OffsetAt::Earliest).await?;
         let fetches = self.first.keys().map(async |partition| {
             let from = self.next(*partition);
             let batch = self.client.fetch(topic, *partition, from, &options).await;
@@ -286,4 +283,14 @@ impl<'a> Runner<'a> {
             .await;
         sent.map(drop).map_err(|error| service(&error))
     }
+}
+
+/// The offsets of a topic's partitions.
+pub(super) async fn offsets(
+    client: &KafkaClient,
+    topic: &str,
+    at: OffsetAt,
+) -> Result<BTreeMap<i32, i64>> {
+    let found = client.offsets(topic, at).await;
+    found.map_err(|error| service(&error))
 }
