@@ -1,6 +1,7 @@
 //! An outbox and what its events add up to: exact over kills, events that come twice, and events that do not fit.
 
 use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,6 +15,23 @@ const TABLE: &str = "public.outbox_events (aggregatetype, aggregateid, type, pay
 const ODD: &str = "VALUES ('order', 'x', 'OrderPlaced', '{\"customer_id\": \"no number\", \"total\": 1}'::jsonb), \
     ('order', 'x', 'OrderPlaced', '{\"total\": 1}'), ('order', 'x', 'OrderShipped', '{}')";
 const EXACT: &str = "12345678901234567.89";
+
+/// A runner, which does not outlive the test.
+struct Runner(Child);
+
+impl Runner {
+    fn begin(sandbox: &Sandbox) -> Self {
+        Runner(sandbox.spawn(&["projection", "run"]))
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 fn status(sandbox: &Sandbox) -> Value {
     sandbox.json(&["projection", "status"])
@@ -46,13 +64,12 @@ async fn totals_are_exact_whatever_happens() {
     // Killed again and again while orders are placed.
     let mut orders = sandbox.spawn(&["workload", "orders", "--rate", "100", "--duration", "10s"]);
     for pause in [700, 1_900, 1_300, 2_600] {
-        let mut runner = sandbox.spawn(&["projection", "run"]);
+        let runner = Runner::begin(&sandbox);
         tokio::time::sleep(Duration::from_millis(pause)).await;
-        runner.kill().unwrap();
-        runner.wait().unwrap();
+        drop(runner);
     }
     assert!(orders.wait().unwrap().success());
-    let mut runner = sandbox.spawn(&["projection", "run"]);
+    let runner = Runner::begin(&sandbox);
     let mut found = sandbox.json(&["projection", "verify", "--settle", "2m"]);
     assert_eq!(found["differences"], serde_json::json!([]), "{found:#}");
     assert!(found["keys"].as_u64() > Some(50), "{found:#}");
@@ -93,8 +110,7 @@ async fn totals_are_exact_whatever_happens() {
     sandbox.ok(&["reset-connector", "orders-outbox-connector", "--yes"]);
     until(&sandbox, "all is read", |it| it["unread"] == 0).await;
     sandbox.ok(&["projection", "verify"]);
-    runner.kill().unwrap();
-    runner.wait().unwrap();
+    drop(runner);
 
     // Rows that are wrong are found, and made again from the events.
     run(
