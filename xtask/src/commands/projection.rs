@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{confirm, context, stdout};
-use crate::cli::{
-    Global, ProjectionCommand, ProjectionName, ProjectionReplay, ProjectionRun, ProjectionVerify,
-};
+use crate::cli::{Global, ProjectionCommand, ProjectionReplay, ProjectionRun, ProjectionVerify};
 use crate::environment::Environment;
 use crate::error::{Exit, Result};
 use crate::operate::projection::{self, Difference, Done, Runner, chosen};
@@ -28,27 +26,18 @@ const SHOWN: usize = 20;
 
 pub(super) async fn run(global: &Global, command: &ProjectionCommand) -> Result<ExitCode> {
     let env = &*context::existing(global).await?;
-    let of = |name: &ProjectionName| name.name.clone();
+    let of = match command {
+        ProjectionCommand::Run(args) => &args.of,
+        ProjectionCommand::Status(of) => of,
+        ProjectionCommand::Replay(args) => &args.of,
+        ProjectionCommand::Verify(args) => &args.of,
+    };
+    let (name, projection) = chosen(env, of.name.as_deref())?;
     match command {
-        ProjectionCommand::Run(args) => {
-            let name = of(&args.of);
-            let (name, projection) = chosen(env, name.as_deref())?;
-            add_up(global, args, env, name, projection).await
-        }
-        ProjectionCommand::Status(args) => {
-            let (name, projection) = chosen(env, args.name.as_deref())?;
-            status(global, env, name, projection).await
-        }
-        ProjectionCommand::Replay(args) => {
-            let name = of(&args.of);
-            let (name, projection) = chosen(env, name.as_deref())?;
-            replay(global, args, env, name, projection).await
-        }
-        ProjectionCommand::Verify(args) => {
-            let name = of(&args.of);
-            let (name, projection) = chosen(env, name.as_deref())?;
-            verify(global, args, env, name, projection).await
-        }
+        ProjectionCommand::Run(args) => add_up(global, args, env, name, projection).await,
+        ProjectionCommand::Status(_) => status(global, env, name, projection).await,
+        ProjectionCommand::Replay(args) => replay(global, args, env, name, projection).await,
+        ProjectionCommand::Verify(args) => verify(global, args, env, name, projection).await,
     }
 }
 

@@ -6,15 +6,7 @@ use crate::components::console::{Console, Form};
 use crate::components::named;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::report::Output;
-use crate::report::text::Palette;
 use crate::wait;
-
-/// Answers are read by nobody.
-const FORM: Form = Form {
-    output: Output::Json,
-    palette: Palette { colour: false },
-};
 
 /// One statement, so one transaction, for the tables of `manifests/postgres/sql/outbox.sql`.
 const ORDER: &str = "WITH lines AS MATERIALIZED (SELECT line_no, \
@@ -49,7 +41,7 @@ pub async fn orders(env: &Environment, rate: u32, duration: Duration) -> Result<
             return Ok(placed);
         }
         wait::pause(due.saturating_sub(begun.elapsed())).await;
-        session.run(ORDER, FORM).await?;
+        session.run(ORDER, Form::PROGRAM).await?;
         placed += 1;
     }
 }

@@ -13,16 +13,16 @@ use crate::sandbox::Sandbox;
 fn the_real_plugin_misses_nothing_but_the_server() {
     let mut sandbox = Sandbox::new("sqlserver");
     let profile = sandbox.state().join("sqlserver.yaml");
-    let nobody = ports::free(21_000);
+    let closed = ports::free(21_000);
     let text = format!(
-        "extends: sqlserver\nsqlserver: {{external: '127.0.0.1:{nobody}', password: geheim}}\n"
+        "extends: sqlserver\nsqlserver: {{external: '127.0.0.1:{closed}', password: geheim}}\n"
     );
     std::fs::write(&profile, text).unwrap();
     sandbox.profile = Some(profile);
     sandbox
         .ports
         .retain(|key, _| !["postgres.port", "mongodb.port"].contains(key));
-    // It goes on waiting for the server; Kafka and Connect wait for nobody.
+    // It keeps waiting for the server; Kafka and Connect do not.
     let mut up = sandbox.command(&["up"]);
     let up = up.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let mut up = up.unwrap();

@@ -8,14 +8,6 @@ use crate::components::console::{Console, Form, Session};
 use crate::components::named;
 use crate::environment::Environment;
 use crate::error::{Code, Error, Result};
-use crate::report::Output;
-use crate::report::text::Palette;
-
-/// Answers are read by this program.
-const FORM: Form = Form {
-    output: Output::Json,
-    palette: Palette { colour: false },
-};
 
 /// A session with the source of the workload.
 ///
@@ -50,7 +42,7 @@ pub(super) async fn commit(
     step: &[Change],
 ) -> Result<()> {
     // Statements that are sent together are one transaction.
-    let done = session.run(&statements(tables, step), FORM).await;
+    let done = session.run(&statements(tables, step), Form::PROGRAM).await;
     done.map(drop)
 }
 
@@ -94,7 +86,7 @@ async fn select(session: &mut dyn Session, at: usize, of: &Table, condition: &st
         key.join(", "),
         table(&of.name)
     );
-    let text = session.run(&sql, FORM).await?;
+    let text = session.run(&sql, Form::PROGRAM).await?;
     let found = rows(&text)?;
     let rows = found.into_iter().map(|cells| {
         let mut cells = cells.into_iter();

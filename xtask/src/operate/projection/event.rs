@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn only_what_counts_and_can_be_added_up_is_an_event() {
         let projection: Projection = serde_json::from_value(json!({
-            "topic": "outbox.events", "events": ["OrderPlaced"], "into": "postgres", "table": "public.order_totals",
+            "topic": "outbox.events", "events": ["OrderPlaced"], "into": "shop", "table": "public.order_totals",
             "key": "customer_id", "count": "orders", "sum": { "total": "amount" }, "queue": "dlq", "truth": "SELECT 1",
         }))
         .expect("a projection");

@@ -48,6 +48,14 @@ pub struct Form {
     pub palette: Palette,
 }
 
+impl Form {
+    /// For this program itself.
+    pub const PROGRAM: Form = Form {
+        output: Output::Json,
+        palette: Palette { colour: false },
+    };
+}
+
 impl<'a> Console<'a> {
     /// What a component takes.
     ///

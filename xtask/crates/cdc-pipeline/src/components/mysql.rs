@@ -134,14 +134,7 @@ impl Component for MysqlSettings {
 
     async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
         let session = self.session(env).await.map_err(|error| service(&error))?;
-        let mut count = 0;
-        for file in &self.schema {
-            count += seed_file(env, &session, file).await?;
-        }
-        Ok(Some(Seeded {
-            what: "rows",
-            count,
-        }))
+        self.files().seed(env, &session).await
     }
 
     fn seeds(&self) -> Vec<String> {
@@ -186,6 +179,14 @@ impl Component for MysqlSettings {
 }
 
 impl MysqlSettings {
+    fn files(&self) -> sql::Files<'_> {
+        sql::Files {
+            kind: TYPE.name,
+            instance: &self.name,
+            schema: &self.schema,
+        }
+    }
+
     /// A session as the tool's own user.
     ///
     /// # Errors
@@ -243,20 +244,9 @@ async fn create_tables(
     progress: &Progress,
 ) -> Result<Outcome> {
     let session = own.session(env).await.map_err(|error| service(&error))?;
-    let mut seeded = 0;
-    for file in &own.schema {
-        let schema = sql::schema(env, &own.name, file)?;
-        let tables = "SELECT count(*) FROM information_schema.tables";
-        let before = session.value(tables).await.map_err(|e| service(&e))?;
-        session
-            .execute(&schema.sql)
-            .await
-            .map_err(|error| service(&error).detail(schema.shown))?;
-        if session.value(tables).await.map_err(|e| service(&e))? != before {
-            progress.observe(format!("filling the tables of {file}"));
-            seeded += seed_file(env, &session, file).await?;
-        }
-    }
+    let tables = "SELECT count(*) FROM information_schema.tables";
+    let files = own.files();
+    let seeded = files.create(env, &session, tables, progress).await?;
     let mut wrong = Vec::new();
     for (name, flow) in env.profile.flows_of(&own.name) {
         let found = table::columns(&session, flow).await?;
@@ -266,19 +256,7 @@ async fn create_tables(
     if let Some(error) = Error::together(wrong) {
         return Err(error);
     }
-    Ok(match seeded {
-        0 => Outcome::Unchanged("tables are there".into()),
-        rows => Outcome::Changed(format!("tables created, {rows} seed rows")),
-    })
-}
-
-async fn seed_file(env: &Environment, session: &Mysql, file: &str) -> Result<u64> {
-    if !env.templates.has(&format!("mysql/seed/{file}")) {
-        return Ok(0);
-    }
-    let seed = sql::seed(env, TYPE.name, file)?;
-    let done = session.execute(&seed.sql).await;
-    done.map_err(|error| service(&error).detail(seed.shown))
+    Ok(sql::created(seeded))
 }
 
 #[cfg(test)]

@@ -479,10 +479,7 @@ pub async fn create_tables(
     if let Some(error) = Error::together(refused.into_iter().chain(unfit).chain(lacks)) {
         return Err(error);
     }
-    Ok(match seeded {
-        0 => Outcome::Unchanged("tables are there".into()),
-        rows => Outcome::Changed(format!("tables created, {rows} seed rows")),
-    })
+    Ok(sql::created(seeded))
 }
 
 /// Inserts the seed rows that are missing; says how many rows changed.

@@ -2,10 +2,125 @@
 
 use std::path::Path;
 
-use super::source::{CANARY, CANARY_UUID, CanaryChange, CanaryKey};
+use async_trait::async_trait;
+
+use super::Seeded;
+use super::source::{CANARY, CANARY_UUID, CanaryChange, CanaryKey, Key};
+use crate::clients::answer::Row;
 use crate::environment::Environment;
 use crate::error::{Error, Result};
+use crate::plan::{Outcome, Progress};
 use crate::profile::schema::Flow;
+
+/// So many keys are looked up by one statement.
+const KEYS: usize = 200;
+
+/// A session of a relational server.
+#[async_trait]
+pub(super) trait Session: Sync {
+    /// Runs statements; says how many rows they changed.
+    async fn execute(&self, sql: &str) -> Result<u64>;
+
+    /// Runs statements and returns their rows.
+    async fn query(&self, sql: &str) -> Result<Vec<Row>>;
+}
+
+/// The files that make an instance's tables and fill them.
+pub(super) struct Files<'a> {
+    /// Its type.
+    pub(super) kind: &'static str,
+    /// Its name.
+    pub(super) instance: &'a str,
+    /// The files that its settings name.
+    pub(super) schema: &'a [String],
+}
+
+impl Files<'_> {
+    /// Makes the tables, whose number the statement asks for, and fills those that were not there before; says how many
+    /// rows that took.
+    ///
+    /// # Errors
+    /// The server refuses, or a file cannot be read.
+    pub(super) async fn create(
+        &self,
+        env: &Environment,
+        session: &dyn Session,
+        tables: &str,
+        progress: &Progress,
+    ) -> Result<u64> {
+        let mut seeded = 0;
+        for file in self.schema {
+            let schema = schema(env, self.instance, file)?;
+            let before = session.query(tables).await?;
+            let done = session.execute(&schema.sql).await;
+            done.map_err(|error| error.detail(schema.shown))?;
+            if session.query(tables).await? != before {
+                progress.observe(format!("filling the tables of {file}"));
+                seeded += self.fill(env, session, file).await?;
+            }
+        }
+        Ok(seeded)
+    }
+
+    /// Inserts the seed rows that are missing.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub(super) async fn seed(
+        &self,
+        env: &Environment,
+        session: &dyn Session,
+    ) -> Result<Option<Seeded>> {
+        let mut count = 0;
+        for file in self.schema {
+            count += self.fill(env, session, file).await?;
+        }
+        Ok(Some(Seeded {
+            what: "rows",
+            count,
+        }))
+    }
+
+    async fn fill(&self, env: &Environment, session: &dyn Session, file: &str) -> Result<u64> {
+        if !env.templates.has(&format!("{}/seed/{file}", self.kind)) {
+            return Ok(0);
+        }
+        let seed = seed(env, self.kind, file)?;
+        let done = session.execute(&seed.sql).await;
+        done.map_err(|error| error.detail(seed.shown))
+    }
+}
+
+/// What became of tables that are there now, filled with so many rows.
+pub(super) fn created(seeded: u64) -> Outcome {
+    match seeded {
+        0 => Outcome::Unchanged("tables are there".into()),
+        rows => Outcome::Changed(format!("tables created, {rows} seed rows")),
+    }
+}
+
+/// Those of these keys that are in no row; the statement gives the numbers of those that are.
+///
+/// # Errors
+/// The server does not answer.
+pub(super) async fn absent(
+    session: &dyn Session,
+    keys: &[Key],
+    present: impl Fn(&[Key]) -> String,
+) -> Result<Vec<Key>> {
+    let mut absent = Vec::new();
+    for keys in keys.chunks(KEYS) {
+        let rows = session.query(&present(keys)).await?;
+        let present: Vec<usize> = rows
+            .iter()
+            .filter_map(|row| row[0].as_ref()?.parse().ok())
+            .collect();
+        let keys = keys.iter().enumerate();
+        let gone = keys.filter(|(number, _)| !present.contains(number));
+        absent.extend(gone.map(|(_, key)| key.clone()));
+    }
+    Ok(absent)
+}
 
 /// How a type's SQL quotes.
 pub(super) struct Quoting {

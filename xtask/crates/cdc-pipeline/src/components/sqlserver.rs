@@ -133,14 +133,7 @@ impl Component for SqlserverSettings {
 
     async fn seed(&self, env: &Environment) -> Result<Option<Seeded>> {
         let session = self.session(env).await.map_err(service)?;
-        let mut count = 0;
-        for file in &self.schema {
-            count += seed_file(env, &session, file).await?;
-        }
-        Ok(Some(Seeded {
-            what: "rows",
-            count,
-        }))
+        self.files().seed(env, &session).await
     }
 
     fn seeds(&self) -> Vec<String> {
@@ -189,6 +182,14 @@ impl Component for SqlserverSettings {
 }
 
 impl SqlserverSettings {
+    fn files(&self) -> sql::Files<'_> {
+        sql::Files {
+            kind: TYPE.name,
+            instance: &self.name,
+            schema: &self.schema,
+        }
+    }
+
     /// A session as the tool's own login, in its database.
     ///
     /// # Errors
@@ -240,18 +241,9 @@ async fn create_tables(
         made.map_err(service)?;
     }
     let session = own.session(env).await.map_err(service)?;
-    let mut seeded = 0;
-    for file in &own.schema {
-        let schema = sql::schema(env, &own.name, file)?;
-        let tables = "SELECT COUNT(*) FROM sys.tables WHERE is_ms_shipped = 0";
-        let before = session.value(tables).await.map_err(service)?;
-        let done = session.execute(&schema.sql).await;
-        done.map_err(|error| service(error).detail(schema.shown))?;
-        if session.value(tables).await.map_err(service)? != before {
-            progress.observe(format!("filling the tables of {file}"));
-            seeded += seed_file(env, &session, file).await?;
-        }
-    }
+    let tables = "SELECT COUNT(*) FROM sys.tables WHERE is_ms_shipped = 0";
+    let files = own.files();
+    let seeded = files.create(env, &session, tables, progress).await?;
     let mut wrong = Vec::new();
     for (name, flow) in env.profile.flows_of(&own.name) {
         let found = table::columns_of(&session, &flow.table).await?;
@@ -260,19 +252,7 @@ async fn create_tables(
     if let Some(error) = Error::together(wrong) {
         return Err(error);
     }
-    Ok(match seeded {
-        0 => Outcome::Unchanged("tables are there".into()),
-        rows => Outcome::Changed(format!("tables created, {rows} seed rows")),
-    })
-}
-
-async fn seed_file(env: &Environment, session: &Sqlserver, file: &str) -> Result<u64> {
-    if !env.templates.has(&format!("sqlserver/seed/{file}")) {
-        return Ok(0);
-    }
-    let seed = sql::seed(env, TYPE.name, file)?;
-    let done = session.execute(&seed.sql).await;
-    done.map_err(|error| service(error).detail(seed.shown))
+    Ok(sql::created(seeded))
 }
 
 #[cfg(test)]

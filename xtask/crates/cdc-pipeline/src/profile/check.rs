@@ -9,12 +9,12 @@ use cdc_profile::decode::numbers;
 use super::columns;
 use super::combinations::{self, InUse};
 use super::component::{ColumnTypes, Instance, Source};
-use super::kubernetes;
 use super::logins::Login;
 use super::parts::parts;
 use super::rules::{IDENTIFIER, LABEL, NAME, Rules, WORD, invalid, is_name, key_obeys, obeys};
-use super::schema::{Connector, Flow, Keep, Outbox, Password};
+use super::schema::{Connector, Flow, Keep, Password};
 use super::{Node, Profile, Value};
+use super::{kubernetes, outbox};
 use crate::error::Result;
 use crate::platform::host::prerequisites::Wanted;
 
@@ -56,7 +56,7 @@ pub(super) fn check(tree: &Node, profile: &Profile, manifests: Option<&Path>) ->
     sinks(tree, profile)?;
     flows(tree, profile)?;
     idle_sinks(tree, profile)?;
-    super::projections::check(tree, profile)?;
+    outbox::projections(tree, profile)?;
     combinations::refuse(tree, &InUse::of(profile, profile.platform, None))
 }
 
@@ -265,7 +265,7 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
             }
         }
         if let Some(outbox) = &connector.outbox {
-            self::outbox(tree, profile, name, source, outbox)?;
+            outbox::check(tree, profile, name, source, outbox)?;
         }
     }
     type Value = fn(&Connector) -> Option<&String>;
@@ -301,56 +301,10 @@ fn connectors(tree: &Node, profile: &Profile) -> Result<()> {
     Ok(())
 }
 
-/// The outbox that a connector reads.
-fn outbox(
-    tree: &Node,
-    profile: &Profile,
-    name: &str,
-    source: &Source,
-    outbox: &Outbox,
-) -> Result<()> {
-    let at = |key: &'static str| ["connectors", name, "outbox", key];
-    if !source.has_outbox {
-        let what = format!("connector `{name}`: its source can have no outbox in this version");
-        return Err(invalid(tree, &["connectors", name, "outbox"], what).hint("remove `outbox`"));
-    }
-    if !is_table(source, &outbox.table) {
-        let what = format!(
-            "connector `{name}`: {:?} is not {}",
-            outbox.table, source.table
-        );
-        return Err(
-            invalid(tree, &at("table"), what).hint("its names have letters, digits and `_` only")
-        );
-    }
-    obeys(tree, &at("topic"), &outbox.topic, &NAME)?;
-    let mut flows = profile.flows.iter();
-    let own = flows.find(|(_, it)| it.connector == name && it.table == outbox.table);
-    if let Some((flow, _)) = own {
-        let what = format!("connector `{name}`: its outbox is the table of flow `{flow}`");
-        return Err(invalid(tree, &at("table"), what)
-            .hint("an outbox's rows are events, which no target holds: remove the flow"));
-    }
-    let mut flows = profile.flows.iter();
-    if let Some((flow, _)) = flows.find(|(_, it)| profile.topic(it) == outbox.topic) {
-        let what = format!("connector `{name}`: its outbox has the topic of flow `{flow}`");
-        return Err(invalid(tree, &at("topic"), what).hint("choose another topic"));
-    }
-    let mut flows = profile.flows.iter();
-    if let Some((flow, _)) = flows.find(|(_, it)| it.connector == name && it.to.is_some()) {
-        let what = format!(
-            "connector `{name}`: flow `{flow}` goes to a sink, for which events would carry schemas"
-        );
-        return Err(invalid(tree, &["connectors", name, "outbox"], what)
-            .hint("give the outbox a connector of its own"));
-    }
-    Ok(())
-}
-
-/// Whether a name has the form that a source's tables have.
-fn is_table(source: &Source, table: &str) -> bool {
+/// Whether a table's name has this form, such as `schema.table`.
+pub(super) fn is_table(form: &str, table: &str) -> bool {
     let parts: Vec<&str> = table.split('.').collect();
-    parts.len() == source.table.split('.').count() && parts.into_iter().all(WORD.fits)
+    parts.len() == form.split('.').count() && parts.into_iter().all(WORD.fits)
 }
 
 fn sinks(tree: &Node, profile: &Profile) -> Result<()> {
@@ -522,7 +476,7 @@ fn flows(tree: &Node, profile: &Profile) -> Result<()> {
         to(tree, profile, name, flow)?;
         one_form(tree, profile, name, flow)?;
         let (instance, source) = source(tree, profile, &flow.connector, connector)?;
-        if !is_table(source, &flow.table) {
+        if !is_table(source.table, &flow.table) {
             let form = source.table;
             return Err(invalid(
                 tree,

@@ -217,6 +217,18 @@ pub struct ObjectName {
     pub name: String,
 }
 
+impl ObjectName {
+    /// A StatefulSet of a database.
+    pub fn stateful_set(name: &str) -> (Space, Self) {
+        let object = ObjectName {
+            api: "apps/v1",
+            kind: "StatefulSet",
+            name: name.to_owned(),
+        };
+        (Space::Database, object)
+    }
+}
+
 /// Which of the two namespaces something is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {

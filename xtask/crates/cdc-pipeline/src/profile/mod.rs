@@ -11,9 +11,9 @@ pub mod combinations;
 pub mod component;
 pub mod kubernetes;
 pub mod logins;
+mod outbox;
 pub mod parts;
 pub mod pins;
-mod projections;
 #[cfg(test)]
 mod properties;
 mod removal;

@@ -65,6 +65,16 @@ pub enum PlatformChoice {
     Kubernetes,
 }
 
+impl PlatformChoice {
+    /// Whether components are pods there.
+    pub fn is_cluster(self) -> bool {
+        match self {
+            PlatformChoice::Kind | PlatformChoice::Kubernetes => true,
+            PlatformChoice::Host | PlatformChoice::Auto => false,
+        }
+    }
+}
+
 /// Pins of everything that is downloaded, by the parts' keys.
 #[derive(Clone, Debug, Default)]
 pub struct Versions(pub(super) IndexMap<String, String>);

@@ -88,7 +88,7 @@ pub fn topics(profile: &Profile) -> Vec<Topic> {
     }
     let outboxes = profile.connectors.values();
     for outbox in outboxes.filter_map(|it| it.outbox.as_ref()) {
-        // What is made of the events can be made anew while all of them are there.
+        // A projection can be replayed as long as all events are there.
         topics.insert(
             outbox.topic.clone(),
             BTreeMap::from([

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{Gather, ServerFacts};
-use crate::clients::sqlserver::{Sqlserver as Session, SqlserverError, ident};
+use crate::clients::sqlserver::{
+    Sqlserver as Session, SqlserverError, ident, literal, table as quoted,
+};
 use crate::components::sqlserver::capture::{
     AGENT, databases, is_database_enabled, is_table_enabled, object_id,
 };
@@ -131,7 +133,7 @@ fn capturing(database: &str) -> String {
         "SELECT COUNT(*) FROM msdb.dbo.cdc_jobs j JOIN msdb.dbo.sysjobactivity a ON a.job_id = j.job_id \
          WHERE j.database_id = DB_ID({}) AND j.job_type = N'capture' AND a.start_execution_date IS NOT NULL \
          AND a.stop_execution_date IS NULL AND a.session_id = (SELECT MAX(session_id) FROM msdb.dbo.syssessions)",
-        crate::clients::sqlserver::literal(database)
+        literal(database)
     )
 }
 
@@ -139,7 +141,7 @@ fn capturing(database: &str) -> String {
 fn retention(database: &str) -> String {
     format!(
         "SELECT retention FROM msdb.dbo.cdc_jobs WHERE database_id = DB_ID({}) AND job_type = N'cleanup'",
-        crate::clients::sqlserver::literal(database)
+        literal(database)
     )
 }
 
@@ -152,7 +154,7 @@ async fn may_read(session: &Session, table: &str) -> Result<Option<bool>, Sqlser
          AND NOT EXISTS (SELECT 1 FROM cdc.change_tables WHERE source_object_id = {} AND role_name IS NOT NULL \
          AND ISNULL(IS_ROLEMEMBER(role_name), 0) = 0) THEN 1 ELSE 0 END",
         ident(database),
-        crate::clients::sqlserver::literal(&crate::clients::sqlserver::table(table)),
+        literal(&quoted(table)),
         object_id(table)
     );
     match session.value(&sql).await {

@@ -305,19 +305,11 @@ impl Spec for MongodbSettings {
     }
 
     fn objects(&self, _: &Profile) -> Vec<(Space, ObjectName)> {
-        let object = ObjectName {
-            api: "apps/v1",
-            kind: "StatefulSet",
-            name: self.resource().to_owned(),
-        };
-        vec![(Space::Database, object)]
+        vec![ObjectName::stateful_set(self.resource())]
     }
 
     fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         // On `host` it is whatever is installed.
-        match platform {
-            PlatformChoice::Kind | PlatformChoice::Kubernetes => vec![&SERVER],
-            PlatformChoice::Host | PlatformChoice::Auto => Vec::new(),
-        }
+        Vec::from_iter(platform.is_cluster().then_some(&SERVER))
     }
 }

@@ -181,19 +181,11 @@ impl Spec for MysqlSettings {
     }
 
     fn objects(&self, _: &Profile) -> Vec<(Space, ObjectName)> {
-        let object = ObjectName {
-            api: "apps/v1",
-            kind: "StatefulSet",
-            name: self.name.clone(),
-        };
-        vec![(Space::Database, object)]
+        vec![ObjectName::stateful_set(&self.name)]
     }
 
     fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
         // On `host` it is whatever is installed.
-        match platform {
-            PlatformChoice::Kind | PlatformChoice::Kubernetes => vec![&SERVER],
-            PlatformChoice::Host | PlatformChoice::Auto => Vec::new(),
-        }
+        Vec::from_iter(platform.is_cluster().then_some(&SERVER))
     }
 }

@@ -15,9 +15,6 @@ use crate::error::{Code, Error, Result};
 use crate::flows::types::{Column, Kind, LEFT_OUT};
 use crate::profile::schema::Flow;
 
-/// So many keys are looked up by one statement.
-const KEYS: usize = 200;
-
 /// How its SQL quotes.
 pub(super) const QUOTING: Quoting = Quoting {
     ident,
@@ -174,6 +171,17 @@ fn column(row: Row) -> Column {
 }
 
 #[async_trait]
+impl sql::Session for Mysql {
+    async fn execute(&self, sql: &str) -> Result<u64> {
+        self.execute(sql).await.map_err(service)
+    }
+
+    async fn query(&self, sql: &str) -> Result<Vec<Row>> {
+        self.query(sql).await.map_err(service)
+    }
+}
+
+#[async_trait]
 impl SourceTable for Table<'_> {
     async fn canary(&self, key: &CanaryKey, change: CanaryChange<'_>) -> Result<()> {
         let sql = sql::canary(&QUOTING, self.flow, key, change);
@@ -183,22 +191,8 @@ impl SourceTable for Table<'_> {
 
     async fn absent(&self, keys: &[Key]) -> Result<Vec<Key>> {
         let numbers = self.numbers.get_or_try_init(|| self.numbers()).await?;
-        let mut absent = Vec::new();
-        for keys in keys.chunks(KEYS) {
-            let rows = self
-                .session
-                .query(&present_sql(self.flow, numbers, keys))
-                .await;
-            let rows = rows.map_err(|error| service(&error))?;
-            let present: Vec<usize> = rows
-                .iter()
-                .filter_map(|row| row[0].as_ref()?.parse().ok())
-                .collect();
-            let keys = keys.iter().enumerate();
-            let gone = keys.filter(|(number, _)| !present.contains(number));
-            absent.extend(gone.map(|(_, key)| key.clone()));
-        }
-        Ok(absent)
+        let present = |keys: &[Key]| present_sql(self.flow, numbers, keys);
+        sql::absent(&self.session, keys, present).await
     }
 }
 

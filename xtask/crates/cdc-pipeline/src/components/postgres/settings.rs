@@ -268,7 +268,7 @@ impl Spec for PostgresSettings {
     }
 
     fn versions(&self, platform: PlatformChoice) -> Vec<&'static Part> {
-        let clusters = matches!(platform, PlatformChoice::Kind | PlatformChoice::Kubernetes);
+        let clusters = platform.is_cluster();
         let mut used = vec![&SERVER];
         used.extend((clusters && self.is_operated()).then_some(&OPERATOR));
         used

@@ -1,6 +1,6 @@
 //! SQL Server as a source: what Debezium's connector is told and writes. Its positions are numbers of the transaction
 //! log (LSN): that of a transaction's commit, and that of a change in it. The change tables keep changes for a time
-//! (the cleanup job's retention), whoever reads them, and remember nobody.
+//! (the cleanup job's retention), whoever reads them, and keep no reader's position.
 
 use std::collections::BTreeSet;
 

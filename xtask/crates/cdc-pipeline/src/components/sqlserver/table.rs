@@ -15,9 +15,6 @@ use crate::error::{Code, Error, Result};
 use crate::flows::types::{Column, Kind, LEFT_OUT};
 use crate::profile::schema::Flow;
 
-/// So many keys are looked up by one statement.
-const KEYS: usize = 200;
-
 /// Debezium writes all digits but the seventh: `time.precision.mode` is `microseconds`.
 const DIGITS: u32 = 6;
 
@@ -79,7 +76,7 @@ pub(super) async fn columns_of(session: &Sqlserver, table: &str) -> Result<Vec<C
     Ok(rows.into_iter().map(column).collect())
 }
 
-/// Asks for the columns of a table; each row is for [`column`]. A type that somebody has given a name of his own has the
+/// Asks for the columns of a table; each row is for [`column`]. An alias type has the
 /// one that it is made of.
 fn query(table: &str) -> String {
     let database = ident(Name::of(table).database);
@@ -161,6 +158,17 @@ fn written(base: &str, bytes: i64, precision: u32, scale: u32) -> String {
 }
 
 #[async_trait]
+impl sql::Session for Sqlserver {
+    async fn execute(&self, sql: &str) -> Result<u64> {
+        self.execute(sql).await.map_err(service)
+    }
+
+    async fn query(&self, sql: &str) -> Result<Vec<Row>> {
+        self.query(sql).await.map_err(service)
+    }
+}
+
+#[async_trait]
 impl SourceTable for Table<'_> {
     async fn canary(&self, key: &CanaryKey, change: CanaryChange<'_>) -> Result<()> {
         let sql = canary(self.flow, key, change);
@@ -170,19 +178,8 @@ impl SourceTable for Table<'_> {
 
     async fn absent(&self, keys: &[Key]) -> Result<Vec<Key>> {
         let kinds = self.key.get_or_try_init(|| self.key()).await?;
-        let mut absent = Vec::new();
-        for keys in keys.chunks(KEYS) {
-            let rows = self.session.query(&present(self.flow, kinds, keys)).await;
-            let rows = rows.map_err(service)?;
-            let present: Vec<usize> = rows
-                .iter()
-                .filter_map(|row| row[0].as_ref()?.parse().ok())
-                .collect();
-            let keys = keys.iter().enumerate();
-            let gone = keys.filter(|(number, _)| !present.contains(number));
-            absent.extend(gone.map(|(_, key)| key.clone()));
-        }
-        Ok(absent)
+        let present = |keys: &[Key]| present(self.flow, kinds, keys);
+        sql::absent(&self.session, keys, present).await
     }
 }
 
